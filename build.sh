@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# Everything that is done with this repository: ./build.sh setup | build | serve | test | bench
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# Limits in bytes, gzipped. A build that is larger fails.
+WASM_LIMIT=300000
+PAGE_LIMIT=400000
+
+WASM_PACK_VERSION=0.15.1
+# wasm-pack runs the wasm-bindgen on the PATH, which must be exactly the version the lock file has.
+WASM_BINDGEN_VERSION=$(sed -n '/^name = "wasm-bindgen"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
+
+export PATH="$PWD/node_modules/.bin:$HOME/.cargo/bin:$PATH"
+
+usage() {
+    cat <<'END'
+usage: ./build.sh COMMAND
+
+  setup   install what building and testing need (on Debian and Ubuntu; elsewhere says what is missing)
+  build   build the page into dist/, ready to be put on any web server
+  serve   build, then serve the page and print its address [--port N]
+  test    run every test and check
+  bench   time a run of the shipped model in headless Chromium, on WebGPU and on the CPU
+
+serve, test and bench set up what they need first.
+END
+}
+
+say() { printf '\n== %s\n' "$*"; }
+fail() {
+    printf 'build.sh: %s\n' "$*" >&2
+    exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Installs Debian packages that are not there yet.
+debian() {
+    local missing=()
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    local sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        have sudo || fail "these packages are missing; install them as root: apt-get install ${missing[*]}"
+        sudo=(sudo)
+    fi
+    say "installing ${missing[*]}"
+    "${sudo[@]}" apt-get update
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
+}
+
+# What building the page needs: Rust's wasm target, wasm-pack, wasm-bindgen, and Node for wasm-opt and the server.
+setup_build() {
+    have cargo || fail "cargo is missing; install Rust with rustup"
+    if ! have node || ! have npm; then
+        have apt-get || fail "node and npm are missing; install Node.js 20 or newer"
+        debian nodejs npm
+    fi
+    if ! rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknown; then
+        have rustup || fail "Rust's wasm32-unknown-unknown target is missing; install it the way Rust was installed"
+        say "adding Rust's wasm target"
+        rustup target add wasm32-unknown-unknown
+    fi
+    if ! wasm-pack --version 2>/dev/null | grep -qF "$WASM_PACK_VERSION"; then
+        say "installing wasm-pack $WASM_PACK_VERSION"
+        cargo install wasm-pack --version "$WASM_PACK_VERSION" --locked
+    fi
+    if ! wasm-bindgen --version 2>/dev/null | grep -qF "$WASM_BINDGEN_VERSION"; then
+        say "installing wasm-bindgen $WASM_BINDGEN_VERSION"
+        cargo install wasm-bindgen-cli --version "$WASM_BINDGEN_VERSION"
+    fi
+    if [ package-lock.json -nt node_modules/.package-lock.json ]; then
+        say "installing the Node packages"
+        npm ci --no-audit --no-fund
+    fi
+}
+
+# What testing needs besides: a browser with its driver, and Vulkan in software.
+setup_test() {
+    setup_build
+    if have apt-get; then
+        debian chromium chromium-driver mesa-vulkan-drivers libvulkan1
+    fi
+    have chromedriver || fail "chromedriver is missing; install Chromium and its driver"
+    CHROMIUM=${CHROMIUM:-$(command -v chromium || true)}
+    [ -x "$CHROMIUM" ] || fail "Chromium is missing; install it, or set CHROMIUM to its path"
+    export CHROMIUM
+    # Tests run on Mesa's lavapipe, so that they need no GPU and give the same results everywhere.
+    local drivers=(/usr/share/vulkan/icd.d/lvp_icd.*.json)
+    [ -e "${drivers[0]}" ] || fail "Mesa's lavapipe (a Vulkan driver in software) is missing"
+    export VK_ICD_FILENAMES=${VK_ICD_FILENAMES:-${drivers[0]}}
+    export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
+}
+
+gzipped() { cat "$@" | gzip -9 | wc -c; }
+
+build() {
+    have wasm-opt || fail "wasm-opt is missing, and wasm-pack would go on without it; run ./build.sh setup"
+    say "building the engine"
+    local log
+    log=$(mktemp)
+    wasm-pack build --release --target web --out-dir pkg --mode no-install 2>&1 | tee "$log"
+    grep -q 'Optimizing wasm binaries' "$log" || fail "wasm-pack did not run wasm-opt"
+    rm -f "$log"
+
+    rm -rf dist
+    cp -r www dist
+    mkdir dist/pkg
+    cp pkg/denoise.js pkg/denoise_bg.wasm dist/pkg/
+
+    local wasm page
+    wasm=$(gzipped pkg/denoise_bg.wasm)
+    page=$(find dist -type f -not -path 'dist/models/*' -print0 | sort -z | xargs -0 -n 1 gzip -9c | wc -c)
+    printf 'wasm %d bytes gzipped (limit %d), page without weights %d (limit %d)\n' \
+        "$wasm" "$WASM_LIMIT" "$page" "$PAGE_LIMIT"
+    [ "$wasm" -le "$WASM_LIMIT" ] || fail "the wasm is over its limit"
+    [ "$page" -le "$PAGE_LIMIT" ] || fail "the page is over its limit"
+}
+
+# Runs a test command and adds the tests it says it passed to the count. Fails if it ran none.
+passed=0
+count_tests() {
+    local name=$1 pattern=$2
+    shift 2
+    say "$name"
+    local log count
+    log=$(mktemp)
+    "$@" 2>&1 | tee "$log"
+    count=$(sed -n "s/$pattern/\1/p" "$log" | awk '{ sum += $1 } END { print sum + 0 }')
+    rm -f "$log"
+    [ "$count" -gt 0 ] || fail "$name ran no test"
+    passed=$((passed + count))
+}
+
+run_tests() {
+    say "formatting and lints"
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+    cargo clippy --all-targets --target wasm32-unknown-unknown -- -D warnings
+    npm run --silent lint
+
+    local cargo_result='^test result: ok\. \([0-9]*\) passed.*'
+    count_tests "native tests" "$cargo_result" cargo test
+    count_tests "browser tests" "$cargo_result" wasm-pack test --headless --chrome
+    build
+    count_tests "end-to-end tests" '^[^ ]* pass \([0-9]*\)$' npm run --silent e2e
+    printf '\n%d passed, 0 failed\n' "$passed"
+}
+
+case ${1:-} in
+    setup) setup_test ;;
+    build) setup_build && build ;;
+    serve) shift && setup_build && build && exec node scripts/serve.mjs "$@" ;;
+    test) setup_test && run_tests ;;
+    bench) setup_test && build && npm run --silent bench ;;
+    *)
+        usage
+        [ "${1:-}" = help ] || exit 2
+        ;;
+esac

@@ -1,0 +1,23 @@
+// out = a + b, where b has the shape of a, or is one run of channels for each image of a.
+// An invocation owns one vec4 of the output.
+
+struct Params {
+    len: u32,      // vec4s of the output
+    channels: u32, // vec4s of a run of channels
+    share: u32,    // vec4s of a that share a run of channels of b
+    pad: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<vec4f>; // [rows, channels]
+@group(0) @binding(2) var<storage, read> b: array<vec4f>; // [rows / share, channels]
+@group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+    let i = id.x + id.y * 2097152u;
+    if i >= params.len {
+        return;
+    }
+    out[i] = a[i] + b[i / params.share * params.channels + i % params.channels];
+}

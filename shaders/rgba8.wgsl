@@ -1,0 +1,28 @@
+// Images over [−1, 1] as RGBA8. An invocation owns one pixel, which is one u32 of the output.
+
+struct Params {
+    len: u32,      // pixels of all images
+    channels: u32, // vec4s of a run of channels
+    grey: u32,     // 1: the first channel is shown as grey
+    stride: u32,   // pixels, padded to a multiple of four
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;       // [pixels, channels]
+@group(0) @binding(2) var<storage, read_write> out: array<u32>; // [stride]
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+    let i = id.x + id.y * 2097152u;
+    if i >= params.stride {
+        return;
+    }
+    if i >= params.len {
+        out[i] = 0u;
+        return;
+    }
+    let pixel = x[i * params.channels];
+    let rgb = select(pixel.rgb, pixel.rrr, params.grey == 1u);
+    let bytes = vec3u(round(clamp(rgb * 0.5 + 0.5, vec3f(0.0), vec3f(1.0)) * 255.0));
+    out[i] = bytes.r | (bytes.g << 8u) | (bytes.b << 16u) | (255u << 24u);
+}

@@ -1,0 +1,25 @@
+// out = x · scale + shift, a scale and a shift for each channel of each image, then optionally SiLU.
+// An invocation owns one vec4.
+
+struct Params {
+    len: u32,      // vec4s of the output
+    channels: u32, // vec4s of a run of channels
+    image: u32,    // vec4s of an image
+    silu: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;      // [N, H, W, channels]
+@group(0) @binding(2) var<storage, read> affine: array<vec4f>; // [N, 2, channels]: scale, shift
+@group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+    let i = id.x + id.y * 2097152u;
+    if i >= params.len {
+        return;
+    }
+    let scale = i / params.image * 2u * params.channels + i % params.channels;
+    let y = x[i] * affine[scale] + affine[scale + params.channels];
+    out[i] = select(y, y / (1.0 + exp(-y)), params.silu == 1u);
+}

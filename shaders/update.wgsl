@@ -1,0 +1,43 @@
+// The denoising update, generic over the schedule's row:
+// x_prev = prev_from_x · x_t + prev_from_model · model + prev_from_x0 · x̂0 + prev_from_noise · z.
+// With DDPM's row for a model that predicts ε this is x_{t−1} = (x_t − β_t / √(1 − ᾱ_t) · ε) / √α_t + σ_t z, by way of
+// the clipped x̂0. An invocation owns one vec4.
+
+struct Params {
+    len: u32, // vec4s
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
+}
+
+// One row of the schedule.
+struct Coefficients {
+    x0_from_x: f32,
+    x0_from_model: f32,
+    clip: f32,
+    prev_from_x: f32,
+    prev_from_model: f32,
+    prev_from_x0: f32,
+    prev_from_noise: f32,
+    pad: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;     // x_t
+@group(0) @binding(2) var<storage, read> model: array<vec4f>; // ε, x0 or v
+@group(0) @binding(3) var<storage, read> x0: array<vec4f>;    // x̂0
+@group(0) @binding(4) var<storage, read> noise: array<vec4f>; // z
+@group(0) @binding(5) var<storage, read> row: Coefficients;
+@group(0) @binding(6) var<storage, read_write> out: array<vec4f>; // x_prev
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+    let i = id.x + id.y * 2097152u;
+    if i >= params.len {
+        return;
+    }
+    out[i] = row.prev_from_x * x[i]
+        + row.prev_from_model * model[i]
+        + row.prev_from_x0 * x0[i]
+        + row.prev_from_noise * noise[i];
+}

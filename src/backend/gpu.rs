@@ -1,0 +1,574 @@
+//! Plans on the GPU, through WebGPU in the browser and through wgpu's native backends elsewhere.
+//!
+//! Everything is made before the first run: one buffer a slot, arenas of constants, one pipeline a shader, one bind
+//! group a dispatch. A run is then a flat list of dispatches in one submission, and its frames are read through a
+//! ring of staging buffers, so that the next run is submitted while the last one's are still on their way.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use futures_channel::oneshot;
+use wgpu::BufferUsages;
+
+use crate::op::Kernel;
+use crate::plan::{Operand, Place, Plan, Step};
+use crate::{Error, Result};
+
+/// How many runs may be under way at once: one that computes, one that waits behind it.
+pub(super) const RING: usize = 2;
+
+/// Buffer offsets in a bind group are multiples of this (WebGPU's default limits).
+const ALIGNMENT: u64 = 256;
+
+/// The largest arena of constants.
+const ARENA: u64 = 64 << 20;
+
+/// How often things were made or done on a device since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Buffers made.
+    pub buffers: usize,
+    /// Bind groups made.
+    pub bind_groups: usize,
+    /// Compute pipelines made.
+    pub pipelines: usize,
+    /// Command buffers submitted.
+    pub submissions: usize,
+    /// Dispatches in them.
+    pub dispatches: usize,
+    /// Results waited for before any later run had been submitted.
+    pub waits: usize,
+}
+
+/// An open GPU.
+pub struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    info: wgpu::AdapterInfo,
+    pipelines: RefCell<HashMap<&'static str, wgpu::ComputePipeline>>,
+    counters: Cell<Counters>,
+    /// What went wrong outside any call: a lost device, or a command the device rejected.
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+impl Gpu {
+    /// Opens the machine's fastest GPU with WebGPU's default limits.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn open() -> Result<Rc<Self>> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let adapter = instance
+            .request_adapter(&wgpu::RequestAdapterOptions {
+                power_preference: wgpu::PowerPreference::HighPerformance,
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| Error::Gpu(format!("WebGPU found no usable GPU here ({error}).")))?;
+        let info = adapter.get_info();
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor { label: Some("denoise"), ..Default::default() })
+            .await
+            .map_err(|error| Error::Gpu(format!("The GPU could not be opened ({error}).")))?;
+
+        let failure = Arc::new(Mutex::new(None));
+        let report = |failure: &Arc<Mutex<Option<String>>>, message: String| {
+            if let Ok(mut failure) = failure.lock() {
+                failure.get_or_insert(message);
+            }
+        };
+        let lost = failure.clone();
+        device.set_device_lost_callback(move |_, message| {
+            report(&lost, format!("The GPU stopped responding and was lost ({message}). Try again, or use the CPU."));
+        });
+        let rejected = failure.clone();
+        device.on_uncaptured_error(Arc::new(move |error| {
+            report(&rejected, format!("The GPU rejected a command ({error}). Try again, or use the CPU."));
+        }));
+        Ok(Rc::new(Gpu { device, queue, info, pipelines: RefCell::default(), counters: Cell::default(), failure }))
+    }
+
+    /// The adapter's own name, empty where the browser hides it.
+    pub fn name(&self) -> &str {
+        &self.info.name
+    }
+
+    /// What was made and done so far.
+    pub fn counters(&self) -> Counters {
+        self.counters.get()
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Counters)) {
+        let mut counters = self.counters.get();
+        change(&mut counters);
+        self.counters.set(counters);
+    }
+
+    /// The failure that happened outside any call, if there was one.
+    fn check(&self) -> Result<()> {
+        match self.failure.lock() {
+            Ok(failure) => failure.as_ref().map_or(Ok(()), |message| Err(Error::Gpu(message.clone()))),
+            Err(_) => Err(Error::Gpu("The GPU's error handler panicked.".into())),
+        }
+    }
+
+    /// A buffer of `size` bytes. Sizes are checked against the device's limits by [`Gpu::check_sizes`] before.
+    fn buffer(&self, label: &str, size: u64, usage: BufferUsages) -> wgpu::Buffer {
+        self.count(|counters| counters.buffers += 1);
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        self.device.create_buffer(&descriptor)
+    }
+
+    /// Checks that no single value is larger than the device can bind: making such a buffer would panic.
+    fn check_sizes(&self, plan: &Plan) -> Result<()> {
+        let limits = self.device.limits();
+        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        let constants = plan.constants.iter().map(|constant| constant.len());
+        let largest = 4 * plan.slots.iter().copied().chain(constants).max().unwrap_or(0) as u64;
+        if largest <= limit {
+            return Ok(());
+        }
+        Err(Error::Gpu(format!(
+            "The model needs a buffer of {} MB, but this GPU takes at most {} MB. Generate fewer images at a time, or \
+             use the CPU.",
+            largest >> 20,
+            limit >> 20
+        )))
+    }
+
+    /// Runs one kernel by itself on buffers exactly as long as these, and returns what is then in the output's.
+    ///
+    /// # Errors
+    /// When the device rejects the shader or was lost.
+    pub async fn run_kernel(&self, name: &str, kernel: &Kernel, inputs: &[&[f32]], output: &[f32]) -> Result<Vec<f32>> {
+        let pipeline = self.pipeline(name, kernel, inputs.len()).await?;
+        let params = Params::upload(self, std::slice::from_ref(kernel));
+        let buffers: Vec<_> = inputs
+            .iter()
+            .chain([&output])
+            .map(|data| {
+                let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+                let buffer = self.buffer(name, 4 * data.len() as u64, usage);
+                self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(data));
+                buffer
+            })
+            .collect();
+        let operands = buffers.iter().map(|buffer| buffer.as_entire_buffer_binding());
+        let bind_group = self.bind_group(name, &pipeline, std::iter::once(params.binding(0, kernel)).chain(operands));
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        Dispatch { pipeline, bind_group, workgroups: kernel.workgroups }
+            .encode(&mut encoder.begin_compute_pass(&Default::default()));
+        self.queue.submit([encoder.finish()]);
+        self.read(&buffers[inputs.len()], output.len()).await
+    }
+
+    /// The first `len` floats of a buffer, after everything submitted so far.
+    async fn read(&self, buffer: &wgpu::Buffer, len: usize) -> Result<Vec<f32>> {
+        let bytes = 4 * len;
+        let staging = Staging::new(self, bytes as u64);
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(buffer, 0, &staging.buffer, 0, bytes as u64);
+        let submission = self.queue.submit([encoder.finish()]);
+        let mapped = staging.map();
+        self.poll(submission)?;
+        let frames = staging.frames(self, mapped, &[(bytes, bytes)]).await?;
+        Ok(bytemuck::pod_collect_to_vec(&frames[0]))
+    }
+
+    /// A bind group of the one layout that every pipeline has: binding i is the i-th of `bindings`.
+    fn bind_group<'a>(
+        &self,
+        label: &str,
+        pipeline: &wgpu::ComputePipeline,
+        bindings: impl Iterator<Item = wgpu::BufferBinding<'a>>,
+    ) -> wgpu::BindGroup {
+        self.count(|counters| counters.bind_groups += 1);
+        let entries: Vec<_> = bindings
+            .enumerate()
+            .map(|(binding, buffer)| wgpu::BindGroupEntry {
+                binding: binding as u32,
+                resource: wgpu::BindingResource::Buffer(buffer),
+            })
+            .collect();
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(label),
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &entries,
+        })
+    }
+
+    /// Natively somebody must drive the device; the browser does it itself. The only difference between the two.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn poll(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
+        let result = self.device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None });
+        self.check()?;
+        result.map(|_| ()).map_err(|error| Error::Gpu(format!("The GPU did not finish ({error}).")))
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn poll(&self, _submission: wgpu::SubmissionIndex) -> Result<()> {
+        Ok(())
+    }
+
+    /// The pipeline of a kernel's shader, made the first time it is asked for.
+    async fn pipeline(&self, name: &str, kernel: &Kernel, inputs: usize) -> Result<wgpu::ComputePipeline> {
+        if let Some(pipeline) = self.pipelines.borrow().get(kernel.shader) {
+            return Ok(pipeline.clone());
+        }
+        self.count(|counters| counters.pipelines += 1);
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(name),
+            source: wgpu::ShaderSource::Wgsl(kernel.shader.into()),
+        });
+        // The binding convention: 0 is the parameters, then the inputs, the output last.
+        let entries: Vec<_> = (0..inputs as u32 + 2)
+            .map(|binding| wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty: match binding {
+                        0 => wgpu::BufferBindingType::Uniform,
+                        _ => wgpu::BufferBindingType::Storage { read_only: binding as usize <= inputs },
+                    },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+                count: None,
+            })
+            .collect();
+        let bindings = self
+            .device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(name), entries: &entries });
+        let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(name),
+            bind_group_layouts: &[Some(&bindings)],
+            ..Default::default()
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(name),
+            layout: Some(&layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: Default::default(),
+            cache: None,
+        });
+        // The answer comes once the pipeline is compiled, so that progress tells the truth.
+        if let Some(error) = scope.pop().await {
+            return Err(Error::Gpu(format!("The GPU rejected the shader {name} ({error}). Use the CPU.")));
+        }
+        self.pipelines.borrow_mut().insert(kernel.shader, pipeline.clone());
+        Ok(pipeline)
+    }
+}
+
+/// One dispatch, ready to be encoded.
+struct Dispatch {
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    workgroups: [u32; 3],
+}
+
+impl Dispatch {
+    fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        let [x, y, z] = self.workgroups;
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+/// A table of rows on the device and the input they go to.
+struct Table {
+    slot: usize,
+    rows: wgpu::Buffer,
+    row_bytes: u64,
+}
+
+/// A plan with its memory and its dispatches.
+pub struct Executor {
+    gpu: Rc<Gpu>,
+    pub(super) plan: Plan,
+    slots: Vec<wgpu::Buffer>,
+    dispatches: Vec<Dispatch>,
+    tables: RefCell<Vec<Table>>,
+    frames: Vec<Operand>,
+    ring: Vec<Rc<Staging>>,
+}
+
+impl Executor {
+    pub(super) async fn new(
+        gpu: Rc<Gpu>,
+        plan: Plan,
+        frames: Vec<Operand>,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Self> {
+        gpu.check()?;
+        gpu.check_sizes(&plan)?;
+        let kernels: Vec<Kernel> = plan.steps.iter().map(Step::kernel).collect();
+
+        let mut distinct: HashMap<&'static str, (&str, usize)> = HashMap::new();
+        for (step, kernel) in plan.steps.iter().zip(&kernels) {
+            distinct.entry(kernel.shader).or_insert((step.op.name(), step.inputs.len()));
+        }
+        let total = distinct.len();
+        progress(0, total);
+        for (done, (&shader, &(name, inputs))) in distinct.iter().enumerate() {
+            let kernel = Kernel { shader, params: Vec::new(), workgroups: [0; 3] };
+            gpu.pipeline(name, &kernel, inputs).await?;
+            progress(done + 1, total);
+        }
+
+        let memory = gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+        let slots: Vec<_> = plan
+            .slots
+            .iter()
+            .enumerate()
+            .map(|(i, &len)| gpu.buffer(&format!("slot {i}"), 4 * len as u64, storage))
+            .collect();
+        let constants = upload_constants(&gpu, &plan);
+        let params = Params::upload(&gpu, &kernels);
+
+        let mut dispatches = Vec::with_capacity(kernels.len());
+        for (i, (step, kernel)) in plan.steps.iter().zip(&kernels).enumerate() {
+            let pipeline = gpu.pipeline(step.op.name(), kernel, step.inputs.len()).await?;
+            let operands = step.inputs.iter().chain([&step.output]).map(|operand| {
+                let (buffer, offset) = match operand.place {
+                    Place::Slot(slot) => (&slots[slot], 0),
+                    Place::Constant(constant) => (&constants[constant].0, constants[constant].1),
+                };
+                wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(4 * operand.shape.len() as u64) }
+            });
+            let bindings = std::iter::once(params.binding(i, kernel)).chain(operands);
+            let bind_group = gpu.bind_group(&step.name, &pipeline, bindings);
+            dispatches.push(Dispatch { pipeline, bind_group, workgroups: kernel.workgroups });
+        }
+        let frame_bytes: u64 = frames.iter().map(|frame| 4 * frame.shape.len() as u64).sum();
+        let ring = (0..RING).map(|_| Staging::new(&gpu, frame_bytes.max(4))).collect();
+        if let Some(error) = memory.pop().await {
+            return Err(Error::Gpu(format!(
+                "The GPU has not enough memory for the model ({error}). Generate fewer images at a time, or use the CPU."
+            )));
+        }
+        gpu.check()?;
+        Ok(Executor { gpu, plan, slots, dispatches, tables: RefCell::default(), frames, ring })
+    }
+
+    fn slot(&self, operand: &Operand) -> &wgpu::Buffer {
+        &self.slots[slot(operand)]
+    }
+
+    pub(super) fn write(&self, operand: &Operand, data: &[f32]) {
+        self.gpu.queue.write_buffer(self.slot(operand), 0, bytemuck::cast_slice(data));
+    }
+
+    pub(super) fn set_rows(&self, operand: &Operand, rows: &[f32]) {
+        let slot = slot(operand);
+        let usage = BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        let buffer = self.gpu.buffer("rows", 4 * rows.len() as u64, usage);
+        self.gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(rows));
+        let mut tables = self.tables.borrow_mut();
+        tables.retain(|table| table.slot != slot);
+        tables.push(Table { slot, rows: buffer, row_bytes: 4 * operand.shape.len() as u64 });
+    }
+
+    pub(super) fn run(&self, row: usize) -> Result<Readback> {
+        self.gpu.check()?;
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        for table in &*self.tables.borrow() {
+            let from = row as u64 * table.row_bytes;
+            encoder.copy_buffer_to_buffer(&table.rows, from, &self.slots[table.slot], 0, table.row_bytes);
+        }
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for dispatch in &self.dispatches {
+                dispatch.encode(&mut pass);
+            }
+        }
+        for &(from, to, len) in &self.plan.feedback {
+            encoder.copy_buffer_to_buffer(&self.slots[from], 0, &self.slots[to], 0, 4 * len as u64);
+        }
+        let free = self.ring.iter().find(|staging| !staging.busy.get());
+        let staging = free.ok_or_else(|| Error::Gpu(format!("At most {RING} runs may be under way at once.")))?;
+        let mut lengths = Vec::with_capacity(self.frames.len());
+        let mut to = 0;
+        for frame in &self.frames {
+            let size = 4 * frame.shape.len();
+            encoder.copy_buffer_to_buffer(self.slot(frame), 0, &staging.buffer, to, size as u64);
+            lengths.push((4 * frame.shape.channels(), size));
+            to += size as u64;
+        }
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.count(|counters| {
+            counters.submissions += 1;
+            counters.dispatches += self.dispatches.len();
+        });
+        Ok(Readback::new(&self.gpu, staging.clone(), lengths, submission))
+    }
+
+    pub(super) async fn read(&self, operand: &Operand) -> Result<Vec<f32>> {
+        self.gpu.read(self.slot(operand), operand.shape.len()).await
+    }
+}
+
+/// Uploads a plan's constants to as few buffers as limits allow: for each constant, its buffer and offset.
+fn upload_constants(gpu: &Gpu, plan: &Plan) -> Vec<(wgpu::Buffer, u64)> {
+    let sizes: Vec<u64> = plan.constants.iter().map(|constant| 4 * constant.len() as u64).collect();
+    let mut places = Vec::with_capacity(sizes.len());
+    let mut first = 0;
+    while first < sizes.len() {
+        let mut offsets = Vec::new();
+        let mut end = 0;
+        for &size in &sizes[first..] {
+            if end > 0 && end + size > ARENA {
+                break;
+            }
+            offsets.push(end);
+            end = (end + size).next_multiple_of(ALIGNMENT);
+        }
+        let arena = gpu.buffer("constants", end, BufferUsages::STORAGE | BufferUsages::COPY_DST);
+        for (constant, &offset) in plan.constants[first..].iter().zip(&offsets) {
+            gpu.queue.write_buffer(&arena, offset, bytemuck::cast_slice(constant));
+        }
+        first += offsets.len();
+        places.extend(offsets.into_iter().map(|offset| (arena.clone(), offset)));
+    }
+    places
+}
+
+/// The parameters of every dispatch, in one uniform buffer.
+struct Params {
+    buffer: wgpu::Buffer,
+    offsets: Vec<u64>,
+}
+
+impl Params {
+    fn upload(gpu: &Gpu, kernels: &[Kernel]) -> Self {
+        let mut bytes = Vec::new();
+        let mut offsets = Vec::with_capacity(kernels.len());
+        for kernel in kernels {
+            offsets.push(bytes.len() as u64);
+            bytes.extend_from_slice(&kernel.params);
+            bytes.resize(bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
+        }
+        let size = bytes.len().max(ALIGNMENT as usize) as u64;
+        let buffer = gpu.buffer("params", size, BufferUsages::UNIFORM | BufferUsages::COPY_DST);
+        gpu.queue.write_buffer(&buffer, 0, &bytes);
+        Params { buffer, offsets }
+    }
+
+    fn binding(&self, index: usize, kernel: &Kernel) -> wgpu::BufferBinding<'_> {
+        wgpu::BufferBinding {
+            buffer: &self.buffer,
+            offset: self.offsets[index],
+            size: wgpu::BufferSize::new(kernel.params.len() as u64),
+        }
+    }
+}
+
+/// A buffer through which frames reach the host.
+struct Staging {
+    buffer: wgpu::Buffer,
+    busy: Cell<bool>,
+}
+
+/// Whether mapping a staging buffer worked.
+type Mapped = oneshot::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>;
+
+impl Staging {
+    fn new(gpu: &Gpu, bytes: u64) -> Rc<Self> {
+        let buffer = gpu.buffer("staging", bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST);
+        Rc::new(Staging { buffer, busy: Cell::new(false) })
+    }
+
+    /// Asks for the buffer's bytes; the answer comes when the work submitted so far is done.
+    fn map(&self) -> Mapped {
+        let (sender, receiver) = oneshot::channel();
+        self.buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+            // Nobody listens any more when a run was stopped.
+            let _ = sender.send(result);
+        });
+        receiver
+    }
+
+    /// The frames in the buffer, given of each the bytes that count and the bytes it takes.
+    async fn frames(&self, gpu: &Gpu, mapped: Mapped, lengths: &[(usize, usize)]) -> Result<Vec<Vec<u8>>> {
+        // A lost device says so itself; what else goes wrong here is only a consequence.
+        let failed = |what: String| {
+            let other = format!("The GPU's results could not be read ({what}). Try again, or use the CPU.");
+            gpu.check().err().unwrap_or(Error::Gpu(other))
+        };
+        match mapped.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Err(_) => return Err(failed("it never answered".into())),
+        }
+        let view = self.buffer.slice(..).get_mapped_range().map_err(|error| failed(error.to_string()))?;
+        let mut at = 0;
+        let frame = |&(used, taken): &(usize, usize)| {
+            at += taken;
+            view[at - taken..at - taken + used].to_vec()
+        };
+        Ok(lengths.iter().map(frame).collect())
+    }
+}
+
+/// The frames of a run on their way to the host. Dropping it gives its staging buffer back.
+pub struct Readback {
+    gpu: Rc<Gpu>,
+    staging: Rc<Staging>,
+    mapped: Option<Mapped>,
+    /// Of each frame, the bytes that count and the bytes it takes.
+    lengths: Vec<(usize, usize)>,
+    submission: Option<wgpu::SubmissionIndex>,
+    /// How many submissions there had been with this one.
+    submissions: usize,
+}
+
+impl Readback {
+    fn new(
+        gpu: &Rc<Gpu>,
+        staging: Rc<Staging>,
+        lengths: Vec<(usize, usize)>,
+        submission: wgpu::SubmissionIndex,
+    ) -> Self {
+        staging.busy.set(true);
+        Readback {
+            gpu: gpu.clone(),
+            mapped: Some(staging.map()),
+            staging,
+            lengths,
+            submission: Some(submission),
+            submissions: gpu.counters().submissions,
+        }
+    }
+
+    pub(super) async fn wait(mut self) -> Result<Vec<Vec<u8>>> {
+        if self.gpu.counters().submissions == self.submissions {
+            self.gpu.count(|counters| counters.waits += 1);
+        }
+        let (Some(mapped), Some(submission)) = (self.mapped.take(), self.submission.take()) else {
+            unreachable!("a readback is waited for once")
+        };
+        self.gpu.poll(submission)?;
+        self.staging.frames(&self.gpu, mapped, &self.lengths).await
+    }
+}
+
+impl Drop for Readback {
+    fn drop(&mut self) {
+        self.staging.buffer.unmap();
+        self.staging.busy.set(false);
+    }
+}
+
+/// The slot of an operand that is written.
+fn slot(operand: &Operand) -> usize {
+    match operand.place {
+        Place::Slot(slot) => slot,
+        Place::Constant(_) => unreachable!("inputs, outputs and steps' outputs live in slots"),
+    }
+}

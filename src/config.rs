@@ -1,0 +1,41 @@
+//! The JSON files of a diffusers pipeline: what a model and its scheduler are.
+//!
+//! Defaults are diffusers' own. A missing key takes the default, which for some fields is not what `null` means.
+
+mod card;
+mod scheduler;
+mod unet;
+
+pub use card::Card;
+pub use scheduler::{BetaSchedule, PredictionType, SchedulerConfig, SchedulerKind, TimestepSpacing, VarianceType};
+pub use unet::{DownBlockType, UNetConfig, UpBlockType};
+
+use serde::de::DeserializeOwned;
+
+use crate::{Error, Result};
+
+/// Reads `json` as a `T`, after checking that it is an object whose keys are all in `known`.
+///
+/// Keys that start with an underscore are diffusers' notes to itself (`_class_name`, `_diffusers_version`).
+fn read<T: DeserializeOwned>(file: &'static str, json: &str, known: &[&str]) -> Result<T> {
+    let invalid = |problem: String| Error::Config { file, problem };
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json)
+        .map_err(|error| invalid(format!("this is not a JSON object: {error}. It may be cut off or damaged.")))?;
+    if let Some(key) = object.keys().find(|key| !key.starts_with('_') && !known.contains(&key.as_str())) {
+        return Err(invalid(format!(
+            "the field \"{key}\" ({}) is not supported. Supported are {}.",
+            object[key],
+            known.join(", ")
+        )));
+    }
+    // Field by field, so that a message can say which one is wrong.
+    serde_json::from_value(serde_json::Value::Object(object)).map_err(|error| invalid(format!("{error}.")))
+}
+
+/// Checks that `field` has the one value that is supported.
+fn only<T: PartialEq + std::fmt::Debug>(file: &'static str, field: &str, found: &T, supported: &T) -> Result<()> {
+    if found == supported {
+        return Ok(());
+    }
+    Err(Error::Config { file, problem: format!("{field} is {found:?}; only {supported:?} is supported.") })
+}

@@ -1,0 +1,99 @@
+//! What is computed: a list of operations on values, without a device or a buffer.
+
+use std::rc::Rc;
+
+use crate::op::Op;
+use crate::{Error, Result, Shape};
+
+/// A value of a [`Graph`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValueId(pub(crate) usize);
+
+/// Where a value comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// Written from outside before a run of the plan.
+    Input,
+    /// The same in every run: a weight, in device layout.
+    Constant(Rc<[f32]>),
+    /// Computed from other values.
+    Op { op: Rc<dyn Op>, inputs: Vec<ValueId> },
+}
+
+/// A value: its name (for a layer, the path it has in the checkpoint), shape and origin.
+#[derive(Clone, Debug)]
+pub(crate) struct Value {
+    pub name: String,
+    pub shape: Shape,
+    pub source: Source,
+}
+
+/// Values in an order in which they can be computed.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    pub(crate) values: Vec<Value>,
+    pub(crate) outputs: Vec<(String, ValueId)>,
+    pub(crate) feedback: Vec<(ValueId, ValueId)>,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Graph::default()
+    }
+
+    /// A value that is written from outside.
+    pub fn input(&mut self, name: &str, shape: Shape) -> ValueId {
+        self.push(name, shape, Source::Input)
+    }
+
+    /// A value that never changes, in device layout.
+    pub fn constant(&mut self, name: &str, (shape, data): (Shape, Vec<f32>)) -> ValueId {
+        self.shared_constant(name, (shape, data.into()))
+    }
+
+    /// A value that never changes, in device layout, that other graphs may share.
+    pub fn shared_constant(&mut self, name: &str, (shape, data): (Shape, Rc<[f32]>)) -> ValueId {
+        assert_eq!(shape.len(), data.len(), "{name} is in device layout");
+        self.push(name, shape, Source::Constant(data))
+    }
+
+    /// The value that `op` computes from `inputs`.
+    ///
+    /// # Errors
+    /// When the inputs' shapes do not fit the op; the error says so of `name`.
+    pub fn op(&mut self, name: &str, op: impl Op + 'static, inputs: &[ValueId]) -> Result<ValueId> {
+        let shapes: Vec<&Shape> = inputs.iter().map(|&id| self.shape(id)).collect();
+        let shape = op.output(&shapes).map_err(|error| match error {
+            Error::Shape { op, expected, found } => Error::Shape { op: format!("{name} ({op})"), expected, found },
+            other => other,
+        })?;
+        Ok(self.push(name, shape, Source::Op { op: Rc::new(op), inputs: inputs.to_vec() }))
+    }
+
+    /// Keeps `value` after a run, to be read by this name.
+    pub fn output(&mut self, name: &str, value: ValueId) {
+        self.outputs.push((name.to_string(), value));
+    }
+
+    /// At the end of a run, copies `value` to `input`, ready for the next.
+    pub fn feedback(&mut self, value: ValueId, input: ValueId) {
+        assert_eq!(self.shape(value), self.shape(input), "a value is fed back to an input of its own shape");
+        self.feedback.push((value, input));
+    }
+
+    /// The shape of a value.
+    pub fn shape(&self, id: ValueId) -> &Shape {
+        &self.values[id.0].shape
+    }
+
+    /// The computed value of this name.
+    pub fn find(&self, name: &str) -> Option<ValueId> {
+        self.values.iter().rposition(|v| v.name == name && matches!(v.source, Source::Op { .. })).map(ValueId)
+    }
+
+    fn push(&mut self, name: &str, shape: Shape, source: Source) -> ValueId {
+        self.values.push(Value { name: name.to_string(), shape, source });
+        ValueId(self.values.len() - 1)
+    }
+}

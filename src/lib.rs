@@ -1,0 +1,34 @@
+//! Denoise: diffusion models on WebGPU, and on the CPU.
+//!
+//! A model compiles to a plan, a scheduler compiles to a table, and sampling runs the plan once per row of the table.
+//!
+//! - [`config`] reads the JSON files of a diffusers pipeline, [`Weights`] its safetensors.
+//! - [`unet`] lays the network out as a [`graph`] of [`op`]s; [`plan`] orders it and gives its values memory.
+//! - [`backend`] runs a plan: on the GPU through the shaders in `shaders/`, or on the CPU.
+//! - [`schedule`] is the table, [`noise`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
+//! - `web` is what JavaScript sees of it.
+
+pub mod backend;
+pub mod config;
+mod error;
+mod gemm;
+pub mod graph;
+mod math;
+pub mod noise;
+pub mod op;
+mod pipeline;
+pub mod plan;
+mod sampler;
+pub mod schedule;
+pub mod tensor;
+pub mod unet;
+#[cfg(target_arch = "wasm32")]
+pub mod web;
+mod weights;
+
+pub use backend::Backend;
+pub use error::{Error, Result};
+pub use pipeline::Pipeline;
+pub use sampler::{Frame, Sampler, Settings};
+pub use tensor::{Shape, Tensor};
+pub use weights::Weights;

@@ -1,0 +1,140 @@
+//! The operations a network is made of: one file each here, one shader of the same name in `shaders/`.
+//!
+//! An [`Op`] knows its output's shape, computes it on the CPU, and describes the shader dispatch that computes it on
+//! the GPU. Everything that runs a plan goes through this trait, so adding an op is adding its file, its shader and an
+//! entry in the list of test cases. An op's own fields are constants of the plan: whatever changes from step to step
+//! is an input.
+
+use std::fmt::Debug;
+
+use bytemuck::Pod;
+
+use crate::{Result, Shape};
+
+mod add;
+mod attention_scores;
+mod attention_values;
+mod concat;
+mod conv2d;
+mod embedding;
+mod group_norm;
+mod linear;
+mod moments;
+mod predict_x0;
+mod rgba8;
+mod scale_shift;
+mod silu;
+mod softmax;
+mod timestep_embedding;
+mod update;
+mod upsample;
+
+pub use add::Add;
+pub use attention_scores::AttentionScores;
+pub use attention_values::AttentionValues;
+pub use concat::Concat;
+pub use conv2d::Conv2d;
+pub use embedding::Embedding;
+pub use group_norm::GroupNorm;
+pub use linear::Linear;
+pub use moments::Moments;
+pub use predict_x0::PredictX0;
+pub use rgba8::Rgba8;
+pub use scale_shift::ScaleShift;
+pub use silu::Silu;
+pub use softmax::Softmax;
+pub use timestep_embedding::TimestepEmbedding;
+pub use update::Update;
+pub use upsample::Upsample;
+
+/// One operation of a network.
+pub trait Op: Debug {
+    /// The stem of the op's source file, of its shader and of its test cases.
+    fn name(&self) -> &'static str;
+
+    /// The output's shape.
+    ///
+    /// # Errors
+    /// When the inputs do not fit together.
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape>;
+
+    /// Computes the output on the CPU. This is the op's definition: the shader must agree with it.
+    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>);
+
+    /// The dispatch that computes the output on the GPU.
+    fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel;
+
+    /// Multiply-adds of one evaluation, for the ops whose cost they are.
+    fn macs(&self, _inputs: &[&Shape], _output: &Shape) -> u64 {
+        0
+    }
+}
+
+/// An input of an op on the CPU: its shape and its elements in device layout.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// Channels last, unpadded.
+    pub shape: &'a Shape,
+    /// `shape.len()` elements, the channels padded with zeros.
+    pub data: &'a [f32],
+}
+
+impl<'a> View<'a> {
+    /// The runs of channels, padding included, one after another.
+    fn rows(self) -> std::slice::ChunksExact<'a, f32> {
+        self.data.chunks_exact(self.shape.stride())
+    }
+}
+
+/// The output of an op on the CPU. Its elements hold anything until the op has written every one of them.
+pub struct ViewMut<'a> {
+    /// Channels last, unpadded.
+    pub shape: &'a Shape,
+    /// `shape.len()` elements.
+    pub data: &'a mut [f32],
+}
+
+impl ViewMut<'_> {
+    /// The runs of channels, padding included, one after another.
+    fn rows_mut(&mut self) -> std::slice::ChunksExactMut<'_, f32> {
+        self.data.chunks_exact_mut(self.shape.stride())
+    }
+}
+
+/// One dispatch of a compute shader: binding 0 is the parameters, then the inputs, the output last.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// WGSL with the entry point `main`.
+    pub shader: &'static str,
+    /// The bytes of the shader's `Params` uniform.
+    pub params: Vec<u8>,
+    /// Workgroups in x, y and z.
+    pub workgroups: [u32; 3],
+}
+
+impl Kernel {
+    fn new(shader: &'static str, params: &impl Pod, workgroups: [u32; 3]) -> Self {
+        Kernel { shader, params: bytemuck::bytes_of(params).to_vec(), workgroups }
+    }
+
+    /// A dispatch of one invocation an item, in workgroups of [`LINEAR_WORKGROUP`], wrapped into y beyond the 65,535
+    /// workgroups a dimension may have. The shader's index is `id.x + id.y · LINEAR_WIDTH` and may exceed `items`.
+    fn linear(shader: &'static str, params: &impl Pod, items: usize) -> Self {
+        let groups = (items as u32).div_ceil(LINEAR_WORKGROUP);
+        let width = groups.min(LINEAR_WIDTH / LINEAR_WORKGROUP);
+        Kernel::new(shader, params, [width, groups.div_ceil(LINEAR_WIDTH / LINEAR_WORKGROUP), 1])
+    }
+}
+
+/// Invocations of a workgroup in a [`Kernel::linear`] dispatch.
+const LINEAR_WORKGROUP: u32 = 64;
+/// Invocations of a full row of workgroups in a [`Kernel::linear`] dispatch.
+const LINEAR_WIDTH: u32 = 1 << 21;
+
+/// The shader of an op, by its name.
+macro_rules! shader {
+    ($name:literal) => {
+        include_str!(concat!("../../shaders/", $name, ".wgsl"))
+    };
+}
+use shader;

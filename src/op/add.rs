@@ -1,0 +1,62 @@
+//! Addition, of equal shapes or of a row a channel to every pixel of an image.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Kernel, Op, View, ViewMut, shader};
+use crate::{Error, Result, Shape};
+
+/// `a + b`, where `b` has the shape of `a`, or is `[N, C]` and is added to every pixel of `a`: `[N, H, W, C]`.
+#[derive(Debug)]
+pub struct Add;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    /// `vec4`s of the output.
+    len: u32,
+    /// `vec4`s of a run of channels.
+    channels: u32,
+    /// `vec4`s of `a` that share a run of channels of `b`.
+    share: u32,
+    pad: u32,
+}
+
+/// How many rows of `a` share a row of `b`.
+fn share(a: &Shape, b: &Shape) -> usize {
+    (a.rows() / b.rows().max(1)).max(1)
+}
+
+impl Op for Add {
+    fn name(&self) -> &'static str {
+        "add"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [a, b] = *inputs else { unreachable!("add has two inputs") };
+        let row_of = |dims: &[usize]| matches!(dims, [n, _, _, c] if b.dims() == [*n, *c]);
+        if a != b && !row_of(a.dims()) {
+            return Err(Error::shape("add", format!("{a}, or a row for each image of it"), b));
+        }
+        Ok(a.clone())
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+        let [a, b] = *inputs else { unreachable!("add has two inputs") };
+        let share = share(a.shape, b.shape);
+        let width = b.shape.stride();
+        for (row, (out, a)) in output.rows_mut().zip(a.rows()).enumerate() {
+            let b = &b.data[row / share * width..][..width];
+            for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+                *out = a + b;
+            }
+        }
+    }
+
+    fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
+        let len = output.len() / 4;
+        let channels = output.stride() / 4;
+        let share = share(inputs[0], inputs[1]) * channels;
+        let params = Params { len: len as u32, channels: channels as u32, share: share as u32, pad: 0 };
+        Kernel::linear(shader!("add"), &params, len)
+    }
+}

@@ -1,0 +1,90 @@
+//! The last step of attention: values weighted by the softmax of the scores.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Kernel, Op, View, ViewMut, shader};
+use crate::tensor::padded;
+use crate::{Error, Result, Shape};
+
+/// `P V` for every image and head: `[N, H, W, heads · padded(d)]` from P: `[N · heads, S, S]` with S = H · W, and the
+/// queries, keys and values `[N, H, W, 3 · heads · padded(d)]` that [`super::AttentionScores`] took.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionValues {
+    /// How many heads.
+    pub heads: usize,
+    /// d, channels of a head.
+    pub head_dim: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    heads: u32,
+    tokens: u32,
+    /// `vec4`s of a head.
+    head: u32,
+    /// `vec4`s of a row of P.
+    row: u32,
+}
+
+/// Queries that one GPU invocation computes four channels of.
+const STRIP: usize = 4;
+/// Heads' `vec4`s, and strips of queries, of a workgroup.
+const WORKGROUP: usize = 8;
+
+impl Op for AttentionValues {
+    fn name(&self) -> &'static str {
+        "attention_values"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [weights, qkv] = *inputs else { unreachable!("attention_values has two inputs") };
+        let width = self.heads * padded(self.head_dim);
+        match *qkv.dims() {
+            [n, h, w, c] if c == 3 * width && weights.dims() == [n * self.heads, h * w, h * w] => {
+                Ok(Shape::new(&[n, h, w, width]))
+            }
+            _ => {
+                let expected = format!("[N · {}, H · W, H · W] and [N, H, W, {}]", self.heads, 3 * width);
+                Err(Error::shape(self.name(), expected, format!("{weights} and {qkv}")))
+            }
+        }
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+        let [weights, qkv] = *inputs else { unreachable!("attention_values has two inputs") };
+        let tokens = weights.shape.channels();
+        let (width, head) = (qkv.shape.stride(), padded(self.head_dim));
+        for (i, out) in output.data.chunks_exact_mut(head).enumerate() {
+            let (token, h) = (i / self.heads, i % self.heads);
+            let (image, query) = (token / tokens, token % tokens);
+            let weights = &weights.data[((image * self.heads + h) * tokens + query) * weights.shape.stride()..];
+            out.fill(0.0);
+            for (key, weight) in weights[..tokens].iter().enumerate() {
+                let value = &qkv.data[(image * tokens + key) * width + (2 * self.heads + h) * head..][..head];
+                for (out, value) in out.iter_mut().zip(value) {
+                    *out += weight * value;
+                }
+            }
+        }
+    }
+
+    fn kernel(&self, inputs: &[&Shape], _output: &Shape) -> Kernel {
+        let weights = inputs[0];
+        let tokens = weights.channels();
+        let head = padded(self.head_dim) / 4;
+        let params = Params {
+            heads: self.heads as u32,
+            tokens: tokens as u32,
+            head: head as u32,
+            row: (weights.stride() / 4) as u32,
+        };
+        let groups =
+            [head.div_ceil(WORKGROUP) as u32, tokens.div_ceil(STRIP * WORKGROUP) as u32, weights.dims()[0] as u32];
+        Kernel::new(shader!("attention_values"), &params, groups)
+    }
+
+    fn macs(&self, inputs: &[&Shape], _output: &Shape) -> u64 {
+        (inputs[0].rows() * inputs[0].channels() * self.head_dim) as u64
+    }
+}

@@ -1,0 +1,149 @@
+//! Two-dimensional convolution.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Kernel, Op, View, ViewMut, shader};
+use crate::gemm::Gemm;
+use crate::tensor::padded;
+use crate::{Error, Result, Shape, Tensor};
+
+/// Convolution (`torch.nn.Conv2d`) of x: `[N, H, W, Cin]` with square kernels, stride and zero padding.
+///
+/// Inputs: x, the weight packed by [`Conv2d::pack`] `[K, K, Cin padded, Cout]`, the bias `[Cout]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2d {
+    /// Height and width of the kernel.
+    pub kernel: usize,
+    /// Step between the windows of neighbouring outputs.
+    pub stride: usize,
+    /// Zeros added at the top and left.
+    pub pad_before: usize,
+    /// Zeros added at the bottom and right. diffusers' `downsample_padding: 0` pads only there
+    /// (`models/downsampling.py`, `Downsample2D`).
+    pub pad_after: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    in_height: u32,
+    in_width: u32,
+    /// `vec4`s of a run of input channels.
+    in_channels: u32,
+    out_height: u32,
+    out_width: u32,
+    /// `vec4`s of a run of output channels.
+    out_channels: u32,
+    kernel: u32,
+    stride: u32,
+    pad: u32,
+    /// Strips of [`STRIP`] pixels in a row of the output.
+    strips: u32,
+    /// Strips in all images.
+    len: u32,
+    pad0: u32,
+}
+
+/// Output pixels of a row that one GPU invocation computes.
+const STRIP: usize = 8;
+/// Strips, and blocks of eight output channels, of a workgroup.
+const WORKGROUP: usize = 8;
+
+impl Conv2d {
+    /// A 3×3 convolution that keeps the size.
+    pub const SAME: Conv2d = Conv2d { kernel: 3, stride: 1, pad_before: 1, pad_after: 1 };
+    /// A 1×1 convolution.
+    pub const POINTWISE: Conv2d = Conv2d { kernel: 1, stride: 1, pad_before: 0, pad_after: 0 };
+
+    /// Repacks a PyTorch weight `[Cout, Cin, K, K]` to `[K, K, Cin padded, Cout padded]`.
+    pub fn pack(weight: &Tensor) -> (Shape, Vec<f32>) {
+        let [out, input, height, width] = *weight.shape else { unreachable!("convolution weights are OIHW") };
+        let mut packed = vec![0.0; height * width * padded(input) * padded(out)];
+        for (i, &value) in weight.data.iter().enumerate() {
+            let (tap, channels) = (i % (height * width), i / (height * width));
+            let (o, c) = (channels / input, channels % input);
+            packed[(tap * padded(input) + c) * padded(out) + o] = value;
+        }
+        (Shape::new(&[height, width, padded(input), out]), packed)
+    }
+
+    /// Length of an output side for an input side of `size`.
+    fn side(&self, size: usize) -> Option<usize> {
+        let span = (size + self.pad_before + self.pad_after).checked_sub(self.kernel)?;
+        Some(span / self.stride + 1)
+    }
+}
+
+impl Op for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [x, weight, bias] = *inputs else { unreachable!("conv2d has three inputs") };
+        let [n, h, w, c] = x.nhwc(self.name())?;
+        let out = bias.channels();
+        if weight.dims() != [self.kernel, self.kernel, padded(c), out] || bias.dims().len() != 1 {
+            let expected = format!("a weight [{0}, {0}, {1}, {out}] for {x}", self.kernel, padded(c));
+            return Err(Error::shape(self.name(), expected, weight));
+        }
+        match (self.side(h), self.side(w)) {
+            (Some(h), Some(w)) => Ok(Shape::new(&[n, h, w, out])),
+            _ => Err(Error::shape(self.name(), format!("images of at least {0}×{0} pixels", self.kernel), x)),
+        }
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+        let [x, weight, bias] = *inputs else { unreachable!("conv2d has three inputs") };
+        let [_, in_height, in_width, _] = *x.shape.dims() else { unreachable!("checked by output") };
+        let [_, out_height, out_width, _] = *output.shape.dims() else { unreachable!("checked by output") };
+        let depth = x.shape.stride();
+
+        // Each image is copied into a frame of zeros, so that the product's inner loop has no edges.
+        let framed_width = in_width + self.pad_before + self.pad_after;
+        let framed_height = in_height + self.pad_before + self.pad_after;
+        let mut framed = vec![0.0; framed_height * framed_width * depth];
+        let at = |y: usize, x: usize| (y * framed_width + x) * depth;
+        let rows: Vec<usize> =
+            (0..out_height * out_width).map(|p| at(p / out_width * self.stride, p % out_width * self.stride)).collect();
+        let taps: Vec<usize> =
+            (0..self.kernel * self.kernel).map(|tap| at(tap / self.kernel, tap % self.kernel)).collect();
+
+        let images = x.data.chunks_exact(in_height * in_width * depth);
+        let outputs = output.data.chunks_exact_mut(out_height * out_width * output.shape.stride());
+        for (image, out) in images.zip(outputs) {
+            for (y, line) in image.chunks_exact(in_width * depth).enumerate() {
+                framed[at(y + self.pad_before, self.pad_before)..][..line.len()].copy_from_slice(line);
+            }
+            Gemm { input: &framed, rows: &rows, taps: &taps, depth, weight: weight.data, bias: bias.data }.run(out);
+        }
+    }
+
+    fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
+        let [_, in_height, in_width, _] = *inputs[0].dims() else { unreachable!("checked by output") };
+        let [images, out_height, out_width, _] = *output.dims() else { unreachable!("checked by output") };
+        let out_channels = output.stride() / 4;
+        let strips = out_width.div_ceil(STRIP);
+        let len = images * out_height * strips;
+        let params = Params {
+            in_height: in_height as u32,
+            in_width: in_width as u32,
+            in_channels: (inputs[0].stride() / 4) as u32,
+            out_height: out_height as u32,
+            out_width: out_width as u32,
+            out_channels: out_channels as u32,
+            kernel: self.kernel as u32,
+            stride: self.stride as u32,
+            pad: self.pad_before as u32,
+            strips: strips as u32,
+            len: len as u32,
+            pad0: 0,
+        };
+        let groups = [len.div_ceil(WORKGROUP) as u32, out_channels.div_ceil(2 * WORKGROUP) as u32, 1];
+        Kernel::new(shader!("conv2d"), &params, groups)
+    }
+
+    fn macs(&self, inputs: &[&Shape], output: &Shape) -> u64 {
+        (output.rows() * output.channels() * self.kernel * self.kernel * inputs[0].channels()) as u64
+    }
+}

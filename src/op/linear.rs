@@ -1,0 +1,79 @@
+//! A linear layer.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Kernel, Op, View, ViewMut, shader};
+use crate::gemm::Gemm;
+use crate::tensor::padded;
+use crate::{Error, Result, Shape, Tensor};
+
+/// `x · Wᵀ + b` (`torch.nn.Linear`) over the last dimension of x.
+///
+/// Inputs: x, the weight packed by [`Linear::pack`] `[in padded, out]`, the bias `[out]`.
+#[derive(Debug)]
+pub struct Linear;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    rows: u32,
+    /// `vec4`s of an input row.
+    depth: u32,
+    /// `vec4`s of an output row.
+    columns: u32,
+    pad: u32,
+}
+
+/// Rows that one GPU invocation computes.
+const STRIP: usize = 4;
+/// Strips of rows, and blocks of eight columns, of a workgroup.
+const WORKGROUP: usize = 8;
+
+impl Linear {
+    /// Repacks a PyTorch weight `[out, in]` to `[in padded, out padded]`.
+    pub fn pack(weight: &Tensor) -> (Shape, Vec<f32>) {
+        let [out, input] = *weight.shape else { unreachable!("linear weights are [out, in]") };
+        let mut packed = vec![0.0; padded(input) * padded(out)];
+        for (i, &value) in weight.data.iter().enumerate() {
+            packed[i % input * padded(out) + i / input] = value;
+        }
+        (Shape::new(&[padded(input), out]), packed)
+    }
+}
+
+impl Op for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [x, weight, bias] = *inputs else { unreachable!("linear has three inputs") };
+        let out = bias.channels();
+        if weight.dims() != [padded(x.channels()), out] || bias.dims().len() != 1 {
+            return Err(Error::shape(self.name(), format!("a weight [{}, {out}]", padded(x.channels())), weight));
+        }
+        let mut dims = x.dims().to_vec();
+        dims[x.dims().len() - 1] = out;
+        Ok(Shape::new(&dims))
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+        let [x, weight, bias] = *inputs else { unreachable!("linear has three inputs") };
+        let depth = x.shape.stride();
+        let rows: Vec<usize> = (0..x.shape.rows()).map(|row| row * depth).collect();
+        Gemm { input: x.data, rows: &rows, taps: &[0], depth, weight: weight.data, bias: bias.data }.run(output.data);
+    }
+
+    fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
+        let rows = output.rows();
+        let columns = output.stride() / 4;
+        let params =
+            Params { rows: rows as u32, depth: (inputs[0].stride() / 4) as u32, columns: columns as u32, pad: 0 };
+        let groups = [rows.div_ceil(STRIP * WORKGROUP) as u32, columns.div_ceil(2 * WORKGROUP) as u32, 1];
+        Kernel::new(shader!("linear"), &params, groups)
+    }
+
+    fn macs(&self, inputs: &[&Shape], output: &Shape) -> u64 {
+        (output.rows() * output.channels() * inputs[0].channels()) as u64
+    }
+}

@@ -1,0 +1,69 @@
+//! The application of a normalisation: a scale and a shift a channel, then optionally SiLU.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Kernel, Op, View, ViewMut, shader};
+use crate::math::silu;
+use crate::{Error, Result, Shape};
+
+/// `x · scale + shift` for x: `[N, H, W, C]`, with scale and shift the two rows of the second input, `[N, 2, C]`.
+#[derive(Debug)]
+pub struct ScaleShift {
+    /// Whether SiLU follows.
+    pub silu: bool,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    /// `vec4`s of the output.
+    len: u32,
+    /// `vec4`s of a run of channels.
+    channels: u32,
+    /// `vec4`s of an image.
+    image: u32,
+    silu: u32,
+}
+
+impl Op for ScaleShift {
+    fn name(&self) -> &'static str {
+        "scale_shift"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [x, affine] = *inputs else { unreachable!("scale_shift has two inputs") };
+        let [n, _, _, c] = x.nhwc(self.name())?;
+        if affine.dims() != [n, 2, c] {
+            return Err(Error::shape(self.name(), format!("a scale and a shift [{n}, 2, {c}]"), affine));
+        }
+        Ok(x.clone())
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+        let [x, affine] = *inputs else { unreachable!("scale_shift has two inputs") };
+        let pixels = x.shape.rows() / x.shape.dims()[0];
+        let width = x.shape.stride();
+        for (row, (out, x)) in output.rows_mut().zip(x.rows()).enumerate() {
+            let (scale, shift) = affine.data[row / pixels * 2 * width..][..2 * width].split_at(width);
+            for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(scale).zip(shift) {
+                *out = x * scale + shift;
+            }
+            if self.silu {
+                for out in out {
+                    *out = silu(*out);
+                }
+            }
+        }
+    }
+
+    fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
+        let len = output.len() / 4;
+        let params = Params {
+            len: len as u32,
+            channels: (output.stride() / 4) as u32,
+            image: (len / inputs[0].dims()[0]) as u32,
+            silu: u32::from(self.silu),
+        };
+        Kernel::linear(shader!("scale_shift"), &params, len)
+    }
+}

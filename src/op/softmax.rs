@@ -1,0 +1,59 @@
+//! Softmax over rows.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Kernel, Op, View, ViewMut, shader};
+use crate::math::exp;
+use crate::{Result, Shape};
+
+/// `exp(x) / Σ exp(x)` over the last dimension (`torch.softmax(x, dim=-1)`), with the row's maximum taken out first.
+#[derive(Debug)]
+pub struct Softmax;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    rows: u32,
+    /// Elements of a row.
+    len: u32,
+    /// `vec4`s of a row.
+    row: u32,
+    pad: u32,
+}
+
+/// The most workgroups in x, one a row; further rows go to y.
+const WIDTH: usize = 1 << 15;
+
+impl Op for Softmax {
+    fn name(&self) -> &'static str {
+        "softmax"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        Ok(inputs[0].clone())
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+        let len = inputs[0].shape.channels();
+        for (x, out) in inputs[0].rows().zip(output.rows_mut()) {
+            let (out, padding) = out.split_at_mut(len);
+            padding.fill(0.0);
+            let max = x[..len].iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            for (out, x) in out.iter_mut().zip(x) {
+                *out = exp(x - max);
+            }
+            let scale = 1.0 / out.iter().sum::<f32>();
+            for out in out {
+                *out *= scale;
+            }
+        }
+    }
+
+    fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
+        let rows = output.rows();
+        let params =
+            Params { rows: rows as u32, len: inputs[0].channels() as u32, row: (output.stride() / 4) as u32, pad: 0 };
+        let groups = [rows.min(WIDTH) as u32, rows.div_ceil(WIDTH) as u32, 1];
+        Kernel::new(shader!("softmax"), &params, groups)
+    }
+}

@@ -1,0 +1,55 @@
+//! The denoising update: one step of the reverse process.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Kernel, Op, View, ViewMut, shader};
+use crate::schedule::Coefficients;
+use crate::{Error, Result, Shape};
+
+/// `x_prev = prev_from_x · x_t + prev_from_model · model + prev_from_x0 · x̂0 + prev_from_noise · z`, with the
+/// coefficients of a row of the schedule.
+///
+/// Ho et al. 2020, Algorithm 2, is the case of a model that predicts ε, without clipping: then
+/// x_{t−1} = (x_t − β_t / √(1 − ᾱ_t) · ε) / √α_t + σ_t z. DDIM and predictions of x0 or v are other coefficients.
+///
+/// Inputs: x_t, the model's output, x̂0 and the noise z, all `[N, H, W, C]`, and the row `[8]`, a [`Coefficients`].
+#[derive(Debug)]
+pub struct Update;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    /// `vec4`s of the output.
+    len: u32,
+    pad: [u32; 3],
+}
+
+impl Op for Update {
+    fn name(&self) -> &'static str {
+        "update"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [x, model, x0, noise, row] = *inputs else { unreachable!("update has five inputs") };
+        if [model, x0, noise].iter().any(|&shape| shape != x) || row.dims() != [Coefficients::LEN] {
+            let found = format!("{x}, {model}, {x0}, {noise} and {row}");
+            return Err(Error::shape(self.name(), "four equal shapes and a row of coefficients", found));
+        }
+        Ok(x.clone())
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+        let [x, model, x0, noise, row] = *inputs else { unreachable!("update has five inputs") };
+        let row: &Coefficients = bytemuck::from_bytes(bytemuck::cast_slice(row.data));
+        let given = x.data.iter().zip(model.data).zip(x0.data).zip(noise.data);
+        for (out, (((x, model), x0), noise)) in output.data.iter_mut().zip(given) {
+            *out =
+                row.prev_from_x * x + row.prev_from_model * model + row.prev_from_x0 * x0 + row.prev_from_noise * noise;
+        }
+    }
+
+    fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
+        let len = output.len() / 4;
+        Kernel::linear(shader!("update"), &Params { len: len as u32, pad: [0; 3] }, len)
+    }
+}

@@ -1,0 +1,269 @@
+//! How a graph is computed: which operations in which order, and which memory each value lives in.
+//!
+//! A plan knows no device. Both backends run the same one.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use crate::graph::{Graph, Source, ValueId};
+use crate::op::{Kernel, Op};
+use crate::{Error, Result, Shape};
+
+/// Where a value of a plan lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In [`Plan::constants`].
+    Constant(usize),
+    /// At the start of [`Plan::slots`].
+    Slot(usize),
+}
+
+/// A value of a plan: how it lies, and where.
+#[derive(Clone, Debug)]
+pub struct Operand {
+    /// Channels last, unpadded.
+    pub shape: Shape,
+    /// Its memory.
+    pub place: Place,
+}
+
+/// One operation of a plan.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The path of the layer it belongs to.
+    pub name: String,
+    /// What is computed.
+    pub op: Rc<dyn Op>,
+    /// From what.
+    pub inputs: Vec<Operand>,
+    /// To where; a slot, and never that of an input.
+    pub output: Operand,
+}
+
+impl Step {
+    /// The dispatch that computes it on the GPU.
+    pub fn kernel(&self) -> Kernel {
+        self.op.kernel(&self.input_shapes(), &self.output.shape)
+    }
+
+    /// Multiply-adds it takes.
+    pub fn macs(&self) -> u64 {
+        self.op.macs(&self.input_shapes(), &self.output.shape)
+    }
+
+    fn input_shapes(&self) -> Vec<&Shape> {
+        self.inputs.iter().map(|input| &input.shape).collect()
+    }
+}
+
+/// A graph in the order it is computed in, with memory for every value.
+///
+/// Values that are never needed at the same time share a slot. Inputs, outputs and what is fed back have a slot of
+/// their own, so they hold between runs.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// What to compute, in order.
+    pub steps: Vec<Step>,
+    /// Values that never change, in device layout.
+    pub constants: Vec<Rc<[f32]>>,
+    /// The length of each slot in `f32`s.
+    pub slots: Vec<usize>,
+    /// Values written from outside, by name.
+    pub inputs: HashMap<String, Operand>,
+    /// Values that can be read after a run, by name.
+    pub outputs: HashMap<String, Operand>,
+    /// At the end of a run, the slots to copy from and to, and how many `f32`s.
+    pub feedback: Vec<(usize, usize, usize)>,
+}
+
+impl Plan {
+    /// Plans what the graph's outputs and feedback need; nothing else is computed.
+    pub fn new(graph: &Graph) -> Self {
+        let kept: HashSet<ValueId> = graph
+            .outputs
+            .iter()
+            .map(|&(_, id)| id)
+            .chain(graph.feedback.iter().flat_map(|&(value, input)| [value, input]))
+            .collect();
+        let last_use = last_uses(graph, &kept);
+
+        let mut plan = Plan::default();
+        let mut slots = Slots::default();
+        let mut places: HashMap<ValueId, Place> = HashMap::new();
+        for (index, value) in graph.values.iter().enumerate() {
+            let id = ValueId(index);
+            if !last_use.contains_key(&id) && !matches!(value.source, Source::Input) {
+                continue;
+            }
+            let place = match &value.source {
+                Source::Constant(data) => {
+                    plan.constants.push(data.clone());
+                    Place::Constant(plan.constants.len() - 1)
+                }
+                Source::Input => Place::Slot(slots.dedicated(value.shape.len())),
+                Source::Op { .. } if kept.contains(&id) => Place::Slot(slots.dedicated(value.shape.len())),
+                Source::Op { .. } => Place::Slot(slots.take(value.shape.len())),
+            };
+            places.insert(id, place);
+            let operand = |id: ValueId| Operand { shape: graph.shape(id).clone(), place: places[&id] };
+            if let Source::Input = value.source {
+                plan.inputs.insert(value.name.clone(), operand(id));
+            }
+            if let Source::Op { op, inputs } = &value.source {
+                plan.steps.push(Step {
+                    name: value.name.clone(),
+                    op: op.clone(),
+                    inputs: inputs.iter().map(|&id| operand(id)).collect(),
+                    output: operand(id),
+                });
+                // What this step was the last to read is free for the next one's output.
+                let done: HashSet<ValueId> = inputs.iter().copied().filter(|input| last_use[input] == index).collect();
+                for input in done {
+                    let computed = matches!(graph.values[input.0].source, Source::Op { .. });
+                    if let (Place::Slot(slot), true) = (places[&input], computed && !kept.contains(&input)) {
+                        slots.release(slot);
+                    }
+                }
+            }
+        }
+        plan.slots = slots.lengths;
+        let slot = |id: ValueId| match places[&id] {
+            Place::Slot(slot) => slot,
+            Place::Constant(_) => unreachable!("feedback goes from a computed value to an input"),
+        };
+        plan.feedback =
+            graph.feedback.iter().map(|&(value, input)| (slot(value), slot(input), graph.shape(value).len())).collect();
+        plan.outputs = graph
+            .outputs
+            .iter()
+            .map(|(name, id)| (name.clone(), Operand { shape: graph.shape(*id).clone(), place: places[id] }))
+            .collect();
+        plan
+    }
+
+    /// The input of this name.
+    ///
+    /// # Errors
+    /// When the plan has none.
+    pub fn input(&self, name: &str) -> Result<&Operand> {
+        self.inputs.get(name).ok_or_else(|| Error::Settings(format!("The plan has no input {name}.")))
+    }
+
+    /// The output of this name.
+    ///
+    /// # Errors
+    /// When the plan has none.
+    pub fn output(&self, name: &str) -> Result<&Operand> {
+        self.outputs.get(name).ok_or_else(|| Error::Settings(format!("The plan has no output {name}.")))
+    }
+
+    /// Multiply-adds of one run.
+    pub fn macs(&self) -> u64 {
+        self.steps.iter().map(Step::macs).sum()
+    }
+}
+
+/// For every value that is needed, the index of the last value computed from it. A kept value is needed to the end.
+fn last_uses(graph: &Graph, kept: &HashSet<ValueId>) -> HashMap<ValueId, usize> {
+    let mut last: HashMap<ValueId, usize> = kept.iter().map(|&id| (id, usize::MAX)).collect();
+    for (index, value) in graph.values.iter().enumerate().rev() {
+        if !last.contains_key(&ValueId(index)) {
+            continue;
+        }
+        if let Source::Op { inputs, .. } = &value.source {
+            for &input in inputs {
+                last.entry(input).or_insert(index);
+            }
+        }
+    }
+    last
+}
+
+/// Hands out slots, reusing free ones.
+#[derive(Default)]
+struct Slots {
+    lengths: Vec<usize>,
+    free: Vec<usize>,
+}
+
+impl Slots {
+    /// A slot that is never reused.
+    fn dedicated(&mut self, len: usize) -> usize {
+        self.lengths.push(len);
+        self.lengths.len() - 1
+    }
+
+    /// The smallest free slot that is large enough; else the largest free one, made larger; else a new one.
+    fn take(&mut self, len: usize) -> usize {
+        let fits = |&slot: &usize| self.lengths[slot] >= len;
+        let best = self.free.iter().copied().filter(fits).min_by_key(|&slot| self.lengths[slot]);
+        let Some(slot) = best.or_else(|| self.free.iter().copied().max_by_key(|&slot| self.lengths[slot])) else {
+            return self.dedicated(len);
+        };
+        self.free.retain(|&free| free != slot);
+        self.lengths[slot] = self.lengths[slot].max(len);
+        slot
+    }
+
+    fn release(&mut self, slot: usize) {
+        self.free.push(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{Add, Silu};
+
+    /// x → silu → silu → silu, and the first added to the last.
+    fn chain() -> Graph {
+        let mut graph = Graph::new();
+        let x = graph.input("x", Shape::new(&[2, 3]));
+        let a = graph.op("a", Silu, &[x]).unwrap();
+        let b = graph.op("b", Silu, &[a]).unwrap();
+        let c = graph.op("c", Silu, &[b]).unwrap();
+        graph.op("unused", Silu, &[c]).unwrap();
+        let d = graph.op("d", Add, &[a, c]).unwrap();
+        graph.output("d", d);
+        graph.feedback(d, x);
+        graph
+    }
+
+    #[test]
+    fn only_what_is_needed_is_computed() {
+        let names: Vec<_> = Plan::new(&chain()).steps.into_iter().map(|step| step.name).collect();
+        assert_eq!(names, ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn no_step_overwrites_a_value_that_is_still_needed() {
+        let plan = Plan::new(&chain());
+        for (i, step) in plan.steps.iter().enumerate() {
+            assert!(step.inputs.iter().all(|input| input.place != step.output.place), "{} is in place", step.name);
+            // Every later reader of this place must find a writer between, or this very value.
+            for (j, reader) in plan.steps.iter().enumerate().skip(i + 1) {
+                let rewritten = plan.steps[i + 1..j].iter().any(|other| other.output.place == step.output.place);
+                let reads = reader.inputs.iter().any(|input| input.place == step.output.place);
+                if reads && !rewritten {
+                    assert_eq!(
+                        reader.inputs.iter().find(|i| i.place == step.output.place).unwrap().shape,
+                        step.output.shape
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn slots_are_shared() {
+        // x and d keep theirs; a lives to the end; b and c alternate.
+        assert_eq!(Plan::new(&chain()).slots.len(), 5);
+        let mut graph = Graph::new();
+        let mut value = graph.input("x", Shape::new(&[1, 8]));
+        for i in 0..10 {
+            value = graph.op(&i.to_string(), Silu, &[value]).unwrap();
+        }
+        graph.output("y", value);
+        assert_eq!(Plan::new(&graph).slots.len(), 4, "the input, the output and two that alternate");
+    }
+}

@@ -1,0 +1,120 @@
+"""Goldens of the single operations: one set of tensors for each case of cases.json.
+
+Inputs are float32. The outputs are computed in float64 and rounded once, so they are the exact
+values; the exceptions are `timestep_embedding`, which is diffusers' own float32 function, and
+`rgba8`, which is float32 arithmetic by definition.
+"""
+
+import zlib
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.embeddings import get_timestep_embedding
+
+
+def seeded(name):
+    """A generator that depends on the case's name only, so that cases can be added or reordered."""
+    return torch.Generator().manual_seed(zlib.crc32(name.encode()))
+
+
+def conv2d(case, randn):
+    n, h, w, cin, cout = (case[k] for k in ("n", "h", "w", "in_channels", "out_channels"))
+    kernel, (before, after) = case["kernel"], case["padding"]
+    x = randn(n, cin, h, w)
+    weight = randn(cout, cin, kernel, kernel) / (cin * kernel * kernel) ** 0.5
+    bias = randn(cout)
+    padded = F.pad(x.double(), (before, after, before, after))
+    output = F.conv2d(padded, weight.double(), bias.double(), stride=case["stride"])
+    return {"input": x, "weight": weight, "bias": bias, "output": output}
+
+
+def linear(case, randn):
+    x = randn(case["rows"], case["in_features"])
+    weight = randn(case["out_features"], case["in_features"]) / case["in_features"] ** 0.5
+    bias = randn(case["out_features"])
+    output = F.linear(x.double(), weight.double(), bias.double())
+    return {"input": x, "weight": weight, "bias": bias, "output": output}
+
+
+def group_norm(case, randn):
+    x = randn(case["n"], case["channels"], case["h"], case["w"]) + case.get("input_mean", 0.0)
+    weight = 1 + 0.3 * randn(case["channels"])
+    bias = 0.5 * randn(case["channels"])
+    output = F.group_norm(x.double(), case["groups"], weight.double(), bias.double(), case["eps"])
+    output = F.silu(output) if case["silu"] else output
+    return {"input": x, "weight": weight, "bias": bias, "output": output}
+
+
+def attention(case, randn):
+    n, tokens, heads, head_dim = (case[k] for k in ("n", "tokens", "heads", "head_dim"))
+    query, key, value = (randn(n, tokens, heads * head_dim) for _ in range(3))
+    query = query * case.get("query_scale", 1.0)
+    split = [x.double().view(n, tokens, heads, head_dim).transpose(1, 2) for x in (query, key, value)]
+    output = F.scaled_dot_product_attention(*split).transpose(1, 2).reshape(n, tokens, heads * head_dim)
+    return {"query": query, "key": key, "value": value, "output": output}
+
+
+def silu(case, randn):
+    x = randn(case["n"], case["c"], case["h"], case["w"]) * case.get("input_scale", 1.0)
+    return {"input": x, "output": F.silu(x.double())}
+
+
+def add(case, randn):
+    a, b = (randn(case["n"], case["c"], case["h"], case["w"]) for _ in range(2))
+    return {"a": a, "b": b, "output": a.double() + b.double()}
+
+
+def add_row(case, randn):
+    x, row = randn(case["n"], case["c"], case["h"], case["w"]), randn(case["n"], case["c"])
+    return {"input": x, "row": row, "output": x.double() + row.double()[:, :, None, None]}
+
+
+def concat(case, randn):
+    a, b = (randn(case["n"], case[c], case["h"], case["w"]) for c in ("c1", "c2"))
+    return {"a": a, "b": b, "output": torch.cat([a, b], dim=1)}
+
+
+def upsample(case, randn):
+    x = randn(case["n"], case["c"], case["h"], case["w"])
+    return {"input": x, "output": F.interpolate(x, scale_factor=2.0, mode="nearest")}
+
+
+def timestep_embedding(case, randn):
+    timesteps = torch.tensor(case["timesteps"], dtype=torch.float32)
+    output = get_timestep_embedding(
+        timesteps,
+        case["dim"],
+        flip_sin_to_cos=case["flip_sin_to_cos"],
+        downscale_freq_shift=case["freq_shift"],
+    )
+    return {"timesteps": timesteps, "output": output}
+
+
+def embedding(case, randn):
+    weight, labels = randn(case["num"], case["dim"]), torch.tensor(case["labels"])
+    return {"labels": labels, "weight": weight, "output": F.embedding(labels, weight)}
+
+
+def rgba8(case, randn):
+    x = randn(case["n"], case["c"], case["h"], case["w"])
+    # Values whose byte would hang on the last bit become 0.0, which lies on a tie exactly (127.5 -> 128).
+    distance = ((x.double() / 2 + 0.5) * 255 - 0.5) % 1
+    x[(distance < 1e-3) | (distance > 1 - 1e-3)] = 0.0
+    edges = torch.tensor([0.0, 1.0, -1.0, 1.5, -1.5, 1e30, -1e30, 1e-6, -1e-6])[: x.numel()]
+    x.view(-1)[: edges.numel()] = edges
+    levels = torch.round((x / 2 + 0.5).clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1)
+    alpha = torch.full((*levels.shape[:3], 1), 255, dtype=torch.uint8)
+    rgb = levels if case["c"] == 3 else levels.repeat(1, 1, 1, 3)
+    return {"input": x, "output": torch.cat([rgb, alpha], dim=-1)}
+
+
+def goldens(cases):
+    """{case}.{tensor} for every case of cases.json; all floating tensors are stored as float32."""
+    tensors = {}
+    for case in cases:
+        generator = seeded(case["name"])
+        made = globals()[case["op"]](case, lambda *shape: torch.randn(shape, generator=generator))
+        for key, tensor in made.items():
+            stored = tensor.float() if tensor.is_floating_point() else tensor
+            tensors[f"{case['name']}.{key}"] = stored.contiguous()
+    return tensors

@@ -1,0 +1,172 @@
+//! The shipped model against diffusers: its ε, and whole trajectories with torch's seeds, on both backends.
+
+use std::rc::Rc;
+
+use denoise::backend::{Backend, Executor, Gpu};
+use denoise::config::{SchedulerKind, TimestepSpacing, VarianceType};
+use denoise::graph::Graph;
+use denoise::plan::Plan;
+use denoise::{Pipeline, Sampler, Settings, Tensor};
+use serde::Deserialize;
+
+use crate::golden::{self, Array, Golden, assert_close};
+
+/// The shipped model.
+pub fn pipeline() -> Pipeline {
+    let text = |file: &str| golden::text(&format!("www/models/digits/{file}"));
+    let weights = golden::bytes("www/models/digits/unet/diffusion_pytorch_model.safetensors");
+    let (config, scheduler) = (text("unet/config.json"), text("scheduler/scheduler_config.json"));
+    Pipeline::from_files(&config, &weights, &scheduler, Some(&text("card.json"))).unwrap()
+}
+
+/// Both backends.
+pub async fn backends() -> [Backend; 2] {
+    [Backend::Cpu, Backend::Gpu(Gpu::open().await.unwrap())]
+}
+
+#[test]
+fn epsilon_agrees_with_diffusers() {
+    let golden = Golden::load("digits");
+    let sample = golden.get("sample").tensor();
+    let mut pipeline = pipeline();
+    pollster::block_on(async {
+        for backend in backends().await {
+            let mut graph = Graph::new();
+            let values = pipeline.unet_mut().build(&mut graph, 2, 32, 32).unwrap();
+            graph.output("epsilon", values.output);
+            let executor = backend.compile(Plan::new(&graph), &[], |_, _| {}).await.unwrap();
+            executor.write("sample", &sample.to_device().unwrap()).unwrap();
+            for t in [0, 10, 500, 999] {
+                for (labels, key) in [([3.0, 7.0], "class"), ([10.0, 10.0], "null")] {
+                    let write = |name: &str, data: [f32; 2]| {
+                        let tensor = Tensor::new(&[2], data.to_vec()).unwrap();
+                        executor.write(name, &tensor.to_device().unwrap()).unwrap();
+                    };
+                    write("timestep", [t as f32; 2]);
+                    write("class_labels", labels);
+                    executor.run(0).unwrap().wait().await.unwrap();
+                    let shape = executor.plan().output("epsilon").unwrap().shape.clone();
+                    let actual = Tensor::from_device(&shape, &executor.read("epsilon").await.unwrap()).unwrap();
+                    let key = format!("eps.t{t}.{key}");
+                    // The requirement is 1e-4; trajectories need a tenth of it, and both backends are far better.
+                    let error = assert_close(&key, &actual.data, &golden.get(&key).data, 1e-5);
+                    println!("{} {key}: {error:.1e}", kind(&backend));
+                }
+            }
+        }
+    });
+}
+
+fn kind(backend: &Backend) -> &'static str {
+    if backend.gpu().is_some() { "gpu" } else { "cpu" }
+}
+
+#[derive(Deserialize)]
+struct Trajectory {
+    name: String,
+    scheduler: SchedulerKind,
+    steps: usize,
+    eta: f64,
+    timestep_spacing: TimestepSpacing,
+    variance_type: Option<VarianceType>,
+    seed: u64,
+    classes: Vec<usize>,
+    saved_steps: Vec<usize>,
+}
+
+impl Trajectory {
+    fn settings(&self) -> Settings {
+        Settings {
+            sampler: Some(self.scheduler),
+            steps: self.steps,
+            eta: self.eta,
+            seed: self.seed,
+            class_labels: self.classes.clone(),
+            timestep_spacing: Some(self.timestep_spacing),
+            variance_type: self.variance_type,
+        }
+    }
+}
+
+/// Root mean square of the difference: x_0 is of the order of 1, so this is a relative error too.
+fn rms(actual: &Tensor, expected: &Array) -> f64 {
+    let error = actual.data.iter().zip(&expected.data).map(|(&a, e)| (f64::from(a) - e).powi(2)).sum::<f64>();
+    (error / expected.data.len() as f64).sqrt()
+}
+
+#[test]
+fn trajectories_end_where_those_of_diffusers_do() {
+    let golden = Golden::load("digits");
+    let mut pipeline = pipeline();
+    pollster::block_on(async {
+        for backend in backends().await {
+            let executor = Rc::new(Executor::for_sampling(&backend, &mut pipeline, 2, |_, _| {}).await.unwrap());
+            for trajectory in golden::list::<Trajectory>("trajectories") {
+                let key = |what: &str| format!("{}.{what}", trajectory.name);
+                let mut sampler = Sampler::new(&pipeline, &executor, &trajectory.settings()).unwrap();
+                let timesteps: Vec<f64> = sampler.schedule().rows.iter().map(|row| row.timestep as f64).collect();
+                assert_eq!(timesteps, golden.get(&key("timesteps")).data);
+                let mut frames = 0;
+                while let Some(frame) = sampler.next().await.unwrap() {
+                    assert_eq!(frame.step, frames);
+                    frames += 1;
+                    // The GPU already works on later steps; the CPU can be looked at in between.
+                    if backend.gpu().is_none() && trajectory.saved_steps.contains(&frames) {
+                        let x = rms(&sampler.sample().await.unwrap(), golden.get(&key(&format!("x.{frames}"))));
+                        let x0 = rms(&sampler.pred_x0().await.unwrap(), golden.get(&key(&format!("pred_x0.{frames}"))));
+                        assert!(x < 1e-3 && x0 < 1e-3, "{} after {frames} steps: {x:.1e}, {x0:.1e}", trajectory.name);
+                    }
+                }
+                assert_eq!(frames, trajectory.steps);
+                let error = rms(&sampler.sample().await.unwrap(), golden.get(&key("x0")));
+                println!("{} {}: {error:.1e}", kind(&backend), trajectory.name);
+                assert!(error <= 1e-3, "{}: x_0 is {error:.1e} away", trajectory.name);
+            }
+        }
+    });
+}
+
+/// All frames of a run.
+async fn run(pipeline: &Pipeline, executor: &Rc<Executor>, settings: &Settings) -> Vec<u8> {
+    let mut sampler = Sampler::new(pipeline, executor, settings).unwrap();
+    let mut bytes = sampler.initial();
+    while let Some(frame) = sampler.next().await.unwrap() {
+        bytes.extend(frame.prev);
+        bytes.extend(frame.x0);
+    }
+    bytes
+}
+
+#[test]
+fn a_seed_gives_the_same_pictures_again_and_on_both_backends() {
+    let mut pipeline = pipeline();
+    let settings = Settings {
+        sampler: Some(SchedulerKind::Ddpm),
+        steps: 8,
+        eta: 0.0,
+        seed: 99,
+        class_labels: vec![0, 5, 10],
+        timestep_spacing: None,
+        variance_type: None,
+    };
+    pollster::block_on(async {
+        let mut runs = Vec::new();
+        for backend in backends().await {
+            let executor = Rc::new(Executor::for_sampling(&backend, &mut pipeline, 3, |_, _| {}).await.unwrap());
+            let first = run(&pipeline, &executor, &settings).await;
+            let other = run(&pipeline, &executor, &Settings { seed: 100, ..settings.clone() }).await;
+            let again = run(&pipeline, &executor, &settings).await;
+            assert!(first == again, "the same seed gives the same bytes");
+            assert!(first != other, "another seed gives others");
+            let fresh = Rc::new(Executor::for_sampling(&backend, &mut pipeline, 3, |_, _| {}).await.unwrap());
+            assert!(first == run(&pipeline, &fresh, &settings).await, "and so it does on a fresh executor");
+            runs.push(first);
+        }
+        let last = runs[0].len() - 3 * 32 * 32 * 4;
+        let difference: u64 =
+            runs[0][last..].iter().zip(&runs[1][last..]).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+        let mean = difference as f64 / (3.0 * 32.0 * 32.0 * 4.0);
+        println!("mean difference between backends: {mean:.4} of 255");
+        assert!(mean <= 1.0);
+    });
+}

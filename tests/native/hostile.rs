@@ -1,0 +1,276 @@
+//! Files that are damaged, malicious or of another model: each gets its own clear error, and none a panic.
+
+use denoise::config::{Card, SchedulerConfig, UNetConfig};
+use denoise::unet::UNet2DModel;
+use denoise::{Error, Pipeline, Weights};
+
+use crate::golden;
+
+const MODEL: &str = "tests/golden/unet_tiny_plain";
+
+fn model() -> (String, Vec<u8>) {
+    (
+        golden::text(&format!("{MODEL}/config.json")),
+        golden::bytes(&format!("{MODEL}/diffusion_pytorch_model.safetensors")),
+    )
+}
+
+/// A safetensors file of this header, which `data` follows.
+fn file(header: &str, data: &[u8]) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+}
+
+/// The header of a file as JSON, and its data.
+fn parts(bytes: &[u8]) -> (serde_json::Value, Vec<u8>) {
+    let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    (serde_json::from_slice(header).unwrap(), data.to_vec())
+}
+
+/// The message of loading these weights into the tiny model.
+#[track_caller]
+fn message(weights: &[u8]) -> String {
+    let config = UNetConfig::from_json(&model().0).unwrap();
+    match Weights::from_bytes(weights).and_then(|weights| UNet2DModel::new(config, weights)) {
+        Err(error @ Error::Weights(_)) => error.to_string(),
+        Err(other) => panic!("an error of the weights, not {other}"),
+        Ok(_) => panic!("hostile weights were accepted"),
+    }
+}
+
+#[track_caller]
+fn assert_message(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "«{part}» is not in: {message}");
+    }
+}
+
+/// The tiny model's weights with a changed header.
+fn with_header(change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) -> Vec<u8> {
+    let (mut header, data) = parts(&model().1);
+    change(header.as_object_mut().unwrap());
+    file(&header.to_string(), &data)
+}
+
+#[test]
+fn the_model_itself_is_accepted() {
+    let (config, weights) = model();
+    UNet2DModel::new(UNetConfig::from_json(&config).unwrap(), Weights::from_bytes(&weights).unwrap()).unwrap();
+    // Also with its data at an address that is not a multiple of four.
+    let shifted = [vec![0], weights].concat();
+    Weights::from_bytes(&shifted[1..]).unwrap();
+}
+
+#[test]
+fn truncated_anywhere() {
+    let weights = model().1;
+    for length in (0..64).chain([1000, 10_000, weights.len() - 1]) {
+        assert_message(&message(&weights[..length]), &["The weights file", "download it again"]);
+    }
+}
+
+#[test]
+fn a_header_longer_than_the_file() {
+    assert_message(&message(&u64::MAX.to_le_bytes()), &["says its header is over 100 MB long"]);
+    let million = 1_000_000_u64.to_le_bytes();
+    assert_message(&message(&million), &["ends within its header", "8 bytes in all"]);
+}
+
+#[test]
+fn bytes_after_the_end() {
+    let weights = [model().1, vec![0; 4]].concat();
+    assert_message(&message(&weights), &["does not have the length its header promises"]);
+}
+
+#[test]
+fn not_safetensors_at_all() {
+    // A zip, as PyTorch's .bin files are.
+    let mut zip = 12_u64.to_le_bytes().to_vec();
+    zip.extend(b"PK\x03\x04 something else");
+    assert_message(&message(&zip), &["does not start with '{'", "safe_serialization=True"]);
+    assert_message(&message(&file(" {}", b"")), &["does not start with '{'"]);
+    assert_message(&message(&file("{\"a\":", b"")), &["header that is not valid"]);
+    assert_message(&message(&file("{]", b"")), &["header that is not valid"]);
+    assert_message(&message(&file("{\"\u{fffd}\": 3}", b"")), &["header that is not valid"]);
+}
+
+#[test]
+fn overlapping_tensors() {
+    let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
+    assert_message(&message(&file(header, &[0; 12])), &["overlap or leave a gap at b"]);
+}
+
+#[test]
+fn a_gap_between_tensors() {
+    let header = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}"#;
+    assert_message(&message(&file(header, &[0; 12])), &["overlap or leave a gap at b"]);
+}
+
+#[test]
+fn a_name_that_stands_twice() {
+    let entry = r#""conv_in.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#;
+    let weights = file(&format!("{{{entry},{entry}}}"), &[0; 4]);
+    assert_message(&message(&weights), &["the tensor conv_in.weight stands in it twice"]);
+}
+
+#[test]
+fn a_dtype_that_is_not_supported() {
+    for dtype in ["F64", "I32"] {
+        let bytes = if dtype == "F64" { 8 } else { 4 };
+        let header = format!(r#"{{"conv_in.weight":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,{bytes}]}}}}"#);
+        let message = message(&file(&header, &vec![0; bytes]));
+        assert_message(&message, &["conv_in.weight of dtype", "F32, F16 and BF16 are supported", "torch.float32"]);
+    }
+    let header = r#"{"a":{"dtype":"Q9","shape":[1],"data_offsets":[0,4]}}"#;
+    assert_message(&message(&file(header, &[0; 4])), &["header that is not valid", "F32, F16 and BF16 are supported"]);
+}
+
+#[test]
+fn a_shape_that_overflows() {
+    let huge = usize::MAX / 2;
+    let header = format!(r#"{{"a":{{"dtype":"F32","shape":[{huge},{huge}],"data_offsets":[0,4]}}}}"#);
+    assert_message(&message(&file(&header, &[0; 4])), &["The weights file"]);
+}
+
+#[test]
+fn a_shape_that_does_not_fit_its_data() {
+    let header = r#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,4]}}"#;
+    assert_message(&message(&file(header, &[0; 4])), &["shape and dtype do not fit its data offsets"]);
+}
+
+#[test]
+fn another_shape() {
+    let weights = with_header(|header| {
+        let entry = header["conv_out.weight"].as_object_mut().unwrap();
+        let shape = entry["shape"].as_array_mut().unwrap();
+        shape.swap(0, 1);
+    });
+    assert_message(&message(&weights), &["has conv_out.weight with shape [9, 1, 3, 3]", "asks for [1, 9, 3, 3]"]);
+}
+
+#[test]
+fn a_missing_tensor() {
+    let weights = with_header(|header| {
+        let entry = header.remove("mid_block.resnets.1.norm1.weight").unwrap();
+        header.insert("somewhere.else".into(), entry);
+    });
+    assert_message(&message(&weights), &["has no tensor mid_block.resnets.1.norm1.weight", "with shape [12]"]);
+}
+
+#[test]
+fn a_tensor_too_many() {
+    let weights = with_header(|header| {
+        let end = header.values().filter_map(|entry| entry["data_offsets"][1].as_u64()).max().unwrap();
+        let empty = serde_json::json!({"dtype": "F32", "shape": [0], "data_offsets": [end, end]});
+        header.insert("up_blocks.7.conv.weight".into(), empty);
+    });
+    assert_message(&message(&weights), &["no place for: up_blocks.7.conv.weight"]);
+}
+
+#[test]
+fn a_value_that_is_not_a_number() {
+    for value in [f32::NAN, f32::INFINITY] {
+        let (header, mut data) = parts(&model().1);
+        let start = header["conv_out.bias"]["data_offsets"][0].as_u64().unwrap() as usize;
+        data[start..start + 4].copy_from_slice(&value.to_le_bytes());
+        let message = message(&file(&header.to_string(), &data));
+        assert_message(&message, &["not a finite number", "at element 0 of conv_out.bias", "earlier checkpoint"]);
+    }
+}
+
+/// The message of the tiny model's configuration with one field set.
+#[track_caller]
+fn config_message(field: &str, value: serde_json::Value) -> String {
+    let mut config: serde_json::Value = serde_json::from_str(&model().0).unwrap();
+    config[field] = value;
+    match UNetConfig::from_json(&config.to_string()) {
+        Err(error @ Error::Config { .. }) => error.to_string(),
+        Err(other) => panic!("an error of the configuration, not {other}"),
+        Ok(_) => panic!("{config} was accepted"),
+    }
+}
+
+#[test]
+fn configurations_that_are_not_supported_name_the_field_and_what_is() {
+    let cases = [
+        ("time_embedding_type", "fourier".into(), "only \"positional\" is supported"),
+        ("act_fn", "mish".into(), "\"silu\""),
+        ("resnet_time_scale_shift", "scale_shift".into(), "only \"default\" is supported"),
+        ("class_embed_type", "timestep".into(), "only None is supported"),
+        ("center_input_sample", true.into(), "only false is supported"),
+        ("downsample_type", "resnet".into(), "only \"conv\" is supported"),
+        ("upsample_type", "resnet".into(), "only \"conv\" is supported"),
+        ("mid_block_scale_factor", 1.5.into(), "only 1.0 is supported"),
+        ("attn_norm_num_groups", 4.into(), "only None is supported"),
+        ("downsample_padding", 2.into(), "0 and 1 are supported"),
+        ("norm_num_groups", 5.into(), "does not divide block_out_channels 9"),
+        ("norm_num_groups", 0.into(), "must be between 1 and 65536"),
+        ("attention_head_dim", 100.into(), "more than block_out_channels"),
+        ("block_out_channels", serde_json::json!([]), "the same number of entries"),
+        ("block_out_channels", serde_json::json!([9, 9]), "the same number of entries"),
+        ("block_out_channels", serde_json::json!([9, 9, 1_000_000_000_000_u64]), "must be between 1 and 65536"),
+        ("norm_eps", (-1.0).into(), "must be positive"),
+        ("freq_shift", 100.into(), "less than half of block_out_channels[0]"),
+    ];
+    for (field, value, expected) in cases {
+        assert_message(&config_message(field, value), &["unet/config.json", field, expected]);
+    }
+    let message =
+        config_message("down_block_types", serde_json::json!(["SkipDownBlock2D", "DownBlock2D", "DownBlock2D"]));
+    assert_message(&message, &["SkipDownBlock2D", "`DownBlock2D` or `AttnDownBlock2D`"]);
+    let message = config_message("sample_rate", 16_000.into());
+    assert_message(&message, &["\"sample_rate\" (16000) is not supported", "Supported are sample_size,"]);
+    let message = config_message("layers_per_block", "two".into());
+    assert_message(&message, &["\"two\""]);
+}
+
+#[test]
+fn configurations_that_are_not_json() {
+    for json in ["", "{", "[]", "null", "<!DOCTYPE html>"] {
+        let message = UNetConfig::from_json(json).unwrap_err().to_string();
+        assert_message(&message, &["unet/config.json: this is not a JSON object"]);
+        assert!(SchedulerConfig::from_json(json).is_err());
+        assert!(Card::from_json(json).is_err());
+    }
+}
+
+#[test]
+fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
+    let cases = [
+        (r#"{"_class_name": "PNDMScheduler"}"#, "`DDPMScheduler`"),
+        (r#"{"beta_schedule": "laplace"}"#, "`linear`"),
+        (r#"{"prediction_type": "flow"}"#, "`epsilon`"),
+        (r#"{"variance_type": "learned_range"}"#, "`fixed_small`"),
+        (r#"{"timestep_spacing": "random"}"#, "`leading`"),
+        (r#"{"thresholding": true}"#, "thresholding is true; only false"),
+        (r#"{"rescale_betas_zero_snr": true}"#, "only false"),
+        (r#"{"trained_betas": [0.1]}"#, "only None"),
+        (r#"{"num_train_timesteps": 0}"#, "between 1 and 100000"),
+        (r#"{"num_train_timesteps": -1}"#, "-1"),
+        (r#"{"beta_end": 2}"#, "between 0 and 1"),
+        (r#"{"clip_sample_range": 0}"#, "must be positive"),
+        (r#"{"solver_order": 2}"#, "\"solver_order\" (2) is not supported"),
+    ];
+    for (json, expected) in cases {
+        let message = SchedulerConfig::from_json(json).unwrap_err().to_string();
+        assert_message(&message, &["scheduler/scheduler_config.json", expected]);
+    }
+}
+
+#[test]
+fn parts_that_do_not_belong_together() {
+    let (config, weights) = model();
+    let build =
+        |config: &str, card: &str| Pipeline::from_files(config, &weights, "{}", Some(card)).err().unwrap().to_string();
+    let message = build(&config, r#"{"class_names": ["a"]}"#);
+    assert_message(&message, &["card.json", "names 1 classes", "0 class embeddings"]);
+    let mut other: serde_json::Value = serde_json::from_str(&config).unwrap();
+    other["out_channels"] = 2.into();
+    assert_message(&build(&other.to_string(), "{}"), &["in_channels is 1 and out_channels 2"]);
+    other = serde_json::from_str(&config).unwrap();
+    other["sample_size"] = serde_json::Value::Null;
+    assert_message(&build(&other.to_string(), "{}"), &["sample_size is missing"]);
+    other["sample_size"] = 21.into();
+    let mut pipeline = Pipeline::from_files(&other.to_string(), &weights, "{}", None).unwrap();
+    assert_message(&pipeline.plan(1).unwrap_err().to_string(), &["must be multiples of 4; found 21×21"]);
+}

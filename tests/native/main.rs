@@ -1,0 +1,15 @@
+//! Everything that runs natively: each op, the schedules, the noise, the networks and the sampling loop against
+//! PyTorch and diffusers (`tests/golden`), on the CPU and on the GPU.
+
+#![cfg(not(target_arch = "wasm32"))]
+
+mod golden;
+
+mod digits;
+mod hostile;
+mod noise;
+mod ops;
+mod sampling_loop;
+mod schedules;
+mod shaders;
+mod unets;

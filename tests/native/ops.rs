@@ -1,0 +1,320 @@
+//! Every op: the CPU function against PyTorch, and the shader against the CPU function, on the one list of cases.
+
+use std::collections::BTreeSet;
+
+use denoise::backend::{Backend, Gpu};
+use denoise::graph::{Graph, ValueId};
+use denoise::op::{
+    Add, AttentionScores, AttentionValues, Concat, Conv2d, Embedding, GroupNorm, Linear, Moments, PredictX0, Rgba8,
+    ScaleShift, Silu, Softmax, TimestepEmbedding, Update, Upsample,
+};
+use denoise::plan::{Place, Plan, Step};
+use denoise::schedule::Coefficients;
+use denoise::{Shape, Tensor};
+use serde::Deserialize;
+
+use crate::golden::{self, Golden, assert_close, widen};
+
+/// A case of `tests/golden/cases.json`: an op, a name and the op's parameters.
+#[derive(Deserialize)]
+pub struct Case {
+    op: String,
+    pub name: String,
+    #[serde(default)]
+    kernel: usize,
+    #[serde(default)]
+    stride: usize,
+    #[serde(default)]
+    padding: [usize; 2],
+    #[serde(default)]
+    groups: usize,
+    #[serde(default)]
+    eps: f32,
+    #[serde(default)]
+    silu: bool,
+    #[serde(default)]
+    heads: usize,
+    #[serde(default)]
+    head_dim: usize,
+    #[serde(default)]
+    dim: usize,
+    #[serde(default)]
+    flip_sin_to_cos: bool,
+    #[serde(default)]
+    freq_shift: f64,
+}
+
+/// What is written to a graph, by the names of its inputs.
+type Inputs = Vec<(String, Tensor)>;
+
+/// How far an op may be from PyTorch's f64 result, and its shader from it.
+fn tolerance(op: &str) -> f64 {
+    match op {
+        // Copies.
+        "concat" | "upsample" | "embedding" | "rgba8" => 0.0,
+        "add" | "add_row" => 1e-7,
+        "silu" | "softmax" | "predict_x0" | "update" | "scale_shift" => 1e-6,
+        // A mean a thousand times the deviation cannot be taken out more exactly in f32.
+        "group_norm" => 2e-4,
+        // PyTorch's own f32 angle is off by up to 6e-5 at t = 999.
+        "timestep_embedding" => 2e-4,
+        "moments" => 1e-5,
+        "conv2d" | "linear" | "attention" | "attention_scores" | "attention_values" => 3e-6,
+        other => panic!("no tolerance for {other}"),
+    }
+}
+
+/// The cases of the list, as graphs whose output is "output".
+pub fn cases() -> Vec<(Case, Graph, Inputs)> {
+    let goldens = Golden::load("ops");
+    golden::list::<Case>("cases")
+        .into_iter()
+        .map(|case| {
+            let mut inputs = Vec::new();
+            let mut graph = Graph::new();
+            let output = lay_out(&case, &mut graph, &mut inputs, &goldens);
+            graph.output("output", output);
+            (case, graph, inputs)
+        })
+        .collect()
+}
+
+/// The graph of a case. Its inputs are pushed to `inputs`.
+fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden) -> ValueId {
+    let tensor = |name: &str| goldens.get(&format!("{}.{name}", case.name)).tensor();
+    let mut input = |graph: &mut Graph, name: &str, tensor: Tensor| {
+        let id = graph.input(name, tensor.device_shape().unwrap());
+        inputs.push((name.to_string(), tensor));
+        id
+    };
+    let vector = |graph: &mut Graph, name: &str| {
+        let tensor = tensor(name);
+        graph.constant(name, (tensor.device_shape().unwrap(), tensor.to_device().unwrap()))
+    };
+    match case.op.as_str() {
+        "conv2d" => {
+            let x = input(graph, "input", tensor("input"));
+            let weight = graph.constant("weight", Conv2d::pack(&tensor("weight")));
+            let bias = vector(graph, "bias");
+            let [pad_before, pad_after] = case.padding;
+            let op = Conv2d { kernel: case.kernel, stride: case.stride, pad_before, pad_after };
+            graph.op("conv2d", op, &[x, weight, bias])
+        }
+        "linear" => {
+            let x = input(graph, "input", tensor("input"));
+            let weight = graph.constant("weight", Linear::pack(&tensor("weight")));
+            let bias = vector(graph, "bias");
+            graph.op("linear", Linear, &[x, weight, bias])
+        }
+        "group_norm" => {
+            let x = tensor("input");
+            let pixels = x.shape[2] * x.shape[3];
+            let x = input(graph, "input", x);
+            let weight = vector(graph, "weight");
+            let bias = vector(graph, "bias");
+            let moments = graph.op("moments", Moments, &[x]).unwrap();
+            let op = GroupNorm { groups: case.groups, eps: case.eps, pixels };
+            let affine = graph.op("group_norm", op, &[moments, weight, bias]).unwrap();
+            graph.op("scale_shift", ScaleShift { silu: case.silu }, &[x, affine])
+        }
+        "attention" => {
+            let qkv = joined(case, [tensor("query"), tensor("key"), tensor("value")]);
+            let qkv = input(graph, "qkv", qkv);
+            let (heads, head_dim) = (case.heads, case.head_dim);
+            let scores = graph.op("scores", AttentionScores { heads, head_dim }, &[qkv]).unwrap();
+            let weights = graph.op("softmax", Softmax, &[scores]).unwrap();
+            graph.op("values", AttentionValues { heads, head_dim }, &[weights, qkv])
+        }
+        "silu" => {
+            let x = input(graph, "input", tensor("input"));
+            graph.op("silu", Silu, &[x])
+        }
+        "add" | "add_row" => {
+            let second = if case.op == "add" { "b" } else { "row" };
+            let a = input(graph, "a", tensor(if case.op == "add" { "a" } else { "input" }));
+            let b = input(graph, "b", tensor(second));
+            graph.op("add", Add, &[a, b])
+        }
+        "concat" => {
+            let a = input(graph, "a", tensor("a"));
+            let b = input(graph, "b", tensor("b"));
+            graph.op("concat", Concat, &[a, b])
+        }
+        "upsample" => {
+            let x = input(graph, "input", tensor("input"));
+            graph.op("upsample", Upsample, &[x])
+        }
+        "timestep_embedding" => {
+            let t = input(graph, "timesteps", tensor("timesteps"));
+            let frequencies = TimestepEmbedding::frequencies(case.dim, case.freq_shift);
+            let frequencies = Tensor::new(&[case.dim / 2], frequencies).unwrap();
+            let frequencies = (frequencies.device_shape().unwrap(), frequencies.to_device().unwrap());
+            let frequencies = graph.constant("frequencies", frequencies);
+            let op = TimestepEmbedding { dim: case.dim, flip_sin_to_cos: case.flip_sin_to_cos };
+            graph.op("timestep_embedding", op, &[t, frequencies])
+        }
+        "embedding" => {
+            let labels = input(graph, "labels", tensor("labels"));
+            let table = vector(graph, "weight");
+            graph.op("embedding", Embedding, &[labels, table])
+        }
+        "rgba8" => {
+            let x = input(graph, "input", tensor("input"));
+            graph.op("rgba8", Rgba8, &[x])
+        }
+        other => panic!("no such op: {other}"),
+    }
+    .unwrap_or_else(|error| panic!("{}: {error}", case.name))
+}
+
+/// Queries, keys and values [n, tokens, heads · d] as one image [n, 3 · heads · padded d, tokens, 1].
+fn joined(case: &Case, parts: [Tensor; 3]) -> Tensor {
+    let [n, tokens, _] = *parts[0].shape else { panic!("attention inputs are [n, tokens, channels]") };
+    let padded = case.head_dim.next_multiple_of(4);
+    let channels = 3 * case.heads * padded;
+    let mut data = vec![0.0; n * channels * tokens];
+    for (p, part) in parts.iter().enumerate() {
+        for (i, &value) in part.data.iter().enumerate() {
+            let (row, channel) = (i / (case.heads * case.head_dim), i % (case.heads * case.head_dim));
+            let (head, d) = (channel / case.head_dim, channel % case.head_dim);
+            let channel = (p * case.heads + head) * padded + d;
+            data[(row / tokens * channels + channel) * tokens + row % tokens] = value;
+        }
+    }
+    Tensor::new(&[n, channels, tokens, 1], data).unwrap()
+}
+
+/// The case's output as the golden has it.
+fn as_golden(case: &Case, shape: &Shape, device: &[f32]) -> Vec<f32> {
+    match case.op.as_str() {
+        "rgba8" => {
+            let bytes: &[u8] = bytemuck::cast_slice(&device[..shape.channels()]);
+            bytes.iter().map(|&byte| f32::from(byte)).collect()
+        }
+        "attention" => {
+            let padded = case.head_dim.next_multiple_of(4);
+            device.chunks_exact(padded).flat_map(|head| &head[..case.head_dim]).copied().collect()
+        }
+        _ => Tensor::from_device(shape, device).unwrap().data,
+    }
+}
+
+/// The values of every step of `graph` on the CPU: (step, its inputs, its output).
+fn evaluate(mut graph: Graph, inputs: &[(String, Tensor)]) -> Vec<(Step, Vec<Vec<f32>>, Vec<f32>)> {
+    // Kept apart by an output for every step, so that all can be read.
+    let names: Vec<String> = Plan::new(&graph).steps.into_iter().map(|step| step.name).collect();
+    for name in &names {
+        let value = graph.find(name).unwrap();
+        graph.output(name, value);
+    }
+    let plan = Plan::new(&graph);
+    let executor = pollster::block_on(Backend::Cpu.compile(plan.clone(), &[], |_, _| {})).unwrap();
+    for (name, tensor) in inputs {
+        executor.write(name, &tensor.to_device().unwrap()).unwrap();
+    }
+    pollster::block_on(executor.run(0).unwrap().wait()).unwrap();
+
+    let mut slots: Vec<Vec<f32>> = vec![Vec::new(); plan.slots.len()];
+    for (name, tensor) in inputs {
+        let Place::Slot(slot) = plan.inputs[name].place else { panic!("inputs live in slots") };
+        slots[slot] = tensor.to_device().unwrap();
+    }
+    let mut evaluated = Vec::new();
+    for step in &plan.steps {
+        let value = |place: Place| match place {
+            Place::Constant(index) => plan.constants[index].to_vec(),
+            Place::Slot(index) => slots[index].clone(),
+        };
+        let given = step.inputs.iter().map(|input| value(input.place)).collect();
+        let output = pollster::block_on(executor.read(&step.name)).unwrap();
+        let Place::Slot(slot) = step.output.place else { panic!("outputs live in slots") };
+        slots[slot] = output.clone();
+        evaluated.push((step.clone(), given, output));
+    }
+    evaluated
+}
+
+#[test]
+fn cpu_agrees_with_pytorch() {
+    let goldens = Golden::load("ops");
+    for (case, graph, inputs) in cases() {
+        let evaluated = evaluate(graph, &inputs);
+        let (step, _, output) = evaluated.last().unwrap();
+        let actual = as_golden(&case, &step.output.shape, output);
+        let expected = &goldens.get(&format!("{}.output", case.name)).data;
+        assert_close(&case.name, &actual, expected, tolerance(&case.op));
+    }
+}
+
+/// A value that no op produces, put around every buffer of a dispatch.
+const SENTINEL: f32 = 1.25e30;
+const MARGIN: usize = 64;
+
+#[test]
+fn gpu_agrees_with_cpu_and_stays_within_bounds() {
+    let gpu = pollster::block_on(Gpu::open()).unwrap();
+    let mut covered = BTreeSet::new();
+    for (name, graph, inputs) in
+        cases().into_iter().map(|(case, graph, inputs)| (case.name, graph, inputs)).chain(updates())
+    {
+        for (step, inputs, expected) in evaluate(graph, &inputs) {
+            let op = step.op.name();
+            covered.insert(op);
+            // Inputs end in NaN: a shader that reads beyond one poisons its result. The output starts as the sentinel
+            // and ends in a margin of it.
+            let inputs: Vec<Vec<f32>> =
+                inputs.into_iter().map(|input| [input, vec![f32::NAN; MARGIN]].concat()).collect();
+            let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+            let blank = vec![SENTINEL; expected.len() + MARGIN];
+            let output = pollster::block_on(gpu.run_kernel(op, &step.kernel(), &inputs, &blank)).unwrap();
+            let (output, margin) = output.split_at(expected.len());
+            assert!(margin.iter().all(|&x| x == SENTINEL), "{name}: {op} writes beyond its output");
+            if op == "rgba8" {
+                let (a, b): (&[u32], &[u32]) = (bytemuck::cast_slice(output), bytemuck::cast_slice(&expected));
+                assert_eq!(a, b, "{name}: {op}");
+            } else {
+                assert_close(&format!("{name}: {op}"), output, &widen(&expected), tolerance(op));
+            }
+        }
+    }
+    let shaders: BTreeSet<String> = std::fs::read_dir(golden::path("shaders"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_string())
+        .collect();
+    let covered: BTreeSet<String> = covered.into_iter().map(String::from).collect();
+    assert_eq!(covered, shaders, "every shader has a case, and every op a shader of its name");
+}
+
+/// Cases of the two ops that PyTorch has no counterpart of; `schedules` compares them with diffusers.
+pub fn updates() -> Vec<(String, Graph, Inputs)> {
+    let row = Coefficients {
+        x0_from_x: 1.7,
+        x0_from_model: -1.3,
+        clip: 0.9,
+        prev_from_x: 0.4,
+        prev_from_model: 0.3,
+        prev_from_x0: 0.6,
+        prev_from_noise: 0.2,
+        pad: 0.0,
+    };
+    let row = Tensor::new(&[Coefficients::LEN], bytemuck::cast_slice(&[row]).to_vec()).unwrap();
+    [[1, 1, 1, 1], [2, 3, 5, 7], [3, 4, 8, 8]]
+        .into_iter()
+        .map(|shape| {
+            let mut generator = denoise::noise::Generator::new(7);
+            let mut graph = Graph::new();
+            let mut inputs = vec![("row".to_string(), row.clone())];
+            let [x, model, noise] = ["x", "model", "noise"].map(|name| {
+                let tensor = Tensor::new(&shape, generator.randn(shape.iter().product())).unwrap();
+                let id = graph.input(name, tensor.device_shape().unwrap());
+                inputs.push((name.to_string(), tensor));
+                id
+            });
+            let row = graph.input("row", Shape::new(&[Coefficients::LEN]));
+            let x0 = graph.op("predict_x0", PredictX0, &[x, model, row]).unwrap();
+            let prev = graph.op("update", Update, &[x, model, x0, noise, row]).unwrap();
+            graph.output("prev", prev);
+            (format!("update_{shape:?}"), graph, inputs)
+        })
+        .collect()
+}

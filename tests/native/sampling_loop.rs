@@ -1,0 +1,92 @@
+//! What happens inside the loop of a run, counted; and what a run does when it is stopped or replaced.
+
+use std::rc::Rc;
+
+use denoise::backend::{Backend, Executor, Gpu};
+use denoise::{Sampler, Settings};
+
+use crate::digits::pipeline;
+
+fn settings(steps: usize) -> Settings {
+    Settings {
+        sampler: None,
+        steps,
+        eta: 0.0,
+        seed: 1,
+        class_labels: vec![4],
+        timestep_spacing: None,
+        variance_type: None,
+    }
+}
+
+#[test]
+fn the_loop_makes_nothing_and_never_waits_for_a_frame_before_the_next_step() {
+    const STEPS: usize = 12;
+    pollster::block_on(async {
+        let mut pipeline = pipeline();
+        let backend = Backend::Gpu(Gpu::open().await.unwrap());
+        let gpu = backend.gpu().unwrap();
+        let executor = Rc::new(Executor::for_sampling(&backend, &mut pipeline, 1, |_, _| {}).await.unwrap());
+        let mut sampler = Sampler::new(&pipeline, &executor, &settings(STEPS)).unwrap();
+        let before = gpu.counters();
+        let mut frames = 0;
+        while sampler.next().await.unwrap().is_some() {
+            frames += 1;
+        }
+        let after = gpu.counters();
+        assert_eq!(frames, STEPS);
+        assert_eq!(after.buffers - before.buffers, 0, "buffers");
+        assert_eq!(after.bind_groups - before.bind_groups, 0, "bind groups");
+        assert_eq!(after.pipelines - before.pipelines, 0, "pipelines");
+        assert_eq!(after.submissions - before.submissions, STEPS, "one submission a step");
+        assert_eq!(after.waits - before.waits, 1, "only the last frame is waited for with nothing behind it");
+        let dispatches = (after.dispatches - before.dispatches) / STEPS;
+        println!("{dispatches} dispatches a step, {} slots", executor.plan().slots.len());
+        assert_eq!(dispatches, executor.plan().steps.len());
+    });
+}
+
+#[test]
+fn a_stopped_run_leaves_the_executor_ready() {
+    pollster::block_on(async {
+        let mut pipeline = pipeline();
+        for backend in crate::digits::backends().await {
+            let executor = Rc::new(Executor::for_sampling(&backend, &mut pipeline, 1, |_, _| {}).await.unwrap());
+            let mut whole = Sampler::new(&pipeline, &executor, &settings(4)).unwrap();
+            let mut expected = Vec::new();
+            while let Some(frame) = whole.next().await.unwrap() {
+                expected = frame.prev;
+            }
+            // Stopped with steps still under way.
+            let mut stopped = Sampler::new(&pipeline, &executor, &settings(10)).unwrap();
+            stopped.next().await.unwrap();
+            drop(stopped);
+            // Replaced without being stopped: it must not disturb its successor.
+            let mut replaced = Sampler::new(&pipeline, &executor, &settings(10)).unwrap();
+            replaced.next().await.unwrap();
+            let mut again = Sampler::new(&pipeline, &executor, &settings(4)).unwrap();
+            let error = replaced.next().await.unwrap_err().to_string();
+            assert_eq!(error, "This run has ended: another one began.");
+            drop(replaced);
+            let mut last = Vec::new();
+            while let Some(frame) = again.next().await.unwrap() {
+                last = frame.prev;
+            }
+            assert!(last == expected, "the same pictures after all that");
+        }
+    });
+}
+
+#[test]
+fn impossible_settings_say_what_is_possible() {
+    pollster::block_on(async {
+        let mut pipeline = pipeline();
+        let executor = Rc::new(Executor::for_sampling(&Backend::Cpu, &mut pipeline, 1, |_, _| {}).await.unwrap());
+        let message = |labels: Vec<usize>| {
+            let settings = Settings { class_labels: labels, ..settings(4) };
+            Sampler::new(&pipeline, &executor, &settings).err().unwrap().to_string()
+        };
+        assert_eq!(message(vec![11]), "Class 11 does not exist; this model has 0 to 10.");
+        assert_eq!(message(vec![]), "There are 0 class labels for 1 images.");
+    });
+}

@@ -1,0 +1,291 @@
+//! The engine in a real browser: the ops and the shipped model on WebGPU, as `wasm-pack test --headless --chrome` runs
+//! them. What these tests compare with is in `tests/golden`, made by PyTorch and diffusers.
+
+#![cfg(target_arch = "wasm32")]
+
+use std::rc::Rc;
+
+use denoise::backend::{Backend, Executor, Gpu};
+use denoise::config::{SchedulerKind, TimestepSpacing};
+use denoise::graph::Graph;
+use denoise::noise::Generator;
+use denoise::plan::Plan;
+use denoise::web::Engine;
+use denoise::{Pipeline, Sampler, Settings, Tensor};
+use js_sys::{Object, Reflect, Uint8Array};
+use safetensors::tensor::SafeTensors;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_test::*;
+
+/// Runs the listed functions as tests in the browser. There is no other way to write a test in this file, and an empty
+/// list does not compile: a run that passes has run tests.
+macro_rules! browser_tests {
+    ($($name:ident),+ $(,)?) => {
+        wasm_bindgen_test_configure!(run_in_browser);
+        mod run {
+            $(#[wasm_bindgen_test::wasm_bindgen_test]
+            async fn $name() {
+                super::$name().await;
+            })+
+        }
+    };
+}
+
+browser_tests!(
+    epsilon_agrees_with_diffusers_on_both_backends,
+    trajectories_end_where_those_of_diffusers_do,
+    both_backends_make_the_same_pictures,
+    the_loop_makes_nothing,
+    noise_has_the_same_bits_as_everywhere,
+    an_engine_generates,
+    an_engine_keeps_its_model_when_another_cannot_be_loaded,
+);
+
+const CONFIG: &str = include_str!("../www/models/digits/unet/config.json");
+const SCHEDULER: &str = include_str!("../www/models/digits/scheduler/scheduler_config.json");
+const CARD: &str = include_str!("../www/models/digits/card.json");
+const WEIGHTS: &[u8] = include_bytes!("../www/models/digits/unet/diffusion_pytorch_model.safetensors");
+const GOLDEN: &[u8] = include_bytes!("golden/digits.safetensors");
+
+fn pipeline() -> Pipeline {
+    Pipeline::from_files(CONFIG, WEIGHTS, SCHEDULER, Some(CARD)).unwrap()
+}
+
+fn golden(key: &str) -> Tensor {
+    let file = SafeTensors::deserialize(GOLDEN).unwrap();
+    let view = file.tensor(key).unwrap();
+    Tensor::new(view.shape(), bytemuck::pod_collect_to_vec(view.data())).unwrap()
+}
+
+async fn backends() -> [Backend; 2] {
+    [Backend::Cpu, Backend::Gpu(Gpu::open().await.unwrap())]
+}
+
+/// ‖actual − expected‖ / ‖expected‖.
+fn relative_error(actual: &[f32], expected: &[f32]) -> f32 {
+    let norm = |it: &mut dyn Iterator<Item = f32>| it.map(|x| x * x).sum::<f32>().sqrt();
+    norm(&mut actual.iter().zip(expected).map(|(a, e)| a - e)) / norm(&mut expected.iter().copied())
+}
+
+async fn epsilon_agrees_with_diffusers_on_both_backends() {
+    let mut pipeline = pipeline();
+    for backend in backends().await {
+        let mut graph = Graph::new();
+        let values = pipeline.unet_mut().build(&mut graph, 2, 32, 32).unwrap();
+        graph.output("epsilon", values.output);
+        let executor = backend.compile(Plan::new(&graph), &[], |_, _| {}).await.unwrap();
+        executor.write("sample", &golden("sample").to_device().unwrap()).unwrap();
+        for t in [0, 10, 500, 999] {
+            for (labels, key) in [([3.0, 7.0], "class"), ([10.0, 10.0], "null")] {
+                for (name, data) in [("timestep", [t as f32; 2]), ("class_labels", labels)] {
+                    let tensor = Tensor::new(&[2], data.to_vec()).unwrap();
+                    executor.write(name, &tensor.to_device().unwrap()).unwrap();
+                }
+                executor.run(0).unwrap().wait().await.unwrap();
+                let shape = &executor.plan().output("epsilon").unwrap().shape;
+                let actual = Tensor::from_device(shape, &executor.read("epsilon").await.unwrap()).unwrap();
+                let error = relative_error(&actual.data, &golden(&format!("eps.t{t}.{key}")).data);
+                let device = if backend.gpu().is_some() { "gpu" } else { "cpu" };
+                console_log!("{device} eps.t{t}.{key}: {error:.1e}");
+                assert!(error <= 1e-5, "{device} eps.t{t}.{key}: {error:.1e}");
+            }
+        }
+    }
+}
+
+fn settings(sampler: SchedulerKind, steps: usize, class_labels: Vec<usize>) -> Settings {
+    let trailing = (sampler == SchedulerKind::Ddim).then_some(TimestepSpacing::Trailing);
+    Settings {
+        sampler: Some(sampler),
+        steps,
+        eta: 0.0,
+        seed: 1234,
+        class_labels,
+        timestep_spacing: trailing,
+        variance_type: None,
+    }
+}
+
+async fn executor(backend: &Backend, pipeline: &mut Pipeline, count: usize) -> Rc<Executor> {
+    Rc::new(Executor::for_sampling(backend, pipeline, count, |_, _| {}).await.unwrap())
+}
+
+async fn trajectories_end_where_those_of_diffusers_do() {
+    let mut pipeline = pipeline();
+    for backend in backends().await {
+        let executor = executor(&backend, &mut pipeline, 2).await;
+        for (kind, key) in [(SchedulerKind::Ddpm, "ddpm_fixed_small"), (SchedulerKind::Ddim, "ddim_trailing")] {
+            let mut sampler = Sampler::new(&pipeline, &executor, &settings(kind, 20, vec![3, 7])).unwrap();
+            while sampler.next().await.unwrap().is_some() {}
+            let actual = sampler.sample().await.unwrap();
+            let error = relative_error(&actual.data, &golden(&format!("{key}.x0")).data);
+            let device = if backend.gpu().is_some() { "gpu" } else { "cpu" };
+            console_log!("{device} {key}: {error:.1e}");
+            assert!(error <= 1e-3, "{device} {key}: {error:.1e}");
+        }
+    }
+}
+
+async fn both_backends_make_the_same_pictures() {
+    let mut pipeline = pipeline();
+    let mut pictures = Vec::new();
+    for backend in backends().await {
+        let executor = executor(&backend, &mut pipeline, 2).await;
+        let mut runs = Vec::new();
+        for _ in 0..2 {
+            let settings = settings(SchedulerKind::Ddpm, 6, vec![0, 10]);
+            let mut sampler = Sampler::new(&pipeline, &executor, &settings).unwrap();
+            let mut last = Vec::new();
+            while let Some(frame) = sampler.next().await.unwrap() {
+                last = frame.prev;
+            }
+            runs.push(last);
+        }
+        assert!(runs[0] == runs[1], "the same bytes again");
+        pictures.push(runs.remove(0));
+    }
+    let difference: u32 = pictures[0].iter().zip(&pictures[1]).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+    let mean = f64::from(difference) / pictures[0].len() as f64;
+    console_log!("mean difference between backends: {mean:.4} of 255");
+    assert!(mean <= 1.0);
+}
+
+/// Counts what the browser is asked to make, by wrapping WebGPU's own methods.
+#[wasm_bindgen(inline_js = "
+    export function count_calls() {
+        const counts = { buffers: 0, bind_groups: 0, pipelines: 0, submissions: 0 };
+        const wrap = (prototype, method, key) => {
+            const original = prototype[method];
+            prototype[method] = function (...args) { counts[key] += 1; return original.apply(this, args); };
+        };
+        wrap(GPUDevice.prototype, 'createBuffer', 'buffers');
+        wrap(GPUDevice.prototype, 'createBindGroup', 'bind_groups');
+        wrap(GPUDevice.prototype, 'createComputePipeline', 'pipelines');
+        wrap(GPUDevice.prototype, 'createComputePipelineAsync', 'pipelines');
+        wrap(GPUQueue.prototype, 'submit', 'submissions');
+        return counts;
+    }
+")]
+extern "C" {
+    fn count_calls() -> Object;
+}
+
+async fn the_loop_makes_nothing() {
+    const STEPS: usize = 8;
+    let mut pipeline = pipeline();
+    let backend = Backend::Gpu(Gpu::open().await.unwrap());
+    let executor = executor(&backend, &mut pipeline, 1).await;
+    // η > 0, so that noise is written at every step.
+    let settings = Settings { eta: 1.0, ..settings(SchedulerKind::Ddim, STEPS, vec![5]) };
+    let mut sampler = Sampler::new(&pipeline, &executor, &settings).unwrap();
+    let waits = backend.gpu().unwrap().counters().waits;
+    let counts = count_calls();
+    let mut frames = 0;
+    while sampler.next().await.unwrap().is_some() {
+        frames += 1;
+    }
+    let count = |key: &str| Reflect::get(&counts, &key.into()).unwrap().as_f64().unwrap() as usize;
+    assert_eq!(frames, STEPS);
+    assert_eq!((count("buffers"), count("bind_groups"), count("pipelines")), (0, 0, 0));
+    assert_eq!(count("submissions"), STEPS);
+    assert_eq!(backend.gpu().unwrap().counters().waits - waits, 1, "only for the last frame");
+}
+
+async fn noise_has_the_same_bits_as_everywhere() {
+    let hash = |values: &[f32]| {
+        let step = |hash: u64, x: &f32| (hash ^ u64::from(x.to_bits())).wrapping_mul(0x100_0000_01b3);
+        values.iter().fold(0xcbf2_9ce4_8422_2325, step)
+    };
+    let noise = |len| hash(&Generator::new(1234).randn(len));
+    // The same figures as in tests/native/noise.rs.
+    assert_eq!((noise(1000), noise(15)), (12_042_802_307_104_709_732, 2_660_644_803_255_449_964));
+}
+
+/// A plain object of these fields.
+fn object(fields: &[(&str, JsValue)]) -> JsValue {
+    let object = Object::new();
+    for (key, value) in fields {
+        Reflect::set(&object, &(*key).into(), value).unwrap();
+    }
+    object.into()
+}
+
+fn files(weights: &[u8]) -> JsValue {
+    object(&[
+        ("config", CONFIG.into()),
+        ("weights", Uint8Array::from(weights).into()),
+        ("scheduler", SCHEDULER.into()),
+        ("card", CARD.into()),
+    ])
+}
+
+fn run_settings(count: u32) -> JsValue {
+    let labels = js_sys::Array::new();
+    for _ in 0..count {
+        labels.push(&7.into());
+    }
+    object(&[
+        ("sampler", "ddim".into()),
+        ("steps", 2.into()),
+        ("eta", 0.into()),
+        ("seed", 9_007_199_254_740_991_f64.into()),
+        ("class_labels", labels.into()),
+        ("count", count.into()),
+        ("timestep_spacing", "trailing".into()),
+    ])
+}
+
+fn get(object: &JsValue, key: &str) -> JsValue {
+    Reflect::get(object, &key.into()).unwrap()
+}
+
+/// All frames of a run that an engine starts.
+async fn generate(engine: &mut Engine, count: u32) -> Vec<JsValue> {
+    let mut run = engine.start(run_settings(count)).await.unwrap();
+    let rows = js_sys::Array::from(&run.rows().unwrap());
+    assert_eq!(rows.length(), 2);
+    assert_eq!(get(&rows.get(0), "timestep"), 999);
+    assert_eq!(run.initial().length(), count * 32 * 32 * 4);
+    let mut frames = Vec::new();
+    loop {
+        let frame = run.next().await.unwrap();
+        if frame.is_undefined() {
+            return frames;
+        }
+        assert_eq!(get(&frame, "x").unchecked_ref::<Uint8Array>().length(), count * 32 * 32 * 4);
+        frames.push(frame);
+    }
+}
+
+async fn an_engine_generates() {
+    for backend in ["cpu", "gpu", "auto"] {
+        let mut engine = Engine::create(backend).await.unwrap();
+        let kind = if backend == "cpu" { "cpu" } else { "gpu" };
+        assert_eq!(get(&engine.backend().unwrap(), "kind"), kind);
+        let stages = js_sys::Array::new();
+        let progress =
+            js_sys::Function::new_with_args("stage", "this.push(stage)").bind(&stages, &js_sys::Array::new());
+        let model = engine.load(files(WEIGHTS).unchecked_into(), 1, progress.unchecked_ref()).await.unwrap();
+        assert_eq!(get(&model, "title"), "Digits");
+        assert_eq!(get(&model, "null_class"), 10);
+        assert_eq!(get(&model, "parameters"), 1_114_209);
+        assert!(stages.includes(&"parse".into(), 0));
+        assert_eq!(stages.includes(&"compile".into(), 0), kind == "gpu");
+        assert_eq!(generate(&mut engine, 1).await.len(), 2);
+        // Another number of images is another plan of the same model.
+        assert_eq!(generate(&mut engine, 2).await.len(), 2);
+    }
+    let error = Engine::create("tpu").await.err().unwrap();
+    assert_eq!(get(&error, "message"), "The backend \"tpu\" does not exist; choose auto, gpu or cpu.");
+}
+
+async fn an_engine_keeps_its_model_when_another_cannot_be_loaded() {
+    let mut engine = Engine::create("cpu").await.unwrap();
+    let error = engine.start(run_settings(1)).await.err().unwrap();
+    assert_eq!(get(&error, "message"), "No model is loaded yet.");
+    let progress = js_sys::Function::new_no_args("");
+    engine.load(files(WEIGHTS).unchecked_into(), 1, &progress).await.unwrap();
+    let error = engine.load(files(&WEIGHTS[..1000]).unchecked_into(), 1, &progress).await.err().unwrap();
+    assert!(get(&error, "message").as_string().unwrap().contains("download it again"));
+    assert_eq!(generate(&mut engine, 1).await.len(), 2);
+}
