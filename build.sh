@@ -138,7 +138,7 @@ run_tests() {
     say "formatting and lints"
     cargo fmt --check
     cargo clippy --all-targets -- -D warnings
-    cargo clippy --all-targets --target wasm32-unknown-unknown -- -D warnings
+    cargo clippy --lib --tests --target wasm32-unknown-unknown -- -D warnings
     npm run --silent lint
 
     local cargo_result='^test result: ok\. \([0-9]*\) passed.*'

@@ -1,0 +1,15 @@
+import js from '@eslint/js';
+import globals from 'globals';
+
+const unused = { 'no-unused-vars': ['error', { args: 'after-used', caughtErrors: 'none' }] };
+
+export default [
+  { ignores: ['pkg/', 'dist/', 'target/', 'node_modules/'] },
+  js.configs.recommended,
+  { rules: { ...unused, eqeqeq: 'error', 'no-var': 'error', 'prefer-const': 'error' } },
+  { files: ['www/**/*.js'], languageOptions: { globals: globals.browser } },
+  { files: ['www/theme.js'], languageOptions: { sourceType: 'script' } },
+  { files: ['www/worker.js', 'www/model-files.js'], languageOptions: { globals: globals.worker } },
+  // The end-to-end tests hold functions that run inside the page, so they see both worlds.
+  { files: ['scripts/**/*.mjs', 'tests/e2e/**/*.mjs'], languageOptions: { globals: { ...globals.node, ...globals.browser } } },
+];

@@ -1,0 +1,95 @@
+// What the story and the screenshots share: a served page in headless Chromium, and ways to read it.
+
+import { chromium } from 'playwright-core';
+import { serve } from '../../scripts/serve.mjs';
+
+/** WebGPU on the processor, so that the same story runs on machines without a graphics card. */
+const SOFTWARE_GPU = [
+  '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader',
+  '--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--ignore-gpu-blocklist',
+  '--enable-features=Vulkan', '--use-vulkan=swiftshader',
+];
+
+/** @param {{gpu?: boolean}} [options] */
+export function launch({ gpu = true } = {}) {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-background-networking', ...(gpu ? SOFTWARE_GPU : ['--disable-gpu'])],
+  });
+}
+
+/**
+ * Serves www/ and pkg/; DENOISE_PKG names another build of the engine, DENOISE_MODELS other models.
+ * @param {Record<string, string>} [mounts]
+ */
+export function servePage(mounts = {}) {
+  const { DENOISE_PKG, DENOISE_MODELS } = process.env;
+  if (DENOISE_PKG) mounts = { '/pkg/': DENOISE_PKG, ...mounts };
+  if (DENOISE_MODELS) mounts = { '/models/': DENOISE_MODELS, ...mounts };
+  return serve({ port: 0, mounts });
+}
+
+/** The controls by the names that people and screen readers know them by. */
+export function controls(page) {
+  const exact = (role, name) => page.getByRole(role, { name, exact: true });
+  return {
+    generate: exact('button', 'Generate'),
+    stop: exact('button', 'Stop'),
+    play: exact('button', 'Play'),
+    pause: exact('button', 'Pause'),
+    step: exact('slider', 'Step'),
+    sampler: exact('combobox', 'Sampler'),
+    steps: page.getByLabel('Steps', { exact: true }),
+    eta: page.getByLabel('η', { exact: true }),
+    seed: page.getByLabel('Seed', { exact: true }),
+    class: (name) => page.getByRole('radiogroup', { name: 'Class' }).getByRole('radio', { name, exact: true }),
+    view: (name) => page.getByRole('radiogroup', { name: 'View' }).getByRole('radio', { name, exact: true }),
+    images: page.locator('#images'),
+    status: page.locator('#status'),
+  };
+}
+
+/** Waits until the model is loaded and nothing runs; says what the page says when that fails. */
+export async function ready(page, timeout = 120_000) {
+  await page.waitForSelector('body[data-phase="ready"], body[data-phase="broken"]', { timeout });
+  if (await page.evaluate(() => document.body.dataset.phase) === 'broken') {
+    throw new Error(`The page is not ready: ${await page.locator('#errors').textContent()}`);
+  }
+}
+
+/** Clicks Generate (or starts a run in another way) and waits for its end, however short it is. */
+export async function generate(page, start = () => controls(page).generate.click()) {
+  await page.evaluate(() => {
+    globalThis.ran = new Promise((done) => {
+      new MutationObserver((_, observer) => {
+        // Short runs pass several phases at once; being back at rest after any change is the end.
+        if (!['ready', 'broken'].includes(document.body.dataset.phase)) return;
+        observer.disconnect();
+        done();
+      }).observe(document.body, { attributeFilter: ['data-phase'] });
+    });
+  });
+  await start();
+  await page.evaluate(() => globalThis.ran);
+  await ready(page);
+}
+
+/** The grid's grey values, one array an image. @returns {Promise<number[][]>} */
+export function pixels(page) {
+  return page.evaluate(() => {
+    const canvas = document.getElementById('images');
+    const size = document.getElementById('loupe-x');
+    const count = document.getElementById('options').children.length;
+    const columns = canvas.width / size.width;
+    return Array.from({ length: count }, (_, i) => {
+      const { data } = canvas.getContext('2d').getImageData((i % columns) * size.width, Math.floor(i / columns) * size.height, size.width, size.height);
+      return Array.from({ length: data.length / 4 }, (__, k) => data[4 * k]);
+    });
+  });
+}
+
+/** Shares of dark and of bright pixels. @param {number[]} image */
+export function tones(image) {
+  const share = (test) => image.filter(test).length / image.length;
+  return { dark: share((v) => v < 48), bright: share((v) => v > 160), middle: share((v) => v >= 48 && v <= 208) };
+}

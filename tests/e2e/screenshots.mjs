@@ -1,0 +1,115 @@
+// Pictures of the page in every state, to be looked at: node tests/e2e/screenshots.mjs FOLDER [--backend cpu|gpu]
+//
+// README.png, a run half way, is the one for the README.
+
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { controls, generate, launch, ready, servePage } from './harness.mjs';
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { backend: { type: 'string', default: 'cpu' }, steps: { type: 'string', default: '25' } } });
+const [folder] = positionals;
+if (!folder) {
+  console.error('Usage: node tests/e2e/screenshots.mjs FOLDER [--backend cpu|gpu] [--steps 25]');
+  process.exit(2);
+}
+await mkdir(folder, { recursive: true });
+
+const SIZES = { desktop: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } };
+const query = `?backend=${values.backend}&steps=${values.steps}`;
+const server = await servePage();
+const browser = await launch({ gpu: values.backend === 'gpu' });
+
+/** Moves the slider by its value, as a drag would. */
+const scrub = (page, fraction) => page.evaluate((f) => {
+  const slider = document.getElementById('step');
+  slider.value = Math.round(slider.max * f);
+  slider.dispatchEvent(new Event('input', { bubbles: true }));
+}, fraction);
+
+try {
+  for (const [size, viewport] of Object.entries(SIZES)) {
+    for (const colorScheme of ['light', 'dark']) {
+      const context = await browser.newContext({ viewport, colorScheme, deviceScaleFactor: 2 });
+      const page = await context.newPage();
+      const on = controls(page);
+      const shoot = async (state, options) => {
+        await page.waitForTimeout(200); // colours may still be changing
+        await page.screenshot({ path: join(folder, `${size}-${colorScheme}-${state}.png`), ...options });
+      };
+
+      // Loading is quick here: hold the weights back until its picture is taken.
+      let release;
+      const held = new Promise((done) => {
+        release = done;
+      });
+      await context.route('**/*.safetensors', async (route) => {
+        await held;
+        await route.continue();
+      });
+      await page.goto(server.url + query);
+      await page.waitForTimeout(1500);
+      await shoot('loading');
+      release();
+      await ready(page);
+      await shoot('ready');
+
+      await on.generate.click();
+      await page.waitForFunction((s) => Number(document.getElementById('step').value) >= s, Math.round(values.steps / 3), { timeout: 120_000 });
+      await shoot('sampling');
+      await ready(page);
+      await shoot('done');
+      await scrub(page, 0.6);
+      await shoot('scrubbed');
+      if (size === 'desktop' && colorScheme === 'light') await page.screenshot({ path: join(folder, 'README.png') });
+      await on.view('x̂0').check();
+      await shoot('predicted');
+      if (size === 'phone') await shoot('whole', { fullPage: true });
+
+      await on.steps.fill('60');
+      await on.generate.click();
+      await page.waitForFunction(() => document.getElementById('status-number').textContent.startsWith('4/'), null, { timeout: 120_000 });
+      await on.stop.click();
+      await ready(page);
+      await shoot('stopped');
+
+      await on.steps.fill('0');
+      await shoot('invalid');
+      await on.steps.fill(values.steps);
+      for (const id of ['model', 'backend']) {
+        await page.locator(`#${id}-button`).click();
+        await shoot(`${id}-menu`);
+        await page.keyboard.press('Escape');
+      }
+      await page.getByRole('button', { name: 'Help' }).click();
+      await shoot('help');
+      await page.keyboard.press('Escape');
+      await page.locator('.readouts .term').nth(1).hover();
+      await shoot('tooltip');
+      await page.mouse.move(0, 0);
+
+      await page.locator('#model-button').click();
+      await page.getByLabel('Another folder').fill('models/nowhere');
+      await page.getByRole('button', { name: 'Load', exact: true }).click();
+      await page.locator('.notice.error').waitFor();
+      await shoot('error');
+      await context.close();
+    }
+  }
+
+  // No WebGPU, and everything as it comes.
+  const plain = await launch({ gpu: false });
+  for (const [size, viewport] of Object.entries(SIZES)) {
+    const page = await plain.newPage({ viewport, deviceScaleFactor: 2 });
+    await page.goto(`${server.url}?steps=${values.steps}`);
+    await ready(page);
+    await page.screenshot({ path: join(folder, `${size}-light-no-webgpu.png`) });
+    await page.setViewportSize({ width: 320, height: 640 });
+    await generate(page);
+    await page.screenshot({ path: join(folder, `narrow-after-${size}.png`) });
+  }
+  await plain.close();
+} finally {
+  await browser.close();
+  await server.close();
+}

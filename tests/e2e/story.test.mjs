@@ -1,0 +1,305 @@
+// The whole page, as a visitor uses it, on the GPU (in software) and on the CPU.
+
+import assert from 'node:assert/strict';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import axe from 'axe-core';
+import { controls, generate, launch, pixels, ready, servePage, tones } from './harness.mjs';
+
+const DIGITS = fileURLToPath(new URL('../../www/models/digits', import.meta.url));
+const DESKTOP = { width: 1440, height: 900 };
+const PHONE = { width: 390, height: 844 };
+
+let browser;
+let server;
+let fixtures;
+
+before(async () => {
+  fixtures = await mkdtemp(join(tmpdir(), 'denoise-e2e-'));
+  await makeBrokenModels(fixtures);
+  server = await servePage({ '/fixtures/': fixtures });
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.close();
+  if (fixtures) await rm(fixtures, { recursive: true, force: true });
+});
+
+/** Copies of the digits model, each with one thing wrong. */
+async function makeBrokenModels(folder) {
+  const copy = async (name) => {
+    await cp(DIGITS, join(folder, name), { recursive: true });
+    return join(folder, name);
+  };
+  const weights = 'unet/diffusion_pytorch_model.safetensors';
+  const truncated = await copy('truncated');
+  const bytes = await readFile(join(truncated, weights));
+  await writeFile(join(truncated, weights), bytes.subarray(0, bytes.length - 1000));
+
+  const unsupported = await copy('unsupported');
+  const config = JSON.parse(await readFile(join(unsupported, 'unet/config.json'), 'utf8'));
+  await writeFile(join(unsupported, 'unet/config.json'), JSON.stringify({ ...config, act_fn: 'no_such_activation' }));
+
+  const garbled = await copy('garbled');
+  await writeFile(join(garbled, 'unet/config.json'), '{"_class_name": "UNet2DModel",');
+
+  const incomplete = await copy('incomplete');
+  await rm(join(incomplete, weights));
+}
+
+/**
+ * Opens the page and waits until the model is ready.
+ * @param {string} query
+ * @param {{viewport?: object, colorScheme?: 'light'|'dark', from?: import('playwright-core').Browser}} [options]
+ */
+async function open(query, { viewport = DESKTOP, colorScheme = 'light', from = browser } = {}) {
+  const context = await from.newContext({ viewport, colorScheme, reducedMotion: 'reduce' });
+  const page = await context.newPage();
+  page.complaints = [];
+  page.on('pageerror', (error) => page.complaints.push(error.message));
+  page.on('console', (message) => {
+    if (message.type() === 'error') page.complaints.push(message.text());
+  });
+  await page.goto(server.url + query);
+  await ready(page);
+  return page;
+}
+
+async function close(page, expected = []) {
+  const unexpected = page.complaints.filter((text) => !expected.some((pattern) => pattern.test(text)));
+  assert.deepEqual(unexpected, [], 'the console has no errors');
+  await page.context().close();
+}
+
+async function loadFolder(page, folder) {
+  await page.locator('#model-button').click();
+  await page.getByLabel('Another folder').fill(folder);
+  await page.getByRole('button', { name: 'Load', exact: true }).click();
+}
+
+/** How much of the page has moved without being asked to, as browsers measure it. */
+const layoutShift = (page) => page.evaluate(() => new Promise((done) => {
+  new PerformanceObserver((list) => done(list.getEntries().reduce((sum, { value }) => sum + value, 0))).observe({ type: 'layout-shift', buffered: true });
+  setTimeout(() => done(0), 500);
+}));
+
+const stepsMade = async (page) => Number((await page.locator('#status-number').textContent()).match(/(\d+)\//)?.[1] ?? 0);
+
+// Pixels are compared as text: thousands of numbers side by side would say nothing.
+const equal = (a, b, what) => assert.ok(JSON.stringify(a) === JSON.stringify(b), `${what}: the pixels differ`);
+const differ = (a, b, what) => assert.ok(JSON.stringify(a) !== JSON.stringify(b), `${what}: the pixels are the same`);
+
+for (const backend of ['cpu', 'gpu']) {
+  describe(`on the ${backend.toUpperCase()}`, () => {
+    test('Generate makes digits that can be scrubbed, and makes the same ones again', async () => {
+      const page = await open(`?backend=${backend}&count=2&steps=8&seed=1234`);
+      const on = controls(page);
+      assert.match(await page.locator('#backend-name').textContent(), new RegExp(`^${backend.toUpperCase()}`));
+      assert.equal(await on.steps.inputValue(), '8');
+      assert.equal(await on.seed.inputValue(), '1234');
+      assert.equal(await on.sampler.inputValue(), 'ddim');
+      assert.ok(await on.step.isDisabled(), 'nothing to scrub before a run');
+
+      await on.class('3').check();
+      await generate(page);
+      assert.match(page.url(), /class=3/);
+      assert.equal(await on.step.inputValue(), '8');
+      assert.equal(await on.step.getAttribute('max'), '8');
+      const finished = await pixels(page);
+      assert.equal(finished.length, 2);
+      for (const image of finished) {
+        const { dark, bright } = tones(image);
+        assert.ok(dark > 0.6, `a digit is mostly background: ${dark}`);
+        assert.ok(bright > 0.03 && bright < 0.4, `a digit has some bright strokes: ${bright}`);
+      }
+      differ(finished[0], finished[1], 'the two images');
+
+      // Keys: Home is noise, every step differs from the one before.
+      await on.step.press('Home');
+      assert.equal(await on.step.inputValue(), '0');
+      const noise = await pixels(page);
+      assert.ok(tones(noise[0]).middle > 0.4, 'the first state is noise');
+      let previous = noise;
+      for (const step of ['1', '2', '3', '4']) {
+        await on.step.press('ArrowRight');
+        assert.equal(await on.step.inputValue(), step);
+        const now = await pixels(page);
+        differ(now, previous, `step ${step} and the one before`);
+        previous = now;
+      }
+      assert.match(await page.locator('#at-step').textContent(), /^4 of 8$/);
+      assert.match(await page.locator('#at-t').textContent(), /^\d+$/);
+      assert.match(await page.locator('#formulas').textContent(), /\d\.\d{3}/);
+
+      // The predicted picture is another picture, and already less noisy.
+      await on.view('x̂0').check();
+      const predicted = await pixels(page);
+      differ(predicted, previous, 'x̂0 and x_t');
+      assert.ok(tones(predicted[0]).dark > tones(previous[0]).dark);
+      await on.view('x_t').check();
+      equal(await pixels(page), previous, 'the same step again');
+      await on.step.press('End');
+      equal(await pixels(page), finished, 'the end again');
+      await on.view('x̂0').check();
+      equal(await pixels(page), finished, 'the prediction of the last state is the image itself');
+      await on.view('x_t').check();
+
+      // The pointer: a press in the middle of the track.
+      const track = await on.step.boundingBox();
+      await page.mouse.click(track.x + track.width / 2, track.y + track.height / 2);
+      assert.equal(await on.step.inputValue(), '4');
+      equal(await pixels(page), previous, 'the same step again');
+
+      // Space plays to the end.
+      await on.step.press('Space');
+      await on.pause.waitFor({ state: 'visible' });
+      await on.play.waitFor({ state: 'visible' });
+      assert.equal(await on.step.inputValue(), '8');
+
+      // The seed came with the address, so it is kept.
+      await generate(page, () => page.keyboard.press('Control+Enter'));
+      assert.equal(await on.seed.inputValue(), '1234');
+      equal(await pixels(page), finished, 'the same seed makes the same pixels');
+
+      await on.seed.fill('99');
+      await on.sampler.selectOption('ddpm');
+      assert.ok(await on.eta.isDisabled(), 'η belongs to DDIM');
+      await generate(page);
+      differ(await pixels(page), finished, 'another seed makes other pixels');
+      await close(page);
+    });
+
+    test('Stop takes effect within one step and keeps what was made', async () => {
+      const page = await open(`?backend=${backend}&count=2&steps=60&seed=7`);
+      const on = controls(page);
+      await on.generate.click();
+      await page.waitForFunction(() => Number(document.getElementById('step').value) >= 3, null, { timeout: 60_000 });
+      const before = await stepsMade(page);
+      await on.stop.click();
+      await ready(page);
+      const made = Number(await on.step.inputValue());
+      // One step was under way when the button was pressed, and the click itself takes a moment.
+      const duration = await page.locator('#status').textContent();
+      assert.ok(made >= 3 && made < 60, `stopped midway: ${duration}`);
+      assert.match(duration, /Stopped/);
+      assert.ok(made - before <= (backend === 'gpu' ? 4 : 6), `${made - before} steps between reading, click and stop`);
+
+      const last = await pixels(page);
+      await on.step.press('ArrowLeft');
+      assert.equal(await on.step.inputValue(), String(made - 1));
+      await on.step.press('Home');
+      differ(await pixels(page), last, 'the kept steps can be scrubbed');
+      await on.step.press('End');
+      assert.equal(await on.step.inputValue(), String(made), 'what was not made cannot be reached');
+
+      await on.steps.fill('2');
+      await generate(page);
+      assert.equal(await on.step.inputValue(), '2');
+      await close(page);
+    });
+
+    test('a model that does not load leaves the one before working', async () => {
+      const page = await open(`?backend=${backend}&count=1&steps=2&seed=5`);
+      const error = page.locator('.notice.error');
+      const cases = [
+        ['models/nowhere', /unet\/config\.json.*models\/nowhere\/unet\/config\.json.*404/],
+        ['fixtures/incomplete', /diffusion_pytorch_model\.safetensors.*404/],
+        ['fixtures/truncated', /bytes/i],
+        ['fixtures/unsupported', /no_such_activation/],
+        ['fixtures/garbled', /config\.json/],
+      ];
+      for (const [folder, message] of cases) {
+        await loadFolder(page, folder);
+        await error.waitFor({ state: 'visible', timeout: 30_000 });
+        await ready(page);
+        const text = await error.textContent();
+        assert.match(text, message, folder);
+        assert.match(text, /Digits is still loaded/);
+        await error.getByRole('button', { name: 'Dismiss' }).click();
+      }
+      await generate(page);
+      assert.equal(await controls(page).step.inputValue(), '2');
+      await close(page, [/status of 404/]);
+    });
+  });
+}
+
+test('without WebGPU the page says so and runs on the CPU', async () => {
+  const plain = await launch({ gpu: false });
+  try {
+    const page = await open('?count=1&steps=2', { from: plain });
+    assert.ok(await layoutShift(page) < 0.01, 'nothing moved while the page loaded');
+    assert.match(await page.locator('#backend-name').textContent(), /^CPU/);
+    assert.match(await page.locator('.notice').textContent(), /CPU/);
+    await generate(page);
+    await close(page);
+  } finally {
+    await plain.close();
+  }
+});
+
+test('what is typed wrong is explained and not lost', async () => {
+  const page = await open('?backend=cpu&count=1&steps=banana&seed=5');
+  const on = controls(page);
+  assert.match(await page.locator('.notice').textContent(), /steps=banana.*whole number/);
+  assert.equal(await on.steps.inputValue(), '50');
+  await on.steps.fill('0');
+  await on.generate.click();
+  assert.match(await page.locator('#hint').textContent(), /Steps: a whole number from 1 to 1000/);
+  assert.equal(await on.steps.inputValue(), '0');
+  assert.ok(await on.generate.isVisible(), 'no run was started');
+  await on.steps.fill('2');
+  await generate(page);
+
+  // The lock was closed by the seed in the address; opened, each run draws another seed.
+  await page.getByRole('button', { name: 'Keep seed' }).click();
+  await generate(page);
+  assert.notEqual(await on.seed.inputValue(), '5');
+  await close(page);
+});
+
+for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
+  for (const colorScheme of ['light', 'dark']) {
+    test(`axe finds nothing: ${name}, ${colorScheme}`, async () => {
+      const page = await open('?backend=cpu&count=4&steps=2&seed=1', { viewport, colorScheme });
+      await page.evaluate(axe.source);
+      const check = async (state) => {
+        const { violations, passes } = await page.evaluate(() => globalThis.axe.run(document));
+        const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`);
+        assert.deepEqual(found, [], state);
+        assert.ok(passes.length > 10, 'axe looked at the page');
+      };
+      await check('ready');
+      await generate(page);
+      await check('done');
+      await loadFolder(page, 'models/nowhere');
+      await page.locator('.notice.error').waitFor();
+      await check('error');
+      await page.locator('#model-button').click();
+      await check('model menu');
+      await close(page, [/status of 404/]);
+    });
+  }
+}
+
+for (const viewport of [DESKTOP, PHONE, { width: 320, height: 568 }, { width: 768, height: 1024 }, { width: 1024, height: 768 }]) {
+  test(`nothing is wider than ${viewport.width} px`, async () => {
+    const page = await open('?backend=cpu&count=1&steps=2', { viewport });
+    await generate(page);
+    const { width, height, content } = await page.evaluate(() => ({
+      width: document.documentElement.scrollWidth,
+      height: document.documentElement.scrollHeight,
+      // Also inside boxes that clip: whatever reaches over the right edge.
+      content: [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.closest('.unseen') && e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.id || e.className),
+    }));
+    assert.ok(width <= viewport.width, `${width} px`);
+    assert.deepEqual(content, []);
+    if (viewport === DESKTOP) assert.ok(height <= viewport.height, `one screen: ${height} px`);
+    await close(page);
+  });
+}

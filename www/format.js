@@ -1,0 +1,46 @@
+// Numbers as the page shows them: short, and always as wide as their neighbours.
+
+const MINUS = '−';
+
+/** A coefficient: five significant digits at most, four decimals at most. */
+export function number(value) {
+  if (!Number.isFinite(value)) return String(value);
+  const magnitude = Math.abs(value);
+  const decimals = magnitude < 10 ? 4 : magnitude < 100 ? 3 : 2;
+  return signed(value.toFixed(decimals));
+}
+
+/** A true minus sign, which is as wide as a digit. */
+function signed(text) {
+  return text.replace('-', MINUS);
+}
+
+/** ᾱ_t spans five orders of magnitude: 0.0516, but 4.04e−5. */
+export function alphaBar(value) {
+  return signed(value >= 0.001 ? value.toFixed(4) : value.toExponential(2));
+}
+
+/** Signal-to-noise ratio of a state with this ᾱ, in decibels. */
+export function snr(alphaCumprod) {
+  const decibels = 10 * Math.log10(alphaCumprod / (1 - alphaCumprod));
+  return `${Number.isFinite(decibels) ? signed(decibels.toFixed(1)) : '∞'} dB`;
+}
+
+/** @param {number} milliseconds */
+export function duration(milliseconds) {
+  const seconds = milliseconds / 1000;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  if (seconds < 99.5) return `${Math.round(seconds)} s`;
+  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+}
+
+/** @param {number} bytes */
+export function megabytes(bytes) {
+  return (bytes / 1e6).toFixed(1);
+}
+
+/** 1114209 → "1.1 M" */
+export function short(value) {
+  const [unit, size] = [['G', 1e9], ['M', 1e6], ['k', 1e3], ['', 1]].find(([, s]) => value >= s) ?? ['', 1];
+  return `${(value / size).toFixed(size > 1 && value / size < 100 ? 1 : 0)} ${unit}`.trim();
+}

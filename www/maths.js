@@ -1,0 +1,34 @@
+// The symbols of the papers, typeset, each with what it means in plain words.
+
+import { make } from './dom.js';
+
+const SYMBOLS = {
+  xt: { name: 'x_t', build: () => ['x', sub('t')], tip: 'x_t: the picture as it is at this step, part image and part noise.' },
+  x0: { name: 'x̂0', build: () => [over('x', 'hat'), sub('0')], tip: 'x̂0: the finished picture as the model guesses it from this step. The guess gets sharper as the noise goes.' },
+  eps: { name: 'ε̂', build: () => [over('ε', 'hat')], tip: 'ε̂: the noise that the model believes is in the picture. This is what the network computes.' },
+  out: { name: 'model output', build: () => [over('x', 'hat')], tip: 'The network’s output: here it is the finished picture itself.' },
+  v: { name: 'v̂', build: () => [over('v', 'hat')], tip: 'v̂: what the network computes here, a fixed blend of noise and picture.' },
+  z: { name: 'z', build: () => ['z'], tip: 'z: fresh random noise, drawn from the seed. It keeps the sampler exploring; DDIM with η = 0 adds none.' },
+  t: { name: 't', build: () => ['t'], tip: 't: the time the network is told. It was trained on 1000 of them: 999 is pure noise, 0 is almost clean.' },
+  abar: { name: 'ᾱ_t', build: () => [over('α', 'bar'), sub('t')], tip: 'ᾱ_t: how much of the picture is left at this step, from 0 (only noise) to 1 (clean).' },
+  sigma: { name: '√(1−ᾱ_t)', build: () => ['√(1−', over('α', 'bar'), sub('t'), ')'], tip: 'Noise level: the strength of the noise at this step, from 1 (only noise) to 0 (none).' },
+  snr: { name: 'SNR', build: () => ['SNR'], tip: 'Signal-to-noise ratio. At 0 dB picture and noise are equally strong; below it noise wins.' },
+};
+
+const sub = (text) => make('sub', {}, text);
+// Hats and bars are drawn by the style sheet: combining characters sit badly in most fonts.
+const over = (letter, mark) => make('span', { class: mark }, letter);
+
+/** A symbol without explanation, e.g. inside another control. */
+export function symbol(key) {
+  return make('span', { class: 'math' }, ...SYMBOLS[key].build());
+}
+
+/** A symbol that explains itself on hover, focus and touch. `subscript` replaces a "t" by its number. */
+export function term(key, subscript = null) {
+  const { name, build, tip } = SYMBOLS[key];
+  const typeset = make('span', { 'aria-hidden': 'true' }, ...build());
+  if (subscript !== null) typeset.querySelector('sub').textContent = subscript;
+  const spoken = make('span', { class: 'unseen' }, subscript === null ? name : name.replace(/_t$/, `_${subscript}`));
+  return make('button', { type: 'button', class: 'term math', 'data-tip': tip }, typeset, spoken);
+}

@@ -1,0 +1,58 @@
+// Everything a run has shown, so that it can be scrubbed.
+
+/** Longer runs keep every second, third, … state: 64 images of 250 states are 130 MB already. */
+const MAX_STATES = 250;
+
+/**
+ * State `step` of a run: the images x_t, and the finished images x̂0 that the model predicts from
+ * them. The newest state of a run has no prediction of its own yet and shows the one before
+ * (`x0Step` tells whose it is).
+ * @typedef {{step: number, x: Uint8Array, x0: Uint8Array|null, x0Step: number}} State
+ */
+
+export class Recording {
+  /** @type {State[]} */
+  states;
+
+  /**
+   * @param {import('./protocol.js').Event & {type: 'started'}} started
+   * @param {string} caption  which settings made it
+   */
+  constructor({ rows, initial, count, width, height }, caption) {
+    this.rows = rows;
+    this.steps = rows.length;
+    this.count = count;
+    this.width = width;
+    this.height = height;
+    this.caption = caption;
+    this.keepEvery = Math.ceil(this.steps / MAX_STATES);
+    this.states = [{ step: 0, x: initial, x0: null, x0Step: -1 }];
+  }
+
+  /** Index of the newest state. */
+  get newest() {
+    return this.states.length - 1;
+  }
+
+  /** Index that the last state has, or will have once the run is done. */
+  get end() {
+    return Math.ceil(this.steps / this.keepEvery);
+  }
+
+  get finished() {
+    return this.states[this.newest].step === this.steps;
+  }
+
+  /** @param {{step: number, x: Uint8Array, x0: Uint8Array}} frame */
+  add({ step, x, x0 }) {
+    const tail = this.states[this.newest];
+    if (tail.step !== step) throw new Error(`Frame ${step} came after state ${tail.step}.`);
+    tail.x0 = x0;
+    tail.x0Step = step;
+    const next = { step: step + 1, x, x0, x0Step: step };
+    if (next.step === this.steps) Object.assign(next, { x0: x, x0Step: next.step }); // x̂0 of x_0 is x_0
+    // The newest state is always shown; once a newer one is there it stays only if its turn says so.
+    if (tail.step % this.keepEvery === 0) this.states.push(next);
+    else this.states[this.newest] = next;
+  }
+}

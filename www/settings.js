@@ -1,0 +1,103 @@
+// What a visitor can choose, and its two-way mapping to the page's address.
+
+/** @typedef {typeof DEFAULTS} Settings */
+
+export const DEFAULTS = Object.freeze({
+  sampler: 'ddim',
+  steps: 50,
+  eta: 0,
+  seed: 1234,
+  /** A class name of the model, or "any". */
+  class: 'any',
+  spacing: 'trailing',
+  variance: 'fixed_small',
+  count: 16,
+  model: 'models/digits',
+  backend: 'auto',
+});
+
+/** @type {Record<keyof Settings, {read: (text: string) => any, allowed: string}>} */
+const FIELDS = {
+  sampler: choice('ddpm', 'ddim'),
+  steps: whole(1, 1000),
+  eta: {
+    read: (text) => (isDecimal(text) && Number(text) >= 0 && Number(text) <= 1 ? Number(text) : undefined),
+    allowed: 'a number from 0 to 1',
+  },
+  seed: whole(0, Number.MAX_SAFE_INTEGER),
+  class: { read: (text) => text || undefined, allowed: 'a class of the model, or any' },
+  spacing: choice('leading', 'trailing', 'linspace'),
+  variance: choice('fixed_small', 'fixed_large'),
+  count: whole(1, 64),
+  model: { read: (text) => text.replace(/\/+$/, '') || undefined, allowed: 'the address of a model folder' },
+  backend: choice('auto', 'gpu', 'cpu'),
+};
+
+function choice(...values) {
+  return { read: (text) => (values.includes(text) ? text : undefined), allowed: values.join(' or ') };
+}
+
+function whole(low, high) {
+  const limit = high === Number.MAX_SAFE_INTEGER ? '2⁵³ − 1' : high;
+  return {
+    read: (text) => (/^\d{1,16}$/.test(text) && Number(text) >= low && Number(text) <= high ? Number(text) : undefined),
+    allowed: `a whole number from ${low} to ${limit}`,
+  };
+}
+
+const isDecimal = (text) => /^(\d+\.?\d*|\.\d+)(e-?\d+)?$/i.test(text);
+
+/**
+ * Reads one value as a person typed it.
+ * @param {keyof Settings} name
+ * @param {string} text
+ * @returns {{value: any, problem: null} | {value: undefined, problem: string}}
+ */
+export function readField(name, text) {
+  const value = FIELDS[name].read(text.trim());
+  return value === undefined ? { value, problem: FIELDS[name].allowed } : { value, problem: null };
+}
+
+/**
+ * Settings from the query of an address. Parameters it does not know are none of its business.
+ * @param {URLSearchParams} query
+ * @returns {{settings: Settings, given: Set<string>, problems: string[]}}
+ */
+export function readQuery(query) {
+  const settings = { ...DEFAULTS };
+  const given = new Set();
+  const problems = [];
+  for (const name of Object.keys(FIELDS)) {
+    const text = query.get(name);
+    if (text === null) continue;
+    const { value, problem } = readField(name, text);
+    if (problem) {
+      problems.push(`${name}=${text} in the address is not ${problem}; ${DEFAULTS[name]} is used.`);
+    } else {
+      settings[name] = value;
+      given.add(name);
+    }
+  }
+  return { settings, given, problems };
+}
+
+/**
+ * The query that reproduces these settings: the seed and whatever differs from the defaults.
+ * Parameters that belong to others stay.
+ * @param {Settings} settings
+ * @param {URLSearchParams} before
+ */
+export function writeQuery(settings, before) {
+  const query = new URLSearchParams(before);
+  for (const name of Object.keys(FIELDS)) {
+    if (name === 'seed' || settings[name] !== DEFAULTS[name]) query.set(name, settings[name]);
+    else query.delete(name);
+  }
+  // Slashes are legal in a query and read better.
+  return query.toString().replaceAll('%2F', '/').replaceAll('%3A', ':');
+}
+
+/** A seed short enough to read out loud. */
+export function randomSeed() {
+  return Math.floor(Math.random() * 1_000_000);
+}

@@ -1,0 +1,109 @@
+// "This step": the arithmetic of one update with its numbers, and where it sits in the run.
+
+import { make } from './dom.js';
+import { number } from './format.js';
+import { term } from './maths.js';
+
+const OUTPUT = { epsilon: 'eps', sample: 'out', v_prediction: 'v' };
+const SVG = 'http://www.w3.org/2000/svg';
+const CHART = { width: 300, height: 64 };
+
+export class UpdatePanel {
+  #rows = null;
+  #output = 'eps';
+  /** The coefficients that any step of the run uses: the others' terms are left out throughout. */
+  #used = new Set();
+  #shown = -1;
+
+  /** @param {{title: HTMLElement, formulas: HTMLElement, chart: SVGElement}} parts */
+  constructor({ title, formulas, chart }) {
+    this.title = title;
+    this.formulas = formulas;
+    this.chart = chart;
+    this.forget();
+  }
+
+  /** Before a run there are no numbers, so letters stand for them. */
+  forget() {
+    this.#rows = null;
+    this.title.textContent = '';
+    this.#write(
+      [term('x0'), ' = a ', term('xt'), ' − b ', term('eps')],
+      [term('xt', 't−1'), ' = c ', term('x0'), ' + d ', term('eps'), ' + σ ', term('z')],
+    );
+    this.chart.replaceChildren();
+  }
+
+  /** @param {import('./protocol.js').Row[]} rows @param {string} predictionType */
+  begin(rows, predictionType) {
+    this.#rows = rows;
+    this.#output = OUTPUT[predictionType];
+    this.#used = new Set(Object.keys(rows[0]).filter((name) => rows.some((row) => row[name])));
+    this.#shown = -1;
+    this.#drawChart();
+  }
+
+  /** Shows the update that leads from state `step` to the next; for the last state, the one that made it. */
+  show(step) {
+    if (!this.#rows) return;
+    this.chart.querySelector('.marker').setAttribute('transform', `translate(${(step / this.#rows.length) * CHART.width} 0)`);
+    const i = Math.min(step, this.#rows.length - 1);
+    if (i === this.#shown) return;
+    this.#shown = i;
+    const row = this.#rows[i];
+    const from = String(row.timestep);
+    const to = String(this.#rows[i + 1]?.timestep ?? 0);
+    this.title.textContent = `${i + 1} of ${this.#rows.length} · t ${from} → ${to}`;
+
+    const x0 = this.#sum([
+      ['x0_from_x', term('xt', from)],
+      ['x0_from_model', term(this.#output)],
+    ], row);
+    const clip = row.clip === null ? [] : [make('span', { class: 'aside' }, `, kept within ±${row.clip}`)];
+    const next = term('xt', i + 1 === this.#rows.length ? '0' : to);
+    const prev = this.#sum([
+      ['prev_from_x', term('xt', from)],
+      ['prev_from_x0', term('x0')],
+      ['prev_from_model', term(this.#output)],
+      ['prev_from_noise', term('z')],
+    ], row);
+    this.#write([term('x0'), ' = ', ...x0, ...clip], [next, ' = ', ...prev]);
+  }
+
+  #write(guess, move) {
+    this.formulas.replaceChildren(
+      make('p', { class: 'says' }, 'Guess the finished picture'),
+      make('p', { class: 'formula' }, ...guess),
+      make('p', { class: 'says' }, 'Go one step towards it'),
+      make('p', { class: 'formula' }, ...move),
+    );
+  }
+
+  #sum(terms, row) {
+    const used = terms.filter(([name]) => this.#used.has(name));
+    return used.flatMap(([name, symbol], i) => {
+      const value = row[name];
+      const sign = value < 0 ? (i ? ' − ' : '−') : i ? ' + ' : '';
+      // A coefficient and its symbol stay on one line.
+      return [sign, make('span', { class: 'product' }, make('span', { class: 'number' }, number(Math.abs(value))), ' ', symbol)];
+    });
+  }
+
+  // Two curves over the run: how much picture and how much noise is in x_t.
+  #drawChart() {
+    const { width, height } = CHART;
+    const alphas = [...this.#rows.map((row) => row.alpha_cumprod), 1];
+    const line = (share) => alphas.map((a, i) => `${((i / (alphas.length - 1)) * width).toFixed(1)},${((1 - share(a)) * height).toFixed(1)}`).join(' ');
+    this.chart.setAttribute('viewBox', `0 -2 ${width} ${height + 4}`);
+    const draw = (tag, attributes) => {
+      const element = document.createElementNS(SVG, tag);
+      for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+      return element;
+    };
+    this.chart.replaceChildren(
+      draw('polyline', { class: 'noise', points: line((a) => Math.sqrt(1 - a)) }),
+      draw('polyline', { class: 'signal', points: line((a) => Math.sqrt(a)) }),
+      draw('line', { class: 'marker', x1: 0, x2: 0, y1: -2, y2: height + 2 }),
+    );
+  }
+}
