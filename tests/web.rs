@@ -211,9 +211,9 @@ fn object(fields: &[(&str, JsValue)]) -> JsValue {
     object.into()
 }
 
-fn files(weights: &[u8]) -> JsValue {
+fn files(config: &str, weights: &[u8]) -> JsValue {
     object(&[
-        ("config", CONFIG.into()),
+        ("config", config.into()),
         ("weights", Uint8Array::from(weights).into()),
         ("scheduler", SCHEDULER.into()),
         ("card", CARD.into()),
@@ -267,7 +267,7 @@ async fn an_engine_generates() {
         let heard = stages.clone();
         let progress = Closure::<dyn FnMut(String)>::new(move |stage| heard.borrow_mut().push(stage));
         let progress = progress.as_ref().unchecked_ref();
-        let model = engine.load(files(WEIGHTS).unchecked_into(), 1, progress).await.unwrap();
+        let model = engine.load(files(CONFIG, WEIGHTS).unchecked_into(), 1, progress).await.unwrap();
         assert_eq!(get(&model, "title"), "Digits");
         assert_eq!(get(&model, "null_class"), 10);
         assert_eq!(get(&model, "parameters"), 1_114_209);
@@ -287,8 +287,20 @@ async fn an_engine_keeps_its_model_when_another_cannot_be_loaded() {
     let error = engine.start(run_settings(1)).await.err().unwrap();
     assert_eq!(get(&error, "message"), "No model is loaded yet.");
     let progress = js_sys::Function::new_no_args("");
-    engine.load(files(WEIGHTS).unchecked_into(), 1, &progress).await.unwrap();
-    let error = engine.load(files(&WEIGHTS[..1000]).unchecked_into(), 1, &progress).await.err().unwrap();
-    assert!(get(&error, "message").as_string().unwrap().contains("download it again"));
-    assert_eq!(generate(&mut engine, 1).await.len(), 2);
+    engine.load(files(CONFIG, WEIGHTS).unchecked_into(), 1, &progress).await.unwrap();
+    let mut not_a_number = WEIGHTS.to_vec();
+    let last = not_a_number.len() - 4;
+    not_a_number[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let unsupported = CONFIG.replace("positional", "fourier");
+    let hostile = [
+        (files(CONFIG, &WEIGHTS[..1000]), "download it again"),
+        (files(CONFIG, &not_a_number), "not a finite number"),
+        (files(&unsupported, WEIGHTS), "only \"positional\" is supported"),
+    ];
+    for (files, expected) in hostile {
+        let error = engine.load(files.unchecked_into(), 1, &progress).await.err().unwrap();
+        let message = get(&error, "message").as_string().unwrap();
+        assert!(message.contains(expected), "{message}");
+        assert_eq!(generate(&mut engine, 1).await.len(), 2, "the model loaded before still generates");
+    }
 }

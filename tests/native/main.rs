@@ -6,6 +6,7 @@
 mod golden;
 
 mod digits;
+mod docs;
 mod hostile;
 mod noise;
 mod ops;
