@@ -138,7 +138,7 @@ run_tests() {
     say "formatting and lints"
     cargo fmt --check
     cargo clippy --all-targets -- -D warnings
-    cargo clippy --lib --tests --target wasm32-unknown-unknown -- -D warnings
+    cargo clippy --all-targets --target wasm32-unknown-unknown -- -D warnings
     npm run --silent lint
 
     local cargo_result='^test result: ok\. \([0-9]*\) passed.*'
@@ -151,10 +151,26 @@ run_tests() {
 
 case ${1:-} in
     setup) setup_test ;;
-    build) setup_build && build ;;
-    serve) shift && setup_build && build && exec node scripts/serve.mjs "$@" ;;
-    test) setup_test && run_tests ;;
-    bench) setup_test && build && npm run --silent bench ;;
+    # One command a line: joined by && they would run without errexit.
+    build)
+        setup_build
+        build
+        ;;
+    serve)
+        shift
+        setup_build
+        build
+        exec node scripts/serve.mjs "$@"
+        ;;
+    test)
+        setup_test
+        run_tests
+        ;;
+    bench)
+        setup_test
+        build
+        npm run --silent bench
+        ;;
     *)
         usage
         [ "${1:-}" = help ] || exit 2

@@ -4,6 +4,10 @@
 //! cargo run --example generate -- www/models/digits grid.png [gpu|cpu]
 //! ```
 
+// A browser has no files: for wasm this is an empty program.
+#![cfg_attr(target_arch = "wasm32", no_main)]
+#![cfg(not(target_arch = "wasm32"))]
+
 use std::error::Error;
 use std::path::Path;
 use std::rc::Rc;

@@ -3,7 +3,8 @@
 mod cpu;
 mod gpu;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 pub use gpu::{Counters, Gpu};
@@ -30,9 +31,9 @@ impl Backend {
         let frames = frames.iter().map(|name| plan.output(name).cloned()).collect::<Result<Vec<_>>>()?;
         let device = match self {
             Backend::Gpu(gpu) => Device::Gpu(gpu::Executor::new(gpu.clone(), plan, frames, progress).await?),
-            Backend::Cpu => Device::Cpu(cpu::Executor::new(plan, frames)),
+            Backend::Cpu => Device::Cpu(cpu::Executor::new(plan, frames)?),
         };
-        Ok(Executor { device, samplers: Cell::new(0) })
+        Ok(Executor { device, samplers: Cell::default(), under_way: RefCell::default() })
     }
 
     /// The GPU, if it is one.
@@ -47,11 +48,13 @@ impl Backend {
 /// A plan that is ready to run. What it holds stays between runs.
 ///
 /// A run takes one row of each table that [`Executor::set_rows`] gave it, computes every step, does the feedback, and
-/// reads the frames. Nothing is allocated, bound or compiled for it.
+/// reads the frames. On the GPU nothing is allocated, bound or compiled for it.
 pub struct Executor {
     device: Device,
     /// How many samplers have begun on this executor: only the latest may go on.
     pub(crate) samplers: Cell<u64>,
+    /// The runs that are under way, oldest first.
+    pub(crate) under_way: RefCell<VecDeque<Pending>>,
 }
 
 enum Device {
@@ -79,7 +82,7 @@ impl Executor {
     /// How many runs may be under way at once.
     pub fn depth(&self) -> usize {
         match &self.device {
-            Device::Gpu(_) => gpu::RING,
+            Device::Gpu(_) => gpu::DEPTH,
             Device::Cpu(_) => 1,
         }
     }

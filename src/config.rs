@@ -28,8 +28,15 @@ fn read<T: DeserializeOwned>(file: &'static str, json: &str, known: &[&str]) -> 
             known.join(", ")
         )));
     }
-    // Field by field, so that a message can say which one is wrong.
-    serde_json::from_value(serde_json::Value::Object(object)).map_err(|error| invalid(format!("{error}.")))
+    let parse = |object| serde_json::from_value::<T>(serde_json::Value::Object(object));
+    parse(object.clone()).map_err(|error| {
+        // serde does not say which field it was, but every field by itself is a configuration too.
+        let alone = |(key, value): (&String, &serde_json::Value)| {
+            let error = parse([(key.clone(), value.clone())].into_iter().collect()).err()?;
+            Some(format!("{key} is {value}, which is not supported: {error}."))
+        };
+        invalid(object.iter().find_map(alone).unwrap_or_else(|| format!("{error}.")))
+    })
 }
 
 /// Checks that `field` has the one value that is supported.

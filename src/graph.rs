@@ -28,6 +28,20 @@ pub(crate) struct Value {
     pub source: Source,
 }
 
+/// The most `f32`s that one value may have: 1 GiB. Sizes come from users' files; beyond this their products would
+/// overflow, first in wasm.
+pub const LARGEST: usize = 1 << 28;
+
+fn check_size(name: &str, shape: &Shape) -> Result<()> {
+    match shape.checked_len() {
+        Some(1..=LARGEST) => Ok(()),
+        Some(0) => Err(Error::shape(name, "at least one element", shape)),
+        _ => Err(Error::Settings(format!(
+            "{name} would have the shape {shape}, which is more than 1 GiB. Generate fewer or smaller images at a time."
+        ))),
+    }
+}
+
 /// Values in an order in which they can be computed.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
@@ -43,8 +57,12 @@ impl Graph {
     }
 
     /// A value that is written from outside.
-    pub fn input(&mut self, name: &str, shape: Shape) -> ValueId {
-        self.push(name, shape, Source::Input)
+    ///
+    /// # Errors
+    /// When it would be larger than [`LARGEST`].
+    pub fn input(&mut self, name: &str, shape: Shape) -> Result<ValueId> {
+        check_size(name, &shape)?;
+        Ok(self.push(name, shape, Source::Input))
     }
 
     /// A value that never changes, in device layout.
@@ -61,13 +79,15 @@ impl Graph {
     /// The value that `op` computes from `inputs`.
     ///
     /// # Errors
-    /// When the inputs' shapes do not fit the op; the error says so of `name`.
+    /// When the inputs' shapes do not fit the op, or the value would be larger than [`LARGEST`]; the error says so of
+    /// `name`.
     pub fn op(&mut self, name: &str, op: impl Op + 'static, inputs: &[ValueId]) -> Result<ValueId> {
         let shapes: Vec<&Shape> = inputs.iter().map(|&id| self.shape(id)).collect();
         let shape = op.output(&shapes).map_err(|error| match error {
             Error::Shape { op, expected, found } => Error::Shape { op: format!("{name} ({op})"), expected, found },
             other => other,
         })?;
+        check_size(name, &shape)?;
         Ok(self.push(name, shape, Source::Op { op: Rc::new(op), inputs: inputs.to_vec() }))
     }
 

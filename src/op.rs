@@ -117,19 +117,19 @@ impl Kernel {
         Kernel { shader, params: bytemuck::bytes_of(params).to_vec(), workgroups }
     }
 
-    /// A dispatch of one invocation an item, in workgroups of [`LINEAR_WORKGROUP`], wrapped into y beyond the 65,535
-    /// workgroups a dimension may have. The shader's index is `id.x + id.y · LINEAR_WIDTH` and may exceed `items`.
-    fn linear(shader: &'static str, params: &impl Pod, items: usize) -> Self {
-        let groups = (items as u32).div_ceil(LINEAR_WORKGROUP);
-        let width = groups.min(LINEAR_WIDTH / LINEAR_WORKGROUP);
-        Kernel::new(shader, params, [width, groups.div_ceil(LINEAR_WIDTH / LINEAR_WORKGROUP), 1])
+    /// A dispatch of one invocation an item, in workgroups of [`FLAT_WORKGROUP`], wrapped into y beyond the 65,535
+    /// workgroups a dimension may have. The shader's index is `id.x + id.y · FLAT_WIDTH` and may exceed `items`.
+    fn flat(shader: &'static str, params: &impl Pod, items: usize) -> Self {
+        let groups = (items as u32).div_ceil(FLAT_WORKGROUP);
+        let width = groups.min(FLAT_WIDTH / FLAT_WORKGROUP);
+        Kernel::new(shader, params, [width, groups.div_ceil(FLAT_WIDTH / FLAT_WORKGROUP), 1])
     }
 }
 
-/// Invocations of a workgroup in a [`Kernel::linear`] dispatch.
-const LINEAR_WORKGROUP: u32 = 64;
-/// Invocations of a full row of workgroups in a [`Kernel::linear`] dispatch.
-const LINEAR_WIDTH: u32 = 1 << 21;
+/// Invocations of a workgroup in a [`Kernel::flat`] dispatch.
+const FLAT_WORKGROUP: u32 = 64;
+/// Invocations of a full row of workgroups in a [`Kernel::flat`] dispatch.
+const FLAT_WIDTH: u32 = 1 << 21;
 
 /// The shader of an op, by its name.
 macro_rules! shader {

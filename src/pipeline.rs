@@ -118,8 +118,8 @@ impl Pipeline {
         let [_, height, width, _] = shape.nhwc("sample")?;
         let mut graph = Graph::new();
         let values = self.unet.build(&mut graph, count, height, width)?;
-        let row = graph.input(names::ROW, Shape::new(&[Coefficients::LEN]));
-        let noise = graph.input(names::NOISE, shape);
+        let row = graph.input(names::ROW, Shape::new(&[Coefficients::LEN]))?;
+        let noise = graph.input(names::NOISE, shape)?;
         let x0 = graph.op("predict_x0", PredictX0, &[values.sample, values.output, row])?;
         let prev = graph.op("update", Update, &[values.sample, values.output, x0, noise, row])?;
         graph.output(names::PREV, prev);

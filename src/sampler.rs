@@ -1,9 +1,8 @@
 //! The sampling loop: from noise to images, one model evaluation after another.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::backend::{Backend, Executor, Pending};
+use crate::backend::{Backend, Executor};
 use crate::config::{SchedulerKind, TimestepSpacing, VarianceType};
 use crate::noise::Generator;
 use crate::op::{Op, Rgba8, View, ViewMut};
@@ -51,7 +50,6 @@ pub struct Sampler {
     shape: Shape,
     initial: Vec<f32>,
     next: usize,
-    under_way: VecDeque<Pending>,
     read: usize,
 }
 
@@ -68,6 +66,13 @@ impl Executor {
     ) -> Result<Executor> {
         backend.compile(pipeline.plan(count)?, &names::FRAMES, progress).await
     }
+
+    /// Ends whatever run there is, and gives the next one its number.
+    pub(crate) fn begin(&self) -> u64 {
+        self.under_way.borrow_mut().clear();
+        self.samplers.set(self.samplers.get() + 1);
+        self.samplers.get()
+    }
 }
 
 impl Sampler {
@@ -76,6 +81,7 @@ impl Sampler {
     /// # Errors
     /// When the settings are not possible with this model.
     pub fn new(pipeline: &Pipeline, executor: &Rc<Executor>, settings: &Settings) -> Result<Self> {
+        let id = executor.begin();
         let mut config = pipeline.scheduler().clone();
         config.kind = settings.sampler.unwrap_or(config.kind);
         config.timestep_spacing = settings.timestep_spacing.unwrap_or(config.timestep_spacing);
@@ -95,19 +101,7 @@ impl Sampler {
         let mut generator = Generator::new(settings.seed);
         let initial = randn(&mut generator, &shape)?;
         executor.write(names::SAMPLE, &initial)?;
-        let id = executor.samplers.get() + 1;
-        executor.samplers.set(id);
-        Ok(Sampler {
-            executor: executor.clone(),
-            id,
-            schedule,
-            generator,
-            shape,
-            initial,
-            next: 0,
-            under_way: VecDeque::new(),
-            read: 0,
-        })
+        Ok(Sampler { executor: executor.clone(), id, schedule, generator, shape, initial, next: 0, read: 0 })
     }
 
     /// The table that is run.
@@ -128,18 +122,18 @@ impl Sampler {
     /// # Errors
     /// When the device was lost, or another run began.
     pub async fn next(&mut self) -> Result<Option<Frame>> {
-        if self.executor.samplers.get() != self.id {
-            return Err(Error::Settings("This run has ended: another one began.".into()));
-        }
-        while self.under_way.len() < self.executor.depth() && self.next < self.schedule.rows.len() {
+        self.check()?;
+        while self.executor.under_way.borrow().len() < self.executor.depth() && self.next < self.schedule.rows.len() {
             if self.schedule.rows[self.next].draws_noise {
                 let noise = randn(&mut self.generator, &self.shape)?;
                 self.executor.write(names::NOISE, &noise)?;
             }
-            self.under_way.push_back(self.executor.run(self.next)?);
+            let pending = self.executor.run(self.next)?;
+            self.executor.under_way.borrow_mut().push_back(pending);
             self.next += 1;
         }
-        let Some(pending) = self.under_way.pop_front() else { return Ok(None) };
+        let pending = self.executor.under_way.borrow_mut().pop_front();
+        let Some(pending) = pending else { return Ok(None) };
         let mut frames = pending.wait().await?.into_iter();
         let (Some(prev), Some(x0)) = (frames.next(), frames.next()) else {
             unreachable!("a plan for sampling has two frames")
@@ -148,19 +142,29 @@ impl Sampler {
         Ok(Some(Frame { step: self.read - 1, prev, x0 }))
     }
 
-    /// x after all evaluations so far: `[N, C, H, W]`, not clamped.
+    /// Checks that no other run has begun on the executor.
+    fn check(&self) -> Result<()> {
+        if self.executor.samplers.get() == self.id {
+            return Ok(());
+        }
+        Err(Error::Settings("This run has ended: another one began.".into()))
+    }
+
+    /// x after all evaluations submitted so far: `[N, C, H, W]`, not clamped.
     ///
     /// # Errors
-    /// When the device was lost.
+    /// When the device was lost, or another run began.
     pub async fn sample(&self) -> Result<Tensor> {
+        self.check()?;
         Tensor::from_device(&self.shape, &self.executor.read(names::PREV).await?)
     }
 
-    /// x̂0 of the latest evaluation: `[N, C, H, W]`.
+    /// x̂0 of the evaluation submitted last: `[N, C, H, W]`.
     ///
     /// # Errors
-    /// When the device was lost.
+    /// When the device was lost, or another run began.
     pub async fn pred_x0(&self) -> Result<Tensor> {
+        self.check()?;
         Tensor::from_device(&self.shape, &self.executor.read(names::X0).await?)
     }
 }

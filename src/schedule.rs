@@ -118,7 +118,7 @@ impl Schedule {
                 total - 1
             )));
         }
-        let rows = timesteps
+        let rows: Vec<Row> = timesteps
             .iter()
             .enumerate()
             .map(|(i, &t)| match config.kind {
@@ -136,6 +136,16 @@ impl Schedule {
                 }
             })
             .collect();
+        for row in &rows {
+            let coefficients: [f32; Coefficients::LEN] = bytemuck::cast(Coefficients::from(row));
+            if coefficients.iter().any(|coefficient| !coefficient.is_finite()) {
+                return Err(Error::Settings(format!(
+                    "At timestep {} the schedule leaves the range of 32-bit numbers (ᾱ is {:e}). The scheduler's \
+                     num_train_timesteps, beta_start and beta_end do not go together.",
+                    row.timestep, row.alpha_cumprod
+                )));
+            }
+        }
         Ok(Schedule { betas, alphas_cumprod, rows })
     }
 }

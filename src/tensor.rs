@@ -51,6 +51,12 @@ impl Shape {
         self.rows() * self.stride()
     }
 
+    /// As [`Shape::len`], for a shape that may be too large for `usize` to count.
+    pub fn checked_len(&self) -> Option<usize> {
+        let (&channels, rows) = self.0.split_last()?;
+        rows.iter().try_fold(channels.checked_next_multiple_of(LANES)?, |len, &dim| len.checked_mul(dim))
+    }
+
     /// Whether the value has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -75,9 +75,10 @@ impl UNet2DModel {
                 config.block_out_channels.len() - 1
             )));
         }
-        let sample = graph.input("sample", Shape::new(&[count, height, width, config.in_channels]));
-        let timestep = graph.input("timestep", Shape::new(&[count]));
-        let class_labels = config.num_class_embeds.map(|_| graph.input("class_labels", Shape::new(&[count])));
+        let sample = graph.input("sample", Shape::new(&[count, height, width, config.in_channels]))?;
+        let timestep = graph.input("timestep", Shape::new(&[count]))?;
+        let class_labels =
+            config.num_class_embeds.map(|_| graph.input("class_labels", Shape::new(&[count]))).transpose()?;
         let mut builder = Builder { graph, parameters: &mut self.parameters, config };
         let output = builder.unet(sample, timestep, class_labels)?;
         Ok(UNetValues { sample, timestep, class_labels, output })

@@ -177,7 +177,9 @@ impl Engine {
             return Err(Error::Settings("No model is loaded yet.".into()).into());
         };
         if settings.count != model.count {
-            model.executor = compile(&self.backend, &mut model.pipeline, settings.count, |_, _| {}).await?;
+            let executor = compile(&self.backend, &mut model.pipeline, settings.count, |_, _| {}).await?;
+            model.executor.begin(); // nobody else will, and an earlier run on it is to end
+            model.executor = executor;
             model.count = settings.count;
         }
         let settings = Settings {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use crate::op::{View, ViewMut};
 use crate::plan::{Operand, Place, Plan};
+use crate::{Error, Result};
 
 /// A plan with its memory.
 pub struct Executor {
@@ -15,9 +16,27 @@ pub struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(plan: Plan, frames: Vec<Operand>) -> Self {
-        let slots = plan.slots.iter().map(|&len| vec![0.0; len]).collect();
-        Executor { plan, frames, slots: RefCell::new(slots), tables: RefCell::default() }
+    pub(super) fn new(plan: Plan, frames: Vec<Operand>) -> Result<Self> {
+        let total = plan.slots.iter().map(|&len| 4 * len as u64).sum::<u64>();
+        let too_much = || {
+            Error::Settings(format!(
+                "The model needs {} MB of memory for its values, more than there is here. Generate fewer or smaller \
+                 images at a time.",
+                total >> 20
+            ))
+        };
+        // What is left of wasm's 4 GiB is for the weights and for what ops need meanwhile.
+        if cfg!(target_arch = "wasm32") && total > 1 << 30 {
+            return Err(too_much());
+        }
+        let slot = |&len: &usize| {
+            let mut slot = Vec::new();
+            slot.try_reserve_exact(len).map_err(|_| too_much())?;
+            slot.resize(len, 0.0);
+            Ok(slot)
+        };
+        let slots = plan.slots.iter().map(slot).collect::<Result<_>>()?;
+        Ok(Executor { plan, frames, slots: RefCell::new(slots), tables: RefCell::default() })
     }
 
     pub(super) fn write(&self, operand: &Operand, data: &[f32]) {

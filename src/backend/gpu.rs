@@ -5,7 +5,7 @@
 //! ring of staging buffers, so that the next run is submitted while the last one's are still on their way.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,10 @@ use crate::plan::{Operand, Place, Plan, Step};
 use crate::{Error, Result};
 
 /// How many runs may be under way at once: one that computes, one that waits behind it.
-pub(super) const RING: usize = 2;
+pub(super) const DEPTH: usize = 2;
+
+/// Staging buffers: one for each run under way, and one for a frame of an abandoned run that is still awaited.
+const RING: usize = DEPTH + 1;
 
 /// Buffer offsets in a bind group are multiples of this (WebGPU's default limits).
 const ALIGNMENT: u64 = 256;
@@ -34,12 +37,29 @@ pub struct Counters {
     pub bind_groups: usize,
     /// Compute pipelines made.
     pub pipelines: usize,
-    /// Command buffers submitted.
+    /// Submissions to the queue.
     pub submissions: usize,
     /// Dispatches in them.
     pub dispatches: usize,
     /// Results waited for before any later run had been submitted.
     pub waits: usize,
+}
+
+/// A buffer that gives its memory back when it is dropped. A browser would only do so when it next collects garbage.
+struct Buffer(wgpu::Buffer);
+
+impl std::ops::Deref for Buffer {
+    type Target = wgpu::Buffer;
+
+    fn deref(&self) -> &wgpu::Buffer {
+        &self.0
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.0.destroy();
+    }
 }
 
 /// An open GPU.
@@ -115,27 +135,47 @@ impl Gpu {
     }
 
     /// A buffer of `size` bytes. Sizes are checked against the device's limits by [`Gpu::check_sizes`] before.
-    fn buffer(&self, label: &str, size: u64, usage: BufferUsages) -> wgpu::Buffer {
+    fn buffer(&self, label: &str, size: u64, usage: BufferUsages) -> Buffer {
         self.count(|counters| counters.buffers += 1);
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
-        self.device.create_buffer(&descriptor)
+        Buffer(self.device.create_buffer(&descriptor))
     }
 
-    /// Checks that no single value is larger than the device can bind: making such a buffer would panic.
-    fn check_sizes(&self, plan: &Plan) -> Result<()> {
+    fn submit(&self, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
+        self.count(|counters| counters.submissions += 1);
+        self.queue.submit([encoder.finish()])
+    }
+
+    /// Checks that no value and no dispatch is larger than the limits the device was opened with. Making too large a
+    /// buffer would panic.
+    fn check_sizes(&self, plan: &Plan, kernels: &[Kernel]) -> Result<()> {
         let limits = self.device.limits();
         let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        let constants = plan.constants.iter().map(|constant| constant.len());
-        let largest = 4 * plan.slots.iter().copied().chain(constants).max().unwrap_or(0) as u64;
-        if largest <= limit {
-            return Ok(());
+        let too_large = |what: &str, len: usize, remedy: &str| {
+            let (found, limit) = ((4 * len as u64).div_ceil(1 << 20), limit >> 20);
+            Err(Error::Gpu(format!(
+                "{what} of the model takes {found} MB, but one buffer of a GPU holds at most {limit} MB here. {remedy}"
+            )))
+        };
+        let largest = plan.slots.iter().copied().max().unwrap_or(0);
+        if 4 * largest as u64 > limit {
+            return too_large("A value", largest, "Generate fewer or smaller images at a time, or use the CPU.");
         }
-        Err(Error::Gpu(format!(
-            "The model needs a buffer of {} MB, but this GPU takes at most {} MB. Generate fewer images at a time, or \
-             use the CPU.",
-            largest >> 20,
-            limit >> 20
-        )))
+        let largest = plan.constants.iter().map(|constant| constant.len()).max().unwrap_or(0);
+        if 4 * largest as u64 > limit {
+            return too_large("A weight", largest, "Use the CPU.");
+        }
+        let most = limits.max_compute_workgroups_per_dimension;
+        for (step, kernel) in plan.steps.iter().zip(kernels) {
+            if let Some(groups) = kernel.workgroups.iter().find(|&&groups| groups > most) {
+                return Err(Error::Gpu(format!(
+                    "{} needs {groups} workgroups side by side, but a GPU takes at most {most}. Generate fewer or \
+                     smaller images at a time, or use the CPU.",
+                    step.name
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Runs one kernel by itself on buffers exactly as long as these, and returns what is then in the output's.
@@ -160,7 +200,7 @@ impl Gpu {
         let mut encoder = self.device.create_command_encoder(&Default::default());
         Dispatch { pipeline, bind_group, workgroups: kernel.workgroups }
             .encode(&mut encoder.begin_compute_pass(&Default::default()));
-        self.queue.submit([encoder.finish()]);
+        self.submit(encoder);
         self.read(&buffers[inputs.len()], output.len()).await
     }
 
@@ -170,7 +210,7 @@ impl Gpu {
         let staging = Staging::new(self, bytes as u64);
         let mut encoder = self.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(buffer, 0, &staging.buffer, 0, bytes as u64);
-        let submission = self.queue.submit([encoder.finish()]);
+        let submission = self.submit(encoder);
         let mapped = staging.map();
         self.poll(submission)?;
         let frames = staging.frames(self, mapped, &[(bytes, bytes)]).await?;
@@ -283,7 +323,7 @@ impl Dispatch {
 /// A table of rows on the device and the input they go to.
 struct Table {
     slot: usize,
-    rows: wgpu::Buffer,
+    rows: Buffer,
     row_bytes: u64,
 }
 
@@ -291,7 +331,9 @@ struct Table {
 pub struct Executor {
     gpu: Rc<Gpu>,
     pub(super) plan: Plan,
-    slots: Vec<wgpu::Buffer>,
+    slots: Vec<Buffer>,
+    /// What the bind groups name: to drop it would destroy it.
+    _resident: (Vec<Rc<Buffer>>, Params),
     dispatches: Vec<Dispatch>,
     tables: RefCell<Vec<Table>>,
     frames: Vec<Operand>,
@@ -306,24 +348,25 @@ impl Executor {
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Self> {
         gpu.check()?;
-        gpu.check_sizes(&plan)?;
         let kernels: Vec<Kernel> = plan.steps.iter().map(Step::kernel).collect();
+        gpu.check_sizes(&plan, &kernels)?;
 
-        let mut distinct: HashMap<&'static str, (&str, usize)> = HashMap::new();
+        let distinct: HashSet<&str> = kernels.iter().map(|kernel| kernel.shader).collect();
+        let mut pipelines: HashMap<&str, wgpu::ComputePipeline> = HashMap::new();
+        progress(0, distinct.len());
         for (step, kernel) in plan.steps.iter().zip(&kernels) {
-            distinct.entry(kernel.shader).or_insert((step.op.name(), step.inputs.len()));
-        }
-        let total = distinct.len();
-        progress(0, total);
-        for (done, (&shader, &(name, inputs))) in distinct.iter().enumerate() {
-            let kernel = Kernel { shader, params: Vec::new(), workgroups: [0; 3] };
-            gpu.pipeline(name, &kernel, inputs).await?;
-            progress(done + 1, total);
+            if !pipelines.contains_key(kernel.shader) {
+                let pipeline = gpu.pipeline(step.op.name(), kernel, step.inputs.len()).await?;
+                pipelines.insert(kernel.shader, pipeline);
+                progress(pipelines.len(), distinct.len());
+            }
         }
 
+        // What goes wrong in here is this plan's failure, not the device's: another plan may go on running.
+        let validation = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let memory = gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let storage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
-        let slots: Vec<_> = plan
+        let slots: Vec<Buffer> = plan
             .slots
             .iter()
             .enumerate()
@@ -331,30 +374,35 @@ impl Executor {
             .collect();
         let constants = upload_constants(&gpu, &plan);
         let params = Params::upload(&gpu, &kernels);
-
-        let mut dispatches = Vec::with_capacity(kernels.len());
-        for (i, (step, kernel)) in plan.steps.iter().zip(&kernels).enumerate() {
-            let pipeline = gpu.pipeline(step.op.name(), kernel, step.inputs.len()).await?;
+        let dispatch = |(i, (step, kernel)): (usize, (&Step, &Kernel))| {
+            let pipeline = pipelines[kernel.shader].clone();
             let operands = step.inputs.iter().chain([&step.output]).map(|operand| {
                 let (buffer, offset) = match operand.place {
                     Place::Slot(slot) => (&slots[slot], 0),
-                    Place::Constant(constant) => (&constants[constant].0, constants[constant].1),
+                    Place::Constant(constant) => (&*constants[constant].0, constants[constant].1),
                 };
                 wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(4 * operand.shape.len() as u64) }
             });
             let bindings = std::iter::once(params.binding(i, kernel)).chain(operands);
             let bind_group = gpu.bind_group(&step.name, &pipeline, bindings);
-            dispatches.push(Dispatch { pipeline, bind_group, workgroups: kernel.workgroups });
-        }
+            Dispatch { pipeline, bind_group, workgroups: kernel.workgroups }
+        };
+        let dispatches = plan.steps.iter().zip(&kernels).enumerate().map(dispatch).collect();
         let frame_bytes: u64 = frames.iter().map(|frame| 4 * frame.shape.len() as u64).sum();
         let ring = (0..RING).map(|_| Staging::new(&gpu, frame_bytes.max(4))).collect();
-        if let Some(error) = memory.pop().await {
+        // Memory first: a buffer that could not be made makes everything that names it invalid too.
+        let (memory, validation) = (memory.pop(), validation.pop());
+        if let Some(error) = memory.await {
             return Err(Error::Gpu(format!(
                 "The GPU has not enough memory for the model ({error}). Generate fewer images at a time, or use the CPU."
             )));
         }
+        if let Some(error) = validation.await {
+            return Err(Error::Gpu(format!("The GPU cannot run the model ({error}). Use the CPU.")));
+        }
         gpu.check()?;
-        Ok(Executor { gpu, plan, slots, dispatches, tables: RefCell::default(), frames, ring })
+        let resident = (constants.into_iter().map(|(arena, _)| arena).collect(), params);
+        Ok(Executor { gpu, plan, slots, _resident: resident, dispatches, tables: RefCell::default(), frames, ring })
     }
 
     fn slot(&self, operand: &Operand) -> &wgpu::Buffer {
@@ -392,7 +440,7 @@ impl Executor {
             encoder.copy_buffer_to_buffer(&self.slots[from], 0, &self.slots[to], 0, 4 * len as u64);
         }
         let free = self.ring.iter().find(|staging| !staging.busy.get());
-        let staging = free.ok_or_else(|| Error::Gpu(format!("At most {RING} runs may be under way at once.")))?;
+        let staging = free.ok_or_else(|| Error::Gpu(format!("At most {DEPTH} runs may be under way at once.")))?;
         let mut lengths = Vec::with_capacity(self.frames.len());
         let mut to = 0;
         for frame in &self.frames {
@@ -401,11 +449,8 @@ impl Executor {
             lengths.push((4 * frame.shape.channels(), size));
             to += size as u64;
         }
-        let submission = self.gpu.queue.submit([encoder.finish()]);
-        self.gpu.count(|counters| {
-            counters.submissions += 1;
-            counters.dispatches += self.dispatches.len();
-        });
+        let submission = self.gpu.submit(encoder);
+        self.gpu.count(|counters| counters.dispatches += self.dispatches.len());
         Ok(Readback::new(&self.gpu, staging.clone(), lengths, submission))
     }
 
@@ -415,7 +460,7 @@ impl Executor {
 }
 
 /// Uploads a plan's constants to as few buffers as limits allow: for each constant, its buffer and offset.
-fn upload_constants(gpu: &Gpu, plan: &Plan) -> Vec<(wgpu::Buffer, u64)> {
+fn upload_constants(gpu: &Gpu, plan: &Plan) -> Vec<(Rc<Buffer>, u64)> {
     let sizes: Vec<u64> = plan.constants.iter().map(|constant| 4 * constant.len() as u64).collect();
     let mut places = Vec::with_capacity(sizes.len());
     let mut first = 0;
@@ -434,6 +479,7 @@ fn upload_constants(gpu: &Gpu, plan: &Plan) -> Vec<(wgpu::Buffer, u64)> {
             gpu.queue.write_buffer(&arena, offset, bytemuck::cast_slice(constant));
         }
         first += offsets.len();
+        let arena = Rc::new(arena);
         places.extend(offsets.into_iter().map(|offset| (arena.clone(), offset)));
     }
     places
@@ -441,7 +487,7 @@ fn upload_constants(gpu: &Gpu, plan: &Plan) -> Vec<(wgpu::Buffer, u64)> {
 
 /// The parameters of every dispatch, in one uniform buffer.
 struct Params {
-    buffer: wgpu::Buffer,
+    buffer: Buffer,
     offsets: Vec<u64>,
 }
 
@@ -471,7 +517,7 @@ impl Params {
 
 /// A buffer through which frames reach the host.
 struct Staging {
-    buffer: wgpu::Buffer,
+    buffer: Buffer,
     busy: Cell<bool>,
 }
 

@@ -170,6 +170,12 @@ impl SchedulerConfig {
                 self.num_train_timesteps
             ));
         }
+        if self.steps_offset >= self.num_train_timesteps {
+            return invalid(format!(
+                "steps_offset is {}; it must be less than num_train_timesteps, {}.",
+                self.steps_offset, self.num_train_timesteps
+            ));
+        }
         for (field, value) in [("beta_start", self.beta_start), ("beta_end", self.beta_end)] {
             if !(value > 0.0 && value < 1.0) {
                 return invalid(format!("{field} is {value}; it must be between 0 and 1."));

@@ -27,7 +27,7 @@ pub enum UpBlockType {
 
 /// `sample_size`: one number for a square image, or height and width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a whole number, or height and width")]
 enum SampleSize {
     Square(usize),
     HeightWidth(usize, usize),
@@ -211,6 +211,17 @@ impl UNetConfig {
                 self.up_block_types.len()
             )));
         }
+        if levels > 16 {
+            return Err(invalid(format!("block_out_channels has {levels} entries; at most 16 are supported.")));
+        }
+        for &channels in &self.block_out_channels {
+            in_range("block_out_channels", channels)?;
+        }
+        if self.sample_size.is_some() {
+            let (height, width) = self.sample_size()?;
+            in_range("sample_size", height)?;
+            in_range("sample_size", width)?;
+        }
         for (field, value) in [
             ("in_channels", self.in_channels),
             ("out_channels", self.out_channels),
@@ -223,7 +234,6 @@ impl UNetConfig {
             in_range(field, value)?;
         }
         for &channels in &self.block_out_channels {
-            in_range("block_out_channels", channels)?;
             if !channels.is_multiple_of(self.norm_num_groups) {
                 return Err(invalid(format!(
                     "norm_num_groups is {}, which does not divide block_out_channels {channels}.",
@@ -237,7 +247,8 @@ impl UNetConfig {
                 )));
             }
         }
-        if !(self.norm_eps > 0.0 && self.norm_eps.is_finite()) {
+        // As f32, which is what it is used as.
+        if !(self.norm_eps as f32 > 0.0 && (self.norm_eps as f32).is_finite()) {
             return Err(invalid(format!("norm_eps is {}; it must be positive.", self.norm_eps)));
         }
         if self.freq_shift < 0.0 || self.freq_shift >= (self.block_out_channels[0] / 2) as f64 {

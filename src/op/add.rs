@@ -57,6 +57,6 @@ impl Op for Add {
         let channels = output.stride() / 4;
         let share = share(inputs[0], inputs[1]) * channels;
         let params = Params { len: len as u32, channels: channels as u32, share: share as u32, pad: 0 };
-        Kernel::linear(shader!("add"), &params, len)
+        Kernel::flat(shader!("add"), &params, len)
     }
 }

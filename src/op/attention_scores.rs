@@ -95,6 +95,6 @@ impl Op for AttentionScores {
     }
 
     fn macs(&self, _inputs: &[&Shape], output: &Shape) -> u64 {
-        (output.rows() * output.channels() * self.head_dim) as u64
+        self.head_dim as u64 * (output.rows() * output.channels()) as u64
     }
 }

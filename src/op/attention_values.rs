@@ -85,6 +85,6 @@ impl Op for AttentionValues {
     }
 
     fn macs(&self, inputs: &[&Shape], _output: &Shape) -> u64 {
-        (inputs[0].rows() * inputs[0].channels() * self.head_dim) as u64
+        self.head_dim as u64 * (inputs[0].rows() * inputs[0].channels()) as u64
     }
 }

@@ -61,6 +61,6 @@ impl Op for Concat {
             stride: output.stride() as u32,
             pad: [0; 2],
         };
-        Kernel::linear(shader!("concat"), &params, output.len() / 4)
+        Kernel::flat(shader!("concat"), &params, output.len() / 4)
     }
 }

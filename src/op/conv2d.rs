@@ -95,28 +95,29 @@ impl Op for Conv2d {
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
         let [x, weight, bias] = *inputs else { unreachable!("conv2d has three inputs") };
-        let [_, in_height, in_width, _] = *x.shape.dims() else { unreachable!("checked by output") };
+        let [images, in_height, in_width, _] = *x.shape.dims() else { unreachable!("checked by output") };
         let [_, out_height, out_width, _] = *output.shape.dims() else { unreachable!("checked by output") };
         let depth = x.shape.stride();
 
         // Each image is copied into a frame of zeros, so that the product's inner loop has no edges.
         let framed_width = in_width + self.pad_before + self.pad_after;
         let framed_height = in_height + self.pad_before + self.pad_after;
-        let mut framed = vec![0.0; framed_height * framed_width * depth];
         let at = |y: usize, x: usize| (y * framed_width + x) * depth;
-        let rows: Vec<usize> =
-            (0..out_height * out_width).map(|p| at(p / out_width * self.stride, p % out_width * self.stride)).collect();
+        let mut framed = vec![0.0; at(images * framed_height, 0)];
+        for (i, line) in x.data.chunks_exact(in_width * depth).enumerate() {
+            let (image, y) = (i / in_height, i % in_height);
+            let start = at(image * framed_height + y + self.pad_before, self.pad_before);
+            framed[start..][..line.len()].copy_from_slice(line);
+        }
+        let row = |pixel: usize| {
+            let (line, x) = (pixel / out_width, pixel % out_width);
+            let (image, y) = (line / out_height, line % out_height);
+            at(image * framed_height + y * self.stride, x * self.stride)
+        };
+        let rows: Vec<usize> = (0..output.shape.rows()).map(row).collect();
         let taps: Vec<usize> =
             (0..self.kernel * self.kernel).map(|tap| at(tap / self.kernel, tap % self.kernel)).collect();
-
-        let images = x.data.chunks_exact(in_height * in_width * depth);
-        let outputs = output.data.chunks_exact_mut(out_height * out_width * output.shape.stride());
-        for (image, out) in images.zip(outputs) {
-            for (y, line) in image.chunks_exact(in_width * depth).enumerate() {
-                framed[at(y + self.pad_before, self.pad_before)..][..line.len()].copy_from_slice(line);
-            }
-            Gemm { input: &framed, rows: &rows, taps: &taps, depth, weight: weight.data, bias: bias.data }.run(out);
-        }
+        Gemm { input: &framed, rows: &rows, taps: &taps, depth, weight: weight.data, bias: bias.data }.run(output.data);
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
@@ -144,6 +145,6 @@ impl Op for Conv2d {
     }
 
     fn macs(&self, inputs: &[&Shape], output: &Shape) -> u64 {
-        (output.rows() * output.channels() * self.kernel * self.kernel * inputs[0].channels()) as u64
+        (self.kernel * self.kernel * inputs[0].channels()) as u64 * (output.rows() * output.channels()) as u64
     }
 }

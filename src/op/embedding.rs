@@ -50,6 +50,6 @@ impl Op for Embedding {
         let len = output.len() / 4;
         let params =
             Params { len: len as u32, row: (output.stride() / 4) as u32, rows: inputs[1].rows() as u32, pad: 0 };
-        Kernel::linear(shader!("embedding"), &params, len)
+        Kernel::flat(shader!("embedding"), &params, len)
     }
 }

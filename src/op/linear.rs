@@ -74,6 +74,6 @@ impl Op for Linear {
     }
 
     fn macs(&self, inputs: &[&Shape], output: &Shape) -> u64 {
-        (output.rows() * output.channels() * inputs[0].channels()) as u64
+        inputs[0].channels() as u64 * (output.rows() * output.channels()) as u64
     }
 }

@@ -72,6 +72,6 @@ impl Op for Moments {
             tiles: tiles as u32,
             channels: (output.stride() / 4) as u32,
         };
-        Kernel::linear(shader!("moments"), &params, images * tiles * output.stride() / 4)
+        Kernel::flat(shader!("moments"), &params, images * tiles * output.stride() / 4)
     }
 }

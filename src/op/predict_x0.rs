@@ -44,6 +44,6 @@ impl Op for PredictX0 {
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         let len = output.len() / 4;
-        Kernel::linear(shader!("predict_x0"), &Params { len: len as u32, pad: [0; 3] }, len)
+        Kernel::flat(shader!("predict_x0"), &Params { len: len as u32, pad: [0; 3] }, len)
     }
 }

@@ -54,6 +54,6 @@ impl Op for Rgba8 {
             grey: u32::from(inputs[0].channels() < 3),
             stride: output.len() as u32,
         };
-        Kernel::linear(shader!("rgba8"), &params, output.len())
+        Kernel::flat(shader!("rgba8"), &params, output.len())
     }
 }

@@ -64,6 +64,6 @@ impl Op for ScaleShift {
             image: (len / inputs[0].dims()[0]) as u32,
             silu: u32::from(self.silu),
         };
-        Kernel::linear(shader!("scale_shift"), &params, len)
+        Kernel::flat(shader!("scale_shift"), &params, len)
     }
 }

@@ -35,6 +35,6 @@ impl Op for Silu {
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         let len = output.len() / 4;
-        Kernel::linear(shader!("silu"), &Params { len: len as u32, pad: [0; 3] }, len)
+        Kernel::flat(shader!("silu"), &Params { len: len as u32, pad: [0; 3] }, len)
     }
 }

@@ -75,6 +75,6 @@ impl Op for TimestepEmbedding {
             row: row as u32,
             flip: u32::from(self.flip_sin_to_cos),
         };
-        Kernel::linear(shader!("timestep_embedding"), &params, output.rows() * row)
+        Kernel::flat(shader!("timestep_embedding"), &params, output.rows() * row)
     }
 }

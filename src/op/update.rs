@@ -50,6 +50,6 @@ impl Op for Update {
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         let len = output.len() / 4;
-        Kernel::linear(shader!("update"), &Params { len: len as u32, pad: [0; 3] }, len)
+        Kernel::flat(shader!("update"), &Params { len: len as u32, pad: [0; 3] }, len)
     }
 }

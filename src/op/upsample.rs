@@ -53,6 +53,6 @@ impl Op for Upsample {
             width: inputs[0].dims()[2] as u32,
             pad: 0,
         };
-        Kernel::linear(shader!("upsample"), &params, len)
+        Kernel::flat(shader!("upsample"), &params, len)
     }
 }

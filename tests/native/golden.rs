@@ -1,21 +1,33 @@
 //! Reading golden values, and how far from them is too far.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
 use denoise::Tensor;
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 
 /// A path in the repository.
-pub fn path(relative: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+#[cfg(not(target_arch = "wasm32"))]
+pub fn path(relative: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
 /// The bytes of a file in the repository.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn bytes(relative: &str) -> Vec<u8> {
     let path = path(relative);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The bytes of a file in the repository: a browser has only those that the test carries with it.
+#[cfg(target_arch = "wasm32")]
+pub fn bytes(relative: &str) -> Vec<u8> {
+    match relative {
+        "tests/golden/cases.json" => include_bytes!("../golden/cases.json").to_vec(),
+        "tests/golden/ops.safetensors" => include_bytes!("../golden/ops.safetensors").to_vec(),
+        "tests/golden/digits.safetensors" => include_bytes!("../golden/digits.safetensors").to_vec(),
+        other => panic!("{other} is not carried into the browser"),
+    }
 }
 
 /// The text of a file in the repository.

@@ -1,8 +1,13 @@
 //! Files that are damaged, malicious or of another model: each gets its own clear error, and none a panic.
 
+use denoise::backend::{Backend, Gpu};
 use denoise::config::{Card, SchedulerConfig, UNetConfig};
+use denoise::graph::Graph;
+use denoise::op::Conv2d;
+use denoise::plan::Plan;
+use denoise::schedule::Schedule;
 use denoise::unet::UNet2DModel;
-use denoise::{Error, Pipeline, Weights};
+use denoise::{Error, Pipeline, Shape, Weights};
 
 use crate::golden;
 
@@ -209,7 +214,14 @@ fn configurations_that_are_not_supported_name_the_field_and_what_is() {
         ("block_out_channels", serde_json::json!([]), "the same number of entries"),
         ("block_out_channels", serde_json::json!([9, 9]), "the same number of entries"),
         ("block_out_channels", serde_json::json!([9, 9, 1_000_000_000_000_u64]), "must be between 1 and 65536"),
+        ("block_out_channels", serde_json::json!([1_u64 << 62, 9, 9]), "must be between 1 and 65536"),
         ("norm_eps", (-1.0).into(), "must be positive"),
+        ("norm_eps", 1e-60.into(), "must be positive"),
+        ("sample_size", 0.into(), "must be between 1 and 65536"),
+        ("sample_size", serde_json::json!([8, 1_000_000]), "must be between 1 and 65536"),
+        ("sample_size", "32".into(), "a whole number, or height and width"),
+        ("layers_per_block", "two".into(), "\"two\""),
+        ("layers_per_block", (-1).into(), "-1"),
         ("freq_shift", 100.into(), "less than half of block_out_channels[0]"),
     ];
     for (field, value, expected) in cases {
@@ -217,11 +229,16 @@ fn configurations_that_are_not_supported_name_the_field_and_what_is() {
     }
     let message =
         config_message("down_block_types", serde_json::json!(["SkipDownBlock2D", "DownBlock2D", "DownBlock2D"]));
-    assert_message(&message, &["SkipDownBlock2D", "`DownBlock2D` or `AttnDownBlock2D`"]);
+    assert_message(&message, &["down_block_types is [", "SkipDownBlock2D", "`DownBlock2D` or `AttnDownBlock2D`"]);
     let message = config_message("sample_rate", 16_000.into());
     assert_message(&message, &["\"sample_rate\" (16000) is not supported", "Supported are sample_size,"]);
-    let message = config_message("layers_per_block", "two".into());
-    assert_message(&message, &["\"two\""]);
+    let levels = 40;
+    let mut config: serde_json::Value = serde_json::from_str(&model().0).unwrap();
+    config["block_out_channels"] = serde_json::json!(vec![9; levels]);
+    config["down_block_types"] = serde_json::json!(vec!["DownBlock2D"; levels]);
+    config["up_block_types"] = serde_json::json!(vec!["UpBlock2D"; levels]);
+    let message = UNetConfig::from_json(&config.to_string()).unwrap_err().to_string();
+    assert_message(&message, &["block_out_channels has 40 entries; at most 16"]);
 }
 
 #[test]
@@ -237,24 +254,75 @@ fn configurations_that_are_not_json() {
 #[test]
 fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
     let cases = [
-        (r#"{"_class_name": "PNDMScheduler"}"#, "`DDPMScheduler`"),
-        (r#"{"beta_schedule": "laplace"}"#, "`linear`"),
-        (r#"{"prediction_type": "flow"}"#, "`epsilon`"),
-        (r#"{"variance_type": "learned_range"}"#, "`fixed_small`"),
-        (r#"{"timestep_spacing": "random"}"#, "`leading`"),
-        (r#"{"thresholding": true}"#, "thresholding is true; only false"),
-        (r#"{"rescale_betas_zero_snr": true}"#, "only false"),
-        (r#"{"trained_betas": [0.1]}"#, "only None"),
-        (r#"{"num_train_timesteps": 0}"#, "between 1 and 100000"),
-        (r#"{"num_train_timesteps": -1}"#, "-1"),
-        (r#"{"beta_end": 2}"#, "between 0 and 1"),
-        (r#"{"clip_sample_range": 0}"#, "must be positive"),
-        (r#"{"solver_order": 2}"#, "\"solver_order\" (2) is not supported"),
+        ("_class_name", r#""PNDMScheduler""#, "`DDPMScheduler`"),
+        ("beta_schedule", r#""laplace""#, "`linear`"),
+        ("prediction_type", r#""flow""#, "`epsilon`"),
+        ("variance_type", r#""learned_range""#, "`fixed_small`"),
+        ("timestep_spacing", r#""random""#, "`leading`"),
+        ("thresholding", "true", "only false"),
+        ("rescale_betas_zero_snr", "true", "only false"),
+        ("trained_betas", "[0.1]", "only None"),
+        ("num_train_timesteps", "0", "between 1 and 100000"),
+        ("num_train_timesteps", "-1", "-1"),
+        ("beta_end", "2", "between 0 and 1"),
+        ("clip_sample_range", "0", "must be positive"),
+        ("steps_offset", "1000", "less than num_train_timesteps, 1000"),
+        ("steps_offset", "4294967295", "less than num_train_timesteps, 1000"),
+        ("solver_order", "2", "not supported"),
     ];
-    for (json, expected) in cases {
-        let message = SchedulerConfig::from_json(json).unwrap_err().to_string();
-        assert_message(&message, &["scheduler/scheduler_config.json", expected]);
+    for (field, value, expected) in cases {
+        let message = SchedulerConfig::from_json(&format!(r#"{{"{field}": {value}}}"#)).unwrap_err().to_string();
+        assert_message(&message, &["scheduler/scheduler_config.json", field, expected]);
     }
+}
+
+#[test]
+fn schedules_beyond_32_bit_numbers() {
+    for json in [r#"{"num_train_timesteps": 20000}"#, r#"{"beta_start": 1e-20}"#] {
+        let config = SchedulerConfig::from_json(json).unwrap();
+        let message = Schedule::new(&config, config.num_train_timesteps, 0.0).unwrap_err().to_string();
+        assert_message(&message, &["leaves the range of 32-bit numbers", "do not go together"]);
+    }
+}
+
+/// Sizes whose products do not fit 32 bits, or any memory.
+#[test]
+fn sizes_that_are_too_large() {
+    let (config, weights) = model();
+    for (size, count) in [(4096, 1), (65_536, 1), (65_536, 256), (1024, 200)] {
+        let mut other: serde_json::Value = serde_json::from_str(&config).unwrap();
+        other["sample_size"] = size.into();
+        let mut pipeline = Pipeline::from_files(&other.to_string(), &weights, "{}", None).unwrap();
+        let message = pipeline.plan(count).unwrap_err().to_string();
+        assert_message(&message, &["which is more than 1 GiB", "fewer or smaller images"]);
+    }
+    // One value fits, all of them do not: not a GPU's buffers, and natively perhaps the memory.
+    let mut other: serde_json::Value = serde_json::from_str(&config).unwrap();
+    other["sample_size"] = 128.into();
+    let mut pipeline = Pipeline::from_files(&other.to_string(), &weights, "{}", None).unwrap();
+    pollster::block_on(async {
+        let gpu = Backend::Gpu(Gpu::open().await.unwrap());
+        let message = gpu.compile(pipeline.plan(60).unwrap(), &[], |_, _| {}).await.err().unwrap().to_string();
+        assert_message(&message, &["takes 720 MB, but one buffer of a GPU holds at most", "or use the CPU"]);
+        let small = gpu.compile(pipeline.plan(1).unwrap(), &[], |_, _| {}).await.unwrap();
+        small.run(0).unwrap().wait().await.unwrap();
+    });
+}
+
+/// A dispatch with more workgroups side by side than WebGPU takes, in buffers that are small enough.
+#[test]
+fn dispatches_that_are_too_wide() {
+    pollster::block_on(async {
+        let gpu = Backend::Gpu(Gpu::open().await.unwrap());
+        let mut graph = Graph::new();
+        let x = graph.input("x", Shape::new(&[600_000, 1, 1, 4])).unwrap();
+        let weight = graph.constant("weight", (Shape::new(&[1, 1, 4, 4]), vec![1.0; 16]));
+        let bias = graph.constant("bias", (Shape::new(&[4]), vec![0.0; 4]));
+        let y = graph.op("conv_in", Conv2d::POINTWISE, &[x, weight, bias]).unwrap();
+        graph.output("y", y);
+        let message = gpu.compile(Plan::new(&graph), &[], |_, _| {}).await.err().unwrap().to_string();
+        assert_message(&message, &["conv_in needs 75000 workgroups side by side", "at most 65535"]);
+    });
 }
 
 #[test]

@@ -83,7 +83,7 @@ pub fn cases() -> Vec<(Case, Graph, Inputs)> {
 fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden) -> ValueId {
     let tensor = |name: &str| goldens.get(&format!("{}.{name}", case.name)).tensor();
     let mut input = |graph: &mut Graph, name: &str, tensor: Tensor| {
-        let id = graph.input(name, tensor.device_shape().unwrap());
+        let id = graph.input(name, tensor.device_shape().unwrap()).unwrap();
         inputs.push((name.to_string(), tensor));
         id
     };
@@ -200,7 +200,7 @@ fn as_golden(case: &Case, shape: &Shape, device: &[f32]) -> Vec<f32> {
 }
 
 /// The values of every step of `graph` on the CPU: (step, its inputs, its output).
-fn evaluate(mut graph: Graph, inputs: &[(String, Tensor)]) -> Vec<(Step, Vec<Vec<f32>>, Vec<f32>)> {
+async fn evaluate(mut graph: Graph, inputs: &[(String, Tensor)]) -> Vec<(Step, Vec<Vec<f32>>, Vec<f32>)> {
     // Kept apart by an output for every step, so that all can be read.
     let names: Vec<String> = Plan::new(&graph).steps.into_iter().map(|step| step.name).collect();
     for name in &names {
@@ -208,11 +208,11 @@ fn evaluate(mut graph: Graph, inputs: &[(String, Tensor)]) -> Vec<(Step, Vec<Vec
         graph.output(name, value);
     }
     let plan = Plan::new(&graph);
-    let executor = pollster::block_on(Backend::Cpu.compile(plan.clone(), &[], |_, _| {})).unwrap();
+    let executor = Backend::Cpu.compile(plan.clone(), &[], |_, _| {}).await.unwrap();
     for (name, tensor) in inputs {
         executor.write(name, &tensor.to_device().unwrap()).unwrap();
     }
-    pollster::block_on(executor.run(0).unwrap().wait()).unwrap();
+    executor.run(0).unwrap().wait().await.unwrap();
 
     let mut slots: Vec<Vec<f32>> = vec![Vec::new(); plan.slots.len()];
     for (name, tensor) in inputs {
@@ -226,7 +226,7 @@ fn evaluate(mut graph: Graph, inputs: &[(String, Tensor)]) -> Vec<(Step, Vec<Vec
             Place::Slot(index) => slots[index].clone(),
         };
         let given = step.inputs.iter().map(|input| value(input.place)).collect();
-        let output = pollster::block_on(executor.read(&step.name)).unwrap();
+        let output = executor.read(&step.name).await.unwrap();
         let Place::Slot(slot) = step.output.place else { panic!("outputs live in slots") };
         slots[slot] = output.clone();
         evaluated.push((step.clone(), given, output));
@@ -234,11 +234,11 @@ fn evaluate(mut graph: Graph, inputs: &[(String, Tensor)]) -> Vec<(Step, Vec<Vec
     evaluated
 }
 
-#[test]
-fn cpu_agrees_with_pytorch() {
+/// The CPU function of every op, against PyTorch.
+pub async fn check_cpu() {
     let goldens = Golden::load("ops");
     for (case, graph, inputs) in cases() {
-        let evaluated = evaluate(graph, &inputs);
+        let evaluated = evaluate(graph, &inputs).await;
         let (step, _, output) = evaluated.last().unwrap();
         let actual = as_golden(&case, &step.output.shape, output);
         let expected = &goldens.get(&format!("{}.output", case.name)).data;
@@ -250,14 +250,14 @@ fn cpu_agrees_with_pytorch() {
 const SENTINEL: f32 = 1.25e30;
 const MARGIN: usize = 64;
 
-#[test]
-fn gpu_agrees_with_cpu_and_stays_within_bounds() {
-    let gpu = pollster::block_on(Gpu::open()).unwrap();
+/// The shader of every op, against its CPU function; the ops that were compared.
+pub async fn check_gpu() -> BTreeSet<&'static str> {
+    let gpu = Gpu::open().await.unwrap();
     let mut covered = BTreeSet::new();
     for (name, graph, inputs) in
-        cases().into_iter().map(|(case, graph, inputs)| (case.name, graph, inputs)).chain(updates())
+        cases().into_iter().map(|(case, graph, inputs)| (case.name, graph, inputs)).chain(updates()).chain(wide())
     {
-        for (step, inputs, expected) in evaluate(graph, &inputs) {
+        for (step, inputs, expected) in evaluate(graph, &inputs).await {
             let op = step.op.name();
             covered.insert(op);
             // Inputs end in NaN: a shader that reads beyond one poisons its result. The output starts as the sentinel
@@ -266,7 +266,7 @@ fn gpu_agrees_with_cpu_and_stays_within_bounds() {
                 inputs.into_iter().map(|input| [input, vec![f32::NAN; MARGIN]].concat()).collect();
             let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
             let blank = vec![SENTINEL; expected.len() + MARGIN];
-            let output = pollster::block_on(gpu.run_kernel(op, &step.kernel(), &inputs, &blank)).unwrap();
+            let output = gpu.run_kernel(op, &step.kernel(), &inputs, &blank).await.unwrap();
             let (output, margin) = output.split_at(expected.len());
             assert!(margin.iter().all(|&x| x == SENTINEL), "{name}: {op} writes beyond its output");
             if op == "rgba8" {
@@ -277,12 +277,24 @@ fn gpu_agrees_with_cpu_and_stays_within_bounds() {
             }
         }
     }
-    let shaders: BTreeSet<String> = std::fs::read_dir(golden::path("shaders"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_string())
-        .collect();
-    let covered: BTreeSet<String> = covered.into_iter().map(String::from).collect();
-    assert_eq!(covered, shaders, "every shader has a case, and every op a shader of its name");
+    covered
+}
+
+/// Sizes at which a dispatch no longer fits one dimension of workgroups.
+fn wide() -> Vec<(String, Graph, Inputs)> {
+    let mut generator = denoise::noise::Generator::new(3);
+    let mut tensor = |shape: &[usize]| Tensor::new(shape, generator.randn(shape.iter().product())).unwrap();
+    let x = tensor(&[2_097_152 + 70, 4]);
+    let mut flat = Graph::new();
+    let id = flat.input("x", x.device_shape().unwrap()).unwrap();
+    let y = flat.op("silu", Silu, &[id]).unwrap();
+    flat.output("y", y);
+    let rows = tensor(&[32_768 + 3, 5]);
+    let mut softmax = Graph::new();
+    let id = softmax.input("x", rows.device_shape().unwrap()).unwrap();
+    let y = softmax.op("softmax", Softmax, &[id]).unwrap();
+    softmax.output("y", y);
+    vec![("wide_silu".into(), flat, vec![("x".into(), x)]), ("wide_softmax".into(), softmax, vec![("x".into(), rows)])]
 }
 
 /// Cases of the two ops that PyTorch has no counterpart of; `schedules` compares them with diffusers.
@@ -306,15 +318,37 @@ pub fn updates() -> Vec<(String, Graph, Inputs)> {
             let mut inputs = vec![("row".to_string(), row.clone())];
             let [x, model, noise] = ["x", "model", "noise"].map(|name| {
                 let tensor = Tensor::new(&shape, generator.randn(shape.iter().product())).unwrap();
-                let id = graph.input(name, tensor.device_shape().unwrap());
+                let id = graph.input(name, tensor.device_shape().unwrap()).unwrap();
                 inputs.push((name.to_string(), tensor));
                 id
             });
-            let row = graph.input("row", Shape::new(&[Coefficients::LEN]));
+            let row = graph.input("row", Shape::new(&[Coefficients::LEN])).unwrap();
             let x0 = graph.op("predict_x0", PredictX0, &[x, model, row]).unwrap();
             let prev = graph.op("update", Update, &[x, model, x0, noise, row]).unwrap();
             graph.output("prev", prev);
             (format!("update_{shape:?}"), graph, inputs)
         })
         .collect()
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod native {
+    use super::*;
+
+    #[test]
+    fn cpu_agrees_with_pytorch() {
+        pollster::block_on(check_cpu());
+    }
+
+    #[test]
+    fn gpu_agrees_with_cpu_and_stays_within_bounds() {
+        let covered = pollster::block_on(check_gpu());
+        let shaders = std::fs::read_dir(golden::path("shaders")).unwrap();
+        let shaders: Vec<String> =
+            shaders.map(|entry| entry.unwrap().file_name().into_string().unwrap().replace(".wgsl", "")).collect();
+        let covered: Vec<&str> = covered.into_iter().collect();
+        let mut shaders: Vec<&str> = shaders.iter().map(String::as_str).collect();
+        shaders.sort_unstable();
+        assert_eq!(covered, shaders, "every shader has a case, and every op a shader of its name");
+    }
 }

@@ -65,9 +65,9 @@ fn a_stopped_run_leaves_the_executor_ready() {
             let mut replaced = Sampler::new(&pipeline, &executor, &settings(10)).unwrap();
             replaced.next().await.unwrap();
             let mut again = Sampler::new(&pipeline, &executor, &settings(4)).unwrap();
+            again.next().await.unwrap();
             let error = replaced.next().await.unwrap_err().to_string();
             assert_eq!(error, "This run has ended: another one began.");
-            drop(replaced);
             let mut last = Vec::new();
             while let Some(frame) = again.next().await.unwrap() {
                 last = frame.prev;

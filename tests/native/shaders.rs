@@ -28,6 +28,10 @@ fn shaders_keep_the_binding_convention() {
             .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(source)));
         let entries: Vec<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(entries, ["main"], "{name}");
+        if source.contains("@compute @workgroup_size(64)") {
+            // `Kernel::flat` wraps what does not fit one dimension into y.
+            assert!(source.contains("id.x + id.y * 2097152u;"), "{name}: the index of a flat dispatch");
+        }
         let threads: u32 = module.entry_points[0].workgroup_size.iter().product();
         assert!(threads <= 256, "{name}: {threads} invocations a workgroup");
 
