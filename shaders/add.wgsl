@@ -1,11 +1,11 @@
-// out = a + b, where b has the shape of a, or is one run of channels for each image of a.
+// out = (a + b) · scale, where b has the shape of a, or is one run of channels for each image of a.
 // An invocation owns one vec4 of the output.
 
 struct Params {
     len: u32,      // vec4s of the output
     channels: u32, // vec4s of a run of channels
     share: u32,    // vec4s of a that share a run of channels of b
-    pad: u32,
+    scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -19,5 +19,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     if i >= params.len {
         return;
     }
-    out[i] = a[i] + b[i / params.share * params.channels + i % params.channels];
+    out[i] = (a[i] + b[i / params.share * params.channels + i % params.channels]) * params.scale;
 }

@@ -7,6 +7,10 @@ struct Params {
     dim: u32, // without padding
     row: u32, // vec4s of a row of the output
     flip: u32, // 1: cosines first
+    fourier: u32, // 1: of 2π · ln t · frequency
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -26,12 +30,30 @@ fn sine(x: f32, quarters: i32) -> f32 {
     return select(y, -y, quadrant >= 2);
 }
 
+// ln x for x > 0. WGSL's own may be off by 3 units in the last place, which the frequencies would magnify: Cephes `logf`.
+fn logarithm(x: f32) -> f32 {
+    let parts = frexp(x);
+    let low = parts.fract < 0.70710678;
+    let e = f32(select(parts.exp, parts.exp - 1, low));
+    let m = select(parts.fract, parts.fract * 2.0, low) - 1.0;
+    let z = m * m;
+    var y = ((((((((7.0376836292e-2 * m - 1.1514610310e-1) * m + 1.1676998740e-1) * m - 1.2420140846e-1) * m
+        + 1.4249322787e-1) * m - 1.6668057665e-1) * m + 2.0000714765e-1) * m - 2.4999993993e-1) * m
+        + 3.3333331174e-1) * m * z;
+    y = y - 2.12194440e-4 * e - 0.5 * z;
+    return m + y + 0.693359375 * e;
+}
+
 fn element(row: u32, i: u32) -> f32 {
     let half = params.dim / 2u;
     if i >= 2u * half {
         return 0.0;
     }
-    let x = timesteps[row] * frequencies[i % half];
+    let t = timesteps[row];
+    var x = t * frequencies[i % half];
+    if params.fourier == 1u {
+        x = logarithm(t) * frequencies[i % half] * 6.2831853;
+    }
     return sine(x, i32((i / half) ^ params.flip));
 }
 

@@ -8,19 +8,28 @@ mod unet;
 
 pub use card::Card;
 pub use scheduler::{BetaSchedule, PredictionType, SchedulerConfig, SchedulerKind, TimestepSpacing, VarianceType};
-pub use unet::{DownBlockType, UNetConfig, UpBlockType};
+pub(crate) use unet::ncsnpp_groups;
+pub use unet::{
+    ClassEmbedType, DownBlockType, MidBlockType, ResampleType, TimeEmbeddingType, TimeScaleShift, UNetConfig,
+    UpBlockType,
+};
 
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-/// Reads `json` as a `T`, after checking that it is an object whose keys are all in `known`.
+/// Reads `json` as a `T`, after checking that it is an object whose keys are all in `known`, or are old names of those.
 ///
 /// Keys that start with an underscore are diffusers' notes to itself (`_class_name`, `_diffusers_version`).
-fn read<T: DeserializeOwned>(file: &'static str, json: &str, known: &[&str]) -> Result<T> {
+fn read<T: DeserializeOwned>(file: &'static str, json: &str, known: &[&str], old_names: &[(&str, &str)]) -> Result<T> {
     let invalid = |problem: String| Error::Config { file, problem };
-    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json)
+    let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json)
         .map_err(|error| invalid(format!("this is not a JSON object: {error}. It may be cut off or damaged.")))?;
+    for &(old, new) in old_names {
+        if let Some(value) = object.remove(old) {
+            object.entry(new).or_insert(value);
+        }
+    }
     if let Some(key) = object.keys().find(|key| !key.starts_with('_') && !known.contains(&key.as_str())) {
         return Err(invalid(format!(
             "the field \"{key}\" ({}) is not supported. Supported are {}.",

@@ -11,40 +11,48 @@ use bytemuck::Pod;
 
 use crate::{Result, Shape};
 
+mod activation;
 mod add;
+mod affine;
 mod attention_scores;
 mod attention_values;
 mod concat;
 mod conv2d;
+mod divide;
 mod embedding;
 mod group_norm;
 mod linear;
+mod modulate;
 mod moments;
 mod predict_x0;
 mod rgba8;
 mod scale_shift;
-mod silu;
 mod softmax;
 mod timestep_embedding;
 mod update;
+mod upfirdn2d;
 mod upsample;
 
+pub use activation::Activation;
 pub use add::Add;
+pub use affine::Affine;
 pub use attention_scores::AttentionScores;
 pub use attention_values::AttentionValues;
 pub use concat::Concat;
 pub use conv2d::Conv2d;
+pub use divide::Divide;
 pub use embedding::Embedding;
 pub use group_norm::GroupNorm;
 pub use linear::Linear;
+pub use modulate::Modulate;
 pub use moments::Moments;
 pub use predict_x0::PredictX0;
 pub use rgba8::Rgba8;
 pub use scale_shift::ScaleShift;
-pub use silu::Silu;
 pub use softmax::Softmax;
 pub use timestep_embedding::TimestepEmbedding;
 pub use update::Update;
+pub use upfirdn2d::Upfirdn2d;
 pub use upsample::Upsample;
 
 /// One operation of a network.

@@ -52,6 +52,12 @@ impl Pipeline {
                 ),
             });
         }
+        if config.class_embed_type.is_some() {
+            return Err(Error::Config {
+                file: "unet/config.json",
+                problem: "class_embed_type is set; to sample, only models with learned classes are supported.".into(),
+            });
+        }
         let classes = config.num_class_embeds.unwrap_or(0);
         if card.class_names.len() > classes || card.null_class.is_some_and(|null| null >= classes) {
             return Err(Error::Config {

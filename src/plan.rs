@@ -213,17 +213,17 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{Add, Silu};
+    use crate::op::{Activation, Add};
 
     /// x → silu → silu → silu, and the first added to the last.
     fn chain() -> Graph {
         let mut graph = Graph::new();
         let x = graph.input("x", Shape::new(&[2, 3])).unwrap();
-        let a = graph.op("a", Silu, &[x]).unwrap();
-        let b = graph.op("b", Silu, &[a]).unwrap();
-        let c = graph.op("c", Silu, &[b]).unwrap();
-        graph.op("unused", Silu, &[c]).unwrap();
-        let d = graph.op("d", Add, &[a, c]).unwrap();
+        let a = graph.op("a", Activation::Silu, &[x]).unwrap();
+        let b = graph.op("b", Activation::Silu, &[a]).unwrap();
+        let c = graph.op("c", Activation::Silu, &[b]).unwrap();
+        graph.op("unused", Activation::Silu, &[c]).unwrap();
+        let d = graph.op("d", Add::PLAIN, &[a, c]).unwrap();
         graph.output("d", d);
         graph.feedback(d, x);
         graph
@@ -276,7 +276,7 @@ mod tests {
             let mut values = vec![graph.input("x", Shape::new(&[1, 4])).unwrap()];
             for i in 0..40 {
                 let inputs = [values[below(values.len())], values[values.len() - 1 - below(values.len().min(4))]];
-                values.push(graph.op(&i.to_string(), Add, &inputs).unwrap());
+                values.push(graph.op(&i.to_string(), Add::PLAIN, &inputs).unwrap());
             }
             graph.output("39", values[40]);
             graph.output("20", values[21]);
@@ -291,7 +291,7 @@ mod tests {
         let mut graph = Graph::new();
         let mut value = graph.input("x", Shape::new(&[1, 8])).unwrap();
         for i in 0..10 {
-            value = graph.op(&i.to_string(), Silu, &[value]).unwrap();
+            value = graph.op(&i.to_string(), Activation::Silu, &[value]).unwrap();
         }
         graph.output("y", value);
         assert_eq!(Plan::new(&graph).slots.len(), 4, "the input, the output and two that alternate");

@@ -4,11 +4,14 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::config::{DownBlockType, UNetConfig, UpBlockType};
+use crate::config::{
+    ClassEmbedType, DownBlockType, ResampleType, TimeEmbeddingType, TimeScaleShift, UNetConfig, UpBlockType,
+    ncsnpp_groups,
+};
 use crate::graph::{Graph, ValueId};
 use crate::op::{
-    Add, AttentionScores, AttentionValues, Concat, Conv2d, Embedding, GroupNorm, Linear, Moments, ScaleShift, Silu,
-    Softmax, TimestepEmbedding, Upsample,
+    Activation, Add, Affine, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm, Linear,
+    Modulate, Moments, ScaleShift, Softmax, TimestepEmbedding, Upfirdn2d, Upsample,
 };
 use crate::tensor::padded;
 use crate::{Error, Result, Shape, Tensor, Weights};
@@ -27,7 +30,8 @@ pub struct UNetValues {
     pub sample: ValueId,
     /// t of each image: `[N]`.
     pub timestep: ValueId,
-    /// The class label of each image, `[N]`, for a model with classes.
+    /// The class label of each image, `[N]`, or for `class_embed_type: "identity"` its embedding,
+    /// `[N, time_embed_dim]`; for a model with classes.
     pub class_labels: Option<ValueId>,
     /// What the model predicts: `[N, H, W, out_channels]`.
     pub output: ValueId,
@@ -38,7 +42,8 @@ impl UNet2DModel {
     ///
     /// # Errors
     /// When a tensor is missing, has another shape, or has no place in the network.
-    pub fn new(config: UNetConfig, weights: Weights) -> Result<Self> {
+    pub fn new(config: UNetConfig, mut weights: Weights) -> Result<Self> {
+        weights.rename_legacy();
         let count = weights.parameters();
         let mut model =
             UNet2DModel { parameters: Parameters { weights: Some(weights), packed: HashMap::new() }, config, count };
@@ -77,10 +82,13 @@ impl UNet2DModel {
         }
         let sample = graph.input("sample", Shape::new(&[count, height, width, config.in_channels]))?;
         let timestep = graph.input("timestep", Shape::new(&[count]))?;
-        let class_labels =
-            config.num_class_embeds.map(|_| graph.input("class_labels", Shape::new(&[count]))).transpose()?;
-        let mut builder = Builder { graph, parameters: &mut self.parameters, config };
-        let output = builder.unet(sample, timestep, class_labels)?;
+        let class_labels = match config.class_width() {
+            None => None,
+            Some(1) => Some(graph.input("class_labels", Shape::new(&[count]))?),
+            Some(width) => Some(graph.input("class_labels", Shape::new(&[count, width]))?),
+        };
+        let mut builder = Builder::new(graph, &mut self.parameters, config, timestep, class_labels)?;
+        let output = builder.unet(sample, timestep)?;
         Ok(UNetValues { sample, timestep, class_labels, output })
     }
 }
@@ -109,117 +117,354 @@ impl Parameters {
     }
 }
 
+/// How a residual block changes the size of its images.
+#[derive(Clone, Copy)]
+enum Resample {
+    /// Twice the size, every pixel repeated.
+    Nearest,
+    /// Through a filter.
+    Filter(Upfirdn2d),
+}
+
+/// What varies from one residual block to another.
+#[derive(Clone, Copy)]
+struct Resnet {
+    /// Channels of the output.
+    out: usize,
+    /// Groups of the two GroupNorms.
+    groups: [usize; 2],
+    /// What the sum is divided by.
+    factor: f64,
+    /// How the size changes, if it does.
+    resample: Option<Resample>,
+    /// Whether there is a 1×1 convolution beside the block even if the channels do not change.
+    shortcut: bool,
+}
+
+/// What NCSN++ divides its sums by.
+const NCSNPP_FACTOR: f64 = std::f64::consts::SQRT_2;
+/// The groups of NCSN++'s attention, whatever the configuration says.
+const NCSNPP_ATTENTION_GROUPS: usize = 32;
+
 /// Lays out a network layer by layer.
 struct Builder<'a> {
     graph: &'a mut Graph,
     parameters: &'a mut Parameters,
     config: &'a UNetConfig,
+    /// What tells every residual block the time and the class.
+    temb: ValueId,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    /// A builder, with what the residual blocks need already laid out.
+    fn new(
+        graph: &'a mut Graph,
+        parameters: &'a mut Parameters,
+        config: &'a UNetConfig,
+        timestep: ValueId,
+        class_labels: Option<ValueId>,
+    ) -> Result<Self> {
+        let mut builder = Builder { graph, parameters, config, temb: timestep };
+        builder.temb = builder.time_and_class(timestep, class_labels)?;
+        Ok(builder)
+    }
+
     /// `UNet2DModel.forward`.
-    fn unet(&mut self, sample: ValueId, timestep: ValueId, class_labels: Option<ValueId>) -> Result<ValueId> {
+    fn unet(&mut self, sample: ValueId, timestep: ValueId) -> Result<ValueId> {
         let config = self.config;
         let channels = &config.block_out_channels;
         let levels = channels.len();
-        let temb = self.time_and_class(timestep, class_labels)?;
+        let sample = match config.center_input_sample {
+            true => self.graph.op("center_input_sample", Affine { scale: 2.0, offset: -1.0 }, &[sample])?,
+            false => sample,
+        };
 
         let mut x = self.conv2d("conv_in", sample, channels[0], Conv2d::SAME)?;
         let mut skips = vec![x];
-        for (i, block) in config.down_block_types.iter().enumerate() {
+        // NCSN++ takes a smaller and smaller copy of the image along, and adds up larger and larger ones.
+        let mut image = sample;
+        for (i, &block) in config.down_block_types.iter().enumerate() {
             let path = format!("down_blocks.{i}");
+            let out = channels[i];
+            let ncsnpp = matches!(block, DownBlockType::SkipDownBlock2D | DownBlockType::AttnSkipDownBlock2D);
             for j in 0..config.layers_per_block {
-                x = self.resnet(&format!("{path}.resnets.{j}"), x, temb, channels[i])?;
-                if *block == DownBlockType::AttnDownBlock2D {
-                    x = self.attention(&format!("{path}.attentions.{j}"), x)?;
+                let resnet = match ncsnpp {
+                    true => self.ncsnpp_resnet(ncsnpp_groups(self.graph.shape(x).channels()), out),
+                    false => self.plain_resnet(x, out),
+                };
+                x = self.resnet(&format!("{path}.resnets.{j}"), x, resnet)?;
+                let attention = format!("{path}.attentions.{j}");
+                match block {
+                    DownBlockType::AttnDownBlock2D => {
+                        x = self.attention(&attention, x, Some(config.groups(out)), 1.0)?
+                    }
+                    DownBlockType::AttnSkipDownBlock2D => {
+                        x = self.attention(&attention, x, Some(NCSNPP_ATTENTION_GROUPS), NCSNPP_FACTOR)?;
+                    }
+                    _ => {}
                 }
                 skips.push(x);
             }
             if i + 1 < levels {
-                let pad = config.downsample_padding;
-                let downsample = Conv2d { kernel: 3, stride: 2, pad_before: pad, pad_after: 1 };
-                x = self.conv2d(&format!("{path}.downsamplers.0.conv"), x, channels[i], downsample)?;
+                let by_resnet = block == DownBlockType::ResnetDownsampleBlock2D
+                    || block == DownBlockType::AttnDownBlock2D && config.downsample_type == Some(ResampleType::Resnet);
+                x = if ncsnpp {
+                    let resnet = Resnet {
+                        resample: Some(Resample::Filter(Upfirdn2d::FIR_DOWN)),
+                        shortcut: true,
+                        ..self.ncsnpp_resnet(ncsnpp_groups(out), out)
+                    };
+                    let h = self.resnet(&format!("{path}.resnet_down"), x, resnet)?;
+                    image = self.graph.op(&format!("{path}.downsamplers.0"), Upfirdn2d::FIR_DOWN, &[image])?;
+                    let skip = self.conv2d(&format!("{path}.skip_conv"), image, out, Conv2d::POINTWISE)?;
+                    self.graph.op(&path, Add::PLAIN, &[skip, h])?
+                } else if by_resnet {
+                    let resample = Some(Resample::Filter(Upfirdn2d::MEAN));
+                    let resnet = Resnet { resample, ..self.plain_resnet(x, out) };
+                    self.resnet(&format!("{path}.downsamplers.0"), x, resnet)?
+                } else {
+                    let pad_before = config.downsample_padding;
+                    let downsample = Conv2d { kernel: 3, stride: 2, pad_before, pad_after: 1 };
+                    self.conv2d(&format!("{path}.downsamplers.0.conv"), x, out, downsample)?
+                };
                 skips.push(x);
             }
         }
 
-        let innermost = channels[levels - 1];
-        x = self.resnet("mid_block.resnets.0", x, temb, innermost)?;
-        if config.add_attention {
-            x = self.attention("mid_block.attentions.0", x)?;
+        if config.mid_block_type.is_some() {
+            x = self.mid(x)?;
         }
-        x = self.resnet("mid_block.resnets.1", x, temb, innermost)?;
 
-        for (i, block) in config.up_block_types.iter().enumerate() {
+        let mut image = None;
+        for (i, &block) in config.up_block_types.iter().enumerate() {
             let path = format!("up_blocks.{i}");
             let out = channels[levels - 1 - i];
+            let last = i + 1 == levels;
+            let ncsnpp = matches!(block, UpBlockType::SkipUpBlock2D | UpBlockType::AttnSkipUpBlock2D);
             for j in 0..=config.layers_per_block {
                 let skip = skips.pop().expect("the paths up and down have the same number of layers");
-                let joined = self.graph.op(&format!("{path}.concat.{j}"), Concat, &[x, skip])?;
-                x = self.resnet(&format!("{path}.resnets.{j}"), joined, temb, out)?;
-                if *block == UpBlockType::AttnUpBlock2D {
-                    x = self.attention(&format!("{path}.attentions.{j}"), x)?;
+                let (a, b) = (self.graph.shape(x).channels(), self.graph.shape(skip).channels());
+                x = self.graph.op(&format!("{path}.concat.{j}"), Concat, &[x, skip])?;
+                let resnet = match block {
+                    UpBlockType::SkipUpBlock2D => self.ncsnpp_resnet(ncsnpp_groups(a + b), out),
+                    // As diffusers has it, without the brackets that the others have.
+                    UpBlockType::AttnSkipUpBlock2D => self.ncsnpp_resnet((a + b / 4).min(32), out),
+                    _ => self.plain_resnet(x, out),
+                };
+                x = self.resnet(&format!("{path}.resnets.{j}"), x, resnet)?;
+                if block == UpBlockType::AttnUpBlock2D {
+                    x = self.attention(&format!("{path}.attentions.{j}"), x, Some(config.groups(out)), 1.0)?;
                 }
             }
-            if i + 1 < levels {
+            if block == UpBlockType::AttnSkipUpBlock2D {
+                let attention = format!("{path}.attentions.0");
+                x = self.attention(&attention, x, Some(NCSNPP_ATTENTION_GROUPS), NCSNPP_FACTOR)?;
+            }
+            if ncsnpp {
+                if let Some(small) = image {
+                    image = Some(self.graph.op(&format!("{path}.upsampler"), Upfirdn2d::FIR_UP, &[small])?);
+                }
+                if !last {
+                    let s =
+                        self.group_norm(&format!("{path}.skip_norm"), x, ncsnpp_groups(out), Some(Activation::Silu))?;
+                    let s = self.conv2d(&format!("{path}.skip_conv"), s, config.out_channels, Conv2d::SAME)?;
+                    image = Some(match image {
+                        Some(image) => self.graph.op(&format!("{path}.skip"), Add::PLAIN, &[image, s])?,
+                        None => s,
+                    });
+                    let resnet = Resnet {
+                        resample: Some(Resample::Filter(Upfirdn2d::FIR_UP)),
+                        shortcut: true,
+                        ..self.ncsnpp_resnet(ncsnpp_groups(out), out)
+                    };
+                    x = self.resnet(&format!("{path}.resnet_up"), x, resnet)?;
+                }
+            } else if !last {
+                let by_resnet = block == UpBlockType::ResnetUpsampleBlock2D
+                    || block == UpBlockType::AttnUpBlock2D && config.upsample_type == Some(ResampleType::Resnet);
                 let path = format!("{path}.upsamplers.0");
-                x = self.graph.op(&format!("{path}.nearest"), Upsample, &[x])?;
-                x = self.conv2d(&format!("{path}.conv"), x, out, Conv2d::SAME)?;
+                x = if by_resnet {
+                    let resnet = Resnet { resample: Some(Resample::Nearest), ..self.plain_resnet(x, out) };
+                    self.resnet(&path, x, resnet)?
+                } else {
+                    let large = self.graph.op(&format!("{path}.nearest"), Upsample, &[x])?;
+                    self.conv2d(&format!("{path}.conv"), large, out, Conv2d::SAME)?
+                };
             }
         }
 
-        x = self.group_norm("conv_norm_out", x, true)?;
-        self.conv2d("conv_out", x, config.out_channels, Conv2d::SAME)
+        x = self.group_norm("conv_norm_out", x, config.groups(channels[0]), Some(Activation::Silu))?;
+        x = self.conv2d("conv_out", x, config.out_channels, Conv2d::SAME)?;
+        if let Some(image) = image {
+            x = self.graph.op("skip_sample", Add::PLAIN, &[x, image])?;
+        }
+        if config.time_embedding_type == TimeEmbeddingType::Fourier {
+            x = self.graph.op("divide_by_time", Divide, &[x, timestep])?;
+        }
+        Ok(x)
     }
 
-    /// What tells every residual block the time and the class: SiLU of their embeddings' sum, `[N, time_embed_dim]`.
+    /// `UNetMidBlock2D.forward`.
+    fn mid(&mut self, x: ValueId) -> Result<ValueId> {
+        let config = self.config;
+        let factor = config.mid_block_scale_factor;
+        let out = self.graph.shape(x).channels();
+        let resnet = Resnet { factor, ..self.plain_resnet(x, out) };
+        let mut x = self.resnet("mid_block.resnets.0", x, resnet)?;
+        if config.add_attention {
+            let inherited = (config.resnet_time_scale_shift == TimeScaleShift::Default).then(|| config.groups(out));
+            x = self.attention("mid_block.attentions.0", x, config.attn_norm_num_groups.or(inherited), factor)?;
+        }
+        self.resnet("mid_block.resnets.1", x, resnet)
+    }
+
+    /// What tells every residual block the time and the class: the activation of their embeddings' sum,
+    /// `[N, time_embed_dim]`.
     fn time_and_class(&mut self, timestep: ValueId, class_labels: Option<ValueId>) -> Result<ValueId> {
         let config = self.config;
-        let dim = config.block_out_channels[0];
         let width = config.time_embed_dim();
-
-        let frequencies = Tensor::new(&[dim / 2], TimestepEmbedding::frequencies(dim, config.freq_shift))?;
-        let frequencies = (frequencies.device_shape()?, frequencies.to_device()?);
-        let frequencies = self.graph.constant("time_proj.frequencies", frequencies);
-        let op = TimestepEmbedding { dim, flip_sin_to_cos: config.flip_sin_to_cos };
-        let x = self.graph.op("time_proj", op, &[timestep, frequencies])?;
-        let x = self.linear("time_embedding.linear_1", x, width)?;
-        let x = self.graph.op("time_embedding.act", Silu, &[x])?;
-        let mut embedding = self.linear("time_embedding.linear_2", x, width)?;
-        if let (Some(labels), Some(classes)) = (class_labels, config.num_class_embeds) {
-            let name = "class_embedding.weight";
-            let table = self.parameters.get(name, |weights| {
-                let table = weights.take(name, &[classes, width])?;
-                Ok((table.device_shape()?, table.to_device()?))
-            })?;
-            let table = self.graph.shared_constant(name, table);
-            let class = self.graph.op("class_embedding", Embedding, &[labels, table])?;
-            embedding = self.graph.op("embedding", Add, &[embedding, class])?;
+        let x = self.time_proj("time_proj", timestep)?;
+        let mut embedding = self.time_embedding("time_embedding", x)?;
+        if let Some(labels) = class_labels {
+            let class = match (config.class_embed_type, config.num_class_embeds) {
+                (Some(ClassEmbedType::Identity), _) => labels,
+                (Some(ClassEmbedType::Timestep), _) => {
+                    let x = self.time_proj("class_proj", labels)?;
+                    self.time_embedding("class_embedding", x)?
+                }
+                (None, classes) => {
+                    let table = self.table("class_embedding.weight", classes.unwrap_or(0), width)?;
+                    self.graph.op("class_embedding", Embedding, &[labels, table])?
+                }
+            };
+            embedding = self.graph.op("embedding", Add::PLAIN, &[embedding, class])?;
         }
-        self.graph.op("embedding.act", Silu, &[embedding])
+        self.graph.op("embedding.act", config.act_fn, &[embedding])
     }
 
-    /// `ResnetBlock2D.forward`: x + conv(conv(x) + time), each convolution after a GroupNorm and SiLU.
-    fn resnet(&mut self, path: &str, x: ValueId, temb: ValueId, out: usize) -> Result<ValueId> {
-        let h = self.group_norm(&format!("{path}.norm1"), x, true)?;
+    /// `time_proj` of the configured type: from `[N]` to features.
+    fn time_proj(&mut self, name: &str, values: ValueId) -> Result<ValueId> {
+        let config = self.config;
+        let dim = config.block_out_channels[0];
+        match config.time_embedding_type {
+            TimeEmbeddingType::Positional => {
+                let frequencies = Tensor::new(&[dim / 2], TimestepEmbedding::frequencies(dim, config.freq_shift))?;
+                let frequencies = (frequencies.device_shape()?, frequencies.to_device()?);
+                let frequencies = self.graph.constant("time_proj.frequencies", frequencies);
+                let op = TimestepEmbedding { dim, flip_sin_to_cos: config.flip_sin_to_cos, fourier: false };
+                self.graph.op(name, op, &[values, frequencies])
+            }
+            TimeEmbeddingType::Fourier => {
+                let frequencies = self.vector("time_proj.weight", dim)?;
+                let op = TimestepEmbedding { dim: 2 * dim, flip_sin_to_cos: false, fourier: true };
+                self.graph.op(name, op, &[values, frequencies])
+            }
+            TimeEmbeddingType::Learned => {
+                let table = self.table("time_proj.weight", config.num_train_timesteps.unwrap_or(0), dim)?;
+                self.graph.op(name, Embedding, &[values, table])
+            }
+        }
+    }
+
+    /// `TimestepEmbedding.forward`: two linear layers with SiLU between them, whatever the network's activation.
+    fn time_embedding(&mut self, path: &str, x: ValueId) -> Result<ValueId> {
+        let width = self.config.time_embed_dim();
+        let x = self.linear(&format!("{path}.linear_1"), x, width)?;
+        let x = self.graph.op(&format!("{path}.act"), Activation::Silu, &[x])?;
+        self.linear(&format!("{path}.linear_2"), x, width)
+    }
+
+    /// A residual block of the ordinary kind on x.
+    fn plain_resnet(&self, x: ValueId, out: usize) -> Resnet {
+        let groups = [self.config.groups(self.graph.shape(x).channels()), self.config.groups(out)];
+        Resnet { out, groups, factor: 1.0, resample: None, shortcut: false }
+    }
+
+    /// A residual block of NCSN++.
+    fn ncsnpp_resnet(&self, groups: usize, out: usize) -> Resnet {
+        let groups = [groups, ncsnpp_groups(out)];
+        Resnet { out, groups, factor: NCSNPP_FACTOR, resample: None, shortcut: false }
+    }
+
+    /// `ResnetBlock2D.forward`: x + conv(conv(x) + time), each convolution after a GroupNorm and the activation.
+    fn resnet(&mut self, path: &str, x: ValueId, resnet: Resnet) -> Result<ValueId> {
+        let activation = Some(self.config.act_fn);
+        let Resnet { out, groups, factor, resample, shortcut } = resnet;
+        let mut x = x;
+        let mut h = self.group_norm(&format!("{path}.norm1"), x, groups[0], activation)?;
+        if let Some(resample) = resample {
+            h = self.resample(&format!("{path}.resample.h"), h, resample)?;
+            x = self.resample(&format!("{path}.resample.x"), x, resample)?;
+        }
         let h = self.conv2d(&format!("{path}.conv1"), h, out, Conv2d::SAME)?;
-        let time = self.linear(&format!("{path}.time_emb_proj"), temb, out)?;
-        let h = self.graph.op(&format!("{path}.add_time"), Add, &[h, time])?;
-        let h = self.group_norm(&format!("{path}.norm2"), h, true)?;
-        let h = self.conv2d(&format!("{path}.conv2"), h, out, Conv2d::SAME)?;
-        let shortcut = if self.graph.shape(x).channels() == out {
-            x
-        } else {
-            self.conv2d(&format!("{path}.conv_shortcut"), x, out, Conv2d::POINTWISE)?
+        let time = format!("{path}.time_emb_proj");
+        let h = match self.config.resnet_time_scale_shift {
+            TimeScaleShift::Default => {
+                let time = self.linear(&time, self.temb, out)?;
+                let h = self.graph.op(&format!("{path}.add_time"), Add::PLAIN, &[h, time])?;
+                self.group_norm(&format!("{path}.norm2"), h, groups[1], activation)?
+            }
+            TimeScaleShift::ScaleShift => {
+                let time = self.scale_and_shift(&time, out)?;
+                let norm = format!("{path}.norm2");
+                let affine = self.group_norm_affine(&norm, h, groups[1])?;
+                let affine = self.graph.op(&format!("{norm}.modulate"), Modulate, &[affine, time])?;
+                self.graph.op(&norm, ScaleShift { activation }, &[h, affine])?
+            }
         };
-        self.graph.op(path, Add, &[shortcut, h])
+        let h = self.conv2d(&format!("{path}.conv2"), h, out, Conv2d::SAME)?;
+        if shortcut || self.graph.shape(x).channels() != out {
+            x = self.conv2d(&format!("{path}.conv_shortcut"), x, out, Conv2d::POINTWISE)?;
+        }
+        self.graph.op(path, Add { scale: (1.0 / factor) as f32 }, &[x, h])
     }
 
-    /// `Attention.forward` with a residual connection: self-attention over the pixels of an image.
-    fn attention(&mut self, path: &str, x: ValueId) -> Result<ValueId> {
+    fn resample(&mut self, name: &str, x: ValueId, resample: Resample) -> Result<ValueId> {
+        match resample {
+            Resample::Nearest => self.graph.op(name, Upsample, &[x]),
+            Resample::Filter(filter) => self.graph.op(name, filter, &[x]),
+        }
+    }
+
+    /// A residual block's time as scale and shift, `[N, 2 · padded out]`, each padded by itself.
+    fn scale_and_shift(&mut self, path: &str, out: usize) -> Result<ValueId> {
+        let depth = self.graph.shape(self.temb).channels();
+        let place = |i: usize| i / out * padded(out) + i % out;
+        let weight = self.parameters.get(&format!("{path}.weight"), |weights| {
+            let weight = weights.take(&format!("{path}.weight"), &[2 * out, depth])?;
+            let mut spread = Tensor::new(&[2 * padded(out), depth], vec![0.0; 2 * padded(out) * depth])?;
+            for (i, row) in weight.data.chunks_exact(depth).enumerate() {
+                spread.data[place(i) * depth..][..depth].copy_from_slice(row);
+            }
+            Ok(Linear::pack(&spread))
+        })?;
+        let bias = self.parameters.get(&format!("{path}.bias"), |weights| {
+            let bias = weights.take(&format!("{path}.bias"), &[2 * out])?;
+            let mut spread = vec![0.0; 2 * padded(out)];
+            for (i, &value) in bias.data.iter().enumerate() {
+                spread[place(i)] = value;
+            }
+            Ok((Shape::new(&[2 * padded(out)]), spread))
+        })?;
+        let weight = self.graph.shared_constant(&format!("{path}.weight"), weight);
+        let bias = self.graph.shared_constant(&format!("{path}.bias"), bias);
+        self.graph.op(path, Linear, &[self.temb, weight, bias])
+    }
+
+    /// `Attention.forward` with a residual connection: self-attention over the pixels of an image, after a GroupNorm of
+    /// `groups` if there is one.
+    fn attention(&mut self, path: &str, x: ValueId, groups: Option<usize>, factor: f64) -> Result<ValueId> {
         let channels = self.graph.shape(x).channels();
         let head_dim = self.config.head_dim(channels);
         let heads = channels / head_dim;
+        if heads == 0 {
+            return Err(Error::Config {
+                file: "unet/config.json",
+                problem: format!(
+                    "attention_head_dim is {head_dim}, which is more than the {channels} channels of {path}."
+                ),
+            });
+        }
         // Heads lie side by side, each padded to whole vec4s, so that a shader never straddles two.
         let (inner, row) = (heads * head_dim, heads * padded(head_dim));
         let place = |i: usize| i / head_dim * padded(head_dim) + i % head_dim;
@@ -253,7 +498,10 @@ impl Builder<'_> {
             Ok(Linear::pack(&spread))
         })?;
 
-        let h = self.group_norm(&format!("{path}.group_norm"), x, false)?;
+        let h = match groups {
+            Some(groups) => self.group_norm(&format!("{path}.group_norm"), x, groups, None)?,
+            None => x,
+        };
         let weight = self.graph.shared_constant(&format!("{path}.qkv.weight"), qkv_weight);
         let bias = self.graph.shared_constant(&format!("{path}.qkv.bias"), qkv_bias);
         let qkv = self.graph.op(&format!("{path}.qkv"), Linear, &[h, weight, bias])?;
@@ -264,7 +512,7 @@ impl Builder<'_> {
         let weight = self.graph.shared_constant(&format!("{path}.to_out.0.weight"), out_weight);
         let bias = self.bias(&format!("{path}.to_out.0"), channels)?;
         let h = self.graph.op(&format!("{path}.to_out.0"), Linear, &[values, weight, bias])?;
-        self.graph.op(path, Add, &[h, x])
+        self.graph.op(path, Add { scale: (1.0 / factor) as f32 }, &[h, x])
     }
 
     fn conv2d(&mut self, path: &str, x: ValueId, out: usize, op: Conv2d) -> Result<ValueId> {
@@ -285,14 +533,29 @@ impl Builder<'_> {
         self.graph.op(path, Linear, &[x, weight, bias])
     }
 
-    fn group_norm(&mut self, path: &str, x: ValueId, silu: bool) -> Result<ValueId> {
+    /// A GroupNorm and what follows it.
+    fn group_norm(&mut self, path: &str, x: ValueId, groups: usize, activation: Option<Activation>) -> Result<ValueId> {
+        let affine = self.group_norm_affine(path, x, groups)?;
+        self.graph.op(path, ScaleShift { activation }, &[x, affine])
+    }
+
+    /// A GroupNorm as a scale and a shift a channel, `[N, 2, C]`.
+    fn group_norm_affine(&mut self, path: &str, x: ValueId, groups: usize) -> Result<ValueId> {
         let [_, h, w, channels] = self.graph.shape(x).nhwc(path)?;
-        let op = GroupNorm { groups: self.config.norm_num_groups, eps: self.config.norm_eps as f32, pixels: h * w };
+        let op = GroupNorm { groups, eps: self.config.norm_eps as f32, pixels: h * w };
         let weight = self.vector(&format!("{path}.weight"), channels)?;
         let bias = self.bias(path, channels)?;
         let moments = self.graph.op(&format!("{path}.moments"), Moments, &[x])?;
-        let affine = self.graph.op(&format!("{path}.affine"), op, &[moments, weight, bias])?;
-        self.graph.op(path, ScaleShift { silu }, &[x, affine])
+        self.graph.op(&format!("{path}.affine"), op, &[moments, weight, bias])
+    }
+
+    /// A table of learned rows.
+    fn table(&mut self, name: &str, rows: usize, width: usize) -> Result<ValueId> {
+        let table = self.parameters.get(name, |weights| {
+            let table = weights.take(name, &[rows, width])?;
+            Ok((table.device_shape()?, table.to_device()?))
+        })?;
+        Ok(self.graph.shared_constant(name, table))
     }
 
     fn bias(&mut self, path: &str, len: usize) -> Result<ValueId> {

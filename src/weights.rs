@@ -40,6 +40,65 @@ impl Weights {
         Ok(Weights { tensors })
     }
 
+    /// The names of the files that a sharded checkpoint consists of, from its `….safetensors.index.json`.
+    ///
+    /// # Errors
+    /// When the index is not what `save_pretrained` writes.
+    pub fn shards(index: &str) -> Result<BTreeSet<String>> {
+        #[derive(serde::Deserialize)]
+        struct Index {
+            weight_map: BTreeMap<String, String>,
+        }
+        let index: Index = serde_json::from_str(index)
+            .map_err(|error| Error::Weights(format!("index is not valid: {error}. It maps tensors to files.")))?;
+        Ok(index.weight_map.into_values().collect())
+    }
+
+    /// The tensors of all shards of a checkpoint.
+    ///
+    /// # Errors
+    /// When two of them hold a tensor of the same name.
+    pub fn merge(shards: impl IntoIterator<Item = Weights>) -> Result<Self> {
+        let mut tensors = BTreeMap::new();
+        for (path, tensor) in shards.into_iter().flat_map(|shard| shard.tensors) {
+            if tensors.insert(path.clone(), tensor).is_some() {
+                return Err(Error::Weights(format!("has {path} in two of its shards.")));
+            }
+        }
+        Ok(Weights { tensors })
+    }
+
+    /// Gives tensors of old checkpoints the paths they have today, and drops those that stand there twice
+    /// (diffusers `models/modeling_utils.py`, `_convert_deprecated_attention_blocks`, and
+    /// `scripts/change_naming_configs_and_checkpoints.py`).
+    pub fn rename_legacy(&mut self) {
+        const PARTS: [(&str, &str); 3] =
+            [("downsample_blocks.", "down_blocks."), ("upsample_blocks.", "up_blocks."), ("mid.", "mid_block.")];
+        const LAYERS: [(&str, &str); 6] = [
+            (".query.", ".to_q."),
+            (".key.", ".to_k."),
+            (".value.", ".to_v."),
+            (".proj_attn.", ".to_out.0."),
+            (".op.", ".conv."),
+            (".Conv2d_0.", ".conv."),
+        ];
+        for (path, tensor) in std::mem::take(&mut self.tensors) {
+            let mut today = path.clone();
+            if let Some((old, new)) = PARTS.iter().find(|(old, _)| path.starts_with(old)) {
+                today = today.replacen(old, new, 1);
+            }
+            for (old, new) in LAYERS {
+                today = today.replace(old, new);
+            }
+            // Of a layer that stands there under two names, that of today counts.
+            if today == path {
+                self.tensors.insert(today, tensor);
+            } else {
+                self.tensors.entry(today).or_insert(tensor);
+            }
+        }
+    }
+
     /// How many numbers there are in the tensors that have not been taken.
     pub fn parameters(&self) -> usize {
         self.tensors.values().map(|tensor| tensor.data.len()).sum()

@@ -309,11 +309,11 @@ async fn an_engine_keeps_its_model_when_another_cannot_be_loaded() {
     let mut not_a_number = WEIGHTS.to_vec();
     let last = not_a_number.len() - 4;
     not_a_number[last..].copy_from_slice(&f32::NAN.to_le_bytes());
-    let unsupported = CONFIG.replace("positional", "fourier");
+    let unsupported = CONFIG.replace("positional", "gaussian");
     let hostile = [
         (files(CONFIG, &WEIGHTS[..1000]), "download it again"),
         (files(CONFIG, &not_a_number), "not a finite number"),
-        (files(&unsupported, WEIGHTS), "only \"positional\" is supported"),
+        (files(&unsupported, WEIGHTS), "time_embedding_type is \"gaussian\""),
     ];
     for (files, expected) in hostile {
         let error = engine.load(files.unchecked_into(), 1, &progress).await.err().unwrap();

@@ -32,6 +32,7 @@ impl Card {
             "card.json",
             json,
             &["title", "description", "class_names", "null_class", "credits", "licence", "preview"],
+            &[],
         )
     }
 }

@@ -154,7 +154,7 @@ impl SchedulerConfig {
     /// # Errors
     /// When it is not valid JSON or asks for something that is not supported.
     pub fn from_json(json: &str) -> Result<Self> {
-        let config: SchedulerConfig = super::read(FILE, json, KNOWN)?;
+        let config: SchedulerConfig = super::read(FILE, json, KNOWN, &[])?;
         config.check()?;
         Ok(config)
     }

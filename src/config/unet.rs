@@ -2,27 +2,99 @@
 
 use serde::Deserialize;
 
-use super::only;
+use crate::op::Activation;
 use crate::{Error, Result};
 
 const FILE: &str = "unet/config.json";
 
-/// A block of the contracting path.
+/// A block of the contracting path: residual blocks, then half the size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum DownBlockType {
-    /// Residual blocks, then a strided convolution.
+    /// Halved by a strided convolution.
+    #[serde(alias = "UNetResDownBlock2D")]
     DownBlock2D,
-    /// Residual blocks with self-attention after each, then a strided convolution.
+    /// With self-attention after each residual block; halved as `downsample_type` says.
+    #[serde(alias = "UNetResAttnDownBlock2D")]
     AttnDownBlock2D,
+    /// Halved by a residual block.
+    #[serde(alias = "UNetResResnetDownsampleBlock2D")]
+    ResnetDownsampleBlock2D,
+    /// NCSN++: halved by a residual block with a FIR filter, with the image itself, halved too, added.
+    #[serde(alias = "UNetResSkipDownBlock2D")]
+    SkipDownBlock2D,
+    /// [`DownBlockType::SkipDownBlock2D`] with self-attention after each residual block.
+    #[serde(alias = "UNetResAttnSkipDownBlock2D")]
+    AttnSkipDownBlock2D,
 }
 
-/// A block of the expanding path.
+/// A block of the expanding path: residual blocks over skip connections, then twice the size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum UpBlockType {
-    /// Residual blocks over skip connections, then an upsampling convolution.
+    /// Doubled by repeating pixels, then a convolution.
+    #[serde(alias = "UNetResUpBlock2D")]
     UpBlock2D,
-    /// Residual blocks over skip connections with self-attention after each, then an upsampling convolution.
+    /// With self-attention after each residual block; doubled as `upsample_type` says.
+    #[serde(alias = "UNetResAttnUpBlock2D")]
     AttnUpBlock2D,
+    /// Doubled by a residual block.
+    #[serde(alias = "UNetResResnetUpsampleBlock2D")]
+    ResnetUpsampleBlock2D,
+    /// NCSN++: doubled by a residual block with a FIR filter, and adding up an image beside it.
+    #[serde(alias = "UNetResSkipUpBlock2D")]
+    SkipUpBlock2D,
+    /// [`UpBlockType::SkipUpBlock2D`] with one self-attention after the residual blocks.
+    #[serde(alias = "UNetResAttnSkipUpBlock2D")]
+    AttnSkipUpBlock2D,
+}
+
+/// What the time is turned into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeEmbeddingType {
+    /// Sinusoids of t at fixed frequencies.
+    Positional,
+    /// Sinusoids of ln t at random frequencies, and a division of the output by t.
+    Fourier,
+    /// A learned row for each of `num_train_timesteps`.
+    Learned,
+}
+
+/// How a class is told to the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassEmbedType {
+    /// A number, embedded as a time is.
+    Timestep,
+    /// A vector as long as the time embedding, as it is.
+    Identity,
+}
+
+/// How the blocks with attention change the size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResampleType {
+    /// By a convolution.
+    Conv,
+    /// By a residual block.
+    Resnet,
+}
+
+/// What a residual block does with the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeScaleShift {
+    /// Adds it.
+    Default,
+    /// Lets it scale and shift what the second GroupNorm gives.
+    ScaleShift,
+}
+
+/// The block in the middle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum MidBlockType {
+    /// Two residual blocks with self-attention between them.
+    #[serde(alias = "UNetResMidBlock2D")]
+    UNetMidBlock2D,
 }
 
 /// `sample_size`: one number for a square image, or height and width.
@@ -60,26 +132,36 @@ pub struct UNetConfig {
     pub downsample_padding: usize,
     /// Channels a head; `None` is one head over all channels.
     pub attention_head_dim: Option<usize>,
-    /// Groups of every GroupNorm.
-    pub norm_num_groups: usize,
+    /// Groups of every GroupNorm; `None`, for NCSN++, is a quarter of the channels and at most 32.
+    pub norm_num_groups: Option<usize>,
+    /// Groups of the middle attention's GroupNorm; `None` is as the others, or none with `scale_shift`.
+    pub attn_norm_num_groups: Option<usize>,
     /// ε of every GroupNorm.
     pub norm_eps: f64,
     /// Whether the middle block has attention.
     pub add_attention: bool,
-    /// How many class labels there are; `None` for a model without classes.
+    /// What the middle block's sums are divided by.
+    pub mid_block_scale_factor: f64,
+    /// The middle block, if there is one.
+    pub mid_block_type: Option<MidBlockType>,
+    /// How many class labels there are; `None` for a model without learned classes.
     pub num_class_embeds: Option<usize>,
-
-    // Fields with one supported value; `check` names any other.
-    center_input_sample: bool,
-    time_embedding_type: String,
-    mid_block_type: Option<String>,
-    mid_block_scale_factor: f64,
-    downsample_type: String,
-    upsample_type: String,
-    act_fn: String,
-    attn_norm_num_groups: Option<usize>,
-    resnet_time_scale_shift: String,
-    class_embed_type: Option<String>,
+    /// How a class is told to the network; `None` is a learned row for each label.
+    pub class_embed_type: Option<ClassEmbedType>,
+    /// What the time is turned into.
+    pub time_embedding_type: TimeEmbeddingType,
+    /// How many rows a learned time embedding has.
+    pub num_train_timesteps: Option<usize>,
+    /// Whether x over [0, 1] is first spread to [−1, 1].
+    pub center_input_sample: bool,
+    /// How `AttnDownBlock2D` halves the size.
+    pub downsample_type: Option<ResampleType>,
+    /// How `AttnUpBlock2D` doubles the size.
+    pub upsample_type: Option<ResampleType>,
+    /// The activation of the residual blocks.
+    pub act_fn: Activation,
+    /// What a residual block does with the time.
+    pub resnet_time_scale_shift: TimeScaleShift,
 }
 
 impl Default for UNetConfig {
@@ -99,25 +181,27 @@ impl Default for UNetConfig {
             layers_per_block: 2,
             downsample_padding: 1,
             attention_head_dim: Some(8),
-            norm_num_groups: 32,
+            norm_num_groups: Some(32),
+            attn_norm_num_groups: None,
             norm_eps: 1e-5,
             add_attention: true,
             num_class_embeds: None,
-            center_input_sample: false,
-            time_embedding_type: "positional".into(),
-            mid_block_type: Some("UNetMidBlock2D".into()),
-            mid_block_scale_factor: 1.0,
-            downsample_type: "conv".into(),
-            upsample_type: "conv".into(),
-            act_fn: "silu".into(),
-            attn_norm_num_groups: None,
-            resnet_time_scale_shift: "default".into(),
             class_embed_type: None,
+            mid_block_scale_factor: 1.0,
+            mid_block_type: Some(MidBlockType::UNetMidBlock2D),
+            time_embedding_type: TimeEmbeddingType::Positional,
+            num_train_timesteps: None,
+            center_input_sample: false,
+            downsample_type: Some(ResampleType::Conv),
+            upsample_type: Some(ResampleType::Conv),
+            act_fn: Activation::Silu,
+            resnet_time_scale_shift: TimeScaleShift::Default,
         }
     }
 }
 
-/// Every field of `UNet2DModel.__init__`. `dropout` and `num_train_timesteps` do nothing when a model is only run.
+/// Every field of `UNet2DModel.__init__`. `dropout` does nothing when a model is only run, and the last three never did
+/// anything but stand in old files.
 const KNOWN: &[&str] = &[
     "sample_size",
     "in_channels",
@@ -147,6 +231,23 @@ const KNOWN: &[&str] = &[
     "class_embed_type",
     "num_class_embeds",
     "num_train_timesteps",
+    "resnet_pre_norm",
+    "upsample_padding",
+    "variance_type",
+];
+
+/// What the oldest checkpoints call fields (diffusers `scripts/change_naming_configs_and_checkpoints.py`).
+const OLD_NAMES: &[(&str, &str)] = &[
+    ("image_size", "sample_size"),
+    ("num_res_blocks", "layers_per_block"),
+    ("block_channels", "block_out_channels"),
+    ("down_blocks", "down_block_types"),
+    ("up_blocks", "up_block_types"),
+    ("downscale_freq_shift", "freq_shift"),
+    ("resnet_num_groups", "norm_num_groups"),
+    ("resnet_act_fn", "act_fn"),
+    ("resnet_eps", "norm_eps"),
+    ("num_head_channels", "attention_head_dim"),
 ];
 
 impl UNetConfig {
@@ -155,7 +256,7 @@ impl UNetConfig {
     /// # Errors
     /// When it is not valid JSON, contradicts itself, or asks for something that is not supported.
     pub fn from_json(json: &str) -> Result<Self> {
-        let config: UNetConfig = super::read(FILE, json, KNOWN)?;
+        let config: UNetConfig = super::read(FILE, json, KNOWN, OLD_NAMES)?;
         config.check()?;
         Ok(config)
     }
@@ -182,22 +283,22 @@ impl UNetConfig {
         self.attention_head_dim.unwrap_or(channels)
     }
 
-    fn check(&self) -> Result<()> {
-        only(FILE, "center_input_sample", &self.center_input_sample, &false)?;
-        only(FILE, "time_embedding_type", &self.time_embedding_type.as_str(), &"positional")?;
-        only(FILE, "mid_block_type", &self.mid_block_type.as_deref(), &Some("UNetMidBlock2D"))?;
-        only(FILE, "mid_block_scale_factor", &self.mid_block_scale_factor, &1.0)?;
-        only(FILE, "downsample_type", &self.downsample_type.as_str(), &"conv")?;
-        only(FILE, "upsample_type", &self.upsample_type.as_str(), &"conv")?;
-        only(FILE, "attn_norm_num_groups", &self.attn_norm_num_groups, &None)?;
-        only(FILE, "resnet_time_scale_shift", &self.resnet_time_scale_shift.as_str(), &"default")?;
-        only(FILE, "class_embed_type", &self.class_embed_type, &None)?;
-        if !["silu", "swish"].contains(&self.act_fn.as_str()) {
-            return Err(invalid(format!(
-                "act_fn is {:?}; \"silu\" (also called \"swish\") is supported.",
-                self.act_fn
-            )));
+    /// How long the description of a class is that the network takes: `None` for a model without classes, 1 for a label
+    /// or a number, more for a vector.
+    pub fn class_width(&self) -> Option<usize> {
+        match (self.class_embed_type, self.num_class_embeds) {
+            (None, None) => None,
+            (Some(ClassEmbedType::Identity), _) => Some(self.time_embed_dim()),
+            (Some(ClassEmbedType::Timestep), _) | (None, Some(_)) => Some(1),
         }
+    }
+
+    /// Groups of a GroupNorm over `channels`.
+    pub fn groups(&self, channels: usize) -> usize {
+        self.norm_num_groups.unwrap_or_else(|| ncsnpp_groups(channels))
+    }
+
+    fn check(&self) -> Result<()> {
         if self.downsample_padding > 1 {
             return Err(invalid(format!("downsample_padding is {}; 0 and 1 are supported.", self.downsample_padding)));
         }
@@ -226,7 +327,9 @@ impl UNetConfig {
             ("in_channels", self.in_channels),
             ("out_channels", self.out_channels),
             ("layers_per_block", self.layers_per_block),
-            ("norm_num_groups", self.norm_num_groups),
+            ("norm_num_groups", self.norm_num_groups.unwrap_or(1)),
+            ("attn_norm_num_groups", self.attn_norm_num_groups.unwrap_or(1)),
+            ("num_train_timesteps", self.num_train_timesteps.unwrap_or(1)),
             ("attention_head_dim", self.attention_head_dim.unwrap_or(1)),
             ("time_embedding_dim", self.time_embed_dim()),
             ("num_class_embeds", self.num_class_embeds.unwrap_or(1)),
@@ -234,22 +337,26 @@ impl UNetConfig {
             in_range(field, value)?;
         }
         for &channels in &self.block_out_channels {
-            if !channels.is_multiple_of(self.norm_num_groups) {
+            if !channels.is_multiple_of(self.groups(channels)) {
                 return Err(invalid(format!(
                     "norm_num_groups is {}, which does not divide block_out_channels {channels}.",
-                    self.norm_num_groups
-                )));
-            }
-            let head_dim = self.attention_head_dim.unwrap_or(channels);
-            if channels < head_dim {
-                return Err(invalid(format!(
-                    "attention_head_dim is {head_dim}, which is more than block_out_channels {channels}."
+                    self.groups(channels)
                 )));
             }
         }
         // As f32, which is what it is used as.
         if !(self.norm_eps as f32 > 0.0 && (self.norm_eps as f32).is_finite()) {
             return Err(invalid(format!("norm_eps is {}; it must be positive.", self.norm_eps)));
+        }
+        if !(self.mid_block_scale_factor as f32 > 0.0 && (self.mid_block_scale_factor as f32).is_finite()) {
+            let found = self.mid_block_scale_factor;
+            return Err(invalid(format!("mid_block_scale_factor is {found}; it must be positive.")));
+        }
+        if self.time_embedding_type == TimeEmbeddingType::Learned && self.num_train_timesteps.is_none() {
+            return Err(invalid("time_embedding_type is \"learned\", but num_train_timesteps is missing."));
+        }
+        if self.block_out_channels[0] < 2 {
+            return Err(invalid("block_out_channels begins with 1; a time embedding takes at least 2."));
         }
         if self.freq_shift < 0.0 || self.freq_shift >= (self.block_out_channels[0] / 2) as f64 {
             return Err(invalid(format!(
@@ -259,6 +366,11 @@ impl UNetConfig {
         }
         Ok(())
     }
+}
+
+/// Groups of a GroupNorm in NCSN++.
+pub(crate) fn ncsnpp_groups(channels: usize) -> usize {
+    (channels / 4).clamp(1, 32)
 }
 
 /// Checks that a count is one a network can have. The bound keeps the products of sizes from overflowing.

@@ -5,9 +5,17 @@ use bytemuck::{Pod, Zeroable};
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::{Error, Result, Shape};
 
-/// `a + b`, where `b` has the shape of `a`, or is `[N, C]` and is added to every pixel of `a`: `[N, H, W, C]`.
+/// `(a + b) · scale`, where `b` has the shape of `a`, or is `[N, C]` and is added to every pixel of `a`: `[N, H, W, C]`.
 #[derive(Debug)]
-pub struct Add;
+pub struct Add {
+    /// What the sum is multiplied by.
+    pub scale: f32,
+}
+
+impl Add {
+    /// The sum itself.
+    pub const PLAIN: Add = Add { scale: 1.0 };
+}
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -18,7 +26,7 @@ struct Params {
     channels: u32,
     /// `vec4`s of `a` that share a run of channels of `b`.
     share: u32,
-    pad: u32,
+    scale: f32,
 }
 
 /// How many rows of `a` share a row of `b`.
@@ -47,7 +55,7 @@ impl Op for Add {
         for (row, (out, a)) in output.rows_mut().zip(a.rows()).enumerate() {
             let b = &b.data[row / share * width..][..width];
             for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-                *out = a + b;
+                *out = (a + b) * self.scale;
             }
         }
     }
@@ -56,7 +64,7 @@ impl Op for Add {
         let len = output.len() / 4;
         let channels = output.stride() / 4;
         let share = share(inputs[0], inputs[1]) * channels;
-        let params = Params { len: len as u32, channels: channels as u32, share: share as u32, pad: 0 };
+        let params = Params { len: len as u32, channels: channels as u32, share: share as u32, scale: self.scale };
         Kernel::flat(shader!("add"), &params, len)
     }
 }

@@ -1,16 +1,15 @@
-//! The application of a normalisation: a scale and a shift a channel, then optionally SiLU.
+//! The application of a normalisation: a scale and a shift a channel, then optionally an activation.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
-use crate::math::silu;
+use super::{Activation, Kernel, Op, View, ViewMut, shader};
 use crate::{Error, Result, Shape};
 
 /// `x · scale + shift` for x: `[N, H, W, C]`, with scale and shift the two rows of the second input, `[N, 2, C]`.
 #[derive(Debug)]
 pub struct ScaleShift {
-    /// Whether SiLU follows.
-    pub silu: bool,
+    /// What follows.
+    pub activation: Option<Activation>,
 }
 
 #[repr(C)]
@@ -22,7 +21,7 @@ struct Params {
     channels: u32,
     /// `vec4`s of an image.
     image: u32,
-    silu: u32,
+    activation: u32,
 }
 
 impl Op for ScaleShift {
@@ -48,10 +47,8 @@ impl Op for ScaleShift {
             for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(scale).zip(shift) {
                 *out = x * scale + shift;
             }
-            if self.silu {
-                for out in out {
-                    *out = silu(*out);
-                }
+            if let Some(activation) = self.activation {
+                activation.apply(out);
             }
         }
     }
@@ -62,7 +59,7 @@ impl Op for ScaleShift {
             len: len as u32,
             channels: (output.stride() / 4) as u32,
             image: (len / inputs[0].dims()[0]) as u32,
-            silu: u32::from(self.silu),
+            activation: Activation::code(self.activation),
         };
         Kernel::flat(shader!("scale_shift"), &params, len)
     }

@@ -1,5 +1,7 @@
 //! The sinusoidal embedding of timesteps.
 
+use std::f32::consts::TAU;
+
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
@@ -8,14 +10,17 @@ use crate::{Error, Result, Shape};
 /// Sines and cosines of t at geometrically spaced frequencies: `[N, dim]` from timesteps `[N]`
 /// (diffusers `models/embeddings.py`, `get_timestep_embedding`; Vaswani et al. 2017, section 3.5).
 ///
-/// Inputs: the timesteps and the frequencies `[dim / 2]` that [`TimestepEmbedding::frequencies`] gives. The order is
-/// `[sin, cos]`; an odd `dim` ends in a zero.
+/// Inputs: the timesteps and the frequencies `[dim / 2]`: those that [`TimestepEmbedding::frequencies`] gives, or the
+/// random ones of a Gaussian Fourier projection (`GaussianFourierProjection`), which takes ln t in place of t and
+/// multiplies by 2π. The order is `[sin, cos]`; an odd `dim` ends in a zero.
 #[derive(Debug)]
 pub struct TimestepEmbedding {
     /// Length of the embedding.
     pub dim: usize,
     /// Whether the cosines come first.
     pub flip_sin_to_cos: bool,
+    /// Whether it is a Gaussian Fourier projection.
+    pub fourier: bool,
 }
 
 #[repr(C)]
@@ -26,6 +31,8 @@ struct Params {
     /// `vec4`s of a row.
     row: u32,
     flip: u32,
+    fourier: u32,
+    pad: [u32; 3],
 }
 
 impl TimestepEmbedding {
@@ -61,8 +68,9 @@ impl Op for TimestepEmbedding {
             let (first, second) = out[..2 * half].split_at_mut(half);
             let (sines, cosines) = if self.flip_sin_to_cos { (second, first) } else { (first, second) };
             for ((sine, cosine), frequency) in sines.iter_mut().zip(cosines).zip(frequencies.data) {
-                *sine = libm::sinf(t * frequency);
-                *cosine = libm::cosf(t * frequency);
+                let angle = if self.fourier { libm::logf(*t) * frequency * TAU } else { t * frequency };
+                *sine = libm::sinf(angle);
+                *cosine = libm::cosf(angle);
             }
         }
     }
@@ -74,6 +82,8 @@ impl Op for TimestepEmbedding {
             dim: self.dim as u32,
             row: row as u32,
             flip: u32::from(self.flip_sin_to_cos),
+            fourier: u32::from(self.fourier),
+            pad: [0; 3],
         };
         Kernel::flat(shader!("timestep_embedding"), &params, output.rows() * row)
     }

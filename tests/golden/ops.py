@@ -9,7 +9,9 @@ import zlib
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.downsampling import downsample_2d
 from diffusers.models.embeddings import get_timestep_embedding
+from diffusers.models.upsampling import upsample_2d
 
 
 def seeded(name):
@@ -54,14 +56,36 @@ def attention(case, randn):
     return {"query": query, "key": key, "value": value, "output": output}
 
 
-def silu(case, randn):
+def activation(case, randn):
     x = randn(case["n"], case["c"], case["h"], case["w"]) * case.get("input_scale", 1.0)
-    return {"input": x, "output": F.silu(x.double())}
+    return {"input": x, "output": getattr(F, case["function"])(x.double())}
 
 
 def add(case, randn):
     a, b = (randn(case["n"], case["c"], case["h"], case["w"]) for _ in range(2))
-    return {"a": a, "b": b, "output": a.double() + b.double()}
+    return {"a": a, "b": b, "output": (a.double() + b.double()) * case.get("scale", 1.0)}
+
+
+def affine(case, randn):
+    x = randn(case["n"], case["c"], case["h"], case["w"])
+    return {"input": x, "output": x.double() * case["scale"] + case["offset"]}
+
+
+def divide(case, randn):
+    x = randn(case["n"], case["c"], case["h"], case["w"])
+    divisor = 1.5 + randn(case["n"]).abs()
+    return {"input": x, "divisor": divisor, "output": x.double() / divisor.double()[:, None, None, None]}
+
+
+def upfirdn2d(case, randn):
+    x = randn(case["n"], case["c"], case["h"], case["w"])
+    kernel = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=torch.float64)
+    output = {
+        "fir_up": lambda: upsample_2d(x.double(), kernel),
+        "fir_down": lambda: downsample_2d(x.double(), kernel),
+        "mean": lambda: F.avg_pool2d(x.double(), 2),
+    }[case["filter"]]()
+    return {"input": x, "output": output}
 
 
 def add_row(case, randn):
@@ -88,6 +112,13 @@ def timestep_embedding(case, randn):
         downscale_freq_shift=case["freq_shift"],
     )
     return {"timesteps": timesteps, "output": output}
+
+
+def fourier(case, randn):
+    timesteps = torch.tensor(case["timesteps"], dtype=torch.float32)
+    weight = 16 * randn(case["dim"] // 2)
+    angle = torch.log(timesteps.double())[:, None] * weight.double()[None, :] * 2 * torch.pi
+    return {"timesteps": timesteps, "weight": weight, "output": torch.cat([angle.sin(), angle.cos()], dim=-1)}
 
 
 def embedding(case, randn):

@@ -198,19 +198,20 @@ fn config_message(field: &str, value: serde_json::Value) -> String {
 #[test]
 fn configurations_that_are_not_supported_name_the_field_and_what_is() {
     let cases = [
-        ("time_embedding_type", "fourier".into(), "only \"positional\" is supported"),
-        ("act_fn", "mish".into(), "\"silu\""),
-        ("resnet_time_scale_shift", "scale_shift".into(), "only \"default\" is supported"),
-        ("class_embed_type", "timestep".into(), "only None is supported"),
-        ("center_input_sample", true.into(), "only false is supported"),
-        ("downsample_type", "resnet".into(), "only \"conv\" is supported"),
-        ("upsample_type", "resnet".into(), "only \"conv\" is supported"),
-        ("mid_block_scale_factor", 1.5.into(), "only 1.0 is supported"),
-        ("attn_norm_num_groups", 4.into(), "only None is supported"),
+        ("time_embedding_type", "gaussian".into(), "`positional`"),
+        ("time_embedding_type", "learned".into(), "num_train_timesteps is missing"),
+        ("act_fn", "tanh".into(), "expected silu, swish, mish, gelu or relu"),
+        ("resnet_time_scale_shift", "ada_group".into(), "`scale_shift`"),
+        ("class_embed_type", "projection".into(), "`timestep`"),
+        ("center_input_sample", 1.into(), "expected a boolean"),
+        ("downsample_type", "fir".into(), "`resnet`"),
+        ("upsample_type", "fir".into(), "`resnet`"),
+        ("mid_block_type", "UNetMidBlock2DCrossAttn".into(), "`UNetMidBlock2D`"),
+        ("mid_block_scale_factor", 0.into(), "must be positive"),
+        ("attn_norm_num_groups", 0.into(), "must be between 1 and 65536"),
         ("downsample_padding", 2.into(), "0 and 1 are supported"),
         ("norm_num_groups", 5.into(), "does not divide block_out_channels 9"),
         ("norm_num_groups", 0.into(), "must be between 1 and 65536"),
-        ("attention_head_dim", 100.into(), "more than block_out_channels"),
         ("block_out_channels", serde_json::json!([]), "the same number of entries"),
         ("block_out_channels", serde_json::json!([9, 9]), "the same number of entries"),
         ("block_out_channels", serde_json::json!([9, 9, 1_000_000_000_000_u64]), "must be between 1 and 65536"),
@@ -227,9 +228,8 @@ fn configurations_that_are_not_supported_name_the_field_and_what_is() {
     for (field, value, expected) in cases {
         assert_message(&config_message(field, value), &["unet/config.json", field, expected]);
     }
-    let message =
-        config_message("down_block_types", serde_json::json!(["SkipDownBlock2D", "DownBlock2D", "DownBlock2D"]));
-    assert_message(&message, &["down_block_types is [", "SkipDownBlock2D", "`DownBlock2D` or `AttnDownBlock2D`"]);
+    let message = config_message("down_block_types", serde_json::json!(["KDownBlock2D", "DownBlock2D", "DownBlock2D"]));
+    assert_message(&message, &["down_block_types is [", "KDownBlock2D", "`AttnDownBlock2D`"]);
     let message = config_message("sample_rate", 16_000.into());
     assert_message(&message, &["\"sample_rate\" (16000) is not supported", "Supported are sample_size,"]);
     let levels = 40;
@@ -239,6 +239,16 @@ fn configurations_that_are_not_supported_name_the_field_and_what_is() {
     config["up_block_types"] = serde_json::json!(vec!["UpBlock2D"; levels]);
     let message = UNetConfig::from_json(&config.to_string()).unwrap_err().to_string();
     assert_message(&message, &["block_out_channels has 40 entries; at most 16"]);
+}
+
+#[test]
+fn heads_that_are_wider_than_their_layer() {
+    let (config, weights) = model();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    config["attention_head_dim"] = 100.into();
+    let config = UNetConfig::from_json(&config.to_string()).unwrap();
+    let message = UNet2DModel::new(config, Weights::from_bytes(&weights).unwrap()).err().unwrap().to_string();
+    assert_message(&message, &["attention_head_dim is 100", "more than the 12 channels of mid_block.attentions.0"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod golden;
 mod digits;
 mod docs;
 mod hostile;
+mod matrix;
 mod noise;
 mod ops;
 mod sampling_loop;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use denoise::backend::{Backend, Gpu};
 use denoise::graph::{Graph, ValueId};
 use denoise::op::{
-    Add, AttentionScores, AttentionValues, Concat, Conv2d, Embedding, GroupNorm, Linear, Moments, PredictX0, Rgba8,
-    ScaleShift, Silu, Softmax, TimestepEmbedding, Update, Upsample,
+    Activation, Add, Affine, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm, Linear,
+    Modulate, Moments, PredictX0, Rgba8, ScaleShift, Softmax, TimestepEmbedding, Update, Upfirdn2d, Upsample,
 };
 use denoise::plan::{Place, Plan, Step};
 use denoise::schedule::Coefficients;
@@ -42,6 +42,16 @@ pub struct Case {
     flip_sin_to_cos: bool,
     #[serde(default)]
     freq_shift: f64,
+    function: Option<Activation>,
+    filter: Option<String>,
+    #[serde(default = "one")]
+    scale: f32,
+    #[serde(default)]
+    offset: f32,
+}
+
+fn one() -> f32 {
+    1.0
 }
 
 /// What is written to a graph, by the names of its inputs.
@@ -53,11 +63,13 @@ fn tolerance(op: &str) -> f64 {
         // Copies.
         "concat" | "upsample" | "embedding" | "rgba8" => 0.0,
         "add" | "add_row" => 1e-7,
-        "silu" | "softmax" | "predict_x0" | "update" | "scale_shift" => 1e-6,
+        "activation" | "affine" | "divide" | "upfirdn2d" | "modulate" | "softmax" | "predict_x0" | "update"
+        | "scale_shift" => 1e-6,
         // A mean a thousand times the deviation cannot be taken out more exactly in f32.
         "group_norm" => 2e-4,
         // PyTorch's own f32 angle is off by up to 6e-5 at t = 999.
-        "timestep_embedding" => 2e-4,
+        // So are the angles of random frequencies, which go up to some thousand.
+        "timestep_embedding" | "fourier" => 2e-4,
         "moments" => 1e-5,
         "conv2d" | "linear" | "attention" | "attention_scores" | "attention_values" => 3e-6,
         other => panic!("no tolerance for {other}"),
@@ -115,7 +127,8 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
             let moments = graph.op("moments", Moments, &[x]).unwrap();
             let op = GroupNorm { groups: case.groups, eps: case.eps, pixels };
             let affine = graph.op("group_norm", op, &[moments, weight, bias]).unwrap();
-            graph.op("scale_shift", ScaleShift { silu: case.silu }, &[x, affine])
+            let activation = case.silu.then_some(Activation::Silu);
+            graph.op("scale_shift", ScaleShift { activation }, &[x, affine])
         }
         "attention" => {
             let qkv = joined(case, [tensor("query"), tensor("key"), tensor("value")]);
@@ -125,15 +138,40 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
             let weights = graph.op("softmax", Softmax, &[scores]).unwrap();
             graph.op("values", AttentionValues { heads, head_dim }, &[weights, qkv])
         }
-        "silu" => {
+        "activation" => {
             let x = input(graph, "input", tensor("input"));
-            graph.op("silu", Silu, &[x])
+            graph.op("activation", case.function.unwrap(), &[x])
+        }
+        "affine" => {
+            let x = input(graph, "input", tensor("input"));
+            graph.op("affine", Affine { scale: case.scale, offset: case.offset }, &[x])
+        }
+        "divide" => {
+            let x = input(graph, "input", tensor("input"));
+            let divisor = input(graph, "divisor", tensor("divisor"));
+            graph.op("divide", Divide, &[x, divisor])
+        }
+        "upfirdn2d" => {
+            let x = input(graph, "input", tensor("input"));
+            let filter = match case.filter.as_deref() {
+                Some("fir_up") => Upfirdn2d::FIR_UP,
+                Some("fir_down") => Upfirdn2d::FIR_DOWN,
+                Some("mean") => Upfirdn2d::MEAN,
+                other => panic!("no such filter: {other:?}"),
+            };
+            graph.op("upfirdn2d", filter, &[x])
+        }
+        "fourier" => {
+            let t = input(graph, "timesteps", tensor("timesteps"));
+            let frequencies = vector(graph, "weight");
+            let op = TimestepEmbedding { dim: case.dim, flip_sin_to_cos: false, fourier: true };
+            graph.op("fourier", op, &[t, frequencies])
         }
         "add" | "add_row" => {
             let second = if case.op == "add" { "b" } else { "row" };
             let a = input(graph, "a", tensor(if case.op == "add" { "a" } else { "input" }));
             let b = input(graph, "b", tensor(second));
-            graph.op("add", Add, &[a, b])
+            graph.op("add", Add { scale: case.scale }, &[a, b])
         }
         "concat" => {
             let a = input(graph, "a", tensor("a"));
@@ -150,7 +188,7 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
             let frequencies = Tensor::new(&[case.dim / 2], frequencies).unwrap();
             let frequencies = (frequencies.device_shape().unwrap(), frequencies.to_device().unwrap());
             let frequencies = graph.constant("frequencies", frequencies);
-            let op = TimestepEmbedding { dim: case.dim, flip_sin_to_cos: case.flip_sin_to_cos };
+            let op = TimestepEmbedding { dim: case.dim, flip_sin_to_cos: case.flip_sin_to_cos, fourier: false };
             graph.op("timestep_embedding", op, &[t, frequencies])
         }
         "embedding" => {
@@ -254,8 +292,12 @@ const MARGIN: usize = 64;
 pub async fn check_gpu() -> BTreeSet<&'static str> {
     let gpu = Gpu::open().await.unwrap();
     let mut covered = BTreeSet::new();
-    for (name, graph, inputs) in
-        cases().into_iter().map(|(case, graph, inputs)| (case.name, graph, inputs)).chain(updates()).chain(wide())
+    for (name, graph, inputs) in cases()
+        .into_iter()
+        .map(|(case, graph, inputs)| (case.name, graph, inputs))
+        .chain(updates())
+        .chain(wide())
+        .chain([modulated()])
     {
         for (step, inputs, expected) in evaluate(graph, &inputs).await {
             let op = step.op.name();
@@ -287,14 +329,35 @@ fn wide() -> Vec<(String, Graph, Inputs)> {
     let x = tensor(&[2_097_152 + 70, 4]);
     let mut flat = Graph::new();
     let id = flat.input("x", x.device_shape().unwrap()).unwrap();
-    let y = flat.op("silu", Silu, &[id]).unwrap();
+    let y = flat.op("activation", Activation::Silu, &[id]).unwrap();
     flat.output("y", y);
     let rows = tensor(&[32_768 + 3, 5]);
     let mut softmax = Graph::new();
     let id = softmax.input("x", rows.device_shape().unwrap()).unwrap();
     let y = softmax.op("softmax", Softmax, &[id]).unwrap();
     softmax.output("y", y);
-    vec![("wide_silu".into(), flat, vec![("x".into(), x)]), ("wide_softmax".into(), softmax, vec![("x".into(), rows)])]
+    vec![
+        ("wide_activation".into(), flat, vec![("x".into(), x)]),
+        ("wide_softmax".into(), softmax, vec![("x".into(), rows)]),
+    ]
+}
+
+/// A scale and shift under another, [3, 2, 5], as nothing but a GroupNorm makes them.
+pub fn modulated() -> (String, Graph, Inputs) {
+    let mut generator = denoise::noise::Generator::new(5);
+    let mut tensor = |shape: &[usize]| Tensor::new(shape, generator.randn(shape.iter().product())).unwrap();
+    let (x, weight, bias, time) = (tensor(&[3, 5, 2, 3]), tensor(&[5]), tensor(&[5]), tensor(&[3, 16]));
+    let mut graph = Graph::new();
+    let id = graph.input("x", x.device_shape().unwrap()).unwrap();
+    let time_id = graph.input("time", time.device_shape().unwrap()).unwrap();
+    let constant = |tensor: &Tensor| (tensor.device_shape().unwrap(), tensor.to_device().unwrap());
+    let (weight, bias) = (graph.constant("weight", constant(&weight)), graph.constant("bias", constant(&bias)));
+    let moments = graph.op("moments", Moments, &[id]).unwrap();
+    let op = GroupNorm { groups: 5, eps: 1e-5, pixels: 6 };
+    let affine = graph.op("group_norm", op, &[moments, weight, bias]).unwrap();
+    let modulated = graph.op("modulate", Modulate, &[affine, time_id]).unwrap();
+    graph.output("modulate", modulated);
+    ("modulate".into(), graph, vec![("x".into(), x), ("time".into(), time)])
 }
 
 /// Cases of the two ops that PyTorch has no counterpart of; `schedules` compares them with diffusers.

@@ -12,12 +12,16 @@ use crate::{golden, ops};
 fn shaders_keep_the_binding_convention() {
     // What the ops bind: for each shader, the number of inputs and the bytes of its parameters.
     let mut bound = HashMap::new();
-    let graphs = ops::cases().into_iter().map(|case| case.1).chain(ops::updates().into_iter().map(|case| case.1));
+    let graphs = ops::cases()
+        .into_iter()
+        .map(|case| case.1)
+        .chain(ops::updates().into_iter().map(|case| case.1))
+        .chain([ops::modulated().1]);
     for step in graphs.flat_map(|graph| Plan::new(&graph).steps) {
         let kernel = step.kernel();
         bound.insert(step.op.name(), (kernel.shader, step.inputs.len(), kernel.params.len()));
     }
-    assert!(bound.len() > 15);
+    assert!(bound.len() > 20);
 
     for (name, (source, inputs, params)) in bound {
         assert_eq!(golden::text(&format!("shaders/{name}.wgsl")), source, "{name} runs the shader of its own name");

@@ -1,7 +1,11 @@
-// out = x · sigmoid(x). An invocation owns one vec4.
+// out = scale · x + offset, and zero in the padding. An invocation owns one vec4.
 
 struct Params {
-    len: u32, // vec4s
+    len: u32,      // vec4s
+    channels: u32, // without padding
+    row: u32,      // vec4s of a run of channels
+    scale: f32,
+    offset: f32,
     pad0: u32,
     pad1: u32,
     pad2: u32,
@@ -17,5 +21,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     if i >= params.len {
         return;
     }
-    out[i] = x[i] / (1.0 + exp(-x[i]));
+    let channel = vec4u(0u, 1u, 2u, 3u) + i % params.row * 4u;
+    out[i] = select(vec4f(), params.scale * x[i] + params.offset, channel < vec4u(params.channels));
 }

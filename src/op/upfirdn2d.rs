@@ -1,0 +1,126 @@
+//! Resampling with a filter: upsample, filter, downsample.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Kernel, Op, View, ViewMut, shader};
+use crate::{Error, Result, Shape};
+
+/// Inserts `up − 1` zeros after each pixel, pads with zeros, filters rows and columns with `taps`, and keeps every
+/// `down`-th pixel: `[N, H', W', C]` (diffusers `models/upsampling.py`, `upfirdn2d_native`; Karras et al. 2018).
+///
+/// The filters here are symmetric, so flipping them, as the reference does, changes nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Upfirdn2d {
+    /// Upsampling factor.
+    pub up: usize,
+    /// Downsampling factor.
+    pub down: usize,
+    /// The filter in one direction; those that are not used are zero.
+    pub taps: [f32; 4],
+    /// How many taps there are.
+    pub length: usize,
+    /// Zeros before and after, in the upsampled image.
+    pub pad: [usize; 2],
+}
+
+impl Upfirdn2d {
+    /// `FirDownsample2D`: half the size through the filter (1, 3, 3, 1).
+    pub const FIR_DOWN: Upfirdn2d =
+        Upfirdn2d { up: 1, down: 2, taps: [0.125, 0.375, 0.375, 0.125], length: 4, pad: [1, 1] };
+    /// `FirUpsample2D`: twice the size through the filter (1, 3, 3, 1).
+    pub const FIR_UP: Upfirdn2d = Upfirdn2d { up: 2, down: 1, taps: [0.25, 0.75, 0.75, 0.25], length: 4, pad: [2, 1] };
+    /// The mean of every 2×2 pixels (`torch.nn.AvgPool2d(2)`).
+    pub const MEAN: Upfirdn2d = Upfirdn2d { up: 1, down: 2, taps: [0.5, 0.5, 0.0, 0.0], length: 2, pad: [0, 0] };
+
+    /// Length of an output side for an input side of `size`.
+    fn side(&self, size: usize) -> Option<usize> {
+        let span = (size * self.up + self.pad[0] + self.pad[1]).checked_sub(self.length)?;
+        Some(span / self.down + 1)
+    }
+
+    /// For each output coordinate, the input coordinates it is made of, with their weights.
+    fn sources(&self, size: usize, out: usize) -> Vec<(usize, f32)> {
+        let tap = |k: usize| {
+            let at = (out * self.down + k).checked_sub(self.pad[0])?;
+            let inside = at.is_multiple_of(self.up) && at / self.up < size;
+            inside.then_some((at / self.up, self.taps[k]))
+        };
+        (0..self.length).filter_map(tap).collect()
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    taps: [f32; 4],
+    /// `vec4`s of the output.
+    len: u32,
+    /// `vec4`s of a run of channels.
+    channels: u32,
+    in_height: u32,
+    in_width: u32,
+    out_height: u32,
+    out_width: u32,
+    up: u32,
+    down: u32,
+    pad: u32,
+    length: u32,
+    pad0: [u32; 2],
+}
+
+impl Op for Upfirdn2d {
+    fn name(&self) -> &'static str {
+        "upfirdn2d"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [n, h, w, c] = inputs[0].nhwc(self.name())?;
+        match (self.side(h), self.side(w)) {
+            (Some(h), Some(w)) => Ok(Shape::new(&[n, h, w, c])),
+            _ => Err(Error::shape(self.name(), format!("images of at least {0}×{0} pixels", self.length), inputs[0])),
+        }
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+        let x = inputs[0];
+        let [_, in_height, in_width, _] = *x.shape.dims() else { unreachable!("checked by output") };
+        let [_, out_height, out_width, _] = *output.shape.dims() else { unreachable!("checked by output") };
+        let stride = x.shape.stride();
+        let columns: Vec<_> = (0..out_width).map(|column| self.sources(in_width, column)).collect();
+        let lines: Vec<_> = (0..out_height).map(|line| self.sources(in_height, line)).collect();
+        for (i, out) in output.rows_mut().enumerate() {
+            let (line, column) = (i / out_width, i % out_width);
+            let image = line / out_height * in_height;
+            out.fill(0.0);
+            for &(y, line_weight) in &lines[line % out_height] {
+                for &(column, weight) in &columns[column] {
+                    let pixel = &x.data[((image + y) * in_width + column) * stride..][..stride];
+                    for (out, x) in out.iter_mut().zip(pixel) {
+                        *out += line_weight * weight * x;
+                    }
+                }
+            }
+        }
+    }
+
+    fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
+        let [_, in_height, in_width, _] = *inputs[0].dims() else { unreachable!("checked by output") };
+        let [_, out_height, out_width, _] = *output.dims() else { unreachable!("checked by output") };
+        let len = output.len() / 4;
+        let params = Params {
+            taps: self.taps,
+            len: len as u32,
+            channels: (output.stride() / 4) as u32,
+            in_height: in_height as u32,
+            in_width: in_width as u32,
+            out_height: out_height as u32,
+            out_width: out_width as u32,
+            up: self.up as u32,
+            down: self.down as u32,
+            pad: self.pad[0] as u32,
+            length: self.length as u32,
+            pad0: [0; 2],
+        };
+        Kernel::flat(shader!("upfirdn2d"), &params, len)
+    }
+}

@@ -1,0 +1,102 @@
+//! Other people's models: a network for every field of `UNet2DModel`'s configuration, against diffusers.
+
+use denoise::backend::Backend;
+use denoise::config::UNetConfig;
+use denoise::graph::Graph;
+use denoise::plan::Plan;
+use denoise::unet::UNet2DModel;
+use denoise::{Result, Tensor, Weights};
+use serde::Deserialize;
+
+use crate::digits::backends;
+use crate::golden::{self, Golden};
+
+const FOLDER: &str = "tests/golden/matrix";
+
+/// ‖error‖ / ‖ε‖.
+const TOLERANCE: f64 = 1e-4;
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    config: serde_json::Value,
+    weights: String,
+    size: [usize; 2],
+}
+
+fn weights(path: &str) -> Weights {
+    let path = format!("{FOLDER}/{path}");
+    let read = |path: &str| Weights::from_bytes(&golden::bytes(path)).unwrap();
+    let Some((folder, _)) = path.split_once("diffusion_pytorch_model.safetensors.index.json") else {
+        return read(&path);
+    };
+    let shards = Weights::shards(&golden::text(&path)).unwrap();
+    assert!(shards.len() > 1);
+    Weights::merge(shards.iter().map(|shard| read(&format!("{folder}{shard}")))).unwrap()
+}
+
+fn model(case: &Case) -> Result<UNet2DModel> {
+    UNet2DModel::new(UNetConfig::from_json(&case.config.to_string())?, weights(&case.weights))
+}
+
+async fn epsilon(case: &Case, golden: &Golden, backend: &Backend) -> Vec<f32> {
+    let get = |what: &str| golden.find(&format!("{}.{what}", case.name));
+    let mut model = model(case).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    let sample = get("sample").unwrap().tensor();
+    let [height, width] = case.size;
+    assert_eq!(sample.shape[2..], [height, width]);
+    let mut graph = Graph::new();
+    let values = model.build(&mut graph, sample.shape[0], height, width).unwrap();
+    assert_eq!(values.class_labels.is_some(), get("class_labels").is_some(), "{}", case.name);
+    graph.output("epsilon", values.output);
+    let executor = backend.compile(Plan::new(&graph), &[], |_, _| {}).await.unwrap();
+    for name in ["sample", "timestep", "class_labels"] {
+        if let Some(array) = get(name) {
+            executor.write(name, &array.tensor().to_device().unwrap()).unwrap();
+        }
+    }
+    executor.run(0).unwrap().wait().await.unwrap();
+    let shape = &executor.plan().output("epsilon").unwrap().shape;
+    Tensor::from_device(shape, &executor.read("epsilon").await.unwrap()).unwrap().data
+}
+
+#[test]
+fn every_field_agrees_with_diffusers() {
+    let golden = Golden::load("matrix/unets");
+    let cases: Vec<Case> = golden::list("matrix/unets");
+    pollster::block_on(async {
+        let mut compared = 0;
+        let mut failures = Vec::new();
+        for backend in backends().await {
+            let device = if backend.gpu().is_some() { "gpu" } else { "cpu" };
+            for case in cases.iter().filter(|case| case.name != "k_blocks") {
+                let actual = epsilon(case, &golden, &backend).await;
+                let expected = &golden.get(&format!("{}.output", case.name)).data;
+                let error = golden::relative_error(&actual, expected);
+                println!("{device} {}: {error:.1e}", case.name);
+                compared += 1;
+                if error.is_nan() || error > TOLERANCE {
+                    failures.push(format!("{device} {}: {error:.1e}", case.name));
+                }
+            }
+        }
+        assert!(failures.is_empty(), "{failures:#?}");
+        assert!(compared >= 2 * 40);
+    });
+}
+
+#[test]
+fn blocks_that_are_not_supported_are_named() {
+    let cases: Vec<Case> = golden::list("matrix/unets");
+    let case = cases.iter().find(|case| case.name == "k_blocks").unwrap();
+    let message = model(case).err().unwrap().to_string();
+    assert!(message.contains("KDownBlock2D") && message.contains("`AttnSkipDownBlock2D`"), "{message}");
+}
+
+#[test]
+fn shards_that_do_not_fit() {
+    let shard = || weights("weights/centred.safetensors");
+    let message = Weights::merge([shard(), shard()]).err().unwrap().to_string();
+    assert!(message.contains("has conv_in.bias in two of its shards"), "{message}");
+    assert!(Weights::shards("{}").unwrap_err().to_string().contains("index is not valid"));
+}
