@@ -1,5 +1,6 @@
 // The denoising update, generic over the schedule's row:
-// x_prev = prev_from_x · x_t + prev_from_model · model + prev_from_x0 · x̂0 + prev_from_noise · z.
+// x_prev = prev_from_x · x_t + prev_from_model · model + prev_from_x0 · x̂0 + prev_from_noise · z
+//     + Σ prev_from_kept[r] · (what register r keeps of earlier evaluations).
 // With DDPM's row for a model that predicts ε this is x_{t−1} = (x_t − β_t / √(1 − ᾱ_t) · ε) / √α_t + σ_t z, by way of
 // the clipped x̂0. An invocation owns one vec4.
 
@@ -12,6 +13,7 @@ struct Params {
 
 // One row of the schedule.
 struct Coefficients {
+    input_scale: f32,
     x0_from_x: f32,
     x0_from_model: f32,
     clip: f32,
@@ -19,7 +21,14 @@ struct Coefficients {
     prev_from_model: f32,
     prev_from_x0: f32,
     prev_from_noise: f32,
-    pad: f32,
+    prev_from_kept: array<f32, 5>,
+    keep: f32, // the register that is written, or −1
+    keep_from_x: f32,
+    keep_from_model: f32,
+    keep_from_x0: f32,
+    show_scale: f32,
+    pad0: f32,
+    pad1: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -27,8 +36,9 @@ struct Coefficients {
 @group(0) @binding(2) var<storage, read> model: array<vec4f>; // ε, x0 or v
 @group(0) @binding(3) var<storage, read> x0: array<vec4f>;    // x̂0
 @group(0) @binding(4) var<storage, read> noise: array<vec4f>; // z
-@group(0) @binding(5) var<storage, read> row: Coefficients;
-@group(0) @binding(6) var<storage, read_write> out: array<vec4f>; // x_prev
+@group(0) @binding(5) var<storage, read> kept: array<vec4f>;  // [registers, len]
+@group(0) @binding(6) var<storage, read> row: Coefficients;
+@group(0) @binding(7) var<storage, read_write> out: array<vec4f>; // x_prev
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -39,5 +49,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     out[i] = row.prev_from_x * x[i]
         + row.prev_from_model * model[i]
         + row.prev_from_x0 * x0[i]
-        + row.prev_from_noise * noise[i];
+        + row.prev_from_noise * noise[i]
+        + row.prev_from_kept[0] * kept[i]
+        + row.prev_from_kept[1] * kept[i + params.len]
+        + row.prev_from_kept[2] * kept[i + 2u * params.len]
+        + row.prev_from_kept[3] * kept[i + 3u * params.len]
+        + row.prev_from_kept[4] * kept[i + 4u * params.len];
 }

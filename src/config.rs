@@ -7,7 +7,10 @@ mod scheduler;
 mod unet;
 
 pub use card::Card;
-pub use scheduler::{BetaSchedule, PredictionType, SchedulerConfig, SchedulerKind, TimestepSpacing, VarianceType};
+pub use scheduler::{
+    AlgorithmType, BetaSchedule, FinalSigmasType, PredictionType, SchedulerConfig, SchedulerKind, SolverType,
+    TimestepSpacing, VarianceType,
+};
 pub(crate) use unet::ncsnpp_groups;
 pub use unet::{
     ClassEmbedType, DownBlockType, MidBlockType, ResampleType, TimeEmbeddingType, TimeScaleShift, UNetConfig,
@@ -19,17 +22,27 @@ use serde::de::DeserializeOwned;
 use crate::{Error, Result};
 
 /// Reads `json` as a `T`, after checking that it is an object whose keys are all in `known`, or are old names of those.
-///
-/// Keys that start with an underscore are diffusers' notes to itself (`_class_name`, `_diffusers_version`).
 fn read<T: DeserializeOwned>(file: &'static str, json: &str, known: &[&str], old_names: &[(&str, &str)]) -> Result<T> {
-    let invalid = |problem: String| Error::Config { file, problem };
-    let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json)
-        .map_err(|error| invalid(format!("this is not a JSON object: {error}. It may be cut off or damaged.")))?;
+    let all: Vec<&str> = known.iter().copied().chain(old_names.iter().map(|&(old, _)| old)).collect();
+    let mut object = object(file, json, &all)?;
     for &(old, new) in old_names {
         if let Some(value) = object.remove(old) {
             object.entry(new).or_insert(value);
         }
     }
+    parse(file, object)
+}
+
+/// A JSON object.
+type Object = serde_json::Map<String, serde_json::Value>;
+
+/// Reads `json` as an object, and checks that its keys are all in `known`.
+///
+/// Keys that start with an underscore are diffusers' notes to itself (`_class_name`, `_diffusers_version`).
+fn object(file: &'static str, json: &str, known: &[&str]) -> Result<Object> {
+    let invalid = |problem: String| Error::Config { file, problem };
+    let object: Object = serde_json::from_str(json)
+        .map_err(|error| invalid(format!("this is not a JSON object: {error}. It may be cut off or damaged.")))?;
     if let Some(key) = object.keys().find(|key| !key.starts_with('_') && !known.contains(&key.as_str())) {
         return Err(invalid(format!(
             "the field \"{key}\" ({}) is not supported. Supported are {}.",
@@ -37,6 +50,11 @@ fn read<T: DeserializeOwned>(file: &'static str, json: &str, known: &[&str], old
             known.join(", ")
         )));
     }
+    Ok(object)
+}
+
+/// Reads an object as a `T`, and says which field is wrong.
+fn parse<T: DeserializeOwned>(file: &'static str, object: Object) -> Result<T> {
     let parse = |object| serde_json::from_value::<T>(serde_json::Value::Object(object));
     parse(object.clone()).map_err(|error| {
         // serde does not say which field it was, but every field by itself is a configuration too.
@@ -44,7 +62,8 @@ fn read<T: DeserializeOwned>(file: &'static str, json: &str, known: &[&str], old
             let error = parse([(key.clone(), value.clone())].into_iter().collect()).err()?;
             Some(format!("{key} is {value}, which is not supported: {error}."))
         };
-        invalid(object.iter().find_map(alone).unwrap_or_else(|| format!("{error}.")))
+        let problem = object.iter().find_map(alone).unwrap_or_else(|| format!("{error}."));
+        Error::Config { file, problem }
     })
 }
 

@@ -2,9 +2,9 @@
 
 use crate::config::{Card, SchedulerConfig, UNetConfig};
 use crate::graph::Graph;
-use crate::op::{PredictX0, Rgba8, Update};
+use crate::op::{PredictX0, Remember, Rgba8, RowScale, Update};
 use crate::plan::Plan;
-use crate::schedule::Coefficients;
+use crate::schedule::{Coefficients, REGISTERS};
 use crate::unet::UNet2DModel;
 use crate::{Error, Result, Shape, Weights};
 
@@ -18,6 +18,8 @@ pub(crate) mod names {
     pub const CLASS_LABELS: &str = "class_labels";
     /// Input: the coefficients of a row of the schedule.
     pub const ROW: &str = "row";
+    /// Input: what earlier evaluations kept, which each run replaces.
+    pub const KEPT: &str = "kept";
     /// Input: z.
     pub const NOISE: &str = "noise";
     /// Output: x_prev.
@@ -121,20 +123,27 @@ impl Pipeline {
     /// When the network cannot take images of the configured size.
     pub fn plan(&mut self, count: usize) -> Result<Plan> {
         let shape = self.images(count)?;
-        let [_, height, width, _] = shape.nhwc("sample")?;
         let mut graph = Graph::new();
-        let values = self.unet.build(&mut graph, count, height, width)?;
         let row = graph.input(names::ROW, Shape::new(&[Coefficients::LEN]))?;
+        let sample = graph.input(names::SAMPLE, shape.clone())?;
+        let scaled = graph.op("scale_input", RowScale::Input, &[sample, row])?;
+        let model = self.unet.append(&mut graph, scaled)?.output;
+        let mut registers = shape.dims().to_vec();
+        registers[0] *= REGISTERS;
+        let kept = graph.input(names::KEPT, Shape::new(&registers))?;
         let noise = graph.input(names::NOISE, shape)?;
-        let x0 = graph.op("predict_x0", PredictX0, &[values.sample, values.output, row])?;
-        let prev = graph.op("update", Update, &[values.sample, values.output, x0, noise, row])?;
+        let x0 = graph.op("predict_x0", PredictX0, &[sample, model, row])?;
+        let prev = graph.op("update", Update, &[sample, model, x0, noise, kept, row])?;
+        let remembered = graph.op("remember", Remember, &[sample, model, x0, kept, row])?;
         graph.output(names::PREV, prev);
         graph.output(names::X0, x0);
-        for (name, value) in names::FRAMES.into_iter().zip([prev, x0]) {
+        let shown = graph.op("scale_shown", RowScale::Show, &[prev, row])?;
+        for (name, value) in names::FRAMES.into_iter().zip([shown, x0]) {
             let frame = graph.op(name, Rgba8, &[value])?;
             graph.output(name, frame);
         }
-        graph.feedback(prev, values.sample);
+        graph.feedback(prev, sample);
+        graph.feedback(remembered, kept);
         Ok(Plan::new(&graph))
     }
 }

@@ -7,7 +7,7 @@ use crate::config::{SchedulerKind, TimestepSpacing, VarianceType};
 use crate::noise::Generator;
 use crate::op::{Op, Rgba8, View, ViewMut};
 use crate::pipeline::names;
-use crate::schedule::{Coefficients, Schedule};
+use crate::schedule::Schedule;
 use crate::{Error, Pipeline, Result, Shape, Tensor};
 
 /// What a run should do. Fields that are `None` are as the model's own scheduler has them.
@@ -82,8 +82,10 @@ impl Sampler {
     /// When the settings are not possible with this model.
     pub fn new(pipeline: &Pipeline, executor: &Rc<Executor>, settings: &Settings) -> Result<Self> {
         let id = executor.begin();
-        let mut config = pipeline.scheduler().clone();
-        config.kind = settings.sampler.unwrap_or(config.kind);
+        let mut config = match settings.sampler {
+            Some(kind) if kind != pipeline.scheduler().kind => pipeline.scheduler().with_kind(kind)?,
+            _ => pipeline.scheduler().clone(),
+        };
         config.timestep_spacing = settings.timestep_spacing.unwrap_or(config.timestep_spacing);
         config.variance_type = settings.variance_type.unwrap_or(config.variance_type);
         let schedule = Schedule::new(&config, settings.steps, settings.eta)?;
@@ -91,7 +93,7 @@ impl Sampler {
         let shape = executor.plan().input(names::SAMPLE)?.shape.clone();
         let count = shape.dims()[0];
         write_labels(pipeline, executor, &settings.class_labels, count)?;
-        let coefficients: Vec<Coefficients> = schedule.rows.iter().map(Coefficients::from).collect();
+        let coefficients = schedule.coefficients();
         executor.set_rows(names::ROW, bytemuck::cast_slice(&coefficients))?;
         let timestep = executor.plan().input(names::TIMESTEP)?.shape.clone();
         let timesteps: Vec<f32> =
@@ -100,7 +102,11 @@ impl Sampler {
 
         let mut generator = Generator::new(settings.seed);
         let initial = randn(&mut generator, &shape)?;
-        executor.write(names::SAMPLE, &initial)?;
+        let scaled: Vec<f32> = initial.iter().map(|x| x * schedule.init_noise_sigma as f32).collect();
+        executor.write(names::SAMPLE, &scaled)?;
+        // What an earlier run kept must not reach this one, not even with a weight of zero: it may not be finite.
+        let kept = executor.plan().input(names::KEPT)?.shape.len();
+        executor.write(names::KEPT, &vec![0.0; kept])?;
         Ok(Sampler { executor: executor.clone(), id, schedule, generator, shape, initial, next: 0, read: 0 })
     }
 

@@ -66,12 +66,22 @@ impl UNet2DModel {
         self.count
     }
 
-    /// Appends the network for `count` images of `height` × `width` pixels to `graph`.
+    /// Appends the network for `count` images of `height` × `width` pixels, and an input for them, to `graph`.
     ///
     /// # Errors
     /// When the network cannot take images of this size.
     pub fn build(&mut self, graph: &mut Graph, count: usize, height: usize, width: usize) -> Result<UNetValues> {
+        let sample = graph.input("sample", Shape::new(&[count, height, width, self.config.in_channels]))?;
+        self.append(graph, sample)
+    }
+
+    /// Appends the network to `graph`, on images that are there already.
+    ///
+    /// # Errors
+    /// When the network cannot take images of this size.
+    pub fn append(&mut self, graph: &mut Graph, sample: ValueId) -> Result<UNetValues> {
         let config = &self.config;
+        let [count, height, width, _] = graph.shape(sample).nhwc("sample")?;
         let divisor = 1 << (config.block_out_channels.len() - 1);
         if height == 0 || width == 0 || !height.is_multiple_of(divisor) || !width.is_multiple_of(divisor) {
             return Err(Error::Settings(format!(
@@ -80,7 +90,6 @@ impl UNet2DModel {
                 config.block_out_channels.len() - 1
             )));
         }
-        let sample = graph.input("sample", Shape::new(&[count, height, width, config.in_channels]))?;
         let timestep = graph.input("timestep", Shape::new(&[count]))?;
         let class_labels = match config.class_width() {
             None => None,

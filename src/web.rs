@@ -10,6 +10,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::backend::{Executor, Gpu};
 use crate::config::{PredictionType, SchedulerKind, TimestepSpacing, VarianceType};
+use crate::schedule::Row;
 use crate::{Backend, Error, Frame, Pipeline, Result, Sampler, Settings};
 
 #[wasm_bindgen(start)]
@@ -66,7 +67,7 @@ struct ModelInfo<'a> {
     parameters: usize,
     prediction_type: PredictionType,
     num_train_timesteps: usize,
-    default_sampler: &'static str,
+    default_sampler: SchedulerKind,
     dispatches: usize,
     /// Multiply-adds of one evaluation for one image.
     macs: u64,
@@ -231,13 +232,43 @@ fn model_info(pipeline: &Pipeline, executor: &Executor, count: usize) -> std::re
         parameters: pipeline.unet().parameters(),
         prediction_type: pipeline.scheduler().prediction_type,
         num_train_timesteps: pipeline.scheduler().num_train_timesteps,
-        default_sampler: match pipeline.scheduler().kind {
-            SchedulerKind::Ddpm => "ddpm",
-            SchedulerKind::Ddim => "ddim",
-        },
+        default_sampler: pipeline.scheduler().kind,
         dispatches: executor.plan().steps.len(),
         macs: executor.plan().macs() / count as u64,
     })
+}
+
+/// A row as JavaScript sees it.
+#[derive(Serialize)]
+struct RowInfo {
+    timestep: f64,
+    alpha_cumprod: f64,
+    x0_from_x: f64,
+    x0_from_model: f64,
+    clip: Option<f64>,
+    prev_from_x: f64,
+    prev_from_model: f64,
+    prev_from_x0: f64,
+    prev_from_noise: f64,
+    /// Weights of what earlier evaluations kept.
+    prev_from_kept: Vec<f64>,
+}
+
+impl From<&Row> for RowInfo {
+    fn from(row: &Row) -> Self {
+        RowInfo {
+            timestep: row.timestep,
+            alpha_cumprod: row.alpha_cumprod,
+            x0_from_x: row.x0_from_x,
+            x0_from_model: row.x0_from_model,
+            clip: row.clip,
+            prev_from_x: row.prev.x,
+            prev_from_model: row.prev.model,
+            prev_from_x0: row.prev.x0,
+            prev_from_noise: row.prev.noise,
+            prev_from_kept: row.prev.kept.to_vec(),
+        }
+    }
 }
 
 /// A run from noise to images.
@@ -250,7 +281,7 @@ pub struct Run {
 impl Run {
     /// The table: one object an evaluation, with its timestep, ᾱ and coefficients.
     pub fn rows(&self) -> std::result::Result<JsValue, JsValue> {
-        to_js(&self.sampler.schedule().rows)
+        to_js(&self.sampler.schedule().rows.iter().map(RowInfo::from).collect::<Vec<_>>())
     }
 
     /// x_T as RGBA8, image after image.

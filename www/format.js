@@ -44,3 +44,8 @@ export function short(value) {
   const [unit, size] = [['G', 1e9], ['M', 1e6], ['k', 1e3], ['', 1]].find(([, s]) => value >= s) ?? ['', 1];
   return `${(value / size).toFixed(size > 1 && value / size < 100 ? 1 : 0)} ${unit}`.trim();
 }
+
+/** A timestep, which some samplers choose between the whole ones. */
+export function time(t) {
+  return Number.isInteger(t) ? String(t) : t.toFixed(1);
+}

@@ -1,14 +1,14 @@
 // The page: wires the controls, the pictures and the scrubber to the worker that owns the engine.
 
 import { byId, make } from './dom.js';
-import { alphaBar, duration, megabytes, number, short, snr } from './format.js';
+import { alphaBar, duration, megabytes, number, short, snr, time } from './format.js';
 import { Gallery, noiseBatch } from './gallery.js';
 import { symbol, term } from './maths.js';
 import { Notices } from './notices.js';
 import { listen, send } from './protocol.js';
 import { Recording } from './recording.js';
 import { Scrubber } from './scrubber.js';
-import { DEFAULTS, randomSeed, readField, readQuery, writeQuery } from './settings.js';
+import { DEFAULTS, SAMPLERS, randomSeed, readField, readQuery, writeQuery } from './settings.js';
 import { setUpPopovers, setUpTheme } from './shell.js';
 import { setUpTooltips } from './tooltip.js';
 import { UpdatePanel } from './update-panel.js';
@@ -302,7 +302,7 @@ function engineSettings({ sampler, steps, eta, seed, count, spacing, variance, c
 }
 
 function describe({ sampler, steps, eta, seed, class: name }) {
-  const parts = [sampler.toUpperCase(), `${steps} steps`];
+  const parts = [SAMPLERS[sampler], `${steps} steps`];
   if (sampler === 'ddim' && eta > 0) parts.push(`η ${eta}`);
   if (loaded.model.class_names.length) parts.push(`class ${name}`);
   return [...parts, `seed ${seed}`].join(' · ');
@@ -362,7 +362,7 @@ function drawPictures() {
   const row = recording.rows[step];
   const alpha = row?.alpha_cumprod ?? 1;
   byId('at-step').textContent = `${step} of ${recording.steps}`;
-  byId('at-t').textContent = row ? row.timestep : 'done';
+  byId('at-t').textContent = row ? time(row.timestep) : 'done';
   byId('at-alpha').textContent = alphaBar(alpha);
   byId('at-sigma').textContent = number(Math.sqrt(1 - alpha));
   byId('at-snr').textContent = snr(alpha);
@@ -417,7 +417,7 @@ function showHint() {
 function showSampler() {
   byId('eta').disabled = settings.sampler !== 'ddim';
   byId('variance').disabled = settings.sampler !== 'ddpm';
-  byId('variance').title = settings.sampler === 'ddpm' ? '' : 'DDPM’s noise; DDIM has η instead';
+  byId('variance').title = settings.sampler === 'ddpm' ? '' : 'Only DDPM has a choice of variance';
 }
 
 function setSeed(seed) {

@@ -39,7 +39,7 @@
 
 /**
  * @typedef {object} EngineSettings
- * @property {'ddpm'|'ddim'} sampler
+ * @property {string} sampler        one of SAMPLERS in settings.js
  * @property {number} steps
  * @property {number} eta              0…1, DDIM only
  * @property {number} seed
@@ -63,14 +63,15 @@
  * @property {number} parameters
  * @property {'epsilon'|'sample'|'v_prediction'} prediction_type
  * @property {number} num_train_timesteps
- * @property {'ddpm'|'ddim'} default_sampler
+ * @property {string} default_sampler  the class of the model's own scheduler in diffusers
  * @property {number} dispatches
  * @property {number} macs
  */
 
 /**
  * One evaluation of the model: x̂0 = clip(x0_from_x·x_t + x0_from_model·output) and
- * x_prev = prev_from_x·x_t + prev_from_model·output + prev_from_x0·x̂0 + prev_from_noise·z.
+ * x_prev = prev_from_x·x_t + prev_from_model·output + prev_from_x0·x̂0 + prev_from_noise·z
+ * + Σ prev_from_kept[i]·(what earlier evaluations kept).
  * @typedef {object} Row
  * @property {number} timestep
  * @property {number} alpha_cumprod
@@ -81,6 +82,7 @@
  * @property {number} prev_from_model
  * @property {number} prev_from_x0
  * @property {number} prev_from_noise
+ * @property {number[]} prev_from_kept
  */
 
 /**

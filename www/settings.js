@@ -1,5 +1,20 @@
 // What a visitor can choose, and its two-way mapping to the page's address.
 
+/** The ways to sample, by the engine's names. */
+export const SAMPLERS = Object.freeze({
+  ddpm: 'DDPM',
+  ddim: 'DDIM',
+  pndm: 'PNDM',
+  euler: 'Euler',
+  euler_ancestral: 'Euler ancestral',
+  heun: 'Heun',
+  kdpm2: 'KDPM2',
+  kdpm2_ancestral: 'KDPM2 ancestral',
+  lms: 'LMS',
+  dpm_solver: 'DPM-Solver++',
+  unipc: 'UniPC',
+});
+
 /** @typedef {typeof DEFAULTS} Settings */
 
 export const DEFAULTS = Object.freeze({
@@ -18,7 +33,7 @@ export const DEFAULTS = Object.freeze({
 
 /** @type {Record<keyof Settings, {read: (text: string) => any, allowed: string}>} */
 const FIELDS = {
-  sampler: choice('ddpm', 'ddim'),
+  sampler: choice(...Object.keys(SAMPLERS)),
   steps: whole(1, 1000),
   eta: {
     read: (text) => (isDecimal(text) && Number(text) >= 0 && Number(text) <= 1 ? Number(text) : undefined),

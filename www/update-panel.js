@@ -1,7 +1,7 @@
 // "This step": the arithmetic of one update with its numbers, and where it sits in the run.
 
 import { make } from './dom.js';
-import { number } from './format.js';
+import { number, time } from './format.js';
 import { term } from './maths.js';
 
 const OUTPUT = { epsilon: 'eps', sample: 'out', v_prediction: 'v' };
@@ -51,8 +51,8 @@ export class UpdatePanel {
     if (i === this.#shown) return;
     this.#shown = i;
     const row = this.#rows[i];
-    const from = String(row.timestep);
-    const to = String(this.#rows[i + 1]?.timestep ?? 0);
+    const from = time(row.timestep);
+    const to = time(this.#rows[i + 1]?.timestep ?? 0);
     this.title.textContent = `${i + 1} of ${this.#rows.length} · t ${from} → ${to}`;
 
     const x0 = this.#sum([
@@ -67,7 +67,9 @@ export class UpdatePanel {
       ['prev_from_model', term(this.#output)],
       ['prev_from_noise', term('z')],
     ], row);
-    this.#write([term('x0'), ' = ', ...x0, ...clip], [next, ' = ', ...prev]);
+    // Multistep methods also use what earlier evaluations found.
+    const earlier = row.prev_from_kept.some(Boolean) ? [make('span', { class: 'aside' }, ' + earlier steps')] : [];
+    this.#write([term('x0'), ' = ', ...x0, ...clip], [next, ' = ', ...prev, ...earlier]);
   }
 
   #write(guess, move) {

@@ -8,7 +8,7 @@ use crate::{Error, Result, Shape};
 
 /// `x̂0 = clip(x0_from_x · x_t + x0_from_model · model)`, with the coefficients of a row of the schedule.
 ///
-/// Inputs: x_t and the model's output, both `[N, H, W, C]`, and the row `[8]`, a [`Coefficients`].
+/// Inputs: x_t and the model's output, both `[N, H, W, C]`, and the row, a [`Coefficients`].
 #[derive(Debug)]
 pub struct PredictX0;
 

@@ -3,16 +3,17 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::schedule::Coefficients;
+use crate::schedule::{Coefficients, REGISTERS};
 use crate::{Error, Result, Shape};
 
-/// `x_prev = prev_from_x · x_t + prev_from_model · model + prev_from_x0 · x̂0 + prev_from_noise · z`, with the
-/// coefficients of a row of the schedule.
+/// `x_prev = prev_from_x · x_t + prev_from_model · model + prev_from_x0 · x̂0 + prev_from_noise · z
+/// + Σ prev_from_kept[r] · register r`, with the coefficients of a row of the schedule.
 ///
 /// Ho et al. 2020, Algorithm 2, is the case of a model that predicts ε, without clipping: then
 /// x_{t−1} = (x_t − β_t / √(1 − ᾱ_t) · ε) / √α_t + σ_t z. DDIM and predictions of x0 or v are other coefficients.
 ///
-/// Inputs: x_t, the model's output, x̂0 and the noise z, all `[N, H, W, C]`, and the row `[8]`, a [`Coefficients`].
+/// Inputs: x_t, the model's output, x̂0 and the noise z, all `[N, H, W, C]`, the registers `[REGISTERS · N, H, W, C]`
+/// with what earlier evaluations kept, and the row, a [`Coefficients`].
 #[derive(Debug)]
 pub struct Update;
 
@@ -30,21 +31,29 @@ impl Op for Update {
     }
 
     fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
-        let [x, model, x0, noise, row] = *inputs else { unreachable!("update has five inputs") };
-        if [model, x0, noise].iter().any(|&shape| shape != x) || row.dims() != [Coefficients::LEN] {
-            let found = format!("{x}, {model}, {x0}, {noise} and {row}");
-            return Err(Error::shape(self.name(), "four equal shapes and a row of coefficients", found));
+        let [x, model, x0, noise, kept, row] = *inputs else { unreachable!("update has six inputs") };
+        let equal = [model, x0, noise].iter().all(|&shape| shape == x);
+        if !equal || kept.len() != REGISTERS * x.len() || row.dims() != [Coefficients::LEN] {
+            let found = format!("{x}, {model}, {x0}, {noise}, {kept} and {row}");
+            return Err(Error::shape(self.name(), "four equal shapes, the registers and a row", found));
         }
         Ok(x.clone())
     }
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
-        let [x, model, x0, noise, row] = *inputs else { unreachable!("update has five inputs") };
+        let [x, model, x0, noise, kept, row] = *inputs else { unreachable!("update has six inputs") };
         let row: &Coefficients = bytemuck::from_bytes(bytemuck::cast_slice(row.data));
         let given = x.data.iter().zip(model.data).zip(x0.data).zip(noise.data);
         for (out, (((x, model), x0), noise)) in output.data.iter_mut().zip(given) {
             *out =
                 row.prev_from_x * x + row.prev_from_model * model + row.prev_from_x0 * x0 + row.prev_from_noise * noise;
+        }
+        for (register, weight) in kept.data.chunks_exact(x.data.len()).zip(row.prev_from_kept) {
+            if weight != 0.0 {
+                for (out, kept) in output.data.iter_mut().zip(register) {
+                    *out += weight * kept;
+                }
+            }
         }
     }
 

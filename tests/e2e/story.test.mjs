@@ -243,6 +243,28 @@ test('without WebGPU the page says so and runs on the CPU', async () => {
   }
 });
 
+test('any sampler runs, and its steps can be scrubbed', async () => {
+  const page = await open('?backend=cpu&count=1&steps=4&seed=5&sampler=heun&class=2');
+  const on = controls(page);
+  assert.equal(await on.sampler.inputValue(), 'heun');
+  await generate(page);
+  // Two evaluations a step, but for the last.
+  assert.equal(await on.step.getAttribute('max'), '7');
+  const heun = await pixels(page);
+  assert.ok(tones(heun[0]).dark > 0.6, 'a digit is mostly background');
+  await on.step.press('ArrowLeft');
+  assert.match(await page.locator('#formulas').textContent(), /x/);
+  const names = await on.sampler.locator('option').evaluateAll((options) => options.map((option) => option.value));
+  assert.ok(names.length >= 11);
+  for (const name of names.filter((name) => name !== 'heun')) {
+    await on.sampler.selectOption(name);
+    await generate(page);
+    const [image] = await pixels(page);
+    assert.ok(tones(image).dark > 0.3, `${name} removes the noise from the background: ${tones(image).dark}`);
+  }
+  await close(page);
+});
+
 test('what is typed wrong is explained and not lost', async () => {
   const page = await open('?backend=cpu&count=1&steps=banana&seed=5');
   const on = controls(page);

@@ -1,5 +1,7 @@
 """Goldens of the digits model: single evaluations, and whole runs with torch's noise."""
 
+import inspect
+
 import diffusers
 import torch
 
@@ -11,14 +13,18 @@ def trajectory(unet, scheduler_config, case):
     overrides = {key: case[key] for key in ("timestep_spacing", "variance_type") if case[key] is not None}
     scheduler = getattr(diffusers, case["scheduler"]).from_config(scheduler_config, **overrides)
     scheduler.set_timesteps(case["steps"])
-    eta = {"eta": case["eta"]} if case["scheduler"] == "DDIMScheduler" else {}
     generator = torch.Generator().manual_seed(case["seed"])
+    takes = inspect.signature(scheduler.step).parameters
+    given = {"generator": generator, "eta": case["eta"]}
+    given = {key: value for key, value in given.items() if key in takes}
     classes = torch.tensor(case["classes"])
     side = unet.config.sample_size
     x = torch.randn((len(classes), unet.config.in_channels, side, side), generator=generator)
+    x = x * scheduler.init_noise_sigma
     tensors = {"timesteps": scheduler.timesteps}
     for i, t in enumerate(scheduler.timesteps, start=1):
-        out = scheduler.step(unet(x, t, class_labels=classes).sample, t, x, generator=generator, **eta)
+        model = unet(scheduler.scale_model_input(x, t), t, class_labels=classes).sample
+        out = scheduler.step(model, t, x, **given)
         x = out.prev_sample
         if i in case["saved_steps"]:
             tensors[f"x.{i}"] = x

@@ -264,21 +264,25 @@ fn configurations_that_are_not_json() {
 #[test]
 fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
     let cases = [
-        ("_class_name", r#""PNDMScheduler""#, "`DDPMScheduler`"),
+        ("_class_name", r#""VQDiffusionScheduler""#, "`DDPMScheduler`"),
         ("beta_schedule", r#""laplace""#, "`linear`"),
         ("prediction_type", r#""flow""#, "`epsilon`"),
         ("variance_type", r#""learned_range""#, "`fixed_small`"),
         ("timestep_spacing", r#""random""#, "`leading`"),
         ("thresholding", "true", "only false"),
-        ("rescale_betas_zero_snr", "true", "only false"),
-        ("trained_betas", "[0.1]", "only None"),
+        ("use_beta_sigmas", "true", "only false"),
+        ("interpolation_type", r#""log_linear""#, "only \"linear\""),
+        ("final_sigmas_type", r#""none""#, "`sigma_min`"),
+        ("solver_order", "9", "between 1 and 4"),
+        ("algorithm_type", r#""euler""#, "`dpmsolver++`"),
+        ("trained_betas", "[0.1]", "must be 1000 numbers between 0 and 1; there are 1"),
         ("num_train_timesteps", "0", "between 1 and 100000"),
         ("num_train_timesteps", "-1", "-1"),
         ("beta_end", "2", "between 0 and 1"),
         ("clip_sample_range", "0", "must be positive"),
         ("steps_offset", "1000", "less than num_train_timesteps, 1000"),
         ("steps_offset", "4294967295", "less than num_train_timesteps, 1000"),
-        ("solver_order", "2", "not supported"),
+        ("s_churn", "2", "not supported"),
     ];
     for (field, value, expected) in cases {
         let message = SchedulerConfig::from_json(&format!(r#"{{"{field}": {value}}}"#)).unwrap_err().to_string();

@@ -12,6 +12,7 @@ mod matrix;
 mod noise;
 mod ops;
 mod sampling_loop;
+mod schedulers;
 mod schedules;
 mod shaders;
 mod unets;

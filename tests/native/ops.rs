@@ -6,10 +6,11 @@ use denoise::backend::{Backend, Gpu};
 use denoise::graph::{Graph, ValueId};
 use denoise::op::{
     Activation, Add, Affine, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm, Linear,
-    Modulate, Moments, PredictX0, Rgba8, ScaleShift, Softmax, TimestepEmbedding, Update, Upfirdn2d, Upsample,
+    Modulate, Moments, PredictX0, Remember, Rgba8, RowScale, ScaleShift, Softmax, TimestepEmbedding, Update, Upfirdn2d,
+    Upsample,
 };
 use denoise::plan::{Place, Plan, Step};
-use denoise::schedule::Coefficients;
+use denoise::schedule::{Coefficients, REGISTERS};
 use denoise::{Shape, Tensor};
 use serde::Deserialize;
 
@@ -63,8 +64,8 @@ fn tolerance(op: &str) -> f64 {
         // Copies.
         "concat" | "upsample" | "embedding" | "rgba8" => 0.0,
         "add" | "add_row" => 1e-7,
-        "activation" | "affine" | "divide" | "upfirdn2d" | "modulate" | "softmax" | "predict_x0" | "update"
-        | "scale_shift" => 1e-6,
+        "activation" | "row_scale" | "remember" | "affine" | "divide" | "upfirdn2d" | "modulate" | "softmax"
+        | "predict_x0" | "update" | "scale_shift" => 1e-6,
         // A mean a thousand times the deviation cannot be taken out more exactly in f32.
         "group_norm" => 2e-4,
         // PyTorch's own f32 angle is off by up to 6e-5 at t = 999.
@@ -360,9 +361,10 @@ pub fn modulated() -> (String, Graph, Inputs) {
     ("modulate".into(), graph, vec![("x".into(), x), ("time".into(), time)])
 }
 
-/// Cases of the two ops that PyTorch has no counterpart of; `schedules` compares them with diffusers.
+/// Cases of the ops that PyTorch has no counterpart of; `schedules` and `schedulers` compare their rows with diffusers.
 pub fn updates() -> Vec<(String, Graph, Inputs)> {
     let row = Coefficients {
+        input_scale: 0.8,
         x0_from_x: 1.7,
         x0_from_model: -1.3,
         clip: 0.9,
@@ -370,25 +372,46 @@ pub fn updates() -> Vec<(String, Graph, Inputs)> {
         prev_from_model: 0.3,
         prev_from_x0: 0.6,
         prev_from_noise: 0.2,
-        pad: 0.0,
+        prev_from_kept: [0.1, -0.2, 0.3, -0.4, 0.5],
+        keep: 3.0,
+        keep_from_x: 0.7,
+        keep_from_model: -0.9,
+        keep_from_x0: 1.1,
+        show_scale: 0.6,
+        pad: [0.0; 2],
     };
-    let row = Tensor::new(&[Coefficients::LEN], bytemuck::cast_slice(&[row]).to_vec()).unwrap();
-    [[1, 1, 1, 1], [2, 3, 5, 7], [3, 4, 8, 8]]
+    [([1, 1, 1, 1], 0.0), ([2, 3, 5, 7], 3.0), ([3, 4, 8, 8], 4.0), ([2, 5, 3, 3], -1.0)]
         .into_iter()
-        .map(|shape| {
+        .map(|(shape, keep)| {
+            let mut row = row;
+            row.keep = keep;
+            let row = Tensor::new(&[Coefficients::LEN], bytemuck::cast_slice(&[row]).to_vec()).unwrap();
             let mut generator = denoise::noise::Generator::new(7);
             let mut graph = Graph::new();
-            let mut inputs = vec![("row".to_string(), row.clone())];
-            let [x, model, noise] = ["x", "model", "noise"].map(|name| {
-                let tensor = Tensor::new(&shape, generator.randn(shape.iter().product())).unwrap();
-                let id = graph.input(name, tensor.device_shape().unwrap()).unwrap();
-                inputs.push((name.to_string(), tensor));
-                id
-            });
+            let mut inputs = vec![("row".to_string(), row)];
+            let [n, c, h, w] = shape;
+            let shapes = [shape, shape, shape, [REGISTERS * n, c, h, w]];
+            let names = ["x", "model", "noise", "kept"];
+            let ids: Vec<_> = names
+                .into_iter()
+                .zip(shapes)
+                .map(|(name, shape)| {
+                    let tensor = Tensor::new(&shape, generator.randn(shape.iter().product())).unwrap();
+                    let id = graph.input(name, tensor.device_shape().unwrap()).unwrap();
+                    inputs.push((name.to_string(), tensor));
+                    id
+                })
+                .collect();
+            let [x, model, noise, kept] = *ids else { unreachable!("four inputs") };
             let row = graph.input("row", Shape::new(&[Coefficients::LEN])).unwrap();
+            let scaled = graph.op("scaled", RowScale::Input, &[x, row]).unwrap();
             let x0 = graph.op("predict_x0", PredictX0, &[x, model, row]).unwrap();
-            let prev = graph.op("update", Update, &[x, model, x0, noise, row]).unwrap();
-            graph.output("prev", prev);
+            let shown = graph.op("shown", RowScale::Show, &[x, row]).unwrap();
+            let prev = graph.op("update", Update, &[x, model, x0, noise, kept, row]).unwrap();
+            let kept = graph.op("remember", Remember, &[x, model, x0, kept, row]).unwrap();
+            for (name, value) in [("scaled", scaled), ("shown", shown), ("prev", prev), ("kept'", kept)] {
+                graph.output(name, value);
+            }
             (format!("update_{shape:?}"), graph, inputs)
         })
         .collect()

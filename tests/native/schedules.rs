@@ -36,7 +36,7 @@ fn tables_agree_with_diffusers() {
                 assert!((actual - expected).abs() <= 1e-12 * expected, "{what} is {actual} instead of {expected}");
             }
         }
-        let timesteps: Vec<f64> = schedule.rows.iter().map(|row| row.timestep as f64).collect();
+        let timesteps: Vec<f64> = schedule.rows.iter().map(|row| row.timestep).collect();
         assert_eq!(&timesteps, get("timesteps"), "{}", case.name);
 
         let (sample, model, noise) = (get("sample"), get("model"), get("noise"));
@@ -48,10 +48,8 @@ fn tables_agree_with_diffusers() {
                 if let Some(clip) = row.clip {
                     x0 = x0.clamp(-clip, clip);
                 }
-                let prev = row.prev_from_x * sample[e]
-                    + row.prev_from_model * model[e]
-                    + row.prev_from_x0 * x0
-                    + row.prev_from_noise * noise[e];
+                let prev =
+                    row.prev.x * sample[e] + row.prev.model * model[e] + row.prev.x0 * x0 + row.prev.noise * noise[e];
                 let at = i * sample.len() + e;
                 assert_near(&format!("{} row {index}: x0", case.name), x0, get("pred_x0")[at]);
                 assert_near(&format!("{} row {index}: prev", case.name), prev, get("prev")[at]);
@@ -66,12 +64,12 @@ fn ddpm_is_algorithm_2() {
     let config = SchedulerConfig::from_json(r#"{"clip_sample": false}"#).unwrap();
     let schedule = Schedule::new(&config, 1000, 0.0).unwrap();
     for row in &schedule.rows {
-        let beta = schedule.betas[row.timestep];
-        let (alpha, alpha_cumprod) = (1.0 - beta, schedule.alphas_cumprod[row.timestep]);
+        let beta = schedule.betas[row.timestep as usize];
+        let (alpha, alpha_cumprod) = (1.0 - beta, schedule.alphas_cumprod[row.timestep as usize]);
         let (x, epsilon, z) = (0.7, -1.1, 0.4);
         let x0 = row.x0_from_x * x + row.x0_from_model * epsilon;
-        let prev = row.prev_from_x * x + row.prev_from_x0 * x0 + row.prev_from_noise * z;
-        let expected = (x - beta / (1.0 - alpha_cumprod).sqrt() * epsilon) / alpha.sqrt() + row.prev_from_noise * z;
+        let prev = row.prev.x * x + row.prev.x0 * x0 + row.prev.noise * z;
+        let expected = (x - beta / (1.0 - alpha_cumprod).sqrt() * epsilon) / alpha.sqrt() + row.prev.noise * z;
         assert_near(&format!("t = {}", row.timestep), prev, expected);
     }
 }
@@ -99,7 +97,7 @@ fn impossible_settings_say_what_is_possible() {
     assert_eq!(message(1001, 0.0), "Steps is 1001; this model takes between 1 and 1000.");
     assert_eq!(message(10, 1.5), "η is 1.5; it must be between 0 and 1.");
     assert_eq!(message(10, f64::NAN), "η is NaN; it must be between 0 and 1.");
-    assert_eq!(message(10, 0.5), "η is 0.5, but DDPM has no η; choose DDIM or set it to 0.");
+    assert_eq!(message(10, 0.5), "η is 0.5, but only DDIM has an η; choose DDIM or set it to 0.");
     let config = SchedulerConfig::from_json(r#"{"steps_offset": 1}"#).unwrap();
     let message = Schedule::new(&config, 1000, 0.0).unwrap_err().to_string();
     assert!(message.contains("begin at timestep 1000, beyond the last one, 999"), "{message}");

@@ -1,0 +1,43 @@
+//! DDPM: ancestral sampling (Ho et al. 2020, Algorithm 2; diffusers scheduling_ddpm.py).
+
+use super::{Combination, Row, Run, forward, predict_x0};
+use crate::Result;
+use crate::config::VarianceType;
+
+/// x_{t−1} ~ N(μ̃_t(x_t, x̂0), σ_t²), Ho et al. 2020, equation 7. The previous timestep is the next one of the run.
+pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
+    let timesteps = forward::timesteps(run)?;
+    let rows = timesteps.iter().enumerate().map(|(i, &timestep)| {
+        let alpha_cumprod = run.alphas_cumprod[timestep];
+        let alpha_cumprod_prev = timesteps.get(i + 1).map_or(1.0, |&prev| run.alphas_cumprod[prev]);
+        row(run, timestep, alpha_cumprod, alpha_cumprod_prev)
+    });
+    Ok(rows.collect())
+}
+
+fn row(run: &Run, timestep: usize, alpha_cumprod: f64, alpha_cumprod_prev: f64) -> Row {
+    let config = run.config;
+    let alpha = alpha_cumprod / alpha_cumprod_prev;
+    let beta = 1.0 - alpha;
+    let posterior_mean_coef1 = alpha_cumprod_prev.sqrt() * beta / (1.0 - alpha_cumprod);
+    let posterior_mean_coef2 = alpha.sqrt() * (1.0 - alpha_cumprod_prev) / (1.0 - alpha_cumprod);
+    let variance = match config.variance_type {
+        VarianceType::FixedSmall => ((1.0 - alpha_cumprod_prev) / (1.0 - alpha_cumprod) * beta).max(1e-20),
+        VarianceType::FixedLarge => beta,
+    };
+    let sigma = if timestep > 0 { variance.sqrt() } else { 0.0 };
+    let (x0_from_x, x0_from_model) = predict_x0(config.prediction_type, alpha_cumprod);
+    Row {
+        timestep: timestep as f64,
+        alpha_cumprod,
+        input_scale: 1.0,
+        x0_from_x,
+        x0_from_model,
+        clip: config.clip_sample.then_some(config.clip_sample_range),
+        prev: Combination::X * posterior_mean_coef2
+            + Combination::X0 * posterior_mean_coef1
+            + Combination::NOISE * sigma,
+        keep: None,
+        draws_noise: timestep > 0,
+    }
+}

@@ -1,0 +1,91 @@
+//! The forward process, and which of its timesteps a run visits.
+
+use super::Run;
+use crate::config::{BetaSchedule, SchedulerConfig, TimestepSpacing};
+use crate::{Error, Result};
+
+/// β_t for t = 0 … T − 1.
+pub(super) fn betas(config: &SchedulerConfig) -> Vec<f64> {
+    let total = config.num_train_timesteps;
+    let (start, end) = (config.beta_start, config.beta_end);
+    let betas = match (&config.trained_betas, config.beta_schedule) {
+        (Some(betas), _) => betas.clone(),
+        (None, BetaSchedule::Linear) => linspace(start, end, total),
+        (None, BetaSchedule::ScaledLinear) => {
+            linspace(start.sqrt(), end.sqrt(), total).into_iter().map(|root| root * root).collect()
+        }
+        (None, BetaSchedule::SquaredcosCapV2) => {
+            // Nichol and Dhariwal 2021, equation 17, with s = 0.008.
+            let alpha_bar = |t: f64| ((t + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2);
+            let count = total as f64;
+            (0..total)
+                .map(|i| (1.0 - alpha_bar((i + 1) as f64 / count) / alpha_bar(i as f64 / count)).min(0.999))
+                .collect()
+        }
+        (None, BetaSchedule::Sigmoid) => {
+            let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+            linspace(-6.0, 6.0, total).into_iter().map(|x| sigmoid(x) * (end - start) + start).collect()
+        }
+    };
+    if config.rescale_betas_zero_snr { zero_terminal_snr(&betas) } else { betas }
+}
+
+/// Changes β so that ᾱ_{T−1} = 0, shifting and stretching √ᾱ (Lin et al. 2023, Algorithm 1).
+fn zero_terminal_snr(betas: &[f64]) -> Vec<f64> {
+    let mut product = 1.0;
+    let roots: Vec<f64> = betas
+        .iter()
+        .map(|beta| {
+            product *= 1.0 - beta;
+            f64::sqrt(product)
+        })
+        .collect();
+    let (first, last) = (roots[0], roots[roots.len() - 1]);
+    let bars: Vec<f64> = roots.iter().map(|root| ((root - last) * (first / (first - last))).powi(2)).collect();
+    (0..bars.len()).map(|t| 1.0 - if t == 0 { bars[0] } else { bars[t] / bars[t - 1] }).collect()
+}
+
+/// `count` numbers evenly from `start` to `end`, computed as numpy's `linspace` does.
+pub(super) fn linspace(start: f64, end: f64, count: usize) -> Vec<f64> {
+    let step = (end - start) / (count.max(2) - 1) as f64;
+    (0..count).map(|i| if i > 0 && i + 1 == count { end } else { start + i as f64 * step }).collect()
+}
+
+/// numpy's `arange(total, 0, −total / steps)`: the distance it steps by is itself rounded against `total`.
+pub(super) fn trailing(total: usize, steps: usize) -> impl Iterator<Item = f64> {
+    let total = total as f64;
+    let distance = (total - total / steps as f64) - total;
+    (0..steps).map(move |i| (total + i as f64 * distance).round_ties_even() - 1.0)
+}
+
+/// The timesteps of a run of DDPM or DDIM, from noise to image: Lin et al. 2023, Table 2, rounded as diffusers does
+/// (scheduling_ddim.py, `set_timesteps`).
+///
+/// # Errors
+/// When the first lies beyond T.
+pub(super) fn timesteps(run: &Run) -> Result<Vec<usize>> {
+    let &Run { config, steps, .. } = run;
+    let total = config.num_train_timesteps;
+    let timesteps: Vec<usize> = match config.timestep_spacing {
+        TimestepSpacing::Leading => (0..steps).rev().map(|i| i * (total / steps) + config.steps_offset).collect(),
+        TimestepSpacing::Linspace => {
+            linspace(0.0, (total - 1) as f64, steps).into_iter().rev().map(|t| t.round_ties_even() as usize).collect()
+        }
+        TimestepSpacing::Trailing => trailing(total, steps).map(|t| t as usize).collect(),
+    };
+    check(run, timesteps[0])?;
+    Ok(timesteps)
+}
+
+/// Checks that the first timestep of a run is not beyond the last one of the forward process.
+pub(super) fn check(run: &Run, first: usize) -> Result<()> {
+    let last = run.config.num_train_timesteps - 1;
+    if first <= last {
+        return Ok(());
+    }
+    Err(Error::Settings(format!(
+        "{} steps of leading spacing with an offset of {} begin at timestep {first}, beyond the last one, {last}. Take \
+         fewer steps or another spacing.",
+        run.steps, run.config.steps_offset
+    )))
+}

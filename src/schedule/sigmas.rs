@@ -1,0 +1,120 @@
+//! The noise level σ = √((1 − ᾱ) / ᾱ), in which several samplers move (Karras et al. 2022).
+//!
+//! There x is √(σ² + 1) times what the network was trained on, so that x = x_0 + σ ε.
+
+use super::forward::{linspace, trailing};
+use super::{Combination, Row, Run, forward};
+use crate::Result;
+use crate::config::{FinalSigmasType, PredictionType, TimestepSpacing};
+
+/// The levels of a run.
+pub(super) struct Sigmas {
+    /// t at each level, as the model is told it.
+    pub timesteps: Vec<f64>,
+    /// σ at each, and the one after the last evaluation.
+    pub sigmas: Vec<f64>,
+    /// What standard normal noise is multiplied by to begin with.
+    pub init_noise_sigma: f64,
+}
+
+/// σ of every timestep of the forward process.
+pub(super) fn table(alphas_cumprod: &[f64]) -> Vec<f64> {
+    alphas_cumprod.iter().map(|alpha| ((1.0 - alpha) / alpha).sqrt()).collect()
+}
+
+/// The levels of diffusers' Euler, Heun, LMS and KDPM2 schedulers (scheduling_euler_discrete.py, `set_timesteps`).
+///
+/// # Errors
+/// When a timestep lies beyond T.
+pub(super) fn sigmas(run: &Run) -> Result<Sigmas> {
+    let &Run { config, steps, .. } = run;
+    let total = config.num_train_timesteps;
+    let table = table(run.alphas_cumprod);
+    let mut timesteps: Vec<f64> = match config.timestep_spacing {
+        TimestepSpacing::Linspace => linspace(0.0, (total - 1) as f64, steps).into_iter().rev().collect(),
+        TimestepSpacing::Leading => {
+            (0..steps).rev().map(|i| (i * (total / steps) + config.steps_offset) as f64).collect()
+        }
+        TimestepSpacing::Trailing => trailing(total, steps).collect(),
+    };
+    forward::check(run, timesteps[0] as usize)?;
+    let mut sigmas: Vec<f64> = timesteps.iter().map(|&t| interpolate(&table, t)).collect();
+    if let Some(spaced) = spaced(run, sigmas[steps - 1], sigmas[0]) {
+        sigmas = spaced;
+        timesteps = sigmas.iter().map(|&sigma| timestep(&table, sigma)).collect();
+    }
+    let highest = sigmas.iter().copied().fold(0.0, f64::max);
+    let init_noise_sigma = match config.timestep_spacing {
+        TimestepSpacing::Leading => (highest * highest + 1.0).sqrt(),
+        TimestepSpacing::Linspace | TimestepSpacing::Trailing => highest,
+    };
+    sigmas.push(match config.final_sigmas_type {
+        FinalSigmasType::Zero => 0.0,
+        FinalSigmasType::SigmaMin => table[0],
+    });
+    Ok(Sigmas { timesteps, sigmas, init_noise_sigma })
+}
+
+/// The levels from `max` down to `min` that the configuration asks for in place of those of the timesteps.
+pub(super) fn spaced(run: &Run, min: f64, max: f64) -> Option<Vec<f64>> {
+    let ramp = |from: f64, to: f64| linspace(0.0, 1.0, run.steps).into_iter().map(move |r| from + r * (to - from));
+    if run.config.use_karras_sigmas {
+        // Karras et al. 2022, equation 5, with ρ = 7.
+        let root = 1.0 / 7.0;
+        Some(ramp(max.powf(root), min.powf(root)).map(|sigma| sigma.powi(7)).collect())
+    } else if run.config.use_exponential_sigmas {
+        Some(linspace(max.ln(), min.ln(), run.steps).into_iter().map(f64::exp).collect())
+    } else {
+        None
+    }
+}
+
+/// The table at a fractional timestep, linearly.
+pub(super) fn interpolate(table: &[f64], t: f64) -> f64 {
+    let low = (t.floor().max(0.0) as usize).min(table.len() - 1);
+    let high = (low + 1).min(table.len() - 1);
+    table[low] + (t - low as f64) * (table[high] - table[low])
+}
+
+/// The fractional timestep of a level, linear in ln σ.
+pub(super) fn timestep(table: &[f64], sigma: f64) -> f64 {
+    let log = sigma.max(1e-10).ln();
+    let low = table.partition_point(|&level| level.ln() <= log).saturating_sub(1).min(table.len().saturating_sub(2));
+    let high = (low + 1).min(table.len() - 1);
+    let (from, to) = (table[low].ln(), table[high].ln());
+    let weight = if to > from { ((log - from) / (to - from)).clamp(0.0, 1.0) } else { 0.0 };
+    low as f64 + weight * (high - low) as f64
+}
+
+/// A row at level σ, with what leads from there still to be filled in.
+pub(super) fn row(run: &Run, timestep: f64, sigma: f64) -> Row {
+    let variance = sigma * sigma + 1.0;
+    let (x0_from_x, x0_from_model) = match run.config.prediction_type {
+        PredictionType::Epsilon => (1.0, -sigma),
+        PredictionType::Sample => (0.0, 1.0),
+        PredictionType::VPrediction => (1.0 / variance, -sigma / variance.sqrt()),
+    };
+    Row {
+        timestep,
+        alpha_cumprod: 1.0 / variance,
+        input_scale: 1.0 / variance.sqrt(),
+        x0_from_x,
+        x0_from_model,
+        clip: run.config.clip_sample.then_some(run.config.clip_sample_range),
+        prev: Combination::X,
+        keep: None,
+        draws_noise: false,
+    }
+}
+
+/// dx/dσ = (x − x̂0) / σ (Karras et al. 2022, equations 3 and 4).
+pub(super) fn derivative(sigma: f64) -> Combination {
+    (Combination::X - Combination::X0) * (1.0 / sigma)
+}
+
+/// A step from σ to σ' that adds as much noise as keeps the marginals: where it goes, and the noise (k-diffusion,
+/// `get_ancestral_step`).
+pub(super) fn ancestral(sigma: f64, next: f64) -> (f64, f64) {
+    let up = (next * next * (sigma * sigma - next * next) / (sigma * sigma)).max(0.0).sqrt();
+    ((next * next - up * up).max(0.0).sqrt(), up)
+}
