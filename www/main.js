@@ -411,7 +411,7 @@ function showHint() {
   hint.classList.toggle('problem', Boolean(wrong));
   hint.textContent = wrong || (settings.sampler === 'ddim'
     ? 'η: fresh noise in each DDIM step; 0 none, 1 as much as DDPM.'
-    : 'DDPM always adds its own noise, so η is for DDIM only.');
+    : 'η is DDIM’s; the other samplers have their own way with noise.');
 }
 
 function showSampler() {
