@@ -34,10 +34,11 @@ pub(super) fn heun(run: &Run) -> Result<(f64, Vec<Row>)> {
         let (sigma, next) = (pair[0], pair[1]);
         let slope = derivative(sigma);
         let prev = Combination::X + slope * (next - sigma);
-        rows.push(Row { prev, keep: Some((0, slope)), ..row(run, timesteps[i], sigma) });
+        // Half of the first slope is for the second evaluation to add to.
+        let halfway = Combination::X + slope * (0.5 * (next - sigma));
+        rows.push(Row { prev, keep: Some((0, halfway)), ..row(run, timesteps[i], sigma) });
         if let Some(&t) = timesteps.get(i + 1) {
-            // x is now where the whole first slope led; half of it is taken back for half of the second.
-            let prev = Combination::X + (derivative(next) - Combination::kept(0)) * (0.5 * (next - sigma));
+            let prev = Combination::kept(0) + derivative(next) * (0.5 * (next - sigma));
             rows.push(Row { prev, ..row(run, t, next) });
         }
     }

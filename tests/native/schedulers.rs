@@ -2,6 +2,7 @@
 //! is computed, row by row.
 
 use denoise::config::SchedulerConfig;
+use denoise::noise::Generator;
 use denoise::schedule::{Combination, REGISTERS, Row, Schedule};
 use serde::Deserialize;
 
@@ -12,7 +13,8 @@ struct Case {
     name: String,
     scheduler: String,
     config: serde_json::Map<String, serde_json::Value>,
-    steps: usize,
+    /// Every training timestep if it is missing.
+    steps: Option<usize>,
     #[serde(default)]
     step: serde_json::Map<String, serde_json::Value>,
     model: Option<String>,
@@ -26,9 +28,13 @@ struct Interpreter<'a> {
 }
 
 impl Interpreter<'_> {
-    fn run(&mut self, row: &Row, x: &[f64]) -> Vec<f64> {
-        let model: Vec<f64> =
-            x.iter().map(|x| x * row.input_scale).map(|x| 0.6 * (x + row.timestep / 1000.0).sin() + 0.1 * x).collect();
+    fn new(noise: &[f64], len: usize) -> Interpreter<'_> {
+        Interpreter { noise, draws: 0, kept: vec![vec![0.0; len]; REGISTERS] }
+    }
+
+    /// `network` is a function of the scaled x and t.
+    fn run(&mut self, row: &Row, x: &[f64], network: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+        let model: Vec<f64> = x.iter().map(|x| network(x * row.input_scale, row.timestep)).collect();
         let clip = row.clip.unwrap_or(f64::INFINITY);
         let predict = |(x, model): (&f64, &f64)| (row.x0_from_x * x + row.x0_from_model * model).clamp(-clip, clip);
         let x0: Vec<f64> = x.iter().zip(&model).map(predict).collect();
@@ -62,7 +68,51 @@ fn schedule(case: &Case) -> Result<Schedule, String> {
     json.insert("_class_name".into(), case.scheduler.clone().into());
     let config = SchedulerConfig::from_json(&serde_json::Value::Object(json).to_string()).map_err(|e| e.to_string())?;
     let eta = case.step.get("eta").and_then(serde_json::Value::as_f64).unwrap_or(0.0);
-    Schedule::new(&config, case.steps, eta).map_err(|error| error.to_string())
+    Schedule::new(&config, case.steps.unwrap_or(config.num_train_timesteps), eta).map_err(|error| error.to_string())
+}
+
+#[derive(Deserialize)]
+struct Sum {
+    #[serde(flatten)]
+    case: Case,
+    sum: Option<f64>,
+    mean: f64,
+    within: f64,
+    /// Whether x itself is replaced by what the network is given, as some of diffusers' tests do.
+    scaled: bool,
+}
+
+/// The sums that diffusers' own scheduler tests state, of |x_0| for a network x · t / (t + 1).
+#[test]
+fn sums_of_the_tests_of_diffusers_are_met() {
+    const LEN: usize = 4 * 3 * 8 * 8;
+    // arange(768).reshape(3, 8, 8, 4) / 768, permuted to (4, 3, 8, 8).
+    let sample: Vec<f64> = (0..LEN).map(|i| ((i % (LEN / 4)) * 4 + i / (LEN / 4)) as f64 / LEN as f64).collect();
+    let mut generator = Generator::new(0);
+    let noise: Vec<f64> = (0..1000).flat_map(|_| generator.randn(LEN)).map(f64::from).collect();
+    let mut met = 0;
+    for Sum { case, sum, mean, within, scaled } in golden::list::<Sum>("matrix/sums") {
+        let Ok(schedule) = schedule(&case) else { continue };
+        let mut interpreter = Interpreter::new(&noise, LEN);
+        let begin = if scaled { schedule.init_noise_sigma } else { 1.0 };
+        let mut x: Vec<f64> = sample.iter().map(|x| x * begin).collect();
+        for row in &schedule.rows {
+            let mut row = row.clone();
+            if scaled {
+                x.iter_mut().for_each(|x| *x *= row.input_scale);
+                row.input_scale = 1.0;
+            }
+            x = interpreter.run(&row, &x, |x, t| x * t / (t + 1.0));
+        }
+        let total: f64 = x.iter().map(|x| x.abs()).sum();
+        // The stated sums are those of f32 runs, rounded to four places.
+        let near = |a: f64, b: f64| (a - b).abs() <= within.max(1e-4 * b.abs());
+        assert!(near(total / LEN as f64, mean), "{}: mean {} instead of {mean}", case.name, total / LEN as f64);
+        assert!(sum.is_none_or(|sum| near(total, sum)), "{}: sum {total} instead of {sum:?}", case.name);
+        met += 1;
+    }
+    println!("{met} sums");
+    assert!(met >= 24, "{met}");
 }
 
 #[test]
@@ -100,14 +150,13 @@ fn runs_agree_with_diffusers() {
         let sigma = schedule.init_noise_sigma;
         check("init_noise_sigma", near(sigma, get("init_noise_sigma")[0], sigma));
         let mut x: Vec<f64> = shared("x_T").iter().map(|x| x * sigma).collect();
-        let mut interpreter =
-            Interpreter { noise: shared("noise"), draws: 0, kept: vec![vec![0.0; x.len()]; REGISTERS] };
+        let mut interpreter = Interpreter::new(shared("noise"), x.len());
         for (i, row) in rows.iter().enumerate() {
             let t = get("timesteps")[i];
             let fine = check(&format!("timestep {i}: {} instead of {t}", row.timestep), near(row.timestep, t, 1e3))
                 && check(&format!("input scale {i}"), near(row.input_scale, get("input_scale")[i], 1.0))
                 && check(&format!("draws {i}"), f64::from(u8::from(row.draws_noise)) == get("draws")[i]);
-            x = interpreter.run(row, &x);
+            x = interpreter.run(row, &x, |x, t| 0.6 * (x + t / 1000.0).sin() + 0.1 * x);
             let expected = &get("x")[i * x.len()..][..x.len()];
             let scale = expected.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
             let error = x.iter().zip(expected).fold(0.0, |most: f64, (a, b)| most.max((a - b).abs()));
