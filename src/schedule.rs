@@ -191,6 +191,24 @@ impl Schedule {
     }
 }
 
+impl Row {
+    /// A row for x as the model was trained on it, at ᾱ, with what leads from there still to be filled in.
+    fn at(prediction: PredictionType, timestep: f64, alpha_cumprod: f64) -> Row {
+        let (x0_from_x, x0_from_model) = predict_x0(prediction, alpha_cumprod);
+        Row {
+            timestep,
+            alpha_cumprod,
+            input_scale: 1.0,
+            x0_from_x,
+            x0_from_model,
+            clip: None,
+            prev: Combination::X,
+            keep: None,
+            draws_noise: false,
+        }
+    }
+}
+
 /// x̂0 from x_t and the model's output, as weights of the two.
 fn predict_x0(prediction: PredictionType, alpha_cumprod: f64) -> (f64, f64) {
     let (signal, noise) = (alpha_cumprod.sqrt(), (1.0 - alpha_cumprod).sqrt());

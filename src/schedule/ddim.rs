@@ -1,6 +1,6 @@
 //! DDIM with the whole family of σ (Song et al. 2020; diffusers scheduling_ddim.py).
 
-use super::{Combination, Row, Run, forward, predict_epsilon, predict_x0};
+use super::{Combination, Row, Run, forward, predict_epsilon};
 use crate::Result;
 
 /// Song et al. 2020, equations 12 and 16. ε is the model's, not re-derived from a clipped x̂0. The previous timestep is
@@ -16,17 +16,11 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
         let sigma = eta * variance.max(0.0).sqrt();
         let direction = (1.0 - alpha_cumprod_prev - sigma * sigma).max(0.0).sqrt();
         let epsilon = predict_epsilon(config.prediction_type, alpha_cumprod);
-        let (x0_from_x, x0_from_model) = predict_x0(config.prediction_type, alpha_cumprod);
         Row {
-            timestep: timestep as f64,
-            alpha_cumprod,
-            input_scale: 1.0,
-            x0_from_x,
-            x0_from_model,
             clip: config.clip_sample.then_some(config.clip_sample_range),
             prev: Combination::X0 * alpha_cumprod_prev.sqrt() + epsilon * direction + Combination::NOISE * sigma,
-            keep: None,
             draws_noise: eta > 0.0,
+            ..Row::at(config.prediction_type, timestep as f64, alpha_cumprod)
         }
     };
     Ok(forward::timesteps(run)?.into_iter().map(row).collect())

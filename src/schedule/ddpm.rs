@@ -1,6 +1,6 @@
 //! DDPM: ancestral sampling (Ho et al. 2020, Algorithm 2; diffusers scheduling_ddpm.py).
 
-use super::{Combination, Row, Run, forward, predict_x0};
+use super::{Combination, Row, Run, forward};
 use crate::Result;
 use crate::config::VarianceType;
 
@@ -26,18 +26,12 @@ fn row(run: &Run, timestep: usize, alpha_cumprod: f64, alpha_cumprod_prev: f64) 
         VarianceType::FixedLarge => beta,
     };
     let sigma = if timestep > 0 { variance.sqrt() } else { 0.0 };
-    let (x0_from_x, x0_from_model) = predict_x0(config.prediction_type, alpha_cumprod);
     Row {
-        timestep: timestep as f64,
-        alpha_cumprod,
-        input_scale: 1.0,
-        x0_from_x,
-        x0_from_model,
         clip: config.clip_sample.then_some(config.clip_sample_range),
         prev: Combination::X * posterior_mean_coef2
             + Combination::X0 * posterior_mean_coef1
             + Combination::NOISE * sigma,
-        keep: None,
         draws_noise: timestep > 0,
+        ..Row::at(config.prediction_type, timestep as f64, alpha_cumprod)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::forward::{linspace, trailing};
 use super::sigmas::{interpolate, spaced, table, timestep};
-use super::{Combination, Row, Run, forward, predict_epsilon, predict_x0};
+use super::{Combination, Row, Run, forward, predict_epsilon};
 use crate::config::{AlgorithmType, FinalSigmasType, SchedulerKind, SolverType, TimestepSpacing};
 use crate::{Error, Result};
 
@@ -74,19 +74,7 @@ fn trailing_from(total: usize, all: usize, steps: usize) -> Vec<f64> {
 
 /// A row at level σ, with what leads from there still to be filled in.
 pub(super) fn row(run: &Run, timestep: f64, sigma: f64) -> Row {
-    let alpha_cumprod = 1.0 / (sigma * sigma + 1.0);
-    let (x0_from_x, x0_from_model) = predict_x0(run.config.prediction_type, alpha_cumprod);
-    Row {
-        timestep,
-        alpha_cumprod,
-        input_scale: 1.0,
-        x0_from_x,
-        x0_from_model,
-        clip: None,
-        prev: Combination::X,
-        keep: None,
-        draws_noise: false,
-    }
+    Row::at(run.config.prediction_type, timestep, 1.0 / (sigma * sigma + 1.0))
 }
 
 /// How many of what a step extrapolates are kept.

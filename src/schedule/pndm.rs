@@ -1,8 +1,7 @@
 //! Pseudo numerical methods for diffusion models (Liu et al. 2022; diffusers scheduling_pndm.py).
 
-use super::forward::{linspace, trailing};
-use super::{Combination, Row, Run, forward, predict_x0};
-use crate::config::{PredictionType, TimestepSpacing};
+use super::{Combination, Row, Run, forward};
+use crate::config::PredictionType;
 use crate::{Error, Result};
 
 /// The registers: the latest slopes for the linear multistep method, of which the first evaluation of each Runge–Kutta
@@ -19,7 +18,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
     if !run.config.skip_prk_steps && run.steps < 4 {
         return Err(Error::Settings(format!("Steps is {}; PNDM takes at least 4.", run.steps)));
     }
-    let timesteps = timesteps(run)?;
+    let timesteps: Vec<i64> = forward::timesteps(run)?.into_iter().rev().map(|t| t as i64).collect();
     let distance = (run.config.num_train_timesteps / run.steps) as i64;
     let (mut rows, mut slopes, multistep) = match run.config.skip_prk_steps {
         true => (improved_euler(run, &timesteps, distance), 1, timesteps.len() - 1),
@@ -82,22 +81,6 @@ fn improved_euler(run: &Run, timesteps: &[i64], distance: i64) -> Vec<Row> {
     rows
 }
 
-/// The timesteps, ascending.
-fn timesteps(run: &Run) -> Result<Vec<i64>> {
-    let &Run { config, steps, .. } = run;
-    let total = config.num_train_timesteps;
-    let mut timesteps: Vec<i64> = match config.timestep_spacing {
-        TimestepSpacing::Leading => (0..steps).map(|i| (i * (total / steps) + config.steps_offset) as i64).collect(),
-        TimestepSpacing::Linspace => {
-            linspace(0.0, (total - 1) as f64, steps).into_iter().map(|t| t.round_ties_even() as i64).collect()
-        }
-        TimestepSpacing::Trailing => trailing(total, steps).map(|t| t as i64).collect(),
-    };
-    timesteps.sort_unstable();
-    forward::check(run, timesteps[steps - 1] as usize)?;
-    Ok(timesteps)
-}
-
 /// ᾱ_t, and that before the first timestep.
 fn alpha_cumprod(run: &Run, t: i64) -> f64 {
     match usize::try_from(t) {
@@ -119,17 +102,5 @@ fn transfer(run: &Run, x: Combination, t: i64, next: i64, slope: Combination) ->
 }
 
 fn row(run: &Run, t: i64) -> Row {
-    let alpha_cumprod = alpha_cumprod(run, t);
-    let (x0_from_x, x0_from_model) = predict_x0(run.config.prediction_type, alpha_cumprod);
-    Row {
-        timestep: t as f64,
-        alpha_cumprod,
-        input_scale: 1.0,
-        x0_from_x,
-        x0_from_model,
-        clip: None,
-        prev: Combination::X,
-        keep: None,
-        draws_noise: false,
-    }
+    Row::at(run.config.prediction_type, t as f64, alpha_cumprod(run, t))
 }

@@ -2,7 +2,7 @@
 //!
 //! There x is √(σ² + 1) times what the network was trained on, so that x = x_0 + σ ε.
 
-use super::forward::{linspace, trailing};
+use super::forward::linspace;
 use super::{Combination, Row, Run, forward};
 use crate::Result;
 use crate::config::{FinalSigmasType, PredictionType, TimestepSpacing};
@@ -31,13 +31,10 @@ pub(super) fn sigmas(run: &Run) -> Result<Sigmas> {
     let total = config.num_train_timesteps;
     let table = table(run.alphas_cumprod);
     let mut timesteps: Vec<f64> = match config.timestep_spacing {
+        // Only here it falls between the whole timesteps.
         TimestepSpacing::Linspace => linspace(0.0, (total - 1) as f64, steps).into_iter().rev().collect(),
-        TimestepSpacing::Leading => {
-            (0..steps).rev().map(|i| (i * (total / steps) + config.steps_offset) as f64).collect()
-        }
-        TimestepSpacing::Trailing => trailing(total, steps).collect(),
+        _ => forward::timesteps(run)?.into_iter().map(|t| t as f64).collect(),
     };
-    forward::check(run, timesteps[0] as usize)?;
     let mut sigmas: Vec<f64> = timesteps.iter().map(|&t| interpolate(&table, t)).collect();
     if let Some(spaced) = spaced(run, sigmas[steps - 1], sigmas[0]) {
         sigmas = spaced;

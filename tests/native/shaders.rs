@@ -62,3 +62,18 @@ fn shaders_keep_the_binding_convention() {
         }
     }
 }
+
+/// WGSL has no include, so what several shaders share stands in each of them: it must be the same.
+#[test]
+fn shared_parts_of_shaders_are_equal() {
+    let part = |shader: &str, from: &str, to: &str| {
+        let source = golden::text(&format!("shaders/{shader}.wgsl"));
+        let start = source.find(from).unwrap_or_else(|| panic!("{shader} has no {from}"));
+        source[start..][..source[start..].find(to).unwrap()].to_string()
+    };
+    let row = |shader| part(shader, "struct Coefficients {", "\n}\n");
+    assert_eq!(row("update"), row("predict_x0"));
+    assert_eq!(row("update"), row("remember"));
+    let activate = |shader| part(shader, "// The error function", "@compute");
+    assert_eq!(activate("activation"), activate("scale_shift"));
+}
