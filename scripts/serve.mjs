@@ -60,14 +60,36 @@ async function answer(request, response, mounts) {
   }
   if (!info?.isFile()) return say(404, `404: there is no ${pathname} here.`);
 
-  response.writeHead(200, {
+  const tag = `"${info.size.toString(36)}-${Math.round(info.mtimeMs).toString(36)}"`;
+  const headers = {
     'content-type': MIME[extname(file)] ?? 'application/octet-stream',
-    'content-length': info.size,
     'cache-control': 'no-cache',
+    'accept-ranges': 'bytes',
+    'etag': tag,
     'x-content-type-options': 'nosniff',
-  });
-  if (request.method === 'HEAD') return response.end();
-  createReadStream(file).on('error', () => response.destroy()).pipe(response);
+  };
+  if (request.headers['if-none-match'] === tag) return response.writeHead(304, headers).end();
+  const part = partOf(request.headers.range, info.size);
+  if (part === null) return say(416, 'There are no such bytes.', { 'content-range': `bytes */${info.size}` });
+  const { start, end } = part;
+  if (request.headers.range) headers['content-range'] = `bytes ${start}-${end}/${info.size}`;
+  response.writeHead(request.headers.range ? 206 : 200, { ...headers, 'content-length': end - start + 1 });
+  if (request.method === 'HEAD' || info.size === 0) return response.end();
+  createReadStream(file, { start, end }).on('error', () => response.destroy()).pipe(response);
+}
+
+/**
+ * The bytes that a Range header asks for; weights are fetched part by part.
+ * @param {string|undefined} range  bytes=0-99 or bytes=100-; without one, everything
+ * @param {number} size
+ * @returns {{start: number, end: number}|null}  null when there are no such bytes
+ */
+function partOf(range, size) {
+  if (!range) return { start: 0, end: size - 1 };
+  const [, first, last] = range.match(/^bytes=(\d+)-(\d*)$/) ?? [];
+  const start = Number(first ?? NaN);
+  const end = Math.min(last ? Number(last) : Infinity, size - 1);
+  return start <= end ? { start, end } : null;
 }
 
 /**

@@ -39,6 +39,13 @@ export function megabytes(bytes) {
   return (bytes / 1e6).toFixed(1);
 }
 
+/** Bytes in the unit that suits them: 4.5 MB, 452 MB, 1.21 GB. @param {number} bytes */
+export function size(bytes) {
+  if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(2)} GB`;
+  if (bytes >= 1e5) return `${megabytes(bytes)} MB`.replace(/(\d{3,})\.\d/, '$1');
+  return `${Math.ceil(bytes / 1e3)} kB`;
+}
+
 /** 1114209 → "1.1 M" */
 export function short(value) {
   const [unit, size] = [['G', 1e9], ['M', 1e6], ['k', 1e3], ['', 1]].find(([, s]) => value >= s) ?? ['', 1];

@@ -37,6 +37,8 @@ export class Gallery {
     this.#canvas.width = columns * width;
     this.#canvas.height = rows * height;
     for (const loupe of this.#loupes) Object.assign(loupe, { width, height });
+    // Small pictures are looked at pixel by pixel; large ones may be shown smaller than they are.
+    this.#canvas.classList.toggle('smooth', Math.max(width, height) >= 128);
     const frame = this.#canvas.parentElement;
     frame.style.setProperty('--columns', columns);
     frame.style.setProperty('--aspect', (columns * width) / (rows * height));

@@ -1,9 +1,14 @@
 // The page: wires the controls, the pictures and the scrubber to the worker that owns the engine.
 
+import { ANY, classLabels, classNames, defaultClass, hasClass, showClasses } from './classes.js';
 import { byId, make } from './dom.js';
 import { alphaBar, duration, megabytes, number, short, snr, time } from './format.js';
 import { Gallery, noiseBatch } from './gallery.js';
+import { reportText, showReport, verdict } from './gpu-check.js';
+import { HUB } from './hub.js';
 import { symbol, term } from './maths.js';
+import { ModelMenu } from './model-menu.js';
+import { readSource } from './model-source.js';
 import { Notices } from './notices.js';
 import { listen, send } from './protocol.js';
 import { Recording } from './recording.js';
@@ -13,13 +18,23 @@ import { setUpPopovers, setUpTheme } from './shell.js';
 import { setUpTooltips } from './tooltip.js';
 import { UpdatePanel } from './update-panel.js';
 
+// What is known of the shipped models beforehand, so that their controls do not appear late and push the rest down.
 const SHIPPED = [{
   folder: 'models/digits',
   title: 'Digits',
   about: 'handwritten, 32 × 32',
-  // Known beforehand, so that the chips do not appear late and push the rest down.
   class_names: [...'0123456789'],
+  class_kind: 'label',
   null_class: 10,
+  guidance: null,
+}, {
+  folder: 'models/sprites',
+  title: 'Sprites',
+  about: 'dungeon tiles in colour, 32 × 32',
+  class_names: ['humanoid', 'beast', 'undead', 'demon', 'weapon', 'armour', 'potion', 'jewellery', 'scroll', 'wand', 'spell', 'altar', 'tree', 'wall', 'floor'],
+  class_kind: 'label',
+  null_class: 15,
+  guidance: 2,
 }];
 const STAGES = {
   // What the stage is called, and which part of the progress bar it fills.
@@ -27,26 +42,29 @@ const STAGES = {
   download: { text: 'Downloading the model', from: 0.03, to: 0.55 },
   parse: { text: 'Checking the model', from: 0.55, to: 0.65 },
   compile: { text: 'Compiling the shaders', from: 0.65, to: 1 },
+  check: { text: 'Checking the GPU', from: 0, to: 1 },
 };
 const FAILURES = {
   engine: 'The engine did not start',
   load: 'The model did not load',
   start: 'The run did not start',
   run: 'The run was interrupted',
+  check: 'The GPU could not be checked',
 };
 
-const { settings, given, problems } = readQuery(new URLSearchParams(location.search));
+const query = new URLSearchParams(location.search);
+const { settings, given, problems } = readQuery(query);
 const notices = new Notices({ errors: byId('errors'), notes: byId('notes') });
 
-/** @type {'loading'|'ready'|'starting'|'running'|'stopping'|'broken'} */
+/** @type {'loading'|'ready'|'starting'|'running'|'stopping'|'checking'|'broken'} */
 let phase = 'loading';
 let worker;
-/** @type {{kind: string, name: string, note: string|null}|null} */
+/** @type {{kind: string, name: string, note: string|null, half: boolean}|null} */
 let backend = null;
-/** The loaded model and where it came from. @type {{folder: string, model: import('./protocol.js').Model}|null} */
+/** The loaded model, where it came from and what it is called. @type {{source: import('./model-source.js').Source, model: import('./protocol.js').Model, title: string}|null} */
 let loaded = null;
-/** The folder that is being loaded, as it was asked for. */
-let wanted = settings.model;
+/** What is being loaded. @type {import('./model-source.js').Source} */
+let wanted = firstSource();
 /** The sample that came with a model, shown until the first run. */
 let preview = { batch: noiseBatch(settings.count, 32, 32), caption: '', real: false };
 /** The sample of the model that is being loaded. */
@@ -55,9 +73,14 @@ let nextPreview = null;
 let recording = null;
 let runStarted = 0;
 let view = 'x';
+/** Whether the engine is gone and has to be started anew, and whether it has no model. */
+let engineLost = false;
+let engineEmpty = true;
+let classChosen = given.has('class');
 let keepSeed = given.has('seed');
 let lastSeed = null;
-let generateWhenReady = false;
+/** What to do once a model is loaded. @type {'generate'|'check'|null} */
+let whenReady = null;
 
 const gallery = new Gallery({
   canvas: byId('images'),
@@ -73,6 +96,26 @@ const scrubber = new Scrubber(
   { onmove: drawPictures, picture: (state) => (view === 'x' ? state.x : state.x0), chosen: () => gallery.chosen },
 );
 const updatePanel = new UpdatePanel({ title: byId('update-title'), formulas: byId('formulas'), chart: byId('chart') });
+const menu = new ModelMenu({
+  read: sourceOf,
+  onload: load,
+  onfailed: (message) => onFailed({ during: 'load', message, source: null }),
+  onstored: (remove) => send(worker, { type: 'stored', remove }),
+});
+
+/** @param {string} text */
+function sourceOf(text) {
+  // Another server with the hub's addresses: a mirror, or the tests' own.
+  const hub = query.get('hub')?.replace(/\/*$/, '/') ?? HUB;
+  return readSource(text, { base: new URL('.', document.baseURI).href, hub });
+}
+
+function firstSource() {
+  const { source, problem } = sourceOf(settings.model);
+  if (source) return source;
+  problems.push(`model=${settings.model} in the address: ${problem} ${DEFAULTS.model} is used.`);
+  return sourceOf(DEFAULTS.model).source;
+}
 
 // ---- The worker -------------------------------------------------------------------------------
 
@@ -93,16 +136,21 @@ function connect() {
     started: onStarted,
     frame: onFrame,
     finished: onFinished,
+    checked: onChecked,
+    stored: (stored) => menu.showStored(stored),
     failed: onFailed,
   });
   backend = null;
+  engineLost = false;
+  engineEmpty = true;
   byId('backend-name').textContent = 'Starting';
   byId('backend-button').dataset.kind = '';
   setPhase('loading');
-  send(worker, { type: 'open', backend: settings.backend, folder: folderUrl(wanted), count: settings.count });
+  send(worker, { type: 'open', backend: settings.backend, source: wanted, options: loadOptions() });
 }
 
-const folderUrl = (folder) => new URL(`${folder.replace(/\/+$/, '')}/`, document.baseURI).href;
+/** @returns {import('./protocol.js').LoadOptions} */
+const loadOptions = () => ({ count: given.has('count') ? settings.count : null, precision: settings.precision });
 
 function onBackend(message) {
   backend = message;
@@ -122,16 +170,23 @@ function onBackend(message) {
   };
   if (note) notices.show({ key: 'backend', text: note });
   else notices.clear('backend');
+  byId('check').hidden = kind !== 'gpu';
+  document.querySelector('[name=precision][value=f16]').disabled = !message.half;
+  byId('precision-hint').textContent = message.half
+    ? '16 bit halves the memory and is faster on most devices; pictures differ a little.'
+    : `16 bit is for graphics processors that calculate with it, which this ${kind === 'gpu' ? 'one does' : 'processor does'} not.`;
 }
 
-function onProgress({ stage, done, total }) {
+function onProgress({ stage, done, total, waiting }) {
   const { text, from, to } = STAGES[stage];
   const part = total ? done / total : 0;
   const count = {
     engine: '',
+    check: total ? `layer ${done} of ${total}` : '',
     download: total ? `${megabytes(done)} of ${megabytes(total)} MB` : `${megabytes(done)} MB`,
   }[stage] ?? `${done} of ${total}`;
-  setStatus(stage === 'compile' && backend?.kind === 'cpu' ? 'Preparing the model' : text, count, from + part * (to - from));
+  const says = waiting ? 'Connection lost, trying again' : stage === 'compile' && backend?.kind === 'cpu' ? 'Preparing the model' : text;
+  setStatus(says, count, from + part * (to - from));
 }
 
 function onPreview({ batch, caption }) {
@@ -140,27 +195,43 @@ function onPreview({ batch, caption }) {
   if (!loaded) showPreview(nextPreview);
 }
 
-function onModel({ folder, model }) {
-  const changed = loaded?.folder !== folder;
-  loaded = { folder, model };
-  byId('model-name').textContent = model.title;
+function onModel({ source, model, count, note }) {
+  const changed = loaded?.source.id !== source.id;
+  const first = !loaded;
+  const title = model.title || (source.kind === 'files' ? source.name : source.id);
+  loaded = { source, model, title };
+  byId('model-name').textContent = title;
   notices.clear('failure');
-  buildClasses(model);
-  buildModelMenu();
+  if (note) notices.show({ key: 'model', text: note });
+  else notices.clear('model');
+  setCount(count);
+  // What came with the address is meant for the first model; another one brings its own.
+  if (changed && !(first && given.has('guidance'))) settings.guidance = modelDefaults().guidance;
+  if (changed && !first) classChosen = false;
+  chooseClass(model, first && given.has('class'));
+  byId('guidance').value = settings.guidance;
   byId('steps').max = model.num_train_timesteps;
+  showUseful();
+  menu.show(SHIPPED, loaded);
+  engineEmpty = false;
   if (changed) {
+    byId('check-report').hidden = true; // it was about another model
     if (recording) {
       recording = null;
       scrubber.forget();
       updatePanel.forget();
     }
     showPreview(nextPreview ?? { batch: noiseBatch(settings.count, model.width, model.height), caption: '', real: false });
+    if (!first) writeAddress();
   }
+  if (source.id !== wanted.id) return; // the next one is already on its way
   setPhase('ready');
   setStatus('Ready', `${short(model.parameters)} parameters`, 0);
-  announce(`${model.title} is ready.`);
-  if (generateWhenReady) generate();
-  generateWhenReady = false;
+  announce(`${title} is ready.`);
+  const next = whenReady;
+  whenReady = null;
+  if (next === 'generate') generate();
+  if (next === 'check') startCheck();
 }
 
 function onStarted(message) {
@@ -168,7 +239,7 @@ function onStarted(message) {
   recording = new Recording(message, describe(running));
   gallery.setShape(message.count, message.width, message.height);
   scrubber.begin(recording);
-  updatePanel.begin(message.rows, loaded.model.prediction_type);
+  updatePanel.begin(message.rows, loaded.model.prediction_type, guidanceOf(running));
   byId('caption').textContent = recording.caption;
   // A stop that was asked for meanwhile stays asked for.
   if (phase === 'starting') setPhase('running');
@@ -196,55 +267,107 @@ function onFinished({ stopped }) {
   announce(complete ? `Done: ${steps} steps in ${time}.` : `Stopped at step ${states[newest].step} of ${steps}.`);
 }
 
-function onFailed({ during, message }) {
-  generateWhenReady = false;
-  const cpu = { label: 'Use the CPU', act: () => changeBackend('cpu', during === 'run') };
+function onFailed({ during, message, source, fits }) {
+  whenReady = null;
   const onGpu = settings.backend !== 'cpu' && backend?.kind !== 'cpu';
-  const again = { label: 'Try again', act: () => {
-    generateWhenReady = during === 'run';
+  const cpu = { label: 'Use the CPU', act: () => changeBackend('cpu', during === 'run' ? 'generate' : null) };
+  const restart = { label: 'Try again', act: () => {
+    whenReady = during === 'run' ? 'generate' : null;
     connect();
   } };
-  if (during === 'load' && loaded) {
-    wanted = loaded.folder;
-    notices.show({ key: 'failure', error: true, title: FAILURES.load, text: `${message} ${loaded.model.title} is still loaded and works.`, actions: [
-      { label: 'Another address', act: openModelMenu },
-    ] });
-    setPhase('ready');
-    setStatus('Ready', `${short(loaded.model.parameters)} parameters`, 0);
-  } else if (during === 'load') {
-    const shipped = SHIPPED.find(({ folder }) => folderUrl(folder) !== folderUrl(wanted));
-    const other = shipped && { label: `Load ${shipped.title}`, act: () => load(shipped.folder) };
-    notices.show({ key: 'failure', error: true, title: FAILURES.load, text: message, actions: [again, other].filter(Boolean) });
-    setPhase('broken');
-    setStatus('No model loaded', '', 0);
-  } else if (during === 'start') {
-    notices.show({ key: 'failure', error: true, title: FAILURES.start, text: message });
+  const show = (actions, text = message) => notices.show({ key: 'failure', error: true, title: FAILURES[during], text, actions: actions.filter(Boolean) });
+  if (during === 'load') {
+    const again = source && { label: 'Try again', act: () => load(source) };
+    const fewer = fits && { label: fits === 1 ? 'Make one image' : `Make ${fits} images`, act: () => {
+      setCount(fits);
+      given.add('count');
+      load(source);
+    } };
+    if (!engineEmpty) {
+      wanted = loaded.source;
+      show([fewer, again, { label: 'Another model', act: () => menu.open() }], `${message} ${loaded.title} is still loaded and works.`);
+      if (phase === 'loading') setPhase('ready');
+      if (phase === 'ready') setStatus('Ready', `${short(loaded.model.parameters)} parameters`, 0);
+    } else {
+      const shipped = SHIPPED.find(({ folder }) => folder !== source?.id);
+      show([fewer, again, { label: `Load ${shipped.title}`, act: () => load(sourceOf(shipped.folder).source) }]);
+      setPhase('broken');
+      setStatus('No model loaded', '', 0);
+    }
+  } else if (during === 'start' || during === 'check') {
+    show([]);
     setPhase('ready');
     setStatus('Ready', '', 0);
   } else {
-    notices.show({ key: 'failure', error: true, title: FAILURES[during], text: message, actions: onGpu ? [again, cpu] : [again] });
+    const check = during === 'run' && { label: 'Check my GPU', act: () => {
+      whenReady = 'check';
+      connect();
+    } };
+    show(onGpu ? [restart, cpu, check] : [restart]);
+    engineLost = true;
     setPhase('broken');
     setStatus(during === 'run' ? 'Interrupted' : 'Not running', '', 0);
   }
   announce(`${FAILURES[during]}. ${message}`);
 }
 
-function changeBackend(kind, andGenerate = false) {
+function changeBackend(kind, next = null) {
   settings.backend = kind;
-  generateWhenReady = andGenerate;
+  whenReady = next;
   notices.clear('failure');
   writeAddress();
   connect();
 }
 
-function load(folder) {
-  wanted = folder;
+/** @param {import('./model-source.js').Source} source */
+function load(source) {
+  wanted = source;
   nextPreview = null;
   notices.clear('failure');
-  if (phase === 'broken') return connect();
-  if (phase !== 'ready' && phase !== 'loading') send(worker, { type: 'stop' });
+  if (engineLost) return connect();
+  if (['starting', 'running', 'stopping'].includes(phase)) send(worker, { type: 'stop' });
   setPhase('loading');
-  send(worker, { type: 'load', folder: folderUrl(folder), count: settings.count });
+  send(worker, { type: 'load', source, options: loadOptions() });
+}
+
+// ---- Checking the GPU -------------------------------------------------------------------------
+
+function startCheck() {
+  if (phase !== 'ready') return;
+  notices.clear('failure');
+  setPhase('checking');
+  announce('Checking the GPU.');
+  send(worker, { type: 'check' });
+}
+
+/** @param {{report: import('./protocol.js').CheckReport}} message */
+function onChecked({ report }) {
+  const { title, model } = loaded;
+  const text = reportText(report, { model: title, precision: model.precision, backend: backend.name });
+  const copy = () => copyText(text);
+  showReport(byId('check-report'), report, copy);
+  setPhase('ready');
+  setStatus(report.ok ? 'The GPU is right' : 'The GPU is wrong', '', 0);
+  announce(verdict(report));
+  if (report.ok) {
+    byId('backend-menu').showPopover();
+    return;
+  }
+  changeBackend('cpu');
+  notices.show({ key: 'failure', error: true, title: 'This GPU computes wrong numbers', text: `${verdict(report)} The CPU takes over. Please pass the report on, so that this can be mended.`, actions: [
+    { label: 'Copy report', act: copy },
+  ] });
+}
+
+async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    announce('The report was copied.');
+    setStatus('Report copied', '', null);
+  } catch (error) {
+    notices.show({ key: 'copy', text: `The report could not be copied (${error.message}). It is in the browser’s console.` });
+    console.info(text);
+  }
 }
 
 // ---- Running ----------------------------------------------------------------------------------
@@ -255,7 +378,8 @@ let running = null;
 function generate() {
   if (phase === 'broken') {
     // The engine is gone; the button does what it says by starting another one first.
-    generateWhenReady = true;
+    whenReady = 'generate';
+    if (!engineLost) return load(wanted);
     notices.clear('failure');
     return connect();
   }
@@ -271,6 +395,7 @@ function generate() {
   lastSeed = settings.seed;
   notices.clear('failure');
   notices.clear('backend'); // it was read; the badge still says it
+  notices.clear('model');
   running = { ...settings };
   writeAddress();
   setPhase('starting');
@@ -286,25 +411,31 @@ function stop() {
 }
 
 /** @returns {import('./protocol.js').EngineSettings} */
-function engineSettings({ sampler, steps, eta, seed, count, spacing, variance, class: name }) {
-  const { class_names: names, null_class: none } = loaded.model;
-  const label = name === 'any' ? none : names.indexOf(name);
+function engineSettings(settings) {
+  const { sampler, steps, eta, seed, count, spacing, variance, class: name } = settings;
   return {
     sampler,
     steps,
     eta: sampler === 'ddim' ? eta : 0,
     seed,
     count,
-    class_labels: names.length ? Array(count).fill(label) : null,
+    class_labels: classLabels(loaded.model, name, count),
+    guidance: guidanceOf(settings),
     timestep_spacing: spacing,
     variance_type: variance,
   };
 }
 
-function describe({ sampler, steps, eta, seed, class: name }) {
+/** Guidance leans from "no class" towards a class, so it takes both. */
+const hasGuidance = ({ class: name }) => loaded !== null && loaded.model.null_class !== null && name !== ANY;
+const guidanceOf = (settings) => (hasGuidance(settings) ? settings.guidance : 1);
+
+function describe(settings) {
+  const { sampler, steps, eta, seed, class: name } = settings;
   const parts = [SAMPLERS[sampler], `${steps} steps`];
   if (sampler === 'ddim' && eta > 0) parts.push(`η ${eta}`);
-  if (loaded.model.class_names.length) parts.push(`class ${name}`);
+  if (loaded.model.class_kind !== null) parts.push(`class ${name}`);
+  if (guidanceOf(settings) !== 1) parts.push(`guidance ${guidanceOf(settings)}`);
   return [...parts, `seed ${seed}`].join(' · ');
 }
 
@@ -315,7 +446,8 @@ function setPhase(next) {
   const button = byId('generate');
   byId('generate-label').textContent = active ? 'Stop' : 'Generate';
   button.classList.toggle('stop', active);
-  button.disabled = next === 'loading' || next === 'stopping';
+  button.disabled = next === 'loading' || next === 'stopping' || next === 'checking';
+  byId('check').disabled = next !== 'ready';
 }
 
 /** @param {string} text @param {string} count @param {number|null} fraction  null leaves the bar as it is */
@@ -387,8 +519,34 @@ function setView(next) {
 
 // ---- Controls ---------------------------------------------------------------------------------
 
-const FIELD_NAMES = ['sampler', 'steps', 'eta', 'seed', 'spacing', 'variance'];
-const LABELS = { sampler: 'Sampler', steps: 'Steps', eta: 'η', seed: 'Seed', spacing: 'Spacing', variance: 'Variance' };
+const FIELD_NAMES = ['sampler', 'steps', 'count', 'guidance', 'eta', 'seed', 'spacing', 'variance'];
+const LABELS = { sampler: 'Sampler', steps: 'Steps', count: 'Images', guidance: 'Guidance', eta: 'η', seed: 'Seed', spacing: 'Spacing', variance: 'Variance' };
+/** What a field does, told while it has the focus. */
+const HINTS = {
+  steps: 'Steps: evaluations of the model from noise to picture. More are slower and often better.',
+  count: 'Images: how many are made at once, up to 64.',
+  guidance: 'Guidance: how strongly the class is followed. 1 is the model’s own way; more is clearer and less varied.',
+  eta: 'η: fresh noise in each DDIM step; 0 none, 1 as much as DDPM.',
+  seed: 'Seed: where the noise comes from. The same seed and settings make the same pictures.',
+  spacing: 'Spacing: which of the trained times the steps fall on.',
+  variance: 'Variance: how much fresh noise DDPM adds in a step.',
+};
+const ABOUT_SAMPLERS = {
+  ddpm: 'DDPM: the process as it was trained, with fresh noise in each step. Wants many steps.',
+  ddim: 'DDIM: straight and without chance when η is 0. Good from 25 steps on.',
+  pndm: 'PNDM: blends the last four steps. The first few are evaluated more than once.',
+  euler: 'Euler: one straight step after the other, in noise levels.',
+  euler_ancestral: 'Euler ancestral: a little too far each time, then fresh noise.',
+  heun: 'Heun: looks ahead and averages, with two evaluations a step.',
+  kdpm2: 'KDPM2: looks half way ahead, with two evaluations a step.',
+  kdpm2_ancestral: 'KDPM2 ancestral: half way ahead, then fresh noise.',
+  lms: 'LMS: blends the last four steps.',
+  dpm_solver: 'DPM-Solver++: bends with the last two steps. Good from 15 steps on.',
+  dpm_solver_singlestep: 'DPM-Solver++ singlestep: higher orders within a few evaluations each.',
+  deis: 'DEIS: integrates the last steps exactly. Good from 15 steps on.',
+  ipndm: 'IPNDM: blends the last four steps, from the first one on.',
+  unipc: 'UniPC: corrects each step once the next is known. Good from 10 steps on.',
+};
 
 /** Takes one control's value into the settings; an invalid one stays as typed and says what is allowed. */
 function readControl(name) {
@@ -396,28 +554,42 @@ function readControl(name) {
   const { value, problem: unreadable } = readField(name, control.value);
   const most = loaded?.model.num_train_timesteps;
   const problem = unreadable || (name === 'steps' && value > most ? `a whole number from 1 to ${most}, the times this model was trained on` : '');
-  const valid = !problem || control.disabled;
+  const hidden = control.parentElement.hidden;
+  const valid = !problem || hidden;
   control.setAttribute('aria-invalid', !valid);
   control.dataset.problem = valid ? '' : `${LABELS[name]}: ${problem}.`;
-  if (valid && !control.disabled) settings[name] = value;
+  if (valid && !hidden) settings[name] = value;
   showHint();
   return valid;
 }
 
-/** One line under the fields: what is wrong, or what a control that is switched off waits for. */
+/** A line or two under the fields: what is wrong, or what the field in use does. */
 function showHint() {
   const wrong = FIELD_NAMES.map((name) => byId(name).dataset.problem).find(Boolean);
   const hint = byId('hint');
   hint.classList.toggle('problem', Boolean(wrong));
-  hint.textContent = wrong || (settings.sampler === 'ddim'
-    ? 'η: fresh noise in each DDIM step; 0 none, 1 as much as DDPM.'
-    : 'η is DDIM’s; the other samplers have their own way with noise.');
+  hint.textContent = wrong || (HINTS[document.activeElement?.id] ?? ABOUT_SAMPLERS[settings.sampler]);
 }
 
-function showSampler() {
-  byId('eta').disabled = settings.sampler !== 'ddim';
-  byId('variance').disabled = settings.sampler !== 'ddpm';
-  byId('variance').title = settings.sampler === 'ddpm' ? '' : 'Only DDPM has a choice of variance';
+/** Shows the controls that do something for this model, class and sampler, and hides the others. */
+function showUseful() {
+  const show = (name, useful) => {
+    byId(name).parentElement.hidden = !useful;
+  };
+  show('eta', settings.sampler === 'ddim');
+  show('variance', settings.sampler === 'ddpm');
+  show('guidance', hasGuidance(settings));
+}
+
+/** What the page takes by itself with the loaded model. */
+function modelDefaults() {
+  const { model } = loaded;
+  return { ...DEFAULTS, guidance: model.guidance ?? DEFAULTS.guidance, class: defaultClass(model) };
+}
+
+function setCount(count) {
+  settings.count = count;
+  byId('count').value = count;
 }
 
 function setSeed(seed) {
@@ -432,72 +604,62 @@ function setKeepSeed(keep) {
 
 function writeAddress() {
   if (!loaded) return;
-  settings.model = SHIPPED.find(({ folder }) => folderUrl(folder) === loaded.folder)?.folder ?? loaded.folder.replace(/\/$/, '');
-  history.replaceState(null, '', `?${writeQuery(settings, new URLSearchParams(location.search))}`);
+  // The visitor's own files have no address.
+  settings.model = loaded.source.kind === 'files' ? DEFAULTS.model : loaded.source.id;
+  history.replaceState(null, '', `?${writeQuery(settings, new URLSearchParams(location.search), modelDefaults())}`);
 }
 
-function buildClasses({ class_names: names, null_class: none }) {
-  byId('class-row').hidden = names.length === 0;
-  const choices = none === null ? names : [...names, 'any'];
-  if (names.length && !choices.includes(settings.class)) {
-    const fallback = choices.at(-1);
-    if (settings.class !== 'any') notices.show({ key: 'class', text: `This model has no class “${settings.class}”; ${fallback} is used. It has: ${names.join(', ')}.` });
+/** @param {import('./classes.js').Classes} model @param {boolean} asked  whether somebody chose the class that is set */
+function chooseClass(model, asked) {
+  byId('class-row').hidden = model.class_kind === null;
+  if (!asked && !classChosen) settings.class = defaultClass(model);
+  if (!hasClass(model, settings.class) && model.class_kind !== null) {
+    const fallback = defaultClass(model);
+    if (asked) notices.show({ key: 'class', text: `This model has no class “${settings.class}”; ${fallback} is used. It has: ${classNames(model).slice(0, 30).join(', ')}.` });
     settings.class = fallback;
   }
-  const chips = byId('classes');
-  chips.classList.toggle('words', names.some((name) => name.length > 2));
-  chips.replaceChildren(...choices.map((name) => make('label', {},
-    make('input', { type: 'radio', name: 'class', value: name, checked: name === settings.class }), make('span', {}, name))));
-}
-
-function buildModelMenu() {
-  const { folder, model } = loaded;
-  byId('shipped').replaceChildren(...SHIPPED.map((shipped) => {
-    const button = make('button', { type: 'button', 'aria-pressed': String(folderUrl(shipped.folder) === folder) }, make('b', {}, shipped.title), ` ${shipped.about}`);
-    button.addEventListener('click', () => {
-      byId('model-menu').hidePopover();
-      load(shipped.folder);
-    });
-    return make('li', {}, button);
-  }));
-  const facts = [
-    ['Loaded', model.title],
-    ['About', model.description],
-    ['Size', `${model.width} × ${model.height}, ${short(model.parameters)} parameters, ${short(model.macs)} multiplications an image and step`],
-    ['Credits', model.credits],
-    ['Licence', model.licence],
-  ];
-  byId('model-facts').replaceChildren(...facts.filter(([, text]) => text).map(([name, text]) => make('div', {}, make('dt', {}, name), make('dd', {}, text))));
-}
-
-function openModelMenu() {
-  byId('model-menu').showPopover();
-  byId('folder').select();
+  showClasses(byId('classes'), model, settings.class);
 }
 
 function setUpControls() {
+  byId('sampler').replaceChildren(...Object.entries(SAMPLERS).map(([value, name]) => make('option', { value }, name)));
   for (const name of FIELD_NAMES) {
     byId(name).value = settings[name];
+    byId(name).addEventListener('focus', showHint);
+    byId(name).addEventListener('blur', showHint);
     byId(name).addEventListener('input', () => {
       if (!readControl(name)) return;
       if (name === 'sampler') {
-        showSampler();
+        showUseful();
         FIELD_NAMES.forEach(readControl);
       }
+      if (name === 'count') given.add('count');
       if (name === 'seed') setKeepSeed(true); // who types a seed wants that seed
       writeAddress();
     });
   }
   byId('advanced').open = settings.spacing !== DEFAULTS.spacing || settings.variance !== DEFAULTS.variance;
   setKeepSeed(keepSeed);
-  showSampler();
+  showUseful();
   showHint();
 
-  byId('classes').addEventListener('change', ({ target }) => {
+  byId('classes').addEventListener('input', ({ target }) => {
+    if (loaded && !hasClass(loaded.model, target.value)) return;
     settings.class = target.value;
+    classChosen = true;
     notices.clear('class');
+    showUseful();
     writeAddress();
   });
+  for (const input of document.querySelectorAll('input[name=precision]')) {
+    input.checked = input.value === settings.precision;
+    input.addEventListener('change', () => {
+      settings.precision = input.value;
+      load(wanted);
+      writeAddress();
+    });
+  }
+  byId('check').addEventListener('click', startCheck);
   for (const input of document.querySelectorAll('input[name=view]')) {
     input.addEventListener('change', () => setView(input.value));
   }
@@ -508,27 +670,7 @@ function setUpControls() {
   byId('lock').addEventListener('click', () => setKeepSeed(!keepSeed));
   byId('generate').addEventListener('click', () => (phase === 'starting' || phase === 'running' ? stop() : generate()));
   byId('settings').addEventListener('submit', (event) => event.preventDefault());
-  byId('folder-form').addEventListener('submit', (event) => {
-    event.preventDefault();
-    const folder = byId('folder').value.trim();
-    const problem = folderProblem(folder);
-    byId('folder').setAttribute('aria-invalid', Boolean(problem));
-    byId('folder-hint').classList.toggle('problem', Boolean(problem));
-    byId('folder-hint').textContent = problem || 'The address of a diffusers pipeline: a folder with unet/ and scheduler/ in it.';
-    if (problem) return;
-    byId('model-menu').hidePopover();
-    load(folder);
-  });
   document.addEventListener('keydown', onKey);
-}
-
-function folderProblem(folder) {
-  if (!folder) return 'Type the address of a folder, for example models/digits.';
-  try {
-    return /^https?:$/.test(new URL(folder, document.baseURI).protocol) ? '' : 'The address has to begin with https:// or be relative to this page.';
-  } catch {
-    return 'This is not an address. It looks like https://example.org/my-model.';
-  }
 }
 
 function onKey(event) {
@@ -552,6 +694,10 @@ setUpControls();
 if (problems.length) notices.show({ key: 'address', text: problems.join(' ') });
 byId('backend-text').textContent = 'The engine is starting.';
 showPreview(preview);
-const first = SHIPPED.find(({ folder }) => folderUrl(folder) === folderUrl(wanted));
-if (first) buildClasses(first);
+const first = SHIPPED.find(({ folder }) => folder === wanted.id);
+if (first) {
+  chooseClass({ ...first, class_count: first.class_names.length }, given.has('class'));
+  if (!given.has('guidance')) byId('guidance').value = settings.guidance = first.guidance ?? DEFAULTS.guidance;
+  byId('guidance').parentElement.hidden = settings.class === ANY;
+}
 connect();

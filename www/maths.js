@@ -15,6 +15,13 @@ const SYMBOLS = {
   snr: { name: 'SNR', build: () => ['SNR'], tip: 'Signal-to-noise ratio. At 0 dB picture and noise are equally strong; below it noise wins.' },
 };
 
+// With guidance the network is asked twice, with and without the class, and leans towards the first.
+for (const [key, letter, what] of [['eps', 'ε', 'noise'], ['out', 'x', 'finished picture'], ['v', 'v', 'output']]) {
+  SYMBOLS[`${key}_guided`] = { name: `${letter}̃`, build: () => [over(letter, 'tilde')], tip: `${letter}̃: the ${what} after guidance, which stretches the difference that the class makes.` };
+  SYMBOLS[`${key}_class`] = { name: `${letter}_c`, build: () => [letter, sub('c')], tip: `${letter} with c: the ${what} as the network sees it when it is told the class.` };
+  SYMBOLS[`${key}_none`] = { name: `${letter}_∅`, build: () => [letter, sub('∅')], tip: `${letter} with ∅: the ${what} as the network sees it without a class.` };
+}
+
 const sub = (text) => make('sub', {}, text);
 // Hats and bars are drawn by the style sheet: combining characters sit badly in most fonts.
 const over = (letter, mark) => make('span', { class: mark }, letter);

@@ -1,70 +1,263 @@
-// Fetches a model folder in the layout of a diffusers pipeline.
+// Reads a model's files from wherever they are: a server's folder, the hub, or the visitor's own.
 
-const CONFIG = 'unet/config.json';
-const WEIGHTS = 'unet/diffusion_pytorch_model.safetensors';
-const SCHEDULER = 'scheduler/scheduler_config.json';
+import { download, GrowingBuffer, isTransient, pause } from './download.js';
+import { explainRefusal, isCommit } from './hub.js';
+import { ModelCache } from './model-cache.js';
+
+/** Where the pieces may be: a whole pipeline, or a network by itself. */
+const LAYOUTS = [
+  { config: 'unet/config.json', weights: 'unet/', schedulers: ['scheduler/scheduler_config.json'] },
+  { config: 'config.json', weights: '', schedulers: ['scheduler_config.json', 'scheduler/scheduler_config.json'] },
+];
 const CARD = 'card.json';
+const WEIGHTS = 'diffusion_pytorch_model.safetensors';
+const INDEX = `${WEIGHTS}.index.json`;
+const VARIANTS = ['diffusion_pytorch_model.fp16.safetensors'];
+/** Milliseconds before a small file is asked for again. */
+const PAUSES = [400, 1200];
 
-/** @typedef {{config: string, weights: Uint8Array, scheduler: string, card: string|null}} ModelFiles */
+/** @typedef {{config: string, weights: Uint8Array[], scheduler: string|null, card: string|null}} ModelFiles */
 
 /**
- * @param {string} folder  absolute address, ending in a slash
- * @param {(done: number, total: number|null) => void} onbytes  called as the weights arrive
- * @param {(small: {config: string, card: string|null}) => void} onsmall  called when the small files are here
+ * Files by their paths in the model's folder; null stands for a file that is not there.
+ * @typedef {object} Files
+ * @property {(path: string) => Promise<string|null>} text
+ * @property {(path: string, onbytes: (done: number, total: number|null, waiting?: boolean) => void) => Promise<Uint8Array|null>} bytes
+ * @property {(path: string) => Promise<Blob|null>} blob
+ * @property {(path: string) => Promise<boolean>} has
+ * @property {string} place  what errors call the folder
+ * @property {() => Promise<string|null>} settle  after the model has loaded; returns a note, if there is one
+ */
+
+/**
+ * @param {import('./model-source.js').Source} source
+ * @param {AbortSignal} signal  ends whatever is under way
+ * @returns {Promise<Files>}
+ */
+export async function openFiles(source, signal) {
+  return source.kind === 'files' ? new LocalFiles(source, signal) : new RemoteFiles(source, await ModelCache.open(source.id), signal);
+}
+
+/**
+ * @param {Files} files
+ * @param {(done: number, total: number|null, waiting?: boolean) => void} onbytes  called as the weights arrive
+ * @param {(small: {config: string, card: string|null}) => void} onsmall  called before the weights are asked for;
+ *   what it throws ends the reading
  * @returns {Promise<ModelFiles>}
  */
-export async function fetchModel(folder, onbytes, onsmall) {
-  const [config, scheduler, card] = await Promise.all([
-    request(folder, CONFIG).then(readText),
-    request(folder, SCHEDULER).then(readText),
-    // The card is this project's own and optional: any refusal means that there is none.
-    request(folder, CARD).then(readText, () => null),
-  ]);
-  onsmall({ config, card });
-  const weights = await readBytes(await request(folder, WEIGHTS), onbytes);
+export async function readModel(files, onbytes, onsmall) {
+  const { layout, config } = await findConfig(files);
+  const [scheduler, card] = await Promise.all([firstText(files, layout.schedulers), files.text(CARD)]);
+  await onsmall({ config, card });
+  const weights = await readWeights(files, layout.weights, onbytes);
   return { config, weights, scheduler, card };
 }
 
-/** @returns {Promise<{file: string, response: Response}>} */
-async function request(folder, file) {
-  const address = new URL(file, folder).href;
-  let response;
-  try {
-    response = await fetch(address);
-  } catch (error) {
-    throw new Error(`${file} could not be fetched from ${address}: there was no answer, or the server does not let other pages read it (CORS). Check the address and the connection.`, { cause: error });
+async function findConfig(files) {
+  for (const layout of LAYOUTS) {
+    const config = await files.text(layout.config);
+    if (config !== null) return { layout, config };
   }
-  if (!response.ok) {
-    const status = `${response.status} ${response.statusText}`.trim();
-    throw new Error(`${file} could not be fetched from ${address}: the server answered ${status}. A model folder holds ${CONFIG}, ${WEIGHTS} and ${SCHEDULER}.`);
-  }
-  return { file, response };
+  throw new Error(`There is no model at ${files.place}: it has neither unet/config.json nor config.json. A model’s folder holds unet/config.json, unet/${WEIGHTS} and scheduler/scheduler_config.json.`);
 }
 
-const readText = ({ response }) => response.text();
-
-/** Reads a body chunk by chunk, straight into one buffer when the server tells its size. */
-async function readBytes({ file, response }, onbytes) {
-  // With a content-encoding the header counts compressed bytes, which says nothing about the size here.
-  const encoded = response.headers.get('content-encoding');
-  const total = encoded ? null : Number(response.headers.get('content-length')) || null;
-  let bytes = new Uint8Array(total ?? 1 << 20);
-  let done = 0;
-  onbytes(done, total);
-  const reader = response.body.getReader();
-  try {
-    for (let part = await reader.read(); !part.done; part = await reader.read()) {
-      if (done + part.value.length > bytes.length) {
-        const larger = new Uint8Array(Math.max(bytes.length * 2, done + part.value.length));
-        larger.set(bytes.subarray(0, done));
-        bytes = larger;
-      }
-      bytes.set(part.value, done);
-      done += part.value.length;
-      onbytes(done, total);
-    }
-  } catch (error) {
-    throw new Error(`${file} stopped arriving after ${done.toLocaleString('en')} bytes (${error.message}). Check the connection and load the model again.`, { cause: error });
+async function firstText(files, paths) {
+  for (const path of paths) {
+    const text = await files.text(path);
+    if (text !== null) return text;
   }
-  return bytes.subarray(0, done);
+  return null;
+}
+
+async function readWeights(files, folder, onbytes) {
+  const whole = await files.bytes(folder + WEIGHTS, onbytes);
+  if (whole) return [whole];
+  const index = await files.text(folder + INDEX);
+  if (index !== null) return readShards(files, folder, index, onbytes);
+  for (const name of VARIANTS) {
+    const variant = await files.bytes(folder + name, onbytes);
+    if (variant) return [variant];
+  }
+  const pickled = await files.has(`${folder}diffusion_pytorch_model.bin`);
+  throw new Error(pickled
+    ? `${files.place} has its weights only as ${folder}diffusion_pytorch_model.bin, a Python pickle, which can run code and is not read here. Save them again as safetensors: in diffusers, save_pretrained(..., safe_serialization=True).`
+    : `${files.place} has ${folder}config.json but no weights: neither ${folder}${WEIGHTS} nor ${INDEX} is there.`);
+}
+
+async function readShards(files, folder, index, onbytes) {
+  let map;
+  let size;
+  try {
+    ({ weight_map: map, metadata: { total_size: size = null } = {} } = JSON.parse(index));
+  } catch (error) {
+    throw new Error(`${folder}${INDEX} is not valid JSON (${error.message}). Fetch the file again.`, { cause: error });
+  }
+  const names = [...new Set(Object.values(map ?? {}))].sort();
+  if (!names.length) throw new Error(`${folder}${INDEX} has no weight_map, which should say which shard holds which tensor.`);
+  const shards = [];
+  let before = 0;
+  for (const name of names) {
+    // The size in the index leaves out the shards' headers.
+    const shard = await files.bytes(folder + name, (done, total, waiting) => onbytes(before + done, size && Math.max(size, before + (total ?? done)), waiting));
+    if (!shard) throw new Error(`${folder}${INDEX} names ${name}, which is not there. ${names.length} shards are needed: ${names[0]} … ${names.at(-1)}.`);
+    shards.push(shard);
+    before += shard.length;
+  }
+  onbytes(before, before);
+  return shards;
+}
+
+/** @implements {Files} */
+class LocalFiles {
+  #files;
+  #signal;
+
+  /** @param {import('./model-source.js').Source & {kind: 'files'}} source @param {AbortSignal} signal */
+  constructor({ name, files }, signal) {
+    this.place = `“${name}”`;
+    this.#files = files;
+    this.#signal = signal;
+  }
+
+  async text(path) {
+    return await this.#open(path)?.text() ?? null;
+  }
+
+  async bytes(path, onbytes) {
+    const file = this.#open(path);
+    if (!file) return null;
+    const buffer = new GrowingBuffer(file.size);
+    try {
+      for (const reader = file.stream().getReader(); ;) {
+        const { done, value } = await reader.read();
+        this.#signal.throwIfAborted();
+        if (done) return buffer.bytes;
+        buffer.append(value);
+        onbytes(buffer.length, file.size);
+      }
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      throw new Error(`${file.name} could not be read (${error.message}). If it was moved or changed since, drop it again.`, { cause: error });
+    }
+  }
+
+  async blob(path) {
+    return this.#open(path);
+  }
+
+  async has(path) {
+    return this.#open(path) !== null;
+  }
+
+  async settle() {
+    return null;
+  }
+
+  #open(path) {
+    return Object.hasOwn(this.#files, path) ? this.#files[path] : null;
+  }
+}
+
+/** @implements {Files} */
+class RemoteFiles {
+  #source;
+  #cache;
+  #signal;
+  /** Once the hub has said which commit a branch is at, everything else is asked of that commit. */
+  #folder;
+  #pinned;
+
+  /**
+   * @param {import('./model-source.js').Source & {kind: 'folder'|'hub'}} source
+   * @param {ModelCache} cache
+   * @param {AbortSignal} signal
+   */
+  constructor(source, cache, signal) {
+    this.#source = source;
+    this.#cache = cache;
+    this.#signal = signal;
+    this.#folder = source.address;
+    this.#pinned = source.kind === 'hub' && isCommit(source.revision);
+    this.place = source.kind === 'hub' ? source.id : source.address;
+  }
+
+  async text(path) {
+    const address = new URL(path, this.#folder).href;
+    const stored = await this.#cache.text(address);
+    if (stored && this.#pinned) return stored.text;
+    let response;
+    try {
+      response = await this.#ask(address, stored ? [] : PAUSES);
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      if (!stored) throw this.#unreachable(address, error);
+      this.#pin(stored.commit);
+      return stored.text;
+    }
+    if (!response.ok && response.status !== 404) throw this.#refusal(response);
+    const explained = response.ok ? null : this.#source.kind === 'hub' && response.headers.get('x-error-code') !== 'EntryNotFound' && explainRefusal(response, this.#source);
+    if (explained) throw new Error(explained);
+    const text = response.ok ? await response.text() : null;
+    const commit = response.headers.get('x-repo-commit');
+    await this.#cache.putText(address, text, commit);
+    this.#pin(commit);
+    return text;
+  }
+
+  bytes(path, onbytes) {
+    const address = new URL(path, this.#folder).href;
+    return download(address, {
+      file: this.#cache.file(address),
+      pinned: this.#pinned,
+      signal: this.#signal,
+      onbytes,
+      refused: (response) => this.#refusal(response),
+    });
+  }
+
+  /** Decoration only, so the browser's own cache does. */
+  async blob(path) {
+    const response = await fetch(new URL(path, this.#folder), { signal: this.#signal });
+    return response.ok ? response.blob() : null;
+  }
+
+  async has(path) {
+    const response = await fetch(new URL(path, this.#folder), { method: 'HEAD', signal: this.#signal });
+    return response.ok;
+  }
+
+  async settle() {
+    await this.#cache.settle();
+    return this.#cache.problem;
+  }
+
+  #pin(commit) {
+    if (this.#source.kind !== 'hub' || this.#pinned || !isCommit(commit ?? '')) return;
+    this.#folder = this.#source.address.replace(/[^/]+\/$/, `${commit}/`);
+    this.#pinned = true;
+  }
+
+  /** Asks for a small file; the browser checks what it has with the server. */
+  async #ask(address, pauses) {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const response = await fetch(address, { cache: 'no-cache', signal: this.#signal });
+        if (!isTransient(response.status)) return response;
+        throw new Error(`the server answered ${response.status}`);
+      } catch (error) {
+        if (attempt >= pauses.length) throw error;
+        await pause(pauses[attempt], this.#signal);
+      }
+    }
+  }
+
+  #unreachable(address, error) {
+    const why = error instanceof TypeError ? 'there was no answer, or the server does not let other pages read it (CORS)' : error.message;
+    return new Error(`${address} could not be fetched: ${why}. Check the address and the connection.`, { cause: error });
+  }
+
+  #refusal(response) {
+    const explained = this.#source.kind === 'hub' && explainRefusal(response, this.#source);
+    return new Error(explained || `${response.url} could not be fetched: the server answered ${`${response.status} ${response.statusText}`.trim()}.`);
+  }
 }

@@ -4,36 +4,46 @@
 // events; nothing else crosses the border. Pictures travel as transferred RGBA8 buffers, all images
 // of a batch one after another.
 
+/** @typedef {import('./model-source.js').Source} Source */
+
+/** How a model is loaded; a count of null leaves it to the worker. @typedef {{count: number|null, precision: 'auto'|'f32'|'f16'}} LoadOptions */
+
 /**
  * Page → worker. Commands are handled one after another, except `stop`, which takes effect before
- * the next step of the run.
+ * the next step of the run, and `stored`. A `load` also ends a download that is under way.
  * @typedef {(
- *   {type: 'open', backend: 'auto'|'gpu'|'cpu', folder: string, count: number} |
- *   {type: 'load', folder: string, count: number} |
+ *   {type: 'open', backend: 'auto'|'gpu'|'cpu', source: Source, options: LoadOptions} |
+ *   {type: 'load', source: Source, options: LoadOptions} |
  *   {type: 'generate', settings: EngineSettings} |
- *   {type: 'stop'}
+ *   {type: 'stop'} |
+ *   {type: 'check'} |
+ *   {type: 'stored', remove?: string|null}
  * )} Command
- * `open` creates the engine and loads the first model; `load` changes the model; `folder` is the
- * absolute address of a model folder, ending in a slash.
+ * `open` creates the engine and loads the first model; `load` changes the model. `check` compares the
+ * GPU with the CPU, layer by layer. `stored` asks which models are stored, after removing one of them
+ * or, with null, all.
  */
 
 /**
  * Worker → page.
  * @typedef {(
- *   {type: 'backend', kind: 'gpu'|'cpu', name: string, note: string|null} |
- *   {type: 'progress', stage: 'engine'|'download'|'parse'|'compile', done: number, total: number|null} |
+ *   {type: 'backend', kind: 'gpu'|'cpu', name: string, note: string|null, half: boolean} |
+ *   {type: 'progress', stage: 'engine'|'download'|'parse'|'compile'|'check', done: number, total: number|null, waiting?: boolean} |
  *   {type: 'preview', batch: Batch, caption: string} |
- *   {type: 'model', folder: string, model: Model} |
+ *   {type: 'model', source: Source, model: Model, count: number, note: string|null} |
  *   {type: 'started', rows: Row[], initial: Uint8Array, count: number, width: number, height: number} |
  *   {type: 'frame', step: number, x: Uint8Array, x0: Uint8Array, milliseconds: number} |
  *   {type: 'finished', stopped: boolean} |
- *   {type: 'failed', during: Stage, message: string}
+ *   {type: 'checked', report: CheckReport} |
+ *   {type: 'stored', models: {id: string, bytes: number, total: number}[], quota: number|null} |
+ *   {type: 'failed', during: Stage, message: string, source?: Source, fits?: number}
  * )} Event
- * `progress.total` is null when a server does not tell a size. `preview` comes before the `model`
+ * `progress.total` is null when a server does not tell a size; `waiting` means that the connection is
+ * lost and tried again. `fits` is a number of images that the device has room for. `preview` comes before the `model`
  * it belongs to. A `generate` is answered by `started`, frames, then `finished`, or by `failed`.
  */
 
-/** What the worker was doing when it failed. @typedef {'engine'|'load'|'start'|'run'} Stage */
+/** What the worker was doing when it failed. @typedef {'engine'|'load'|'start'|'run'|'check'} Stage */
 
 /** Images of one size, as RGBA8. @typedef {{pixels: Uint8Array, count: number, width: number, height: number}} Batch */
 
@@ -44,6 +54,7 @@
  * @property {number} eta              0…1, DDIM only
  * @property {number} seed
  * @property {number[]|null} class_labels  one an image; null for a model without classes
+ * @property {number} guidance         1 for none
  * @property {number} count
  * @property {'leading'|'trailing'|'linspace'} timestep_spacing
  * @property {'fixed_small'|'fixed_large'} variance_type
@@ -56,7 +67,10 @@
  * @property {string} credits
  * @property {string} licence
  * @property {string[]} class_names    empty when the model has no classes
+ * @property {number} class_count
+ * @property {'label'|'number'|null} class_kind  whether a class is one of a list, or any number; null without classes
  * @property {number|null} null_class  the label that means "no class"
+ * @property {number|null} guidance    what the model's card recommends
  * @property {number} width
  * @property {number} height
  * @property {number} channels
@@ -66,7 +80,22 @@
  * @property {string} default_sampler  the class of the model's own scheduler in diffusers
  * @property {number} dispatches
  * @property {number} macs
+ * @property {'f32'|'f16'} precision
+ * @property {number} bytes            what it takes on the device
  */
+
+/**
+ * What a comparison of the GPU with the CPU found: relative errors.
+ * @typedef {object} CheckReport
+ * @property {string} device
+ * @property {number} tolerance
+ * @property {boolean} ok
+ * @property {number} output_error
+ * @property {LayerError[]} layers
+ * @property {LayerError} worst
+ */
+
+/** @typedef {{name: string, op: string, error: number}} LayerError */
 
 /**
  * One evaluation of the model: x̂0 = clip(x0_from_x·x_t + x0_from_model·output) and

@@ -1,7 +1,8 @@
 // Everything a run has shown, so that it can be scrubbed.
 
-/** Longer runs keep every second, third, … state: 64 images of 250 states are 130 MB already. */
+/** Longer runs keep every second, third, … state, and so do runs of large pictures. */
 const MAX_STATES = 250;
+const MAX_BYTES = 400e6;
 
 /**
  * State `step` of a run: the images x_t, and the finished images x̂0 that the model predicts from
@@ -25,7 +26,9 @@ export class Recording {
     this.width = width;
     this.height = height;
     this.caption = caption;
-    this.keepEvery = Math.ceil(this.steps / MAX_STATES);
+    // A state is two batches: x_t and x̂0.
+    const most = Math.max(2, Math.min(MAX_STATES, Math.floor(MAX_BYTES / (2 * initial.length))));
+    this.keepEvery = Math.ceil(this.steps / most);
     this.states = [{ step: 0, x: initial, x0: null, x0Step: -1 }];
   }
 

@@ -193,9 +193,12 @@ export class Scrubber {
     const data = imageData(pixels, Math.min(this.chosen(), count - 1), width, height);
     Object.assign(this.#pictures, { width, height });
     this.#pictures.getContext('2d').putImageData(data, 0, 0);
-    const shown = (place.width / place.size) * width;
+    // The middle of the picture, in the tile's proportions.
+    const aspect = place.width / place.size;
+    const shown = Math.min(width, height * aspect);
+    const high = shown / aspect;
     context.globalAlpha = alpha;
-    context.drawImage(this.#pictures, (width - shown) / 2, 0, shown, height, place.left, 0, place.width, place.size);
+    context.drawImage(this.#pictures, (width - shown) / 2, (height - high) / 2, shown, high, place.left, 0, place.width, place.size);
     context.globalAlpha = 1;
   }
 

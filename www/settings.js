@@ -12,6 +12,9 @@ export const SAMPLERS = Object.freeze({
   kdpm2_ancestral: 'KDPM2 ancestral',
   lms: 'LMS',
   dpm_solver: 'DPM-Solver++',
+  dpm_solver_singlestep: 'DPM-Solver++ singlestep',
+  deis: 'DEIS',
+  ipndm: 'IPNDM',
   unipc: 'UniPC',
 });
 
@@ -22,30 +25,32 @@ export const DEFAULTS = Object.freeze({
   steps: 50,
   eta: 0,
   seed: 1234,
-  /** A class name of the model, or "any". */
+  /** A class of the model, "any", or "mixed": each image the next class in turn. */
   class: 'any',
+  /** How strongly the class is followed; 1 is the model's own way. */
+  guidance: 1,
   spacing: 'trailing',
   variance: 'fixed_small',
   count: 16,
   model: 'models/digits',
   backend: 'auto',
+  precision: 'auto',
 });
 
 /** @type {Record<keyof Settings, {read: (text: string) => any, allowed: string}>} */
 const FIELDS = {
   sampler: choice(...Object.keys(SAMPLERS)),
   steps: whole(1, 1000),
-  eta: {
-    read: (text) => (isDecimal(text) && Number(text) >= 0 && Number(text) <= 1 ? Number(text) : undefined),
-    allowed: 'a number from 0 to 1',
-  },
+  eta: decimal(0, 1),
   seed: whole(0, Number.MAX_SAFE_INTEGER),
-  class: { read: (text) => text || undefined, allowed: 'a class of the model, or any' },
+  class: { read: (text) => text || undefined, allowed: 'a class of the model, any or mixed' },
+  guidance: decimal(0, 20),
   spacing: choice('leading', 'trailing', 'linspace'),
   variance: choice('fixed_small', 'fixed_large'),
   count: whole(1, 64),
-  model: { read: (text) => text.replace(/\/+$/, '') || undefined, allowed: 'the address of a model folder' },
+  model: { read: (text) => text.replace(/\/+$/, '') || undefined, allowed: 'owner/name or the address of a model folder' },
   backend: choice('auto', 'gpu', 'cpu'),
+  precision: choice('auto', 'f32', 'f16'),
 };
 
 function choice(...values) {
@@ -57,6 +62,13 @@ function whole(low, high) {
   return {
     read: (text) => (/^\d{1,16}$/.test(text) && Number(text) >= low && Number(text) <= high ? Number(text) : undefined),
     allowed: `a whole number from ${low} to ${limit}`,
+  };
+}
+
+function decimal(low, high) {
+  return {
+    read: (text) => (isDecimal(text) && Number(text) >= low && Number(text) <= high ? Number(text) : undefined),
+    allowed: `a number from ${low} to ${high}`,
   };
 }
 
@@ -101,15 +113,16 @@ export function readQuery(query) {
  * Parameters that belong to others stay.
  * @param {Settings} settings
  * @param {URLSearchParams} before
+ * @param {Settings} [defaults]  what the page takes by itself with this model
  */
-export function writeQuery(settings, before) {
+export function writeQuery(settings, before, defaults = DEFAULTS) {
   const query = new URLSearchParams(before);
   for (const name of Object.keys(FIELDS)) {
-    if (name === 'seed' || settings[name] !== DEFAULTS[name]) query.set(name, settings[name]);
+    if (name === 'seed' || settings[name] !== defaults[name]) query.set(name, settings[name]);
     else query.delete(name);
   }
-  // Slashes are legal in a query and read better.
-  return query.toString().replaceAll('%2F', '/').replaceAll('%3A', ':');
+  // These are legal in a query and read better.
+  return query.toString().replaceAll('%2F', '/').replaceAll('%3A', ':').replaceAll('%40', '@');
 }
 
 /** A seed short enough to read out loud. */

@@ -11,6 +11,7 @@ const CHART = { width: 300, height: 64 };
 export class UpdatePanel {
   #rows = null;
   #output = 'eps';
+  #guidance = 1;
   /** The coefficients that any step of the run uses: the others' terms are left out throughout. */
   #used = new Set();
   #shown = -1;
@@ -34,9 +35,10 @@ export class UpdatePanel {
     this.chart.replaceChildren();
   }
 
-  /** @param {import('./protocol.js').Row[]} rows @param {string} predictionType */
-  begin(rows, predictionType) {
+  /** @param {import('./protocol.js').Row[]} rows @param {string} predictionType @param {number} guidance */
+  begin(rows, predictionType, guidance) {
     this.#rows = rows;
+    this.#guidance = guidance;
     this.#output = OUTPUT[predictionType];
     this.#used = new Set(Object.keys(rows[0]).filter((name) => rows.some((row) => row[name])));
     this.#shown = -1;
@@ -55,25 +57,35 @@ export class UpdatePanel {
     const to = time(this.#rows[i + 1]?.timestep ?? 0);
     this.title.textContent = `${i + 1} of ${this.#rows.length} · t ${from} → ${to}`;
 
+    const guided = this.#guidance !== 1;
+    const output = () => term(guided ? `${this.#output}_guided` : this.#output);
     const x0 = this.#sum([
       ['x0_from_x', term('xt', from)],
-      ['x0_from_model', term(this.#output)],
+      ['x0_from_model', output()],
     ], row);
     const clip = row.clip === null ? [] : [make('span', { class: 'aside' }, `, kept within ±${row.clip}`)];
     const next = term('xt', i + 1 === this.#rows.length ? '0' : to);
     const prev = this.#sum([
       ['prev_from_x', term('xt', from)],
       ['prev_from_x0', term('x0')],
-      ['prev_from_model', term(this.#output)],
+      ['prev_from_model', output()],
       ['prev_from_noise', term('z')],
     ], row);
     // Multistep methods also use what earlier evaluations found.
     const earlier = row.prev_from_kept.some(Boolean) ? [make('span', { class: 'aside' }, ' + earlier steps')] : [];
-    this.#write([term('x0'), ' = ', ...x0, ...clip], [next, ' = ', ...prev, ...earlier]);
+    this.#write([term('x0'), ' = ', ...x0, ...clip], [next, ' = ', ...prev, ...earlier], guided && [output(), ' = ', ...this.#lean()]);
   }
 
-  #write(guess, move) {
+  /** ε_∅ + w (ε_c − ε_∅) */
+  #lean() {
+    const [of, none] = [term(`${this.#output}_class`), () => term(`${this.#output}_none`)];
+    const product = make('span', { class: 'product' }, make('span', { class: 'number' }, String(this.#guidance)), ' (', of, ' − ', none(), ')');
+    return [none(), ' + ', product];
+  }
+
+  #write(guess, move, lean = null) {
     this.formulas.replaceChildren(
+      ...(lean ? [make('p', { class: 'says' }, 'Lean towards the class'), make('p', { class: 'formula' }, ...lean)] : []),
       make('p', { class: 'says' }, 'Guess the finished picture'),
       make('p', { class: 'formula' }, ...guess),
       make('p', { class: 'says' }, 'Go one step towards it'),

@@ -1,7 +1,8 @@
-// The worker that owns the engine. It fetches models, drives runs step by step and sends what it
+// The worker that owns the engine. It fetches and stores models, drives runs step by step and sends what it
 // gets to the page; see protocol.js for the messages.
 
-import { fetchModel } from './model-files.js';
+import { removeStored, storedModels } from './model-cache.js';
+import { openFiles, readModel } from './model-files.js';
 import { listen, send } from './protocol.js';
 
 /** @type {import('./pkg/denoise.js').Engine} */
@@ -10,10 +11,23 @@ let engine;
 let model;
 let stopRequested = false;
 let queue = Promise.resolve();
+/** Ends the loading that is under way, when another is asked for. */
+let loading = new AbortController();
+
+/** How many images the page makes by itself: the most of these that the device does with ease. */
+const COUNTS = [16, 9, 4, 1];
+/** What that is, in parameters × pixels: a rough measure of an evaluation's work. */
+const EASY = { gpu: 1e12, cpu: 1.5e11 };
 
 listen(self, {
-  open: (command) => enqueue(() => open(command)),
-  load: (command) => enqueue(() => load(command)),
+  open: (command) => {
+    const signal = nextLoading();
+    enqueue(() => open(command, signal));
+  },
+  load: (command) => {
+    const signal = nextLoading();
+    enqueue(() => load(command, signal));
+  },
   generate: ({ settings }) => {
     stopRequested = false;
     enqueue(() => generate(settings));
@@ -22,18 +36,26 @@ listen(self, {
   stop: () => {
     stopRequested = true;
   },
+  check: () => enqueue(check),
+  stored: ({ remove }) => listStored(remove).catch((error) => console.warn(error)),
 });
+
+function nextLoading() {
+  loading.abort();
+  loading = new AbortController();
+  return loading.signal;
+}
 
 function enqueue(job) {
   queue = queue.then(job).catch((error) => fail('engine', error));
 }
 
-function fail(during, error) {
+function fail(during, error, more = {}) {
   console.warn(error);
-  send(self, { type: 'failed', during, message: error?.message || String(error) });
+  send(self, { type: 'failed', during, message: error?.message || String(error), ...more });
 }
 
-async function open({ backend, folder, count }) {
+async function open({ backend, source, options }, signal) {
   progress('engine', 0, 1);
   try {
     const { default: init, Engine } = await import('./pkg/denoise.js');
@@ -43,18 +65,65 @@ async function open({ backend, folder, count }) {
     return fail('engine', error);
   }
   send(self, { type: 'backend', ...engine.backend() });
-  await load({ folder, count });
+  await load({ source, options }, signal);
 }
 
-async function load({ folder, count }) {
+async function load({ source, options }, signal) {
+  if (signal.aborted) return;
   progress('download', 0, null);
+  let count;
   try {
-    const files = await fetchModel(folder, throttled('download'), (small) => sendPreview(folder, small));
-    model = await engine.load(files, count, progress);
-    send(self, { type: 'model', folder, model });
+    const files = await openFiles(source, signal);
+    const pieces = await readModel(files, throttled('download'), (small) => {
+      count = countThatFits(small.config, options.count);
+      // Not waited for: it is decoration.
+      sendPreview(files, small);
+    });
+    model = await engine.load(pieces, { count, precision: options.precision }, progress);
+    const assumed = pieces.scheduler === null ? 'It has no scheduler_config.json, so DDPM’s defaults are assumed: 1000 steps, linear β from 0.0001 to 0.02, ε-prediction.' : '';
+    const note = [assumed, await files.settle()].filter(Boolean).join(' ');
+    send(self, { type: 'model', source, model, count, note: note || null });
   } catch (error) {
-    fail('load', error);
+    if (!signal.aborted) fail('load', error, { source, fits: error?.fits });
   }
+}
+
+/**
+ * Checks that the device has the memory, before anything large is fetched.
+ * @param {string} config
+ * @param {number|null} asked  null: as many as are made with ease
+ */
+function countThatFits(config, asked) {
+  const needs = (count) => engine.requirements(config, { count });
+  const roomFor = (most) => COUNTS.find((count) => count < most && !needs(count).problem);
+  if (asked === null) {
+    const { sample_size: size = 64 } = JSON.parse(config);
+    const [height, width] = Array.isArray(size) ? size : [size, size];
+    const work = needs(1).parameters * height * width;
+    const easy = COUNTS.find((count) => work * count <= EASY[engine.backend().kind]) ?? 1;
+    return roomFor(easy + 1) ?? checked(1);
+  }
+  return checked(asked);
+
+  function checked(count) {
+    const { problem } = needs(count);
+    if (problem) throw Object.assign(new Error(problem), { fits: roomFor(count) });
+    return count;
+  }
+}
+
+async function check() {
+  progress('check', 0, null);
+  try {
+    send(self, { type: 'checked', report: await engine.check((_, done, total) => progress('check', done, total)) });
+  } catch (error) {
+    fail('check', error);
+  }
+}
+
+async function listStored(remove) {
+  if (remove !== undefined) await removeStored(remove);
+  send(self, { type: 'stored', ...await storedModels() });
 }
 
 async function generate(settings) {
@@ -88,18 +157,18 @@ async function generate(settings) {
   }
 }
 
-function progress(stage, done, total) {
-  send(self, { type: 'progress', stage, done, total });
+function progress(stage, done, total, waiting = false) {
+  send(self, { type: 'progress', stage, done, total, waiting });
 }
 
 /** Progress at most every 50 ms, but always the first and the last. */
 function throttled(stage) {
   let last = -Infinity;
-  return (done, total) => {
+  return (done, total, waiting = false) => {
     const now = performance.now();
-    if (now - last < 50 && done !== total) return;
+    if (now - last < 50 && done !== total && !waiting) return;
     last = now;
-    progress(stage, done, total);
+    progress(stage, done, total, waiting);
   };
 }
 
@@ -117,15 +186,15 @@ function macrotask() {
  * Sends the sample that comes with a model, if its card names one: a PNG that holds a grid of images.
  * It is decoration, so whatever is wrong with it must not keep the model from loading.
  */
-async function sendPreview(folder, { config, card }) {
+async function sendPreview(files, { config, card }) {
   try {
     const { preview } = JSON.parse(card ?? '{}');
     if (!preview) return;
     const size = [JSON.parse(config).sample_size].flat();
     const [height, width] = [size[0], size.at(-1)];
-    const response = await fetch(new URL(preview.file, folder));
-    if (!response.ok) throw new Error(`${preview.file}: ${response.status}`);
-    const picture = await createImageBitmap(await response.blob());
+    const file = await files.blob(preview.file);
+    if (!file) throw new Error(`${preview.file} is not there`);
+    const picture = await createImageBitmap(file);
     const columns = picture.width / width;
     const count = columns * (picture.height / height);
     if (!Number.isInteger(count) || !Number.isInteger(columns)) throw new Error(`${preview.file} is not a grid of ${width}×${height} images`);

@@ -1,0 +1,72 @@
+// Which class each image is to be of: chips for a few, a list for many, a number where any number is a class.
+
+import { make } from './dom.js';
+
+/** More than these would be a wall of chips. */
+const MOST_CHIPS = 24;
+
+/** No class at all, for models that were also trained without. */
+export const ANY = 'any';
+/** Each image the next class in turn. */
+export const MIXED = 'mixed';
+
+/** @typedef {Pick<import('./protocol.js').Model, 'class_names'|'class_count'|'class_kind'|'null_class'|'guidance'>} Classes */
+
+/** What the classes are called; without names, by their labels. @param {Classes} model @returns {string[]} */
+export function classNames({ class_kind: kind, class_names: names, class_count: count }) {
+  if (kind !== 'label') return [];
+  return names.length ? names : Array.from({ length: count }, (_, label) => String(label));
+}
+
+/** Everything that can be chosen. @param {Classes} model */
+export function classChoices(model) {
+  const names = classNames(model);
+  return [...names, ...(model.null_class === null ? [] : [ANY]), ...(names.length > 1 ? [MIXED] : [])];
+}
+
+/** What the page chooses by itself: guidance needs a class to lean towards. @param {Classes} model */
+export function defaultClass(model) {
+  if (model.class_kind === null) return ANY;
+  if (model.class_kind === 'number') return '0';
+  return model.null_class !== null && (model.guidance ?? 1) === 1 ? ANY : classChoices(model).at(-1);
+}
+
+/** @param {Classes} model @param {string} chosen */
+export function hasClass(model, chosen) {
+  return model.class_kind === 'number' ? Number.isFinite(Number(chosen)) : classChoices(model).includes(chosen);
+}
+
+/**
+ * One label an image, or null for a model without classes.
+ * @param {Classes} model
+ * @param {string} chosen
+ * @param {number} count
+ * @returns {number[]|null}
+ */
+export function classLabels(model, chosen, count) {
+  if (model.class_kind === null) return null;
+  if (model.class_kind === 'number') return Array(count).fill(Number(chosen));
+  const names = classNames(model);
+  if (chosen === MIXED) return Array.from({ length: count }, (_, i) => i % names.length);
+  return Array(count).fill(chosen === ANY ? model.null_class : names.indexOf(chosen));
+}
+
+/**
+ * Builds the control that suits the model.
+ * @param {HTMLElement} place
+ * @param {Classes} model
+ * @param {string} chosen
+ */
+export function showClasses(place, model, chosen) {
+  const choices = classChoices(model);
+  if (model.class_kind === 'number') {
+    place.replaceChildren(make('input', { type: 'number', step: 'any', value: chosen, 'aria-labelledby': 'class-label' }));
+  } else if (choices.length > MOST_CHIPS) {
+    const select = make('select', { 'aria-labelledby': 'class-label' }, ...choices.map((name) => make('option', { value: name, selected: name === chosen }, name)));
+    place.replaceChildren(select);
+  } else {
+    const words = classNames(model).some((name) => name.length > 2);
+    place.replaceChildren(make('div', { class: words ? 'chips words' : 'chips', role: 'radiogroup', 'aria-labelledby': 'class-label' }, ...choices.map((name) => make('label', {},
+      make('input', { type: 'radio', name: 'class', value: name, checked: name === chosen }), make('span', {}, name)))));
+  }
+}

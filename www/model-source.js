@@ -1,0 +1,51 @@
+// What names a model: the page's own folders, an address, a repository on the hub, or files of the visitor's.
+
+import { parseRepository, repositoryFolder } from './hub.js';
+
+/**
+ * Where a model comes from; `id` is what the address bar and the list of stored models call it.
+ * @typedef {(
+ *   {kind: 'folder', id: string, address: string} |
+ *   {kind: 'hub', id: string, address: string, repo: string, revision: string} |
+ *   {kind: 'files', id: string, name: string, files: Record<string, File>}
+ * )} Source
+ * `address` ends in a slash. `files` are called as they would be in a pipeline's folder.
+ */
+
+/**
+ * @param {string} text  as typed, or from the address bar
+ * @param {{base: string, hub: string}} from  the page's own address, and the hub's
+ * @returns {{source: Source, problem: null} | {source: null, problem: string}}
+ */
+export function readSource(text, { base, hub }) {
+  text = text.trim().replace(/\/+$/, '');
+  if (!text) return wrong('Type a name like owner/name, or the address of a folder.');
+  // models/… is this page's own folder; another relative one begins with a dot or a slash.
+  const repository = /^(models\/|[./])/.test(text) ? null : parseRepository(text, hub);
+  if (repository) {
+    const { repo, revision } = repository;
+    return { source: { kind: 'hub', id: `${repo}@${revision}`, address: repositoryFolder(hub, repository), repo, revision }, problem: null };
+  }
+  let address;
+  try {
+    address = new URL(`${text}/`, base);
+  } catch {
+    return wrong('This is neither owner/name nor an address. An address looks like https://example.org/my-model.');
+  }
+  if (!/^https?:$/.test(address.protocol)) return wrong('The address has to begin with https:// or be relative to this page.');
+  address.search = '';
+  address.hash = '';
+  // Relative where it can be, so that a link survives the page's moving.
+  const { href } = address;
+  const id = (href.startsWith(base) ? href.slice(base.length).replace(/^(?!models\/)/, './') : href).replace(/\/$/, '');
+  return { source: { kind: 'folder', id, address: href }, problem: null };
+}
+
+const wrong = (problem) => ({ source: null, problem });
+
+let dropped = 0;
+
+/** @param {string} name @param {Record<string, File>} files @returns {Source} */
+export function sourceOfFiles(name, files) {
+  return { kind: 'files', id: `file ${++dropped}: ${name}`, name, files };
+}
