@@ -1,7 +1,15 @@
 // What the story and the screenshots share: a served page in headless Chromium, and ways to read it.
 
+import assert from 'node:assert/strict';
+import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { serve } from '../../scripts/serve.mjs';
+
+export const DESKTOP = { width: 1440, height: 900 };
+export const PHONE = { width: 390, height: 844 };
+
+/** A folder of the repository. @param {string} path */
+export const folderOf = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
 /** WebGPU on the processor, so that the same story runs on machines without a graphics card. */
 const SOFTWARE_GPU = [
@@ -29,6 +37,41 @@ export function servePage(mounts = {}) {
   return serve({ port: 0, mounts });
 }
 
+/**
+ * Opens the page and waits until the model is ready.
+ * @param {import('playwright-core').Browser} browser
+ * @param {string} address
+ * @param {{viewport?: object, colorScheme?: 'light'|'dark', before?: (page: import('playwright-core').Page) => Promise<void>, wait?: boolean}} [options]
+ *   `before` runs before the page is opened; without `wait` it may still be loading.
+ */
+export async function openPage(browser, address, { viewport = DESKTOP, colorScheme = 'light', before = async () => {}, wait = true } = {}) {
+  const context = await browser.newContext({ viewport, colorScheme, reducedMotion: 'reduce' });
+  const page = await context.newPage();
+  page.complaints = [];
+  page.on('pageerror', (error) => page.complaints.push(error.message));
+  page.on('console', (message) => {
+    if (message.type() === 'error') page.complaints.push(message.text());
+  });
+  await before(page);
+  await page.goto(address);
+  if (wait) await ready(page);
+  return page;
+}
+
+/** Closes it; what it complained about must be expected. @param {RegExp[]} [expected] */
+export async function closePage(page, expected = []) {
+  const unexpected = page.complaints.filter((text) => !expected.some((pattern) => pattern.test(text)));
+  assert.deepEqual(unexpected, [], 'the console has no errors');
+  await page.context().close();
+}
+
+/** Names a model in the menu, as typed. @param {string} address */
+export async function loadModel(page, address) {
+  await page.locator('#model-button').click();
+  await controls(page).address.fill(address);
+  await page.getByRole('button', { name: 'Load', exact: true }).click();
+}
+
 /** The controls by the names that people and screen readers know them by. */
 export function controls(page) {
   const exact = (role, name) => page.getByRole(role, { name, exact: true });
@@ -41,6 +84,10 @@ export function controls(page) {
     sampler: exact('combobox', 'Sampler'),
     steps: page.getByLabel('Steps', { exact: true }),
     eta: page.getByLabel('η', { exact: true }),
+    guidance: page.getByLabel('Guidance', { exact: true }),
+    count: page.getByLabel('Images', { exact: true }),
+    address: page.getByLabel('From the Hugging Face hub, or any address'),
+    precision: (name) => page.getByRole('radiogroup', { name: 'Precision' }).getByRole('radio', { name, exact: true }),
     seed: page.getByLabel('Seed', { exact: true }),
     class: (name) => page.getByRole('radiogroup', { name: 'Class' }).getByRole('radio', { name, exact: true }),
     view: (name) => page.getByRole('radiogroup', { name: 'View' }).getByRole('radio', { name, exact: true }),
@@ -74,18 +121,18 @@ export async function generate(page, start = () => controls(page).generate.click
   await ready(page);
 }
 
-/** The grid's grey values, one array an image. @returns {Promise<number[][]>} */
-export function pixels(page) {
-  return page.evaluate(() => {
+/** The grid's values of one channel, one array an image; grey has them all alike. @returns {Promise<number[][]>} */
+export function pixels(page, channel = 0) {
+  return page.evaluate((channel) => {
     const canvas = document.getElementById('images');
     const size = document.getElementById('loupe-x');
     const count = document.getElementById('options').children.length;
     const columns = canvas.width / size.width;
     return Array.from({ length: count }, (_, i) => {
       const { data } = canvas.getContext('2d').getImageData((i % columns) * size.width, Math.floor(i / columns) * size.height, size.width, size.height);
-      return Array.from({ length: data.length / 4 }, (__, k) => data[4 * k]);
+      return Array.from({ length: data.length / 4 }, (__, k) => data[4 * k + channel]);
     });
-  });
+  }, channel);
 }
 
 /** Shares of dark and of bright pixels. @param {number[]} image */
@@ -93,3 +140,12 @@ export function tones(image) {
   const share = (test) => image.filter(test).length / image.length;
   return { dark: share((v) => v < 48), bright: share((v) => v > 160), middle: share((v) => v >= 48 && v <= 208) };
 }
+
+/** How far neighbouring pixels differ on average: about 85 in noise, little in pictures. @param {number[]} image */
+export function roughness(image) {
+  return image.slice(1).reduce((sum, value, i) => sum + Math.abs(value - image[i]), 0) / (image.length - 1);
+}
+
+// Pixels are compared as text: thousands of numbers side by side would say nothing.
+export const equal = (a, b, what) => assert.ok(JSON.stringify(a) === JSON.stringify(b), `${what}: the pixels differ`);
+export const differ = (a, b, what) => assert.ok(JSON.stringify(a) !== JSON.stringify(b), `${what}: the pixels are the same`);

@@ -1,0 +1,248 @@
+// Models from the hub: how they are named, fetched in parts, stored, and what happens when things break.
+
+import assert from 'node:assert/strict';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, beforeEach, test } from 'node:test';
+import { closePage, controls, folderOf, generate, launch, loadModel, openPage, ready, servePage } from './harness.mjs';
+import { COMMIT, startHub } from './hub.mjs';
+
+const SPRITES = folderOf('www/models/sprites');
+const PART = 8 * 2 ** 20;
+const WEIGHTS = 'diffusion_pytorch_model.safetensors';
+
+let browser;
+let server;
+let folder;
+let hub;
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'denoise-hub-'));
+  // A bare network in half precision, in one file and in shards.
+  await cp(folderOf('tests/golden/unet_tiny_class'), join(folder, 'bare'), { recursive: true });
+  await cp(folderOf('tests/golden/unet_tiny_class/config.json'), join(folder, 'pickled/unet/config.json'));
+  await cp(folderOf('tests/golden/unet_tiny_class/config.json'), join(folder, 'pickled/unet/diffusion_pytorch_model.bin'));
+  server = await servePage();
+  browser = await launch({ gpu: false });
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.close();
+  if (folder) await rm(folder, { recursive: true, force: true });
+});
+
+beforeEach(async () => {
+  hub = await startHub({
+    'somebody/sprites': SPRITES,
+    'somebody/bare': join(folder, 'bare'),
+    'somebody/pickled': join(folder, 'pickled'),
+    'somebody/gated': { status: 403, code: 'GatedRepo' },
+  });
+});
+
+afterEach(() => hub.close());
+
+const open = (query, options) => openPage(browser, `${server.url}?backend=cpu&count=1&steps=2&seed=5&hub=${hub.url}${query}`, options);
+const close = (page) => closePage(page, [/Failed to load resource/]);
+const modelName = (page) => page.locator('#model-name').textContent();
+/** What was sent of the weights, as [first byte, end). */
+const extents = () => hub.log.filter(({ path, method, sent }) => path === WEIGHTS && method === 'GET' && sent > 0).map(({ from, sent }) => [from, from + sent]);
+
+async function storedNames(page) {
+  await page.locator('#model-button').click();
+  if (!await page.locator('#stored').evaluate((details) => details.open)) await page.locator('#stored summary').click();
+  await page.waitForTimeout(300);
+  return page.locator('#stored-list .name').allTextContents();
+}
+
+test('owner/name and a pasted page load the model, in parts, and the address keeps its name', async () => {
+  const page = await open('');
+  await loadModel(page, 'somebody/sprites');
+  await page.waitForFunction(() => document.getElementById('model-name').textContent === 'Sprites');
+  await ready(page);
+  assert.match(page.url(), /model=somebody\/sprites@main/);
+  const [first, second] = extents();
+  assert.deepEqual(first, [0, PART]);
+  assert.equal(second[0], PART);
+  assert.equal(extents().length, 2);
+  // Everything after the first answer is asked of the commit that the branch was at.
+  assert.deepEqual([...new Set(hub.log.map(({ revision }) => revision).filter(Boolean))], ['main', COMMIT]);
+  await generate(page);
+
+  await loadModel(page, `${hub.url}somebody/bare/tree/main`);
+  await page.waitForFunction(() => document.getElementById('model-name').textContent === 'somebody/bare@main');
+  await ready(page);
+  assert.match(await page.locator('#notes').textContent(), /no scheduler_config\.json.*DDPM/);
+  await generate(page);
+  await close(page);
+});
+
+test('a broken download goes on where it stopped', async () => {
+  hub.cutAfter = 3_000_000;
+  const page = await open('');
+  hub.log.length = 0;
+  await loadModel(page, 'somebody/sprites@main');
+  await page.waitForFunction(() => /trying again/.test(document.getElementById('status-text').textContent));
+  hub.refuse = 1;
+  await page.waitForFunction(() => document.getElementById('model-name').textContent === 'Sprites', null, { timeout: 60_000 });
+  await ready(page);
+  assert.equal(hub.log.filter(({ status }) => status === 503).length, 1, 'it was refused once');
+  const sent = extents();
+  // What the server wrote last may not have come through the cut; what came is not asked for again.
+  assert.equal(sent.length, 3);
+  assert.ok(sent[1][0] > 0 && sent[1][0] <= 3_000_000, `it went on at ${sent[1][0]}`);
+  assert.equal(sent[1][1], PART);
+  assert.equal(sent[2][0], PART);
+  await generate(page);
+  await close(page);
+});
+
+test('after a reload a download goes on with the parts that are stored', async () => {
+  const page = await open('');
+  hub.log.length = 0;
+  hub.refuseFrom = PART; // the second part never comes
+  await loadModel(page, 'somebody/sprites');
+  await page.waitForFunction(() => /trying again/.test(document.getElementById('status-text').textContent), null, { timeout: 30_000 });
+  hub.refuseFrom = Infinity;
+  const before = extents().length;
+  assert.deepEqual(extents()[0], [0, PART]);
+  await page.goto(`${server.url}?backend=cpu&count=1&steps=2&hub=${hub.url}&model=somebody/sprites@main`);
+  await ready(page);
+  assert.equal(await modelName(page), 'Sprites');
+  const since = extents().slice(before);
+  assert.deepEqual(since.map(([from]) => from), [PART], 'only the rest was fetched');
+  await close(page);
+});
+
+test('a stored model loads again without the network, and can be removed', async () => {
+  const page = await open('&model=somebody/sprites');
+  assert.deepEqual(await storedNames(page), ['somebody/sprites@main']);
+  await page.keyboard.press('Escape');
+  const { url } = hub;
+  await hub.close();
+  await page.reload();
+  await ready(page);
+  assert.equal(await modelName(page), 'Sprites');
+  assert.equal(page.url().includes(encodeURIComponent(url)) || page.url().includes(url), true, 'the address keeps the other hub');
+  await generate(page);
+
+  await storedNames(page);
+  await page.getByRole('button', { name: 'Remove somebody/sprites@main' }).click();
+  await page.waitForFunction(() => document.getElementById('stored-list').children.length === 0);
+  assert.equal(await page.locator('#stored-size').textContent(), 'none');
+  await page.reload();
+  await page.locator('.notice.error').waitFor();
+  assert.match(await page.locator('.notice.error').textContent(), /could not be fetched.*no answer/);
+
+  // Another model still loads.
+  await page.getByRole('button', { name: 'Load Digits' }).click();
+  await ready(page);
+  await generate(page);
+  await close(page);
+  hub = { close: () => {} };
+});
+
+test('a branch that moved is noticed; one that did not costs one question', async () => {
+  const page = await open('&model=somebody/sprites');
+  hub.log.length = 0;
+  await page.reload();
+  await ready(page);
+  assert.deepEqual(hub.log.map(({ path }) => path), ['unet/config.json']);
+  hub.commit = COMMIT.replaceAll('0', 'f');
+  hub.edition = '2';
+  await page.reload();
+  await ready(page);
+  assert.equal(extents().length, 2, 'the weights of the new commit were fetched');
+  await close(page);
+});
+
+test('a file that changes while it is downloaded is fetched anew', async () => {
+  const page = await open('');
+  hub.cutAfter = 2_000_000;
+  hub.log.length = 0;
+  await loadModel(page, 'somebody/sprites');
+  await page.waitForFunction(() => /trying again/.test(document.getElementById('status-text').textContent));
+  hub.edition = 'changed';
+  await page.waitForFunction(() => document.getElementById('model-name').textContent === 'Sprites', null, { timeout: 60_000 });
+  await ready(page);
+  assert.ok(extents().filter(([from]) => from === 0).length >= 2, 'it began again');
+  await close(page);
+});
+
+test('a server without ranges is taken as it is', async () => {
+  hub.ranges = false;
+  const page = await open('&model=somebody/sprites');
+  assert.equal(await modelName(page), 'Sprites');
+  assert.equal(extents().length, 1);
+  await page.reload();
+  await ready(page);
+  assert.equal(extents().length, 1, 'it was stored all the same');
+  await close(page);
+});
+
+test('without room the model is kept in memory, with a note', async () => {
+  const page = await open('', { before: async (page) => {
+    const session = await page.context().newCDPSession(page);
+    await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(server.url).origin, quotaSize: 2_000_000 });
+  } });
+  await loadModel(page, 'somebody/sprites');
+  await page.waitForFunction(() => document.getElementById('model-name').textContent === 'Sprites');
+  await ready(page);
+  assert.match(await page.locator('#notes').textContent(), /no room to store/);
+  await generate(page);
+  await close(page);
+});
+
+test('without the Cache API models load too', async () => {
+  const worker = join(folder, 'worker.js');
+  const text = await readFile(folderOf('www/worker.js'), 'utf8');
+  await writeFile(worker, `Object.defineProperty(self, 'caches', { value: undefined });\n${text}`);
+  const other = await servePage({ '/worker.js': worker });
+  const page = await openPage(browser, `${other.url}?backend=cpu&count=1&steps=2&seed=5&hub=${hub.url}&model=somebody/bare`);
+  assert.equal(await modelName(page), 'somebody/bare@main');
+  assert.match(await page.locator('#notes').textContent(), /does not let the page store/);
+  await generate(page);
+  await close(page);
+  await other.close();
+});
+
+test('what the hub refuses is explained, and the loaded model stays', async () => {
+  const page = await open('');
+  const error = page.locator('.notice.error');
+  for (const [name, message] of [
+    ['somebody/nothing', /no public repository somebody\/nothing/],
+    ['somebody/gated', /somebody\/gated is gated/],
+    ['somebody/sprites@v9', /no revision "v9"/],
+    ['somebody/pickled', /safe_serialization=True/],
+  ]) {
+    await loadModel(page, name);
+    await error.waitFor({ timeout: 30_000 });
+    await ready(page);
+    const text = await error.textContent();
+    assert.match(text, message);
+    assert.match(text, /Digits is still loaded and works/);
+    await error.getByRole('button', { name: 'Dismiss' }).click();
+  }
+  await loadModel(page, 'what is this?');
+  assert.match(await page.locator('#address-hint').textContent(), /neither owner\/name nor an address/);
+  await page.keyboard.press('Escape');
+  await generate(page);
+  await close(page);
+});
+
+test('sharded weights are fetched shard by shard', async () => {
+  const sharded = join(folder, 'sharded/unet');
+  await cp(folderOf('tests/golden/matrix/weights/sharded'), sharded, { recursive: true });
+  const cases = JSON.parse(await readFile(folderOf('tests/golden/matrix/unets.json'), 'utf8'));
+  await writeFile(join(sharded, 'config.json'), JSON.stringify(cases.find(({ name }) => name === 'sharded').config));
+  await hub.close();
+  hub = await startHub({ 'somebody/sharded': join(folder, 'sharded') });
+  const page = await open('&model=somebody/sharded');
+  assert.equal(await modelName(page), 'somebody/sharded@main');
+  assert.equal(hub.log.filter(({ path, status }) => /-of-00002/.test(path) && status === 206).length, 2);
+  await generate(page);
+  assert.equal(await controls(page).step.inputValue(), '2');
+  await close(page);
+});
