@@ -315,6 +315,7 @@ function changeBackend(kind, next = null) {
   settings.backend = kind;
   whenReady = next;
   notices.clear('failure');
+  notices.clear('gpu');
   writeAddress();
   connect();
 }
@@ -354,7 +355,7 @@ function onChecked({ report }) {
     return;
   }
   changeBackend('cpu');
-  notices.show({ key: 'failure', error: true, title: 'This GPU computes wrong numbers', text: `${verdict(report)} The CPU takes over. Please pass the report on, so that this can be mended.`, actions: [
+  notices.show({ key: 'gpu', error: true, title: 'This GPU computes wrong numbers', text: `${verdict(report)} The CPU takes over. Please pass the report on, so that this can be mended.`, actions: [
     { label: 'Copy report', act: copy },
   ] });
 }

@@ -79,7 +79,7 @@ export async function arrangeModel(found) {
     // What the card refers to lies beside it.
     for (const [path, file] of at) if (folderOf(path) === folderOf(card) && path.endsWith('.png')) files[baseOf(path)] = file;
   }
-  return { name: baseOf(root) || baseOf(folder) || weights[0].name.replace(/\.safetensors.*$/, ''), files };
+  return { name: baseOf(root) || 'Your model', files };
 }
 
 const baseOf = (path) => path.slice(path.lastIndexOf('/') + 1);

@@ -26,8 +26,13 @@ export function readSource(text, { base, hub }) {
     const { repo, revision } = repository;
     return { source: { kind: 'hub', id: `${repo}@${revision}`, address: repositoryFolder(hub, repository), repo, revision }, problem: null };
   }
-  const address = /\s/.test(text) ? null : URL.parse(`${text}/`, base);
-  if (!address) return wrong('This is neither owner/name nor an address. An address looks like https://example.org/my-model.');
+  let address;
+  try {
+    if (/\s/.test(text)) throw new TypeError('addresses have no spaces');
+    address = new URL(`${text}/`, base);
+  } catch {
+    return wrong('This is neither owner/name nor an address. An address looks like https://example.org/my-model.');
+  }
   if (!/^https?:$/.test(address.protocol)) return wrong('The address has to begin with https:// or be relative to this page.');
   address.search = '';
   address.hash = '';

@@ -87,7 +87,7 @@ test('a folder dropped on the page is loaded, and the page stays', async () => {
   assert.ok(!page.url().includes('flowers'), 'a link cannot carry it');
   assert.equal(await page.locator('#notes').textContent(), '');
   await generate(page);
-  const { width, height } = await page.evaluate(() => ({ ...{ width: document.getElementById('loupe-x').width, height: document.getElementById('loupe-x').height } }));
+  const { width, height } = await page.evaluate(() => ({ width: document.getElementById('loupe-x').width, height: document.getElementById('loupe-x').height }));
   assert.deepEqual([width, height], [8, 12], 'the pictures have the model’s own size');
   await close(page);
 });
@@ -121,7 +121,7 @@ test('the same by dropping: folders of many files, read to their end', async () 
 test('a few files together are a model too; without a scheduler DDPM’s defaults are assumed, and said', async () => {
   const page = await open();
   await choose(page, 'own-files', [join(folder, 'variant/config.json'), join(folder, 'variant/diffusion_pytorch_model.fp16.safetensors')]);
-  await named(page, 'diffusion_pytorch_model');
+  await named(page, 'Your model');
   await ready(page);
   assert.match(await page.locator('#notes').textContent(), /no scheduler_config\.json.*DDPM’s defaults/);
   await generate(page);
@@ -138,7 +138,7 @@ test('files that a script dropped, without entries, are read as well', async () 
     data.items.add(new File([new Uint8Array(weights)], name));
     document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
   }, { config, weights, name: WEIGHTS });
-  await named(page, 'diffusion_pytorch_model');
+  await named(page, 'Your model');
   await ready(page);
   await generate(page);
   await close(page);

@@ -2,10 +2,12 @@
 //
 // README.png, a run half way, is the one for the README.
 
-import { mkdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { controls, generate, launch, ready, servePage } from './harness.mjs';
+import { makeFaultyEngine } from './faulty-engine.mjs';
+import { controls, folderOf, generate, launch, loadModel, ready, servePage } from './harness.mjs';
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { backend: { type: 'string', default: 'cpu' }, steps: { type: 'string', default: '25' } } });
 const [folder] = positionals;
@@ -17,7 +19,9 @@ await mkdir(folder, { recursive: true });
 
 const SIZES = { desktop: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } };
 const query = `?backend=${values.backend}&steps=${values.steps}`;
-const server = await servePage();
+const faulty = await mkdtemp(join(tmpdir(), 'denoise-screenshots-'));
+await makeFaultyEngine(faulty);
+const server = await servePage({ '/faulty/pkg/': faulty, '/faulty/': folderOf('www') });
 const browser = await launch({ gpu: values.backend === 'gpu' });
 
 /** Moves the slider by its value, as a drag would. */
@@ -88,11 +92,41 @@ try {
       await shoot('tooltip');
       await page.mouse.move(0, 0);
 
-      await page.locator('#model-button').click();
-      await page.getByLabel('Another folder').fill('models/nowhere');
-      await page.getByRole('button', { name: 'Load', exact: true }).click();
+      await loadModel(page, 'models/nowhere');
       await page.locator('.notice.error').waitFor();
       await shoot('error');
+
+      await loadModel(page, 'models/sprites');
+      await page.waitForFunction(() => document.getElementById('model-name').textContent === 'Sprites');
+      await ready(page);
+      await shoot('sprites');
+      await generate(page);
+      await shoot('sprites-done');
+      if (size === 'phone') await shoot('sprites-whole', { fullPage: true });
+      await page.locator('#model-button').click();
+      await page.locator('#stored summary').click();
+      await page.locator('#stored-list li').first().waitFor();
+      await shoot('stored');
+      await page.keyboard.press('Escape');
+      await page.evaluate(() => document.body.classList.add('dragging'));
+      await shoot('dragging');
+      await page.evaluate(() => document.body.classList.remove('dragging'));
+      await page.locator('#own-folder').setInputFiles(folderOf('tests/golden/unet_tiny_class'));
+      await page.waitForFunction(() => document.getElementById('model-name').textContent === 'unet_tiny_class');
+      await ready(page);
+      await shoot('own-model');
+      await generate(page);
+      await shoot('own-model-done');
+
+      await page.goto(`${server.url}faulty/?backend=gpu&steps=${values.steps}`);
+      await ready(page);
+      await page.locator('#backend-button').click();
+      await page.getByRole('button', { name: 'Check my GPU' }).click();
+      await page.locator('.notice.error').waitFor();
+      await ready(page);
+      await shoot('wrong-gpu');
+      await page.locator('#backend-button').click();
+      await shoot('report');
       await context.close();
     }
   }
@@ -112,4 +146,5 @@ try {
 } finally {
   await browser.close();
   await server.close();
+  await rm(faulty, { recursive: true, force: true });
 }
