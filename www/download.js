@@ -49,6 +49,7 @@ export async function download(address, { file, pinned, signal, onbytes, refused
       const response = await request(address, ranges && from, version, signal);
       if (response.status === 404 && from === 0) return null;
       if (isTransient(response.status)) throw new Error(`the server answered ${response.status}`);
+      if (response.status === 416 && from === 0) ranges = false; // an empty file has no range at all
       const changed = response.status === 416;
       if (!response.ok && !changed) throw Object.assign(refused(response), { final: true });
       const range = changed ? null : extent(response, from);
@@ -162,7 +163,12 @@ export class GrowingBuffer {
   /** @param {number|null} size */
   reserve(size) {
     if (size === null || size <= this.#room.length) return;
-    const larger = new Uint8Array(size);
+    let larger;
+    try {
+      larger = new Uint8Array(size);
+    } catch (error) {
+      throw Object.assign(new Error(`The browser has no memory for ${size.toLocaleString('en')} bytes in one piece. Close other pages, or use a smaller model.`, { cause: error }), { final: true });
+    }
     larger.set(this.bytes);
     this.#room = larger;
   }

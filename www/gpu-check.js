@@ -15,11 +15,19 @@ const height = (error) => {
   return (value - low) / (high - low);
 };
 
-/** @param {import('./protocol.js').CheckReport} report @returns {string} the verdict, in a sentence or two */
+/** @param {import('./protocol.js').CheckReport} report @returns {{title: string, text: string}} */
 export function verdict({ ok, output_error: output, worst, layers }) {
-  return ok
-    ? `This GPU computes what it should: its result differs from the CPU’s by ${shown(output)}, and none of ${layers.length} layers by more than ${shown(worst.error)}.`
-    : `This GPU computes wrong numbers: ${worst.name} (${worst.op}) differs from the CPU by ${shown(worst.error)}, the result by ${shown(output)}.`;
+  if (ok) {
+    return {
+      title: 'This GPU computes what it should',
+      text: `Its result differs from the CPU’s by ${shown(output)}, and none of its ${layers.length} layers by more than ${shown(worst.error)}.`,
+    };
+  }
+  const differs = (error) => (Number.isFinite(error) ? `differs from the CPU’s by ${shown(error)}` : 'is not a number');
+  return {
+    title: 'This GPU computes wrong numbers',
+    text: `The worst of ${layers.length} layers, ${worst.name} (${worst.op}), ${differs(worst.error)}; the result ${differs(output)}.`,
+  };
 }
 
 /**
@@ -28,10 +36,11 @@ export function verdict({ ok, output_error: output, worst, layers }) {
  * @param {() => void} oncopy
  */
 export function showReport(place, report, oncopy) {
-  const { layers, tolerance, worst, ok } = report;
+  const { layers, tolerance, ok } = report;
+  const { title, text } = verdict(report);
   const each = Math.ceil(layers.length / MOST_BARS);
   const groups = Array.from({ length: Math.ceil(layers.length / each) }, (_, i) => worstOf(layers.slice(i * each, (i + 1) * each)));
-  // Heights by attribute: the page's policy allows no inline styles, and the chart needs none.
+  // Attributes, not styles: the page's policy allows no inline styles.
   const bars = groups.map((layer, i) => {
     const tall = Math.max(0.02, height(layer.error));
     const bar = svg('rect', { x: i + 0.1, width: 0.8, y: 1 - tall, height: tall });
@@ -48,14 +57,14 @@ export function showReport(place, report, oncopy) {
   const rows = [...layers].sort((a, b) => rank(b.error) - rank(a.error)).slice(0, 3);
   place.hidden = false;
   place.replaceChildren(
-    make('p', { class: ok ? 'verdict' : 'verdict wrong' }, verdict(report)),
+    make('h2', { class: ok ? 'verdict' : 'verdict wrong' }, title),
+    make('p', {}, text),
     make('figure', {}, chart, make('figcaption', {}, `Error of each layer, on a logarithmic scale; dashed: ${shown(tolerance)}, what is allowed`)),
     make('table', {},
       make('caption', {}, 'The largest'),
       make('tbody', {}, ...rows.map(({ name, op, error }) => make('tr', {}, make('th', { scope: 'row' }, name), make('td', {}, op), make('td', { class: 'number' }, shown(error)))))),
     copy,
   );
-  return worst;
 }
 
 const rank = (error) => (Number.isFinite(error) ? error : Infinity);

@@ -99,7 +99,7 @@ const updatePanel = new UpdatePanel({ title: byId('update-title'), formulas: byI
 const menu = new ModelMenu({
   read: sourceOf,
   onload: load,
-  onfailed: (message) => onFailed({ during: 'load', message, source: null }),
+  onfailed: onNoModel,
   onstored: (remove) => send(worker, { type: 'stored', remove }),
 });
 
@@ -212,7 +212,8 @@ function onModel({ source, model, count, note }) {
   byId('guidance').value = settings.guidance;
   byId('steps').max = model.num_train_timesteps;
   showUseful();
-  menu.show(SHIPPED, loaded);
+  menu.showShipped(SHIPPED, source.id);
+  menu.showFacts(loaded);
   engineEmpty = false;
   if (changed) {
     byId('check-report').hidden = true; // it was about another model
@@ -267,6 +268,13 @@ function onFinished({ stopped }) {
   announce(complete ? `Done: ${steps} steps in ${time}.` : `Stopped at step ${states[newest].step} of ${steps}.`);
 }
 
+/** Files were given that hold no model: whatever is loaded, or being loaded, goes on. */
+function onNoModel(message) {
+  const text = loaded && !engineEmpty ? `${message} ${loaded.title} is still loaded and works.` : message;
+  notices.show({ key: 'failure', error: true, title: FAILURES.load, text });
+  announce(`${FAILURES.load}. ${message}`);
+}
+
 function onFailed({ during, message, source, fits }) {
   whenReady = null;
   const onGpu = settings.backend !== 'cpu' && backend?.kind !== 'cpu';
@@ -277,7 +285,7 @@ function onFailed({ during, message, source, fits }) {
   } };
   const show = (actions, text = message) => notices.show({ key: 'failure', error: true, title: FAILURES[during], text, actions: actions.filter(Boolean) });
   if (during === 'load') {
-    const again = source && { label: 'Try again', act: () => load(source) };
+    const again = { label: 'Try again', act: () => load(source) };
     const fewer = fits && { label: fits === 1 ? 'Make one image' : `Make ${fits} images`, act: () => {
       setCount(fits);
       given.add('count');
@@ -286,10 +294,10 @@ function onFailed({ during, message, source, fits }) {
     if (!engineEmpty) {
       wanted = loaded.source;
       show([fewer, again, { label: 'Another model', act: () => menu.open() }], `${message} ${loaded.title} is still loaded and works.`);
-      if (phase === 'loading') setPhase('ready');
-      if (phase === 'ready') setStatus('Ready', `${short(loaded.model.parameters)} parameters`, 0);
+      setPhase('ready');
+      setStatus('Ready', `${short(loaded.model.parameters)} parameters`, 0);
     } else {
-      const shipped = SHIPPED.find(({ folder }) => folder !== source?.id);
+      const shipped = SHIPPED.find(({ folder }) => folder !== source.id);
       show([fewer, again, { label: `Load ${shipped.title}`, act: () => load(sourceOf(shipped.folder).source) }]);
       setPhase('broken');
       setStatus('No model loaded', '', 0);
@@ -349,14 +357,15 @@ function onChecked({ report }) {
   showReport(byId('check-report'), report, copy);
   setPhase('ready');
   setStatus(report.ok ? 'The GPU is right' : 'The GPU is wrong', '', 0);
-  announce(verdict(report));
-  if (report.ok) {
-    byId('backend-menu').showPopover();
-    return;
-  }
+  const { title: says, text: details } = verdict(report);
+  announce(`${says}. ${details}`);
+  const show = () => byId('backend-menu').showPopover();
+  if (report.ok) return show();
+  byId('backend-menu').hidePopover();
   changeBackend('cpu');
-  notices.show({ key: 'gpu', error: true, title: 'This GPU computes wrong numbers', text: `${verdict(report)} The CPU takes over. Please pass the report on, so that this can be mended.`, actions: [
+  notices.show({ key: 'gpu', error: true, title: says, text: `${details} The CPU takes over. Please pass the report on, so that this can be mended.`, actions: [
     { label: 'Copy report', act: copy },
+    { label: 'Show report', act: show },
   ] });
 }
 
@@ -695,6 +704,7 @@ setUpControls();
 if (problems.length) notices.show({ key: 'address', text: problems.join(' ') });
 byId('backend-text').textContent = 'The engine is starting.';
 showPreview(preview);
+menu.showShipped(SHIPPED, wanted.id);
 const first = SHIPPED.find(({ folder }) => folder === wanted.id);
 if (first) {
   chooseClass({ ...first, class_count: first.class_names.length }, given.has('class'));

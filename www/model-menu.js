@@ -39,16 +39,17 @@ export class ModelMenu {
     byId('address').select();
   }
 
-  /**
-   * @param {{folder: string, title: string, about: string}[]} shipped
-   * @param {{source: import('./model-source.js').Source, model: import('./protocol.js').Model, title: string}} loaded
-   */
-  show(shipped, { source, model, title }) {
+  /** @param {{folder: string, title: string, about: string}[]} shipped @param {string} id  of the model in use */
+  showShipped(shipped, id) {
     byId('shipped').replaceChildren(...shipped.map(({ folder, title: name, about }) => {
-      const button = make('button', { type: 'button', 'aria-pressed': String(source.id === folder) }, make('b', {}, name), ` ${about}`);
+      const button = make('button', { type: 'button', 'aria-pressed': String(id === folder) }, make('b', {}, name), ` ${about}`);
       button.addEventListener('click', () => this.#choose(this.#read(folder).source));
       return make('li', {}, button);
     }));
+  }
+
+  /** @param {{source: import('./model-source.js').Source, model: import('./protocol.js').Model, title: string}} loaded */
+  showFacts({ source, model, title }) {
     const where = { folder: source.id, hub: source.id, files: 'this computer; a link cannot carry it' }[source.kind];
     const facts = [
       ['Loaded', title],

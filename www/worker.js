@@ -97,9 +97,10 @@ function countThatFits(config, asked) {
   const needs = (count) => engine.requirements(config, { count });
   const roomFor = (most) => COUNTS.find((count) => count < most && !needs(count).problem);
   if (asked === null) {
-    const { sample_size: size = 64 } = JSON.parse(config);
-    const [height, width] = Array.isArray(size) ? size : [size, size];
-    const work = needs(1).parameters * height * width;
+    const { parameters } = needs(1);
+    const { sample_size: size } = JSON.parse(config);
+    const [height, width] = Array.isArray(size) ? size : [size ?? 64, size ?? 64];
+    const work = parameters * height * width;
     const easy = COUNTS.find((count) => work * count <= EASY[engine.backend().kind]) ?? 1;
     return roomFor(easy + 1) ?? checked(1);
   }

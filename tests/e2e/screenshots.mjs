@@ -125,7 +125,7 @@ try {
       await page.locator('.notice.error').waitFor();
       await ready(page);
       await shoot('wrong-gpu');
-      await page.locator('#backend-button').click();
+      await page.getByRole('button', { name: 'Show report' }).click();
       await shoot('report');
       await context.close();
     }
