@@ -62,11 +62,13 @@ export function showReport(place, report, oncopy) {
     make('figure', {}, chart, make('figcaption', {}, `Error of each layer, on a logarithmic scale; dashed: ${shown(tolerance)}, what is allowed`)),
     make('table', {},
       make('caption', {}, 'The largest'),
-      make('tbody', {}, ...rows.map(({ name, op, error }) => make('tr', {}, make('th', { scope: 'row' }, name), make('td', {}, op), make('td', { class: 'number' }, shown(error)))))),
+      make('tbody', {}, ...rows.map(({ name, op, error }) => make('tr', {}, make('th', { scope: 'row' }, ...breakable(name)), make('td', {}, op), make('td', { class: 'number' }, shown(error)))))),
     copy,
   );
 }
 
+/** A layer's name may be broken after its dots. */
+const breakable = (name) => name.split(/(?<=\.)/).flatMap((part) => [part, make('wbr')]);
 const rank = (error) => (Number.isFinite(error) ? error : Infinity);
 const worstOf = (layers) => layers.reduce((worst, layer) => (rank(layer.error) > rank(worst.error) ? layer : worst));
 

@@ -185,7 +185,8 @@ function onProgress({ stage, done, total, waiting }) {
     check: total ? `layer ${done} of ${total}` : '',
     download: total ? `${megabytes(done)} of ${megabytes(total)} MB` : `${megabytes(done)} MB`,
   }[stage] ?? `${done} of ${total}`;
-  const says = waiting ? 'Connection lost, trying again' : stage === 'compile' && backend?.kind === 'cpu' ? 'Preparing the model' : text;
+  const says = waiting ? 'Reconnecting' : stage === 'compile' && backend?.kind === 'cpu' ? 'Preparing the model' : text;
+  if (stage === 'check') byId('check').textContent = total ? `Checking layer ${done} of ${total}` : 'Checking';
   setStatus(says, count, from + part * (to - from));
 }
 
@@ -458,6 +459,7 @@ function setPhase(next) {
   button.classList.toggle('stop', active);
   button.disabled = next === 'loading' || next === 'stopping' || next === 'checking';
   byId('check').disabled = next !== 'ready';
+  if (next !== 'checking') byId('check').textContent = 'Check my GPU';
 }
 
 /** @param {string} text @param {string} count @param {number|null} fraction  null leaves the bar as it is */

@@ -84,7 +84,7 @@ test('a broken download goes on where it stopped', async () => {
   const page = await open('');
   hub.log.length = 0;
   await loadModel(page, 'somebody/sprites@main');
-  await page.waitForFunction(() => /trying again/.test(document.getElementById('status-text').textContent));
+  await page.waitForFunction(() => /Reconnecting/.test(document.getElementById('status-text').textContent));
   hub.refuse = 1;
   await page.waitForFunction(() => document.getElementById('model-name').textContent === 'Sprites', null, { timeout: 60_000 });
   await ready(page);
@@ -104,7 +104,7 @@ test('after a reload a download goes on with the parts that are stored', async (
   hub.log.length = 0;
   hub.refuseFrom = PART; // the second part never comes
   await loadModel(page, 'somebody/sprites');
-  await page.waitForFunction(() => /trying again/.test(document.getElementById('status-text').textContent), null, { timeout: 30_000 });
+  await page.waitForFunction(() => /Reconnecting/.test(document.getElementById('status-text').textContent), null, { timeout: 30_000 });
   hub.refuseFrom = Infinity;
   const before = extents().length;
   assert.deepEqual(extents()[0], [0, PART]);
@@ -163,7 +163,7 @@ test('a file that changes while it is downloaded is fetched anew', async () => {
   hub.cutAfter = 2_000_000;
   hub.log.length = 0;
   await loadModel(page, 'somebody/sprites');
-  await page.waitForFunction(() => /trying again/.test(document.getElementById('status-text').textContent));
+  await page.waitForFunction(() => /Reconnecting/.test(document.getElementById('status-text').textContent));
   hub.edition = 'changed';
   await page.waitForFunction(() => document.getElementById('model-name').textContent === 'Sprites', null, { timeout: 60_000 });
   await ready(page);
