@@ -14,7 +14,7 @@ import { listen, send } from './protocol.js';
 import { Recording } from './recording.js';
 import { Scrubber } from './scrubber.js';
 import { DEFAULTS, SAMPLERS, randomSeed, readField, readQuery, writeQuery } from './settings.js';
-import { setUpPopovers, setUpTheme } from './shell.js';
+import { openPopover, setUpPopovers, setUpTheme } from './shell.js';
 import { setUpTooltips } from './tooltip.js';
 import { UpdatePanel } from './update-panel.js';
 
@@ -322,6 +322,7 @@ function onFailed({ during, message, source, fits }) {
 
 function changeBackend(kind, next = null) {
   settings.backend = kind;
+  if (kind === 'cpu' && settings.precision === 'f16') setPrecision('auto');
   whenReady = next;
   notices.clear('failure');
   notices.clear('gpu');
@@ -360,7 +361,7 @@ function onChecked({ report }) {
   setStatus(report.ok ? 'The GPU is right' : 'The GPU is wrong', '', 0);
   const { title: says, text: details } = verdict(report);
   announce(`${says}. ${details}`);
-  const show = () => byId('backend-menu').showPopover();
+  const show = () => openPopover(byId('backend-menu'));
   if (report.ok) return show();
   byId('backend-menu').hidePopover();
   changeBackend('cpu');
@@ -604,6 +605,11 @@ function setCount(count) {
   byId('count').value = count;
 }
 
+function setPrecision(precision) {
+  settings.precision = precision;
+  document.querySelector(`[name=precision][value=${precision}]`).checked = true;
+}
+
 function setSeed(seed) {
   byId('seed').value = seed;
   readControl('seed');
@@ -663,8 +669,8 @@ function setUpControls() {
     showUseful();
     writeAddress();
   });
+  setPrecision(settings.precision);
   for (const input of document.querySelectorAll('input[name=precision]')) {
-    input.checked = input.value === settings.precision;
     input.addEventListener('change', () => {
       settings.precision = input.value;
       load(wanted);

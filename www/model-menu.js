@@ -4,6 +4,7 @@ import { byId, make } from './dom.js';
 import { short, size } from './format.js';
 import { arrangeModel, chosenFiles, droppedFiles } from './model-folder.js';
 import { sourceOfFiles } from './model-source.js';
+import { openPopover } from './shell.js';
 
 const ADDRESS_HINT = 'A repository like owner/name, its page’s address, or the address of any folder that diffusers saved.';
 
@@ -35,7 +36,7 @@ export class ModelMenu {
 
   /** Opens the menu where another model can be named. */
   open() {
-    byId('model-menu').showPopover();
+    openPopover(byId('model-menu'));
     byId('address').select();
   }
 

@@ -27,6 +27,11 @@ export function setUpTheme() {
   label();
 }
 
+/** Opens a popover that a button of the page's own does not open. @param {HTMLElement} popover */
+export function openPopover(popover) {
+  if (!popover.matches(':popover-open')) popover.showPopover();
+}
+
 /** Hangs each popover under the button that opens it. */
 export function setUpPopovers() {
   for (const popover of document.querySelectorAll('[popover]')) {
