@@ -12,6 +12,9 @@ export const MIXED = 'mixed';
 
 /** @typedef {Pick<import('./protocol.js').Model, 'class_names'|'class_count'|'class_kind'|'null_class'|'guidance'>} Classes */
 
+/** Whether there is a class to choose: some models are told a vector instead, which nobody can type. @param {Classes} model */
+export const hasClasses = ({ class_kind: kind }) => kind === 'label' || kind === 'number';
+
 /** What the classes are called; without names, by their labels. @param {Classes} model @returns {string[]} */
 export function classNames({ class_kind: kind, class_names: names, class_count: count }) {
   if (kind !== 'label') return [];
@@ -26,7 +29,7 @@ export function classChoices(model) {
 
 /** What the page chooses by itself: guidance needs a class to lean towards. @param {Classes} model */
 export function defaultClass(model) {
-  if (model.class_kind === null) return ANY;
+  if (!hasClasses(model)) return ANY;
   if (model.class_kind === 'number') return '0';
   return model.null_class !== null && (model.guidance ?? 1) === 1 ? ANY : classChoices(model).at(-1);
 }
@@ -44,7 +47,7 @@ export function hasClass(model, chosen) {
  * @returns {number[]|null}
  */
 export function classLabels(model, chosen, count) {
-  if (model.class_kind === null) return null;
+  if (!hasClasses(model)) return null;
   if (model.class_kind === 'number') return Array(count).fill(Number(chosen));
   const names = classNames(model);
   if (chosen === MIXED) return Array.from({ length: count }, (_, i) => i % names.length);

@@ -1,6 +1,6 @@
 // The page: wires the controls, the pictures and the scrubber to the worker that owns the engine.
 
-import { ANY, classLabels, classNames, defaultClass, hasClass, showClasses } from './classes.js';
+import { ANY, classLabels, classNames, defaultClass, hasClass, hasClasses, showClasses } from './classes.js';
 import { byId, make } from './dom.js';
 import { alphaBar, duration, megabytes, number, short, snr, time } from './format.js';
 import { Gallery, noiseBatch } from './gallery.js';
@@ -446,7 +446,7 @@ function describe(settings) {
   const { sampler, steps, eta, seed, class: name } = settings;
   const parts = [SAMPLERS[sampler], `${steps} steps`];
   if (sampler === 'ddim' && eta > 0) parts.push(`η ${eta}`);
-  if (loaded.model.class_kind !== null) parts.push(`class ${name}`);
+  if (hasClasses(loaded.model)) parts.push(`class ${name}`);
   if (guidanceOf(settings) !== 1) parts.push(`guidance ${guidanceOf(settings)}`);
   return [...parts, `seed ${seed}`].join(' · ');
 }
@@ -629,9 +629,9 @@ function writeAddress() {
 
 /** @param {import('./classes.js').Classes} model @param {boolean} asked  whether somebody chose the class that is set */
 function chooseClass(model, asked) {
-  byId('class-row').hidden = model.class_kind === null;
+  byId('class-row').hidden = !hasClasses(model);
   if (!asked && !classChosen) settings.class = defaultClass(model);
-  if (!hasClass(model, settings.class) && model.class_kind !== null) {
+  if (hasClasses(model) && !hasClass(model, settings.class)) {
     const fallback = defaultClass(model);
     if (asked) notices.show({ key: 'class', text: `This model has no class “${settings.class}”; ${fallback} is used. It has: ${classNames(model).slice(0, 30).join(', ')}.` });
     settings.class = fallback;

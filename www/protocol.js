@@ -68,7 +68,7 @@
  * @property {string} licence
  * @property {string[]} class_names    empty when the model has no classes
  * @property {number} class_count
- * @property {'label'|'number'|null} class_kind  whether a class is one of a list, or any number; null without classes
+ * @property {'label'|'number'|'vector'|null} class_kind  whether a class is one of a list, any number, or more; null without classes
  * @property {number|null} null_class  the label that means "no class"
  * @property {number|null} guidance    what the model's card recommends
  * @property {number} width
