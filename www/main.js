@@ -173,7 +173,7 @@ function onBackend(message) {
   byId('check').hidden = kind !== 'gpu';
   document.querySelector('[name=precision][value=f16]').disabled = !message.half;
   byId('precision-hint').textContent = message.half
-    ? '16 bit halves the memory and is faster on most devices; pictures differ a little.'
+    ? '16 bit halves the memory; pictures differ a little. Auto takes it for large models.'
     : `16 bit is for graphics processors that calculate with it, which this ${kind === 'gpu' ? 'one does' : 'processor does'} not.`;
 }
 

@@ -75,7 +75,7 @@ async function load({ source, options }, signal) {
   try {
     const files = await openFiles(source, signal);
     const pieces = await readModel(files, throttled('download'), (small) => {
-      count = countThatFits(small.config, options.count);
+      count = countThatFits(small.config, options);
       // Not waited for: it is decoration.
       sendPreview(files, small);
     });
@@ -91,10 +91,10 @@ async function load({ source, options }, signal) {
 /**
  * Checks that the device has the memory, before anything large is fetched.
  * @param {string} config
- * @param {number|null} asked  null: as many as are made with ease
+ * @param {import('./protocol.js').LoadOptions} options  a count of null: as many as are made with ease
  */
-function countThatFits(config, asked) {
-  const needs = (count) => engine.requirements(config, { count });
+function countThatFits(config, { count: asked, precision }) {
+  const needs = (count) => engine.requirements(config, { count, precision });
   const roomFor = (most) => COUNTS.find((count) => count < most && !needs(count).problem);
   if (asked === null) {
     const { parameters } = needs(1);
