@@ -3,8 +3,6 @@
 mod cpu;
 mod gpu;
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 pub use gpu::{Counters, Gpu};
@@ -33,7 +31,7 @@ impl Backend {
             Backend::Gpu(gpu) => Device::Gpu(gpu::Executor::new(gpu.clone(), plan, frames, progress).await?),
             Backend::Cpu => Device::Cpu(cpu::Executor::new(plan, frames)?),
         };
-        Ok(Executor { device, samplers: Cell::default(), under_way: RefCell::default() })
+        Ok(Executor { device })
     }
 
     /// The GPU, if it is one.
@@ -51,10 +49,6 @@ impl Backend {
 /// reads the frames. On the GPU nothing is allocated, bound or compiled for it.
 pub struct Executor {
     device: Device,
-    /// How many samplers have begun on this executor: only the latest may go on.
-    pub(crate) samplers: Cell<u64>,
-    /// The runs that are under way, oldest first.
-    pub(crate) under_way: RefCell<VecDeque<Pending>>,
 }
 
 enum Device {

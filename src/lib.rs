@@ -6,6 +6,7 @@
 //! - [`unet`] lays the network out as a [`graph`] of [`op`]s; [`plan`] orders it and gives its values memory.
 //! - [`backend`] runs a plan: on the GPU through the shaders in `shaders/`, or on the CPU.
 //! - [`schedule`] is the table, [`noise`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
+//! - [`inspect`] counts what a network is made of.
 //! - `web` is what JavaScript sees of it.
 
 pub mod backend;
@@ -13,6 +14,7 @@ pub mod config;
 mod error;
 mod gemm;
 pub mod graph;
+pub mod inspect;
 mod math;
 pub mod noise;
 pub mod op;
@@ -28,7 +30,7 @@ mod weights;
 
 pub use backend::Backend;
 pub use error::{Error, Result};
-pub use pipeline::Pipeline;
-pub use sampler::{Frame, Sampler, Settings};
+pub use pipeline::{Extra, Layout, Pipeline};
+pub use sampler::{Frame, Inpainting, Prepared, Sampler, Settings};
 pub use tensor::{Shape, Tensor};
 pub use weights::Weights;

@@ -9,6 +9,7 @@ use std::fmt::Debug;
 
 use bytemuck::Pod;
 
+use crate::schedule::Coefficients;
 use crate::{Result, Shape};
 
 mod activation;
@@ -21,15 +22,26 @@ mod conv2d;
 mod divide;
 mod embedding;
 mod group_norm;
+mod guide;
+mod inpaint;
+mod langevin;
+mod learned_noise;
 mod linear;
 mod modulate;
 mod moments;
+mod norm;
 mod predict_x0;
+mod quantile;
 mod remember;
+mod renoise;
+mod repeat;
+mod rescale;
 mod rgba8;
 mod row_scale;
 mod scale_shift;
+mod slice;
 mod softmax;
+mod threshold;
 mod timestep_embedding;
 mod update;
 mod upfirdn2d;
@@ -45,19 +57,40 @@ pub use conv2d::Conv2d;
 pub use divide::Divide;
 pub use embedding::Embedding;
 pub use group_norm::GroupNorm;
+pub use guide::Guide;
+pub use inpaint::Inpaint;
+pub use langevin::Langevin;
+pub use learned_noise::LearnedNoise;
 pub use linear::Linear;
 pub use modulate::Modulate;
 pub use moments::Moments;
+pub use norm::Norm;
 pub use predict_x0::PredictX0;
+pub use quantile::Quantile;
 pub use remember::Remember;
+pub use renoise::Renoise;
+pub use repeat::Repeat;
+pub use rescale::Rescale;
 pub use rgba8::Rgba8;
 pub use row_scale::RowScale;
 pub use scale_shift::ScaleShift;
+pub use slice::Slice;
 pub use softmax::Softmax;
+pub use threshold::Threshold;
 pub use timestep_embedding::TimestepEmbedding;
 pub use update::Update;
 pub use upfirdn2d::Upfirdn2d;
 pub use upsample::Upsample;
+
+/// The row that an op is given.
+fn row<'a>(view: View<'a>) -> &'a Coefficients {
+    bytemuck::from_bytes(bytemuck::cast_slice(view.data))
+}
+
+/// Checks that `shape` is that of a row.
+fn is_row(shape: &Shape) -> bool {
+    shape.dims() == [Coefficients::LEN]
+}
 
 /// One operation of a network.
 pub trait Op: Debug {
@@ -150,3 +183,11 @@ macro_rules! shader {
     };
 }
 use shader;
+
+/// The shader of an op that reads a row of the schedule, with the row's declaration before it.
+macro_rules! row_shader {
+    ($name:literal) => {
+        concat!(include_str!("../../shaders/row.wgsl"), include_str!(concat!("../../shaders/", $name, ".wgsl")))
+    };
+}
+use row_shader;

@@ -157,6 +157,12 @@ impl Plan {
         self.outputs.get(name).ok_or_else(|| Error::Settings(format!("The plan has no output {name}.")))
     }
 
+    /// Bytes of all memory on a device: of the constants and of the slots.
+    pub fn bytes(&self) -> u64 {
+        let elements = self.constants.iter().map(|constant| constant.len()).chain(self.slots.iter().copied());
+        elements.map(|len| 4 * len as u64).sum()
+    }
+
     /// Multiply-adds of one run.
     pub fn macs(&self) -> u64 {
         self.steps.iter().map(Step::macs).sum()

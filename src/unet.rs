@@ -44,16 +44,24 @@ impl UNet2DModel {
     /// When a tensor is missing, has another shape, or has no place in the network.
     pub fn new(config: UNetConfig, mut weights: Weights) -> Result<Self> {
         weights.rename_legacy();
-        let count = weights.parameters();
-        let mut model =
-            UNet2DModel { parameters: Parameters { weights: Some(weights), packed: HashMap::new() }, config, count };
+        let parameters = Parameters { weights: Some(weights), packed: HashMap::new(), counts: HashMap::new() };
+        let mut model = UNet2DModel { parameters, config, count: 0 };
         // Laying the network out once packs every weight and finds every misfit.
         let side = 1 << (model.config.block_out_channels.len() - 1);
         model.build(&mut Graph::new(), 1, side, side)?;
         if let Some(weights) = model.parameters.weights.take() {
+            model.count = weights.taken();
             weights.finish()?;
         }
         Ok(model)
+    }
+
+    /// A network without weights, to be laid out and counted but not run.
+    ///
+    /// # Errors
+    /// When the configuration contradicts itself.
+    pub fn without_weights(config: UNetConfig) -> Result<Self> {
+        Self::new(config, Weights::blank())
     }
 
     /// The network's configuration.
@@ -64,6 +72,11 @@ impl UNet2DModel {
     /// How many numbers were learned.
     pub fn parameters(&self) -> usize {
         self.count
+    }
+
+    /// How many numbers of the checkpoint are in the constant of this name.
+    pub(crate) fn parameters_of(&self, constant: &str) -> usize {
+        self.parameters.counts.get(constant).copied().unwrap_or(0)
     }
 
     /// Appends the network for `count` images of `height` × `width` pixels, and an input for them, to `graph`.
@@ -106,6 +119,8 @@ impl UNet2DModel {
 struct Parameters {
     weights: Option<Weights>,
     packed: HashMap<String, (Shape, Rc<[f32]>)>,
+    /// How many numbers of the checkpoint are in each constant.
+    counts: HashMap<String, usize>,
 }
 
 impl Parameters {
@@ -119,8 +134,11 @@ impl Parameters {
             return Ok(packed.clone());
         }
         let weights = self.weights.as_mut().expect("a network's first layout packs every constant of it");
+        let before = weights.taken();
         let (shape, data) = pack(weights)?;
-        let packed = (shape, Rc::from(data));
+        self.counts.insert(name.to_string(), weights.taken() - before);
+        // Without weights only shapes count.
+        let packed = (shape, if weights.is_blank() { Rc::default() } else { Rc::from(data) });
         self.packed.insert(name.to_string(), packed.clone());
         Ok(packed)
     }

@@ -50,7 +50,7 @@ async function load({ folder, count }) {
   progress('download', 0, null);
   try {
     const files = await fetchModel(folder, throttled('download'), (small) => sendPreview(folder, small));
-    model = await engine.load(files, count, progress);
+    model = await engine.load({ ...files, weights: [files.weights] }, { count }, progress);
     send(self, { type: 'model', folder, model });
   } catch (error) {
     fail('load', error);

@@ -115,6 +115,12 @@ impl Gpu {
         &self.info.name
     }
 
+    /// The most bytes that one value may have.
+    pub fn largest_buffer(&self) -> u64 {
+        let limits = self.device.limits();
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+    }
+
     /// What was made and done so far.
     pub fn counters(&self) -> Counters {
         self.counters.get()
@@ -149,8 +155,7 @@ impl Gpu {
     /// Checks that no value and no dispatch is larger than the limits the device was opened with. Making too large a
     /// buffer would panic.
     fn check_sizes(&self, plan: &Plan, kernels: &[Kernel]) -> Result<()> {
-        let limits = self.device.limits();
-        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        let limit = self.largest_buffer();
         let too_large = |what: &str, len: usize, remedy: &str| {
             let (found, limit) = ((4 * len as u64).div_ceil(1 << 20), limit >> 20);
             Err(Error::Gpu(format!(
@@ -165,7 +170,7 @@ impl Gpu {
         if 4 * largest as u64 > limit {
             return too_large("A weight", largest, "Use the CPU.");
         }
-        let most = limits.max_compute_workgroups_per_dimension;
+        let most = self.device.limits().max_compute_workgroups_per_dimension;
         for (step, kernel) in plan.steps.iter().zip(kernels) {
             if let Some(groups) = kernel.workgroups.iter().find(|&&groups| groups > most) {
                 return Err(Error::Gpu(format!(

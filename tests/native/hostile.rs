@@ -5,9 +5,9 @@ use denoise::config::{Card, SchedulerConfig, UNetConfig};
 use denoise::graph::Graph;
 use denoise::op::Conv2d;
 use denoise::plan::Plan;
-use denoise::schedule::Schedule;
+use denoise::schedule::{Schedule, StepOptions};
 use denoise::unet::UNet2DModel;
-use denoise::{Error, Pipeline, Shape, Weights};
+use denoise::{Error, Pipeline, Result, Settings, Shape, Weights};
 
 use crate::golden;
 
@@ -265,13 +265,15 @@ fn configurations_that_are_not_json() {
 fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
     let cases = [
         ("_class_name", r#""VQDiffusionScheduler""#, "`DDPMScheduler`"),
-        ("beta_schedule", r#""laplace""#, "`linear`"),
+        ("beta_schedule", r#""quadratic""#, "`linear`"),
         ("prediction_type", r#""flow""#, "`epsilon`"),
-        ("variance_type", r#""learned_range""#, "`fixed_small`"),
+        ("variance_type", r#""fixed_large_log""#, "`fixed_small`"),
         ("timestep_spacing", r#""random""#, "`leading`"),
-        ("thresholding", "true", "only false"),
-        ("use_beta_sigmas", "true", "only false"),
-        ("interpolation_type", r#""log_linear""#, "only \"linear\""),
+        ("use_flow_sigmas", "true", "only false"),
+        ("dynamic_thresholding_ratio", "1.5", "between 0 and 1"),
+        ("sample_max_value", "0", "must be positive"),
+        ("snr", "-1", "must be positive"),
+        ("interpolation_type", r#""cubic""#, "`linear`"),
         ("final_sigmas_type", r#""none""#, "`sigma_min`"),
         ("solver_order", "9", "between 1 and 4"),
         ("algorithm_type", r#""euler""#, "`dpmsolver++`"),
@@ -294,9 +296,16 @@ fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
 fn schedules_beyond_32_bit_numbers() {
     for json in [r#"{"num_train_timesteps": 20000}"#, r#"{"beta_start": 1e-20}"#] {
         let config = SchedulerConfig::from_json(json).unwrap();
-        let message = Schedule::new(&config, config.num_train_timesteps, 0.0).unwrap_err().to_string();
+        let message =
+            Schedule::new(&config, config.num_train_timesteps, &StepOptions::default()).unwrap_err().to_string();
         assert_message(&message, &["leaves the range of 32-bit numbers", "do not go together"]);
     }
+}
+
+/// A plan for sampling so many images.
+fn plan(pipeline: &mut Pipeline, count: usize) -> Result<Plan> {
+    let layout = Settings { count, ..Settings::default() }.layout(pipeline)?;
+    pipeline.plan(&layout)
 }
 
 /// Sizes whose products do not fit 32 bits, or any memory.
@@ -306,19 +315,19 @@ fn sizes_that_are_too_large() {
     for (size, count) in [(4096, 1), (65_536, 1), (65_536, 256), (1024, 200)] {
         let mut other: serde_json::Value = serde_json::from_str(&config).unwrap();
         other["sample_size"] = size.into();
-        let mut pipeline = Pipeline::from_files(&other.to_string(), &weights, "{}", None).unwrap();
-        let message = pipeline.plan(count).unwrap_err().to_string();
+        let mut pipeline = Pipeline::from_files(&other.to_string(), [&weights[..]], None, None).unwrap();
+        let message = plan(&mut pipeline, count).unwrap_err().to_string();
         assert_message(&message, &["which is more than 1 GiB", "fewer or smaller images"]);
     }
     // One value fits, all of them do not: not a GPU's buffers, and natively perhaps the memory.
     let mut other: serde_json::Value = serde_json::from_str(&config).unwrap();
     other["sample_size"] = 128.into();
-    let mut pipeline = Pipeline::from_files(&other.to_string(), &weights, "{}", None).unwrap();
+    let mut pipeline = Pipeline::from_files(&other.to_string(), [&weights[..]], None, None).unwrap();
     pollster::block_on(async {
         let gpu = Backend::Gpu(Gpu::open().await.unwrap());
-        let message = gpu.compile(pipeline.plan(60).unwrap(), &[], |_, _| {}).await.err().unwrap().to_string();
+        let message = gpu.compile(plan(&mut pipeline, 60).unwrap(), &[], |_, _| {}).await.err().unwrap().to_string();
         assert_message(&message, &["takes 720 MB, but one buffer of a GPU holds at most", "or use the CPU"]);
-        let small = gpu.compile(pipeline.plan(1).unwrap(), &[], |_, _| {}).await.unwrap();
+        let small = gpu.compile(plan(&mut pipeline, 1).unwrap(), &[], |_, _| {}).await.unwrap();
         small.run(0).unwrap().wait().await.unwrap();
     });
 }
@@ -342,17 +351,19 @@ fn dispatches_that_are_too_wide() {
 #[test]
 fn parts_that_do_not_belong_together() {
     let (config, weights) = model();
-    let build =
-        |config: &str, card: &str| Pipeline::from_files(config, &weights, "{}", Some(card)).err().unwrap().to_string();
+    let build = |config: &str, card: &str| {
+        Pipeline::from_files(config, [&weights[..]], Some("{}"), Some(card)).err().unwrap().to_string()
+    };
     let message = build(&config, r#"{"class_names": ["a"]}"#);
     assert_message(&message, &["card.json", "names 1 classes", "0 class embeddings"]);
     let mut other: serde_json::Value = serde_json::from_str(&config).unwrap();
-    other["out_channels"] = 2.into();
-    assert_message(&build(&other.to_string(), "{}"), &["in_channels is 1 and out_channels 2"]);
+    other["out_channels"] = 3.into();
+    assert_message(&build(&other.to_string(), "{}"), &["in_channels is 1 and out_channels 3"]);
     other = serde_json::from_str(&config).unwrap();
     other["sample_size"] = serde_json::Value::Null;
-    assert_message(&build(&other.to_string(), "{}"), &["sample_size is missing"]);
+    let mut pipeline = Pipeline::from_files(&other.to_string(), [&weights[..]], None, None).unwrap();
+    assert_message(&plan(&mut pipeline, 1).unwrap_err().to_string(), &["sample_size is missing"]);
     other["sample_size"] = 21.into();
-    let mut pipeline = Pipeline::from_files(&other.to_string(), &weights, "{}", None).unwrap();
-    assert_message(&pipeline.plan(1).unwrap_err().to_string(), &["must be multiples of 4; found 21×21"]);
+    let mut pipeline = Pipeline::from_files(&other.to_string(), [&weights[..]], None, None).unwrap();
+    assert_message(&plan(&mut pipeline, 1).unwrap_err().to_string(), &["must be multiples of 4; found 21×21"]);
 }

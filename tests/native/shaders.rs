@@ -24,7 +24,9 @@ fn shaders_keep_the_binding_convention() {
     assert!(bound.len() > 20);
 
     for (name, (source, inputs, params)) in bound {
-        assert_eq!(golden::text(&format!("shaders/{name}.wgsl")), source, "{name} runs the shader of its own name");
+        let own = golden::text(&format!("shaders/{name}.wgsl"));
+        let row = golden::text("shaders/row.wgsl");
+        assert!(source == own || source == row + &own, "{name} runs the shader of its own name");
         let module =
             naga::front::wgsl::parse_str(source).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(source)));
         Validator::new(ValidationFlags::all(), Capabilities::empty())
@@ -71,9 +73,6 @@ fn shared_parts_of_shaders_are_equal() {
         let start = source.find(from).unwrap_or_else(|| panic!("{shader} has no {from}"));
         source[start..][..source[start..].find(to).unwrap()].to_string()
     };
-    let row = |shader| part(shader, "struct Coefficients {", "\n}\n");
-    assert_eq!(row("update"), row("predict_x0"));
-    assert_eq!(row("update"), row("remember"));
     let activate = |shader| part(shader, "// The error function", "@compute");
     assert_eq!(activate("activation"), activate("scale_shift"));
 }
