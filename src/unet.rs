@@ -46,8 +46,9 @@ impl UNet2DModel {
         weights.rename_legacy();
         let parameters = Parameters { weights: Some(weights), packed: HashMap::new(), counts: HashMap::new() };
         let mut model = UNet2DModel { parameters, config, count: 0 };
-        // Laying the network out once packs every weight and finds every misfit.
-        let side = 1 << (model.config.block_out_channels.len() - 1);
+        // Laying the network out once packs every weight and finds every misfit. Two pixels a side innermost: K blocks
+        // mirror their images.
+        let side = 1 << model.config.block_out_channels.len();
         model.build(&mut Graph::new(), 1, side, side)?;
         if let Some(weights) = model.parameters.weights.take() {
             model.count = weights.taken();
@@ -172,13 +173,34 @@ struct Resnet {
 const NCSNPP_FACTOR: f64 = std::f64::consts::SQRT_2;
 /// The groups of NCSN++'s attention, whatever the configuration says.
 const NCSNPP_ATTENTION_GROUPS: usize = 32;
+/// Channels of a group of the K blocks' GroupNorms, whatever the configuration says.
+const K_GROUP: usize = 32;
+
+/// A value in every one of `len` channels, in device layout.
+fn vector_of(value: f32, len: usize) -> (Shape, Vec<f32>) {
+    let mut data = vec![value; len];
+    data.resize(padded(len), 0.0);
+    (Shape::new(&[len]), data)
+}
+
+/// The skip connection that is next on the way up.
+fn pop(skips: &mut Vec<ValueId>) -> Result<ValueId> {
+    skips.pop().ok_or_else(|| Error::Config {
+        file: "unet/config.json",
+        problem: "up_block_types take more skip connections than down_block_types give. KDownBlock2D and KUpBlock2D \
+                  have fewer than other blocks, and go together."
+            .into(),
+    })
+}
 
 /// Lays out a network layer by layer.
 struct Builder<'a> {
     graph: &'a mut Graph,
     parameters: &'a mut Parameters,
     config: &'a UNetConfig,
-    /// What tells every residual block the time and the class.
+    /// The time and the class: the sum of their embeddings, `[N, time_embed_dim]`.
+    embedding: ValueId,
+    /// What tells them to every residual block but those of the K blocks: the embedding after the activation.
     temb: ValueId,
 }
 
@@ -191,8 +213,9 @@ impl<'a> Builder<'a> {
         timestep: ValueId,
         class_labels: Option<ValueId>,
     ) -> Result<Self> {
-        let mut builder = Builder { graph, parameters, config, temb: timestep };
-        builder.temb = builder.time_and_class(timestep, class_labels)?;
+        let mut builder = Builder { graph, parameters, config, embedding: timestep, temb: timestep };
+        builder.embedding = builder.time_and_class(timestep, class_labels)?;
+        builder.temb = builder.graph.op("embedding.act", config.act_fn, &[builder.embedding])?;
         Ok(builder)
     }
 
@@ -215,11 +238,15 @@ impl<'a> Builder<'a> {
             let out = channels[i];
             let ncsnpp = matches!(block, DownBlockType::SkipDownBlock2D | DownBlockType::AttnSkipDownBlock2D);
             for j in 0..config.layers_per_block {
-                let resnet = match ncsnpp {
-                    true => self.ncsnpp_resnet(ncsnpp_groups(self.graph.shape(x).channels()), out),
-                    false => self.plain_resnet(x, out),
+                let resnet = format!("{path}.resnets.{j}");
+                x = match block {
+                    DownBlockType::KDownBlock2D => self.k_resnet(&resnet, x, [out, out])?,
+                    _ if ncsnpp => {
+                        let groups = ncsnpp_groups(self.graph.shape(x).channels());
+                        self.resnet(&resnet, x, self.ncsnpp_resnet(groups, out))?
+                    }
+                    _ => self.resnet(&resnet, x, self.plain_resnet(x, out))?,
                 };
-                x = self.resnet(&format!("{path}.resnets.{j}"), x, resnet)?;
                 let attention = format!("{path}.attentions.{j}");
                 match block {
                     DownBlockType::AttnDownBlock2D => {
@@ -232,7 +259,9 @@ impl<'a> Builder<'a> {
                 }
                 skips.push(x);
             }
-            if i + 1 < levels {
+            if i + 1 < levels && block == DownBlockType::KDownBlock2D {
+                x = self.graph.op(&format!("{path}.downsamplers.0"), Upfirdn2d::K_DOWN, &[x])?;
+            } else if i + 1 < levels {
                 let by_resnet = block == DownBlockType::ResnetDownsampleBlock2D
                     || block == DownBlockType::AttnDownBlock2D && config.downsample_type == Some(ResampleType::Resnet);
                 x = if ncsnpp {
@@ -267,9 +296,17 @@ impl<'a> Builder<'a> {
             let path = format!("up_blocks.{i}");
             let out = channels[levels - 1 - i];
             let last = i + 1 == levels;
+            if block == UpBlockType::KUpBlock2D {
+                let next = channels[(levels - 1 - i).saturating_sub(1)];
+                x = self.k_up(&path, x, &mut skips, [out, next])?;
+                if !last {
+                    x = self.graph.op(&format!("{path}.upsamplers.0"), Upfirdn2d::K_UP, &[x])?;
+                }
+                continue;
+            }
             let ncsnpp = matches!(block, UpBlockType::SkipUpBlock2D | UpBlockType::AttnSkipUpBlock2D);
             for j in 0..=config.layers_per_block {
-                let skip = skips.pop().expect("the paths up and down have the same number of layers");
+                let skip = pop(&mut skips)?;
                 let (a, b) = (self.graph.shape(x).channels(), self.graph.shape(skip).channels());
                 x = self.graph.op(&format!("{path}.concat.{j}"), Concat, &[x, skip])?;
                 let resnet = match block {
@@ -345,8 +382,7 @@ impl<'a> Builder<'a> {
         self.resnet("mid_block.resnets.1", x, resnet)
     }
 
-    /// What tells every residual block the time and the class: the activation of their embeddings' sum,
-    /// `[N, time_embed_dim]`.
+    /// The sum of the embeddings of the time and the class, `[N, time_embed_dim]`.
     fn time_and_class(&mut self, timestep: ValueId, class_labels: Option<ValueId>) -> Result<ValueId> {
         let config = self.config;
         let width = config.time_embed_dim();
@@ -366,7 +402,7 @@ impl<'a> Builder<'a> {
             };
             embedding = self.graph.op("embedding", Add::PLAIN, &[embedding, class])?;
         }
-        self.graph.op("embedding.act", config.act_fn, &[embedding])
+        Ok(embedding)
     }
 
     /// `time_proj` of the configured type: from `[N]` to features.
@@ -432,7 +468,7 @@ impl<'a> Builder<'a> {
                 self.group_norm(&format!("{path}.norm2"), h, groups[1], activation)?
             }
             TimeScaleShift::ScaleShift => {
-                let time = self.scale_and_shift(&time, out)?;
+                let time = self.scale_and_shift(&time, self.temb, out)?;
                 let norm = format!("{path}.norm2");
                 let affine = self.group_norm_affine(&norm, h, groups[1])?;
                 let affine = self.graph.op(&format!("{norm}.modulate"), Modulate, &[affine, time])?;
@@ -446,6 +482,54 @@ impl<'a> Builder<'a> {
         self.graph.op(path, Add { scale: (1.0 / factor) as f32 }, &[x, h])
     }
 
+    /// The residual blocks of `KUpBlock2D`: over the last of the skip connections that are its share, and the last one
+    /// with the channels of the next block.
+    fn k_up(&mut self, path: &str, x: ValueId, skips: &mut Vec<ValueId>, channels: [usize; 2]) -> Result<ValueId> {
+        let [out, next] = channels;
+        let layers = self.config.layers_per_block;
+        let skip = pop(skips)?;
+        for _ in 1..layers {
+            pop(skips)?;
+        }
+        let mut x = self.graph.op(&format!("{path}.concat"), Concat, &[x, skip])?;
+        for j in 0..layers {
+            let channels = [out, if j + 1 == layers { next } else { out }];
+            x = self.k_resnet(&format!("{path}.resnets.{j}"), x, channels)?;
+        }
+        Ok(x)
+    }
+
+    /// `ResnetBlockCondNorm2D.forward`, as the K blocks have it: the time scales and shifts what both GroupNorms give.
+    /// `width` is the channels that the block was made for, of which diffusers takes the groups of the second GroupNorm,
+    /// and `out` the channels of the output.
+    fn k_resnet(&mut self, path: &str, x: ValueId, [width, out]: [usize; 2]) -> Result<ValueId> {
+        let channels = self.graph.shape(x).channels();
+        let h = self.ada_group_norm(&format!("{path}.norm1"), x, channels / K_GROUP)?;
+        let h = self.conv2d(&format!("{path}.conv1"), h, out, Conv2d::SAME)?;
+        let h = self.ada_group_norm(&format!("{path}.norm2"), h, width / K_GROUP)?;
+        let h = self.conv2d(&format!("{path}.conv2"), h, out, Conv2d::SAME)?;
+        let x = match channels == out {
+            true => x,
+            false => {
+                let bias = self.graph.constant("no bias", vector_of(0.0, out));
+                self.conv2d_with(&format!("{path}.conv_shortcut"), x, out, Conv2d::POINTWISE, bias)?
+            }
+        };
+        self.graph.op(path, Add::PLAIN, &[x, h])
+    }
+
+    /// `AdaGroupNorm.forward` and the activation: a GroupNorm with nothing learned, whose result the time scales and
+    /// shifts.
+    fn ada_group_norm(&mut self, path: &str, x: ValueId, groups: usize) -> Result<ValueId> {
+        let channels = self.graph.shape(x).channels();
+        let time = self.scale_and_shift(&format!("{path}.linear"), self.embedding, channels)?;
+        let weight = self.graph.constant("no weight", vector_of(1.0, channels));
+        let bias = self.graph.constant("no bias", vector_of(0.0, channels));
+        let affine = self.normalised(path, x, groups, [weight, bias])?;
+        let affine = self.graph.op(&format!("{path}.modulate"), Modulate, &[affine, time])?;
+        self.graph.op(path, ScaleShift { activation: Some(self.config.act_fn) }, &[x, affine])
+    }
+
     fn resample(&mut self, name: &str, x: ValueId, resample: Resample) -> Result<ValueId> {
         match resample {
             Resample::Nearest => self.graph.op(name, Upsample, &[x]),
@@ -453,9 +537,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A residual block's time as scale and shift, `[N, 2 · padded out]`, each padded by itself.
-    fn scale_and_shift(&mut self, path: &str, out: usize) -> Result<ValueId> {
-        let depth = self.graph.shape(self.temb).channels();
+    /// The time as scale and shift, `[N, 2 · padded out]`, each padded by itself.
+    fn scale_and_shift(&mut self, path: &str, time: ValueId, out: usize) -> Result<ValueId> {
+        let depth = self.graph.shape(time).channels();
         let place = |i: usize| i / out * padded(out) + i % out;
         let weight = self.parameters.get(&format!("{path}.weight"), |weights| {
             let weight = weights.take(&format!("{path}.weight"), &[2 * out, depth])?;
@@ -475,7 +559,7 @@ impl<'a> Builder<'a> {
         })?;
         let weight = self.graph.shared_constant(&format!("{path}.weight"), weight);
         let bias = self.graph.shared_constant(&format!("{path}.bias"), bias);
-        self.graph.op(path, Linear, &[self.temb, weight, bias])
+        self.graph.op(path, Linear, &[time, weight, bias])
     }
 
     /// `Attention.forward` with a residual connection: self-attention over the pixels of an image, after a GroupNorm of
@@ -543,11 +627,16 @@ impl<'a> Builder<'a> {
     }
 
     fn conv2d(&mut self, path: &str, x: ValueId, out: usize, op: Conv2d) -> Result<ValueId> {
+        let bias = self.bias(path, out)?;
+        self.conv2d_with(path, x, out, op, bias)
+    }
+
+    /// A convolution with this bias, `[out]`.
+    fn conv2d_with(&mut self, path: &str, x: ValueId, out: usize, op: Conv2d, bias: ValueId) -> Result<ValueId> {
         let shape = [out, self.graph.shape(x).channels(), op.kernel, op.kernel];
         let name = format!("{path}.weight");
         let weight = self.parameters.get(&name, |weights| Ok(Conv2d::pack(&weights.take(&name, &shape)?)))?;
         let weight = self.graph.shared_constant(&name, weight);
-        let bias = self.bias(path, out)?;
         self.graph.op(path, op, &[x, weight, bias])
     }
 
@@ -568,10 +657,16 @@ impl<'a> Builder<'a> {
 
     /// A GroupNorm as a scale and a shift a channel, `[N, 2, C]`.
     fn group_norm_affine(&mut self, path: &str, x: ValueId, groups: usize) -> Result<ValueId> {
-        let [_, h, w, channels] = self.graph.shape(x).nhwc(path)?;
-        let op = GroupNorm { groups, eps: self.config.norm_eps as f32, pixels: h * w };
+        let channels = self.graph.shape(x).channels();
         let weight = self.vector(&format!("{path}.weight"), channels)?;
         let bias = self.bias(path, channels)?;
+        self.normalised(path, x, groups, [weight, bias])
+    }
+
+    /// A GroupNorm with this weight and bias, `[C]`, as a scale and a shift a channel, `[N, 2, C]`.
+    fn normalised(&mut self, path: &str, x: ValueId, groups: usize, [weight, bias]: [ValueId; 2]) -> Result<ValueId> {
+        let [_, h, w, _] = self.graph.shape(x).nhwc(path)?;
+        let op = GroupNorm { groups, eps: self.config.norm_eps as f32, pixels: h * w };
         let moments = self.graph.op(&format!("{path}.moments"), Moments, &[x])?;
         self.graph.op(&format!("{path}.affine"), op, &[moments, weight, bias])
     }

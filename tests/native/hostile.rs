@@ -228,8 +228,9 @@ fn configurations_that_are_not_supported_name_the_field_and_what_is() {
     for (field, value, expected) in cases {
         assert_message(&config_message(field, value), &["unet/config.json", field, expected]);
     }
-    let message = config_message("down_block_types", serde_json::json!(["KDownBlock2D", "DownBlock2D", "DownBlock2D"]));
-    assert_message(&message, &["down_block_types is [", "KDownBlock2D", "`AttnDownBlock2D`"]);
+    let message =
+        config_message("down_block_types", serde_json::json!(["DownEncoderBlock2D", "DownBlock2D", "DownBlock2D"]));
+    assert_message(&message, &["down_block_types is [", "DownEncoderBlock2D", "`AttnDownBlock2D`"]);
     let message = config_message("sample_rate", 16_000.into());
     assert_message(&message, &["\"sample_rate\" (16000) is not supported", "Supported are sample_size,"]);
     let levels = 40;

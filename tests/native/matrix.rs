@@ -16,7 +16,7 @@ const FOLDER: &str = "tests/golden/matrix";
 /// ‖error‖ / ‖ε‖.
 const TOLERANCE: f64 = 1e-4;
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Case {
     name: String,
     config: serde_json::Value,
@@ -69,7 +69,7 @@ fn every_field_agrees_with_diffusers() {
         let mut failures = Vec::new();
         for backend in backends().await {
             let device = if backend.gpu().is_some() { "gpu" } else { "cpu" };
-            for case in cases.iter().filter(|case| case.name != "k_blocks") {
+            for case in &cases {
                 let actual = epsilon(case, &golden, &backend).await;
                 let expected = &golden.get(&format!("{}.output", case.name)).data;
                 let error = golden::relative_error(&actual, expected);
@@ -87,10 +87,30 @@ fn every_field_agrees_with_diffusers() {
 
 #[test]
 fn blocks_that_are_not_supported_are_named() {
+    for block in ["CrossAttnDownBlock2D", "SimpleCrossAttnDownBlock2D", "DownEncoderBlock2D", "KCrossAttnDownBlock2D"] {
+        let config = serde_json::json!({"block_out_channels": [32], "down_block_types": [block]});
+        let message = UNetConfig::from_json(&config.to_string()).unwrap_err().to_string();
+        assert!(message.contains(block) && message.contains("`AttnSkipDownBlock2D`"), "{message}");
+        let block = block.replace("Encoder", "Decoder").replace("Down", "Up");
+        let config = serde_json::json!({"block_out_channels": [32], "up_block_types": [block]});
+        let message = UNetConfig::from_json(&config.to_string()).unwrap_err().to_string();
+        assert!(message.contains(&block) && message.contains("`AttnSkipUpBlock2D`"), "{message}");
+    }
+}
+
+/// diffusers cannot run these either.
+#[test]
+fn blocks_that_do_not_go_together_are_an_error() {
     let cases: Vec<Case> = golden::list("matrix/unets");
-    let case = cases.iter().find(|case| case.name == "k_blocks").unwrap();
-    let message = model(case).err().unwrap().to_string();
-    assert!(message.contains("KDownBlock2D") && message.contains("`AttnSkipDownBlock2D`"), "{message}");
+    let message = |field: &str, block: &str| {
+        let mut case = cases.iter().find(|case| case.name == "k_blocks").unwrap().clone();
+        case.config[field] = serde_json::json!([block, block]);
+        model(&case).err().unwrap().to_string()
+    };
+    let up = message("up_block_types", "UpBlock2D");
+    assert!(up.contains("weights") || up.contains("go together"), "{up}");
+    let down = message("down_block_types", "DownBlock2D");
+    assert!(down.contains("weights") || down.contains("go together"), "{down}");
 }
 
 #[test]

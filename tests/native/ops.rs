@@ -159,6 +159,8 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
                 Some("fir_up") => Upfirdn2d::FIR_UP,
                 Some("fir_down") => Upfirdn2d::FIR_DOWN,
                 Some("mean") => Upfirdn2d::MEAN,
+                Some("k_up") => Upfirdn2d::K_UP,
+                Some("k_down") => Upfirdn2d::K_DOWN,
                 other => panic!("no such filter: {other:?}"),
             };
             graph.op("upfirdn2d", filter, &[x])
