@@ -18,9 +18,11 @@ struct Params {
     pad0: u32,
 }
 
+alias Stored = vec4f; // activations and weights
+
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>; // [N, in_height, in_width, channels]
-@group(0) @binding(2) var<storage, read_write> out: array<vec4f>; // [N, out_height, out_width, channels]
+@group(0) @binding(1) var<storage, read> x: array<Stored>; // [N, in_height, in_width, channels]
+@group(0) @binding(2) var<storage, read_write> out: array<Stored>; // [N, out_height, out_width, channels]
 
 // The input coordinate that tap k of output coordinate `o` falls on, or a negative number.
 fn coordinate(o: u32, k: u32, size: u32) -> i32 {
@@ -59,9 +61,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
             let c = coordinate(column, kx, params.in_width);
             if c >= 0 {
                 let at = ((image + u32(y)) * params.in_width + u32(c)) * params.channels + channel;
-                sum += params.taps[ky] * params.taps[kx] * x[at];
+                sum += params.taps[ky] * params.taps[kx] * vec4f(x[at]);
             }
         }
     }
-    out[i] = sum;
+    out[i] = Stored(sum);
 }

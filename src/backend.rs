@@ -24,7 +24,7 @@ impl Backend {
     /// `progress` hears how many shaders of how many are compiled.
     ///
     /// # Errors
-    /// When the device has not enough memory or rejects a shader.
+    /// When the device has not enough memory, rejects a shader, or does not have the plan's precision.
     pub async fn compile(&self, plan: Plan, frames: &[&str], progress: impl FnMut(usize, usize)) -> Result<Executor> {
         let frames = frames.iter().map(|name| plan.output(name).cloned()).collect::<Result<Vec<_>>>()?;
         let device = match self {

@@ -1,10 +1,10 @@
 //! What a network is made of and what it needs, without running it or having its weights.
 
-use crate::Result;
 use crate::config::UNetConfig;
-use crate::graph::{Graph, Source};
+use crate::graph::{Graph, Source, Value};
 use crate::plan::Plan;
 use crate::unet::UNet2DModel;
+use crate::{Precision, Result};
 
 /// A step of the network's plan.
 #[derive(Clone, Debug)]
@@ -45,32 +45,33 @@ impl Inspection {
     ///
     /// # Errors
     /// When the configuration is not supported, or the images do not fit the network.
-    pub fn new(config: UNetConfig, count: usize, size: Option<(usize, usize)>) -> Result<Self> {
+    pub fn new(config: UNetConfig, count: usize, size: Option<(usize, usize)>, precision: Precision) -> Result<Self> {
         let (height, width) = match size {
             Some(size) => size,
             None => config.sample_size()?,
         };
         let mut unet = UNet2DModel::without_weights(config)?;
         let mut graph = Graph::new();
-        let output = unet.build(&mut graph, count, height, width)?.output;
+        let output = unet.build(&mut graph, count, height, width, precision)?.output;
         graph.output("output", output);
 
         let (mut layers, mut weight_bytes, mut largest) = (Vec::new(), 0, 0);
-        let bytes = |elements: usize| 4 * elements as u64;
+        let bytes = |value: &Value| (value.precision.bytes() * value.shape.len()) as u64;
         for value in &graph.values {
-            largest = largest.max(bytes(value.shape.len()));
+            largest = largest.max(bytes(value));
             match &value.source {
                 Source::Input => {}
-                Source::Constant(_) => weight_bytes += bytes(value.shape.len()),
+                Source::Constant(_) => weight_bytes += bytes(value),
                 Source::Op { op, inputs } => {
-                    let given: Vec<_> = inputs.iter().map(|&id| graph.shape(id)).collect();
+                    let given: Vec<&Value> = inputs.iter().map(|&id| &graph.values[id.0]).collect();
+                    let shapes: Vec<_> = given.iter().map(|value| &value.shape).collect();
                     layers.push(Layer {
                         name: value.name.clone(),
                         op: op.name(),
                         shape: value.shape.dims().to_vec(),
-                        parameters: inputs.iter().map(|&id| unet.parameters_of(&graph.values[id.0].name)).sum(),
-                        macs: op.macs(&given, &value.shape),
-                        bytes: bytes(value.shape.len() + given.iter().map(|shape| shape.len()).sum::<usize>()),
+                        parameters: given.iter().map(|value| unet.parameters_of(&value.name)).sum(),
+                        macs: op.macs(&shapes, &value.shape),
+                        bytes: bytes(value) + given.iter().map(|value| bytes(value)).sum::<u64>(),
                     });
                 }
             }
@@ -80,7 +81,7 @@ impl Inspection {
             parameters: unet.parameters(),
             macs: plan.macs(),
             weight_bytes,
-            value_bytes: plan.slots.iter().map(|&len| bytes(len)).sum(),
+            value_bytes: plan.slots.iter().map(|&bytes| bytes as u64).sum(),
             largest_bytes: largest,
             layers,
         })

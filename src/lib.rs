@@ -32,5 +32,5 @@ pub use backend::Backend;
 pub use error::{Error, Result};
 pub use pipeline::{Extra, Layout, Pipeline};
 pub use sampler::{Frame, Inpainting, Prepared, Sampler, Settings};
-pub use tensor::{Shape, Tensor};
+pub use tensor::{Precision, Shape, Tensor};
 pub use weights::Weights;

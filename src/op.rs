@@ -5,12 +5,13 @@
 //! entry in the list of test cases. An op's own fields are constants of the plan: whatever changes from step to step
 //! is an input.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 
 use bytemuck::Pod;
 
 use crate::schedule::Coefficients;
-use crate::{Result, Shape};
+use crate::{Precision, Result, Shape};
 
 mod activation;
 mod add;
@@ -29,6 +30,7 @@ mod learned_noise;
 mod linear;
 mod modulate;
 mod moments;
+mod narrow;
 mod norm;
 mod predict_x0;
 mod quantile;
@@ -46,6 +48,7 @@ mod timestep_embedding;
 mod update;
 mod upfirdn2d;
 mod upsample;
+mod widen;
 
 pub use activation::Activation;
 pub use add::Add;
@@ -64,6 +67,7 @@ pub use learned_noise::LearnedNoise;
 pub use linear::Linear;
 pub use modulate::Modulate;
 pub use moments::Moments;
+pub use narrow::Narrow;
 pub use norm::Norm;
 pub use predict_x0::PredictX0;
 pub use quantile::Quantile;
@@ -81,6 +85,7 @@ pub use timestep_embedding::TimestepEmbedding;
 pub use update::Update;
 pub use upfirdn2d::Upfirdn2d;
 pub use upsample::Upsample;
+pub use widen::Widen;
 
 /// The row that an op is given.
 fn row<'a>(view: View<'a>) -> &'a Coefficients {
@@ -102,6 +107,12 @@ pub trait Op: Debug {
     /// # Errors
     /// When the inputs do not fit together.
     fn output(&self, inputs: &[&Shape]) -> Result<Shape>;
+
+    /// The bindings of the shader that are `Stored`: those of the inputs and of the output that are activations or
+    /// weights, which a network may keep in 16 bits. All others are `f32`.
+    fn stored(&self) -> &'static [usize] {
+        &[]
+    }
 
     /// Computes the output on the CPU. This is the op's definition: the shader must agree with it.
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>);
@@ -151,6 +162,8 @@ impl ViewMut<'_> {
 pub struct Kernel {
     /// WGSL with the entry point `main`.
     pub shader: &'static str,
+    /// What the shader's `Stored` values are.
+    pub precision: Precision,
     /// The bytes of the shader's `Params` uniform.
     pub params: Vec<u8>,
     /// Workgroups in x, y and z.
@@ -158,8 +171,20 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// The shader with `Stored` values of the kernel's precision. Shaders are written for `f32` and convert whatever they
+    /// load and store, so that they compute the same in both.
+    pub fn source(&self) -> Cow<'static, str> {
+        match self.precision {
+            Precision::F32 => self.shader.into(),
+            Precision::F16 => {
+                let shader = self.shader.replace("alias Stored = vec4f;", "alias Stored = vec4h;");
+                format!("enable f16;\n\n{shader}").into()
+            }
+        }
+    }
+
     fn new(shader: &'static str, params: &impl Pod, workgroups: [u32; 3]) -> Self {
-        Kernel { shader, params: bytemuck::bytes_of(params).to_vec(), workgroups }
+        Kernel { shader, precision: Precision::F32, params: bytemuck::bytes_of(params).to_vec(), workgroups }
     }
 
     /// A dispatch of one invocation an item, in workgroups of [`FLAT_WORKGROUP`], wrapped into y beyond the 65,535

@@ -9,7 +9,7 @@ use crate::op::{
 use crate::plan::Plan;
 use crate::schedule::{Coefficients, REGISTERS};
 use crate::unet::UNet2DModel;
-use crate::{Error, Result, Shape, Weights};
+use crate::{Error, Precision, Result, Shape, Weights};
 
 /// Names of the inputs and outputs of a [`Pipeline::plan`].
 pub(crate) mod names {
@@ -56,6 +56,8 @@ pub struct Layout {
     pub thresholded: bool,
     /// What the scheduler does beyond an update.
     pub extra: Extra,
+    /// In how many bits the network keeps its weights and activations.
+    pub precision: Precision,
 }
 
 /// What some schedulers do beyond an update.
@@ -233,7 +235,7 @@ impl Pipeline {
         if layout.guided {
             scaled = graph.op("class_and_null", Repeat, &[scaled])?;
         }
-        let mut model = self.unet.append(graph, scaled)?.output;
+        let mut model = self.unet.append(graph, scaled, layout.precision)?.output;
         let channels = self.unet.config().in_channels;
         let mut variance = None;
         if self.unet.config().out_channels != channels {

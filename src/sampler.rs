@@ -10,7 +10,7 @@ use crate::noise::Generator;
 use crate::op::{Op, Rgba8, View, ViewMut};
 use crate::pipeline::{Extra, Layout, names};
 use crate::schedule::{Row, Schedule, StepOptions};
-use crate::{Error, Pipeline, Result, Shape, Tensor};
+use crate::{Error, Pipeline, Precision, Result, Shape, Tensor};
 
 /// What a run should do.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct Settings {
     pub null_class: Option<usize>,
     /// For RePaint: the image, and where it is kept.
     pub inpaint: Option<Inpainting>,
+    /// In how many bits the network keeps its weights and activations.
+    pub precision: Precision,
 }
 
 impl Default for Settings {
@@ -58,6 +60,7 @@ impl Default for Settings {
             guidance_rescale: 0.0,
             null_class: None,
             inpaint: None,
+            precision: Precision::F32,
         }
     }
 }
@@ -99,6 +102,7 @@ impl Settings {
             rescaled: guided && self.guidance_rescale != 0.0,
             thresholded: scheduler.thresholding,
             extra: Extra::of(scheduler.kind),
+            precision: self.precision,
         })
     }
 

@@ -11,10 +11,10 @@ use crate::config::{
 use crate::graph::{Graph, ValueId};
 use crate::op::{
     Activation, Add, Affine, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm, Linear,
-    Modulate, Moments, ScaleShift, Softmax, TimestepEmbedding, Upfirdn2d, Upsample,
+    Modulate, Moments, Narrow, ScaleShift, Softmax, TimestepEmbedding, Upfirdn2d, Upsample, Widen,
 };
 use crate::tensor::padded;
-use crate::{Error, Result, Shape, Tensor, Weights};
+use crate::{Error, Precision, Result, Shape, Tensor, Weights};
 
 /// A U-Net with its parameters, ready to be laid out as a graph for any number of images.
 pub struct UNet2DModel {
@@ -49,7 +49,7 @@ impl UNet2DModel {
         // Laying the network out once packs every weight and finds every misfit. Two pixels a side innermost: K blocks
         // mirror their images.
         let side = 1 << model.config.block_out_channels.len();
-        model.build(&mut Graph::new(), 1, side, side)?;
+        model.build(&mut Graph::new(), 1, side, side, Precision::F32)?;
         if let Some(weights) = model.parameters.weights.take() {
             model.count = weights.taken();
             weights.finish()?;
@@ -80,20 +80,28 @@ impl UNet2DModel {
         self.parameters.counts.get(constant).copied().unwrap_or(0)
     }
 
-    /// Appends the network for `count` images of `height` × `width` pixels, and an input for them, to `graph`.
+    /// Appends the network for `count` images of `height` × `width` pixels, and an input for them, to `graph`. The
+    /// network's inputs and its output have 32 bits in either precision.
     ///
     /// # Errors
     /// When the network cannot take images of this size.
-    pub fn build(&mut self, graph: &mut Graph, count: usize, height: usize, width: usize) -> Result<UNetValues> {
+    pub fn build(
+        &mut self,
+        graph: &mut Graph,
+        count: usize,
+        height: usize,
+        width: usize,
+        precision: Precision,
+    ) -> Result<UNetValues> {
         let sample = graph.input("sample", Shape::new(&[count, height, width, self.config.in_channels]))?;
-        self.append(graph, sample)
+        self.append(graph, sample, precision)
     }
 
     /// Appends the network to `graph`, on images that are there already.
     ///
     /// # Errors
     /// When the network cannot take images of this size.
-    pub fn append(&mut self, graph: &mut Graph, sample: ValueId) -> Result<UNetValues> {
+    pub fn append(&mut self, graph: &mut Graph, sample: ValueId, precision: Precision) -> Result<UNetValues> {
         let config = &self.config;
         let [count, height, width, _] = graph.shape(sample).nhwc("sample")?;
         let divisor = 1 << (config.block_out_channels.len() - 1);
@@ -110,8 +118,10 @@ impl UNet2DModel {
             Some(1) => Some(graph.input("class_labels", Shape::new(&[count]))?),
             Some(width) => Some(graph.input("class_labels", Shape::new(&[count, width]))?),
         };
-        let mut builder = Builder::new(graph, &mut self.parameters, config, timestep, class_labels)?;
+        graph.set_precision(precision);
+        let mut builder = Builder::new(graph, &mut self.parameters, config, precision, timestep, class_labels)?;
         let output = builder.unet(sample, timestep)?;
+        graph.set_precision(Precision::F32);
         Ok(UNetValues { sample, timestep, class_labels, output })
     }
 }
@@ -198,6 +208,7 @@ struct Builder<'a> {
     graph: &'a mut Graph,
     parameters: &'a mut Parameters,
     config: &'a UNetConfig,
+    precision: Precision,
     /// The time and the class: the sum of their embeddings, `[N, time_embed_dim]`.
     embedding: ValueId,
     /// What tells them to every residual block but those of the K blocks: the embedding after the activation.
@@ -210,10 +221,11 @@ impl<'a> Builder<'a> {
         graph: &'a mut Graph,
         parameters: &'a mut Parameters,
         config: &'a UNetConfig,
+        precision: Precision,
         timestep: ValueId,
         class_labels: Option<ValueId>,
     ) -> Result<Self> {
-        let mut builder = Builder { graph, parameters, config, embedding: timestep, temb: timestep };
+        let mut builder = Builder { graph, parameters, config, precision, embedding: timestep, temb: timestep };
         builder.embedding = builder.time_and_class(timestep, class_labels)?;
         builder.temb = builder.graph.op("embedding.act", config.act_fn, &[builder.embedding])?;
         Ok(builder)
@@ -228,6 +240,7 @@ impl<'a> Builder<'a> {
             true => self.graph.op("center_input_sample", Affine { scale: 2.0, offset: -1.0 }, &[sample])?,
             false => sample,
         };
+        let sample = self.narrow("sample.narrow", sample)?;
 
         let mut x = self.conv2d("conv_in", sample, channels[0], Conv2d::SAME)?;
         let mut skips = vec![x];
@@ -362,10 +375,21 @@ impl<'a> Builder<'a> {
         if let Some(image) = image {
             x = self.graph.op("skip_sample", Add::PLAIN, &[x, image])?;
         }
+        if self.precision == Precision::F16 {
+            x = self.graph.op("widen", Widen, &[x])?;
+        }
         if config.time_embedding_type == TimeEmbeddingType::Fourier {
             x = self.graph.op("divide_by_time", Divide, &[x, timestep])?;
         }
         Ok(x)
+    }
+
+    /// An input as activations are kept.
+    fn narrow(&mut self, name: &str, input: ValueId) -> Result<ValueId> {
+        match self.precision {
+            Precision::F32 => Ok(input),
+            Precision::F16 => self.graph.op(name, Narrow, &[input]),
+        }
     }
 
     /// `UNetMidBlock2D.forward`.
@@ -390,7 +414,7 @@ impl<'a> Builder<'a> {
         let mut embedding = self.time_embedding("time_embedding", x)?;
         if let Some(labels) = class_labels {
             let class = match (config.class_embed_type, config.num_class_embeds) {
-                (Some(ClassEmbedType::Identity), _) => labels,
+                (Some(ClassEmbedType::Identity), _) => self.narrow("class_labels.narrow", labels)?,
                 (Some(ClassEmbedType::Timestep), _) => {
                     let x = self.time_proj("class_proj", labels)?;
                     self.time_embedding("class_embedding", x)?
@@ -557,7 +581,7 @@ impl<'a> Builder<'a> {
             }
             Ok((Shape::new(&[2 * padded(out)]), spread))
         })?;
-        let weight = self.graph.shared_constant(&format!("{path}.weight"), weight);
+        let weight = self.graph.shared_weight(&format!("{path}.weight"), weight);
         let bias = self.graph.shared_constant(&format!("{path}.bias"), bias);
         self.graph.op(path, Linear, &[time, weight, bias])
     }
@@ -613,14 +637,14 @@ impl<'a> Builder<'a> {
             Some(groups) => self.group_norm(&format!("{path}.group_norm"), x, groups, None)?,
             None => x,
         };
-        let weight = self.graph.shared_constant(&format!("{path}.qkv.weight"), qkv_weight);
+        let weight = self.graph.shared_weight(&format!("{path}.qkv.weight"), qkv_weight);
         let bias = self.graph.shared_constant(&format!("{path}.qkv.bias"), qkv_bias);
         let qkv = self.graph.op(&format!("{path}.qkv"), Linear, &[h, weight, bias])?;
         let scores = self.graph.op(&format!("{path}.scores"), AttentionScores { heads, head_dim }, &[qkv])?;
         let weights = self.graph.op(&format!("{path}.softmax"), Softmax, &[scores])?;
         let values = AttentionValues { heads, head_dim };
         let values = self.graph.op(&format!("{path}.values"), values, &[weights, qkv])?;
-        let weight = self.graph.shared_constant(&format!("{path}.to_out.0.weight"), out_weight);
+        let weight = self.graph.shared_weight(&format!("{path}.to_out.0.weight"), out_weight);
         let bias = self.bias(&format!("{path}.to_out.0"), channels)?;
         let h = self.graph.op(&format!("{path}.to_out.0"), Linear, &[values, weight, bias])?;
         self.graph.op(path, Add { scale: (1.0 / factor) as f32 }, &[h, x])
@@ -636,7 +660,7 @@ impl<'a> Builder<'a> {
         let shape = [out, self.graph.shape(x).channels(), op.kernel, op.kernel];
         let name = format!("{path}.weight");
         let weight = self.parameters.get(&name, |weights| Ok(Conv2d::pack(&weights.take(&name, &shape)?)))?;
-        let weight = self.graph.shared_constant(&name, weight);
+        let weight = self.graph.shared_weight(&name, weight);
         self.graph.op(path, op, &[x, weight, bias])
     }
 
@@ -644,7 +668,7 @@ impl<'a> Builder<'a> {
         let shape = [out, self.graph.shape(x).channels()];
         let name = format!("{path}.weight");
         let weight = self.parameters.get(&name, |weights| Ok(Linear::pack(&weights.take(&name, &shape)?)))?;
-        let weight = self.graph.shared_constant(&name, weight);
+        let weight = self.graph.shared_weight(&name, weight);
         let bias = self.bias(path, out)?;
         self.graph.op(path, Linear, &[x, weight, bias])
     }
@@ -677,7 +701,7 @@ impl<'a> Builder<'a> {
             let table = weights.take(name, &[rows, width])?;
             Ok((table.device_shape()?, table.to_device()?))
         })?;
-        Ok(self.graph.shared_constant(name, table))
+        Ok(self.graph.shared_weight(name, table))
     }
 
     fn bias(&mut self, path: &str, len: usize) -> Result<ValueId> {

@@ -102,6 +102,10 @@ impl Op for Upfirdn2d {
         }
     }
 
+    fn stored(&self) -> &'static [usize] {
+        &[1, 2]
+    }
+
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
         let x = inputs[0];
         let [_, in_height, in_width, _] = *x.shape.dims() else { unreachable!("checked by output") };

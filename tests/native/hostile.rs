@@ -3,11 +3,11 @@
 use denoise::backend::{Backend, Gpu};
 use denoise::config::{Card, SchedulerConfig, UNetConfig};
 use denoise::graph::Graph;
-use denoise::op::Conv2d;
+use denoise::op::{Conv2d, Linear, Narrow};
 use denoise::plan::Plan;
 use denoise::schedule::{Schedule, StepOptions};
 use denoise::unet::UNet2DModel;
-use denoise::{Error, Pipeline, Result, Settings, Shape, Weights};
+use denoise::{Error, Pipeline, Precision, Result, Settings, Shape, Weights};
 
 use crate::golden;
 
@@ -333,6 +333,30 @@ fn sizes_that_are_too_large() {
     });
 }
 
+/// Numbers, and devices, that do not go with 16 bits.
+#[test]
+fn sixteen_bits_where_they_do_not_do() {
+    let plan = |value: f32| {
+        let mut graph = Graph::new();
+        let x = graph.input("x", Shape::new(&[1, 4])).unwrap();
+        graph.set_precision(Precision::F16);
+        let x = graph.op("x.narrow", Narrow, &[x]).unwrap();
+        let weight = graph.weight("proj.weight", (Shape::new(&[4, 4]), vec![value; 16]));
+        let bias = graph.constant("proj.bias", (Shape::new(&[4]), vec![1e9; 4]));
+        let y = graph.op("proj", Linear, &[x, weight, bias]).unwrap();
+        graph.output("y", y);
+        Plan::new(&graph)
+    };
+    pollster::block_on(async {
+        let message = Backend::Cpu.compile(plan(1.0), &[], |_, _| {}).await.err().unwrap().to_string();
+        assert_eq!(message, "The CPU computes in 32 bits only; choose f32.");
+        let gpu = Backend::Gpu(Gpu::open().await.unwrap());
+        gpu.compile(plan(-65_504.0), &[], |_, _| {}).await.unwrap();
+        let message = gpu.compile(plan(-65_505.0), &[], |_, _| {}).await.err().unwrap().to_string();
+        assert_message(&message, &["The weights file has -65505 in proj.weight", "at most 65504", "choose f32"]);
+    });
+}
+
 /// A dispatch with more workgroups side by side than WebGPU takes, in buffers that are small enough.
 #[test]
 fn dispatches_that_are_too_wide() {
@@ -340,7 +364,7 @@ fn dispatches_that_are_too_wide() {
         let gpu = Backend::Gpu(Gpu::open().await.unwrap());
         let mut graph = Graph::new();
         let x = graph.input("x", Shape::new(&[600_000, 1, 1, 4])).unwrap();
-        let weight = graph.constant("weight", (Shape::new(&[1, 1, 4, 4]), vec![1.0; 16]));
+        let weight = graph.weight("weight", (Shape::new(&[1, 1, 4, 4]), vec![1.0; 16]));
         let bias = graph.constant("bias", (Shape::new(&[4]), vec![0.0; 4]));
         let y = graph.op("conv_in", Conv2d::POINTWISE, &[x, weight, bias]).unwrap();
         graph.output("y", y);

@@ -5,7 +5,7 @@ use denoise::config::UNetConfig;
 use denoise::graph::Graph;
 use denoise::plan::Plan;
 use denoise::unet::UNet2DModel;
-use denoise::{Result, Tensor, Weights};
+use denoise::{Precision, Result, Tensor, Weights};
 use serde::Deserialize;
 
 use crate::digits::backends;
@@ -13,8 +13,13 @@ use crate::golden::{self, Golden};
 
 const FOLDER: &str = "tests/golden/matrix";
 
-/// ‖error‖ / ‖ε‖.
-const TOLERANCE: f64 = 1e-4;
+/// ‖error‖ / ‖ε‖ that is allowed.
+fn tolerance(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => 1e-4,
+        Precision::F16 => 5e-3,
+    }
+}
 
 #[derive(Clone, Deserialize)]
 struct Case {
@@ -39,14 +44,14 @@ fn model(case: &Case) -> Result<UNet2DModel> {
     UNet2DModel::new(UNetConfig::from_json(&case.config.to_string())?, weights(&case.weights))
 }
 
-async fn epsilon(case: &Case, golden: &Golden, backend: &Backend) -> Vec<f32> {
+async fn epsilon(case: &Case, golden: &Golden, backend: &Backend, precision: Precision) -> Vec<f32> {
     let get = |what: &str| golden.find(&format!("{}.{what}", case.name));
     let mut model = model(case).unwrap_or_else(|error| panic!("{}: {error}", case.name));
     let sample = get("sample").unwrap().tensor();
     let [height, width] = case.size;
     assert_eq!(sample.shape[2..], [height, width]);
     let mut graph = Graph::new();
-    let values = model.build(&mut graph, sample.shape[0], height, width).unwrap();
+    let values = model.build(&mut graph, sample.shape[0], height, width, precision).unwrap();
     assert_eq!(values.class_labels.is_some(), get("class_labels").is_some(), "{}", case.name);
     graph.output("epsilon", values.output);
     let executor = backend.compile(Plan::new(&graph), &[], |_, _| {}).await.unwrap();
@@ -67,21 +72,22 @@ fn every_field_agrees_with_diffusers() {
     pollster::block_on(async {
         let mut compared = 0;
         let mut failures = Vec::new();
-        for backend in backends().await {
+        let [cpu, gpu] = backends().await;
+        for (backend, precision) in [(&cpu, Precision::F32), (&gpu, Precision::F32), (&gpu, Precision::F16)] {
             let device = if backend.gpu().is_some() { "gpu" } else { "cpu" };
             for case in &cases {
-                let actual = epsilon(case, &golden, &backend).await;
+                let actual = epsilon(case, &golden, backend, precision).await;
                 let expected = &golden.get(&format!("{}.output", case.name)).data;
                 let error = golden::relative_error(&actual, expected);
-                println!("{device} {}: {error:.1e}", case.name);
+                println!("{device} {precision:?} {}: {error:.1e}", case.name);
                 compared += 1;
-                if error.is_nan() || error > TOLERANCE {
-                    failures.push(format!("{device} {}: {error:.1e}", case.name));
+                if error.is_nan() || error > tolerance(precision) {
+                    failures.push(format!("{device} {precision:?} {}: {error:.1e}", case.name));
                 }
             }
         }
         assert!(failures.is_empty(), "{failures:#?}");
-        assert!(compared >= 2 * 40);
+        assert!(compared >= 3 * 40);
     });
 }
 
