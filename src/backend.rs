@@ -5,6 +5,7 @@ mod gpu;
 
 use std::rc::Rc;
 
+pub(crate) use cpu::Memory;
 pub use gpu::{Counters, Gpu};
 
 use crate::plan::Plan;

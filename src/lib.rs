@@ -4,12 +4,13 @@
 //!
 //! - [`config`] reads the JSON files of a diffusers pipeline, [`Weights`] its safetensors.
 //! - [`unet`] lays the network out as a [`graph`] of [`op`]s; [`plan`] orders it and gives its values memory.
-//! - [`backend`] runs a plan: on the GPU through the shaders in `shaders/`, or on the CPU.
+//! - [`backend`] runs a plan: on the GPU through the shaders in `shaders/`, or on the CPU; [`check`] compares the two.
 //! - [`schedule`] is the table, [`noise`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
 //! - [`inspect`] counts what a network is made of.
 //! - `web` is what JavaScript sees of it.
 
 pub mod backend;
+pub mod check;
 pub mod config;
 mod error;
 mod gemm;

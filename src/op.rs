@@ -114,6 +114,11 @@ pub trait Op: Debug {
         &[]
     }
 
+    /// Whether the output is bytes, four in the place of each number.
+    fn gives_bytes(&self) -> bool {
+        false
+    }
+
     /// Computes the output on the CPU. This is the op's definition: the shader must agree with it.
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>);
 
