@@ -1,6 +1,9 @@
 //! Other people's models: a network for every field of `UNet2DModel`'s configuration, against diffusers.
 
-use denoise::backend::Backend;
+use std::collections::HashMap;
+
+use denoise::backend::{Backend, Gpu};
+use denoise::check::check;
 use denoise::config::UNetConfig;
 use denoise::graph::Graph;
 use denoise::plan::Plan;
@@ -44,7 +47,8 @@ fn model(case: &Case) -> Result<UNet2DModel> {
     UNet2DModel::new(UNetConfig::from_json(&case.config.to_string())?, weights(&case.weights))
 }
 
-async fn epsilon(case: &Case, golden: &Golden, backend: &Backend, precision: Precision) -> Vec<f32> {
+/// The case's network, whose output is "epsilon", and its inputs in device layout.
+fn plan(case: &Case, golden: &Golden, precision: Precision) -> (Plan, HashMap<&'static str, Vec<f32>>) {
     let get = |what: &str| golden.find(&format!("{}.{what}", case.name));
     let mut model = model(case).unwrap_or_else(|error| panic!("{}: {error}", case.name));
     let sample = get("sample").unwrap().tensor();
@@ -54,11 +58,15 @@ async fn epsilon(case: &Case, golden: &Golden, backend: &Backend, precision: Pre
     let values = model.build(&mut graph, sample.shape[0], height, width, precision).unwrap();
     assert_eq!(values.class_labels.is_some(), get("class_labels").is_some(), "{}", case.name);
     graph.output("epsilon", values.output);
-    let executor = backend.compile(Plan::new(&graph), &[], |_, _| {}).await.unwrap();
-    for name in ["sample", "timestep", "class_labels"] {
-        if let Some(array) = get(name) {
-            executor.write(name, &array.tensor().to_device().unwrap()).unwrap();
-        }
+    let given = |name| Some((name, get(name)?.tensor().to_device().unwrap()));
+    (Plan::new(&graph), ["sample", "timestep", "class_labels"].into_iter().filter_map(given).collect())
+}
+
+async fn epsilon(case: &Case, golden: &Golden, backend: &Backend, precision: Precision) -> Vec<f32> {
+    let (plan, inputs) = plan(case, golden, precision);
+    let executor = backend.compile(plan, &[], |_, _| {}).await.unwrap();
+    for (name, data) in &inputs {
+        executor.write(name, data).unwrap();
     }
     executor.run(0).unwrap().wait().await.unwrap();
     let shape = &executor.plan().output("epsilon").unwrap().shape;
@@ -88,6 +96,31 @@ fn every_field_agrees_with_diffusers() {
         }
         assert!(failures.is_empty(), "{failures:#?}");
         assert!(compared >= 3 * 40);
+    });
+}
+
+/// What [`denoise::check::tolerance`] says was measured.
+#[test]
+fn every_layer_passes_the_check() {
+    let golden = Golden::load("matrix/unets");
+    let cases: Vec<Case> = golden::list("matrix/unets");
+    pollster::block_on(async {
+        let gpu = Gpu::open().await.unwrap();
+        for (precision, layer, output) in [(Precision::F32, 5e-5, 5e-6), (Precision::F16, 5e-4, 2e-3)] {
+            let mut worst: (f64, f64) = (0.0, 0.0);
+            for case in &cases {
+                let (plan, inputs) = plan(case, &golden, precision);
+                let report = check(&gpu, &plan, &inputs, |_, _| {}).await.unwrap();
+                let found = &report.layers[report.worst];
+                println!(
+                    "{precision:?} {}: {} {:.1e}, {:.1e}",
+                    case.name, found.name, found.error, report.output_error
+                );
+                assert!(report.ok, "{}: {found:?}, {:.1e}", case.name, report.output_error);
+                worst = (worst.0.max(found.error), worst.1.max(report.output_error));
+            }
+            assert!(worst.0 <= layer && worst.1 <= output, "{precision:?}: {worst:?}");
+        }
     });
 }
 
