@@ -10,9 +10,12 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use crate::backend::{Backend, Gpu, Memory};
+use crate::noise::Generator;
 use crate::op::{View, ViewMut};
+use crate::pipeline::names;
 use crate::plan::{Operand, Plan, Step};
-use crate::{Error, Precision, Result};
+use crate::schedule::{Schedule, StepOptions};
+use crate::{Error, Pipeline, Precision, Result};
 
 /// What was found of one layer.
 #[derive(Clone, Debug, Serialize)]
@@ -101,6 +104,41 @@ pub async fn check(
     }
     let ok = output_error <= tolerance && layers.iter().all(|layer| layer.error <= tolerance);
     Ok(Report { layers, worst, output_error, tolerance, ok })
+}
+
+/// Inputs for a plan of `pipeline`: a row from the middle of a run of its scheduler, class 0, and noise for all else.
+///
+/// # Errors
+/// When the scheduler cannot make a run.
+pub fn inputs<'a>(pipeline: &Pipeline, plan: &'a Plan) -> Result<HashMap<&'a str, Vec<f32>>> {
+    let scheduler = pipeline.scheduler();
+    let steps = scheduler.num_train_timesteps.min(10);
+    let schedule = Schedule::new(scheduler, steps, &StepOptions::default())?;
+    let middle = schedule.rows.len() / 2;
+    let row = schedule.coefficients(2.0, 0.5)[middle];
+    let mut generator = Generator::new(0);
+    let mut inputs = HashMap::new();
+    // In the order of their names, so that they get the same noise every time.
+    let mut operands: Vec<_> = plan.inputs.iter().collect();
+    operands.sort_by_key(|(name, _)| *name);
+    for (name, operand) in operands {
+        let (rows, channels, stride) = (operand.shape.rows(), operand.shape.channels(), operand.shape.stride());
+        let mut data = vec![0.0; operand.shape.len()];
+        if name == names::ROW {
+            data.copy_from_slice(bytemuck::cast_slice(&[row]));
+        } else {
+            for line in data.chunks_exact_mut(stride).take(rows) {
+                let line = &mut line[..channels];
+                match name.as_str() {
+                    names::TIMESTEP => line.fill(schedule.rows[middle].timestep as f32),
+                    names::CLASS_LABELS => line.fill(0.0),
+                    _ => line.copy_from_slice(&generator.randn(channels)),
+                }
+            }
+        }
+        inputs.insert(name.as_str(), data);
+    }
+    Ok(inputs)
 }
 
 /// Computes a step on both, and keeps the CPU's output in `memory`.

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 
 use crate::backend::Gpu;
+use crate::check;
 use crate::config::{ClassEmbedType, PredictionType, SchedulerKind, TimestepSpacing, UNetConfig, VarianceType};
 use crate::inspect::Inspection;
 use crate::schedule::{Row, StepOptions};
-use crate::{Backend, Error, Frame, Pipeline, Prepared, Result, Sampler, Settings};
+use crate::{Backend, Error, Frame, Layout, Pipeline, Precision, Prepared, Result, Sampler, Settings};
 
 #[wasm_bindgen(start)]
 fn start() {
@@ -51,6 +52,19 @@ struct BackendInfo<'a> {
     kind: &'static str,
     name: String,
     note: Option<&'a str>,
+    /// Whether weights and activations may have 16 bits.
+    half: bool,
+}
+
+/// What a check found.
+#[derive(Serialize)]
+struct CheckInfo<'a> {
+    device: String,
+    tolerance: f64,
+    ok: bool,
+    output_error: f64,
+    layers: &'a [check::Layer],
+    worst: &'a check::Layer,
 }
 
 #[derive(Serialize)]
@@ -68,6 +82,7 @@ struct ModelInfo<'a> {
     height: usize,
     channels: usize,
     parameters: usize,
+    precision: &'static str,
     prediction_type: PredictionType,
     num_train_timesteps: usize,
     default_sampler: SchedulerKind,
@@ -94,6 +109,34 @@ struct Requirements {
 #[derive(Deserialize)]
 struct LoadOptions {
     count: usize,
+    #[serde(default)]
+    precision: PrecisionChoice,
+}
+
+/// What weights and activations are kept in.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PrecisionChoice {
+    /// 16 bits where the device has them and the model is large.
+    #[default]
+    Auto,
+    F32,
+    F16,
+}
+
+/// Weights of more bytes than this are large.
+const LARGE: u64 = 128 << 20;
+
+impl PrecisionChoice {
+    fn choose(self, backend: &Backend, parameters: usize) -> Precision {
+        let half = backend.gpu().is_some_and(Gpu::half);
+        match self {
+            PrecisionChoice::F32 => Precision::F32,
+            PrecisionChoice::F16 => Precision::F16,
+            PrecisionChoice::Auto if half && 4 * parameters as u64 > LARGE => Precision::F16,
+            PrecisionChoice::Auto => Precision::F32,
+        }
+    }
 }
 
 /// The files of a model folder.
@@ -157,7 +200,7 @@ impl Engine {
         Ok(Engine { backend, note, model: None })
     }
 
-    /// `{ kind: "gpu" | "cpu", name: string, note: string | null }`
+    /// `{ kind: "gpu" | "cpu", name: string, note: string | null, half: boolean }`
     pub fn backend(&self) -> std::result::Result<JsValue, JsValue> {
         let (kind, name) = match self.backend.gpu() {
             // Most browsers hide which GPU it is.
@@ -165,7 +208,7 @@ impl Engine {
             Some(gpu) => ("gpu", format!("WebGPU · {}", gpu.name())),
             None => ("cpu", "wasm SIMD".to_string()),
         };
-        to_js(&BackendInfo { kind, name, note: self.note.as_deref() })
+        to_js(&BackendInfo { kind, name, note: self.note.as_deref(), half: self.backend.gpu().is_some_and(Gpu::half) })
     }
 
     /// What a model of this `unet/config.json` needs to make `{ count }` images at a time, before there are any weights:
@@ -174,8 +217,12 @@ impl Engine {
     /// # Errors
     /// When the configuration is not supported.
     pub fn requirements(&self, config: &str, options: JsValue) -> std::result::Result<JsValue, JsValue> {
-        let LoadOptions { count } = serde_wasm_bindgen::from_value(options)?;
-        let needed = Inspection::new(UNetConfig::from_json(config)?, count, None)?;
+        let LoadOptions { count, precision } = serde_wasm_bindgen::from_value(options)?;
+        let config = UNetConfig::from_json(config)?;
+        let mut needed = Inspection::new(config.clone(), count, None, Precision::F32)?;
+        if precision.choose(&self.backend, needed.parameters) == Precision::F16 {
+            needed = Inspection::new(config, count, None, Precision::F16)?;
+        }
         to_js(&requirements(&self.backend, &needed))
     }
 
@@ -194,7 +241,7 @@ impl Engine {
             // What the page makes of it is not the engine's concern.
             let _ = progress.call3(&JsValue::NULL, &stage.into(), &done.into(), &total.into());
         };
-        let LoadOptions { count } = serde_wasm_bindgen::from_value(options)?;
+        let LoadOptions { count, precision } = serde_wasm_bindgen::from_value(options)?;
         report("parse", 0, 1);
         let shards: Vec<Vec<u8>> = files.weights().iter().map(Uint8Array::to_vec).collect();
         let mut pipeline = Pipeline::from_files(
@@ -205,12 +252,45 @@ impl Engine {
         )?;
         drop(shards);
         report("parse", 1, 1);
-        let settings = Settings { count, ..Settings::default() };
+        let precision = precision.choose(&self.backend, pipeline.unet().parameters());
+        let settings = Settings { count, precision, ..Settings::default() };
         let report = |done, total| report("compile", done, total);
         let prepared = prepare(&self.backend, &mut pipeline, &settings, report).await?;
         let info = model_info(&pipeline, &prepared)?;
         self.model = Some(Model { pipeline, prepared });
         Ok(info)
+    }
+
+    /// Compares the loaded model on the GPU with the CPU, layer by layer: `{ device, tolerance, ok, output_error, layers:
+    /// [{ name, op, error }], worst: { name, op, error } }`. `progress` is called with `"check"` and how many layers of
+    /// how many are compared. Any run ends.
+    ///
+    /// # Errors
+    /// When no model is loaded, it does not run on a GPU, or the GPU was lost.
+    pub async fn check(&mut self, progress: &js_sys::Function) -> std::result::Result<JsValue, JsValue> {
+        let Some(model) = &mut self.model else {
+            return Err(Error::Settings("No model is loaded yet.".into()).into());
+        };
+        let Backend::Gpu(gpu) = &self.backend else {
+            return Err(Error::Settings("The model runs on the CPU; there is no GPU to check.".into()).into());
+        };
+        model.prepared.begin();
+        let layout = Layout { count: 1, ..*model.prepared.layout() };
+        let plan = model.pipeline.plan(&layout)?;
+        let inputs = check::inputs(&model.pipeline, &plan)?;
+        let report = check::check(gpu, &plan, &inputs, |done, total| {
+            // What the page makes of it is not the engine's concern.
+            let _ = progress.call3(&JsValue::NULL, &"check".into(), &done.into(), &total.into());
+        })
+        .await?;
+        to_js(&CheckInfo {
+            device: gpu.name().to_string(),
+            tolerance: report.tolerance,
+            ok: report.ok,
+            output_error: report.output_error,
+            layers: &report.layers,
+            worst: &report.layers[report.worst],
+        })
     }
 
     /// Begins a run; any earlier one ends.
@@ -222,7 +302,8 @@ impl Engine {
         let Some(model) = &mut self.model else {
             return Err(Error::Settings("No model is loaded yet.".into()).into());
         };
-        let settings = settings.settings(&model.pipeline)?;
+        let precision = model.prepared.layout().precision;
+        let settings = Settings { precision, ..settings.settings(&model.pipeline)? };
         let layout = settings.layout(&model.pipeline)?;
         if layout != *model.prepared.layout() {
             let prepared = prepare(&self.backend, &mut model.pipeline, &settings, |_, _| {}).await?;
@@ -344,6 +425,10 @@ fn model_info(pipeline: &Pipeline, prepared: &Prepared) -> std::result::Result<J
         height: layout.height,
         channels: config.in_channels,
         parameters: pipeline.unet().parameters(),
+        precision: match layout.precision {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+        },
         prediction_type: pipeline.scheduler().prediction_type,
         num_train_timesteps: pipeline.scheduler().num_train_timesteps,
         default_sampler: pipeline.scheduler().kind,

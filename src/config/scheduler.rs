@@ -357,6 +357,27 @@ const KNOWN: &[&str] = &[
     "correct_steps",
 ];
 
+/// Takes out what some schedulers write that they do not have, and what is −∞, the default.
+fn without_nothings(
+    mut given: serde_json::Map<String, serde_json::Value>,
+) -> serde_json::Map<String, serde_json::Value> {
+    if given.get("variance_type").is_some_and(serde_json::Value::is_null) {
+        given.remove("variance_type");
+    }
+    if given.get("lambda_min_clipped").is_some_and(|value| value.as_str() == Some("-inf")) {
+        given.remove("lambda_min_clipped");
+    }
+    given
+}
+
+/// The scheduler of a class name.
+fn kind_named(name: &serde_json::Value) -> Result<SchedulerKind> {
+    serde_json::from_value(name.clone()).map_err(|error| Error::Config {
+        file: FILE,
+        problem: format!("_class_name is {name}, which is not supported: {error}."),
+    })
+}
+
 impl SchedulerConfig {
     /// What diffusers' scheduler of this kind is without any configuration.
     pub fn defaults(kind: SchedulerKind) -> Self {
@@ -418,20 +439,8 @@ impl SchedulerConfig {
     /// # Errors
     /// When it is not valid JSON or asks for something that is not supported.
     pub fn from_json(json: &str) -> Result<Self> {
-        let mut given = super::object(FILE, json, KNOWN)?;
-        // Some schedulers write what they do not have, or what is −∞ by default.
-        if given.get("variance_type").is_some_and(serde_json::Value::is_null) {
-            given.remove("variance_type");
-        }
-        if given.get("lambda_min_clipped").is_some_and(|value| value.as_str() == Some("-inf")) {
-            given.remove("lambda_min_clipped");
-        }
-        let kind = given.get("_class_name").map_or(Ok(SchedulerKind::Ddpm), |name| {
-            serde_json::from_value(name.clone()).map_err(|error| Error::Config {
-                file: FILE,
-                problem: format!("_class_name is {name}, which is not supported: {error}."),
-            })
-        })?;
+        let given = without_nothings(super::object(FILE, json, KNOWN)?);
+        let kind = given.get("_class_name").map_or(Ok(SchedulerKind::Ddpm), kind_named)?;
         Self::read(kind, given)
     }
 
@@ -446,6 +455,22 @@ impl SchedulerConfig {
         given.remove("solver_type");
         given.remove("algorithm_type");
         Self::read(kind, given)
+    }
+
+    /// The same configuration for another scheduler, if one is named, and with the fields of `json` in place of its own.
+    ///
+    /// # Errors
+    /// When `json` is not an object of fields, or the scheduler does not support what is asked.
+    pub fn with(&self, kind: Option<SchedulerKind>, json: &str) -> Result<Self> {
+        let changes = super::object(FILE, json, KNOWN)?;
+        let named = changes.get("_class_name").map(kind_named).transpose()?;
+        let base = match kind.or(named) {
+            Some(kind) if kind != self.kind => self.with_kind(kind)?,
+            _ => self.clone(),
+        };
+        let mut given = base.given;
+        given.extend(changes);
+        Self::read(base.kind, without_nothings(given))
     }
 
     fn read(kind: SchedulerKind, given: serde_json::Map<String, serde_json::Value>) -> Result<Self> {

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use denoise::config::{Card, SchedulerConfig, UNetConfig};
 use denoise::graph::Graph;
-use denoise::schedule::Schedule;
+use denoise::schedule::{Schedule, StepOptions};
 use denoise::unet::UNet2DModel;
 use denoise::{Error, Precision, Weights};
 use serde_json::{Value, json};
@@ -257,8 +257,16 @@ fn case(number: u64, corpus: &Corpus, counts: &mut Counts) {
                 counts.accepted += 1;
                 if config.num_train_timesteps <= 1000 {
                     let steps = random.below(config.num_train_timesteps.min(25) + 2);
-                    let eta = *random.pick(&[0.0, 0.0, 0.0, 0.5, 1.0, -1.0, f64::NAN]);
-                    counts.schedules += usize::from(Schedule::new(&config, steps, eta).is_ok());
+                    let mut options = StepOptions::default();
+                    if random.one_in(4) {
+                        options.eta = Some(*random.pick(&[0.0, 0.5, 1.0, -1.0, f64::NAN]));
+                        options.s_churn = *random.pick(&[0.0, 0.0, 2.0, f64::INFINITY, -1.0]);
+                        options.s_tmin = *random.pick(&[0.0, 1.0, f64::NAN]);
+                        options.order = random.below(6);
+                        options.jump_length = random.below(12);
+                        options.jump_n_sample = random.below(4);
+                    }
+                    counts.schedules += usize::from(Schedule::new(&config, steps, &options).is_ok());
                 }
             }
         }
@@ -347,7 +355,7 @@ fn the_corpus_is_accepted_where_it_is_whole() {
         let config = SchedulerConfig::from_json(&text(bytes));
         assert_eq!(config.is_err(), damaged(name), "{name}: {config:?}");
         if let Ok(config) = config {
-            Schedule::new(&config, config.num_train_timesteps / 2, 0.0)
+            Schedule::new(&config, config.num_train_timesteps / 2, &StepOptions::default())
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use denoise::backend::Gpu;
-use denoise::check::{Report, check};
+use denoise::check::{self, Report, check};
 use denoise::graph::Graph;
 use denoise::op::{Activation, Kernel, Op, View, ViewMut};
 use denoise::plan::Plan;
-use denoise::{Precision, Result, Shape};
+use denoise::{Extra, Precision, Result, Settings, Shape};
 
 use crate::digits::pipeline;
 
@@ -57,7 +57,18 @@ fn the_shipped_model_passes_in_both_precisions() {
 fn a_whole_step_of_sampling_passes() {
     pollster::block_on(async {
         let gpu = Gpu::open().await.unwrap();
-        let plan = pipeline().plan(2).unwrap();
+        let mut pipeline = pipeline();
+        // Everything that sampling may do besides.
+        let settings = Settings { count: 2, guidance: 2.0, guidance_rescale: 0.5, ..Settings::default() };
+        let mut layout = settings.layout(&pipeline).unwrap();
+        for extra in [Extra::None, Extra::Inpaint, Extra::Langevin] {
+            (layout.extra, layout.thresholded) = (extra, extra == Extra::None);
+            let plan = pipeline.plan(&layout).unwrap();
+            let inputs = check::inputs(&pipeline, &plan).unwrap();
+            let report = check::check(&gpu, &plan, &inputs, |_, _| {}).await.unwrap();
+            assert!(report.ok, "{:?} {:.1e}", report.layers[report.worst], report.output_error);
+        }
+        let plan = pipeline.plan(&settings.layout(&pipeline).unwrap()).unwrap();
         let report = report(&gpu, &plan).await;
         assert!(report.ok, "{:?} {:.1e}", report.layers[report.worst], report.output_error);
         assert!(report.layers.iter().any(|layer| layer.op == "rgba8"));
