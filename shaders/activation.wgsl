@@ -7,9 +7,11 @@ struct Params {
     pad1: u32,
 }
 
+alias Stored = vec4f; // activations and weights
+
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> out: array<vec4f>;
+@group(0) @binding(1) var<storage, read> x: array<Stored>;
+@group(0) @binding(2) var<storage, read_write> out: array<Stored>;
 
 // The error function within 1.2e-7 (the Chebyshev fit of Press et al., Numerical Recipes, `erfcc`).
 fn erf(x: vec4f) -> vec4f {
@@ -48,5 +50,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     if i >= params.len {
         return;
     }
-    out[i] = activate(x[i], params.function);
+    out[i] = Stored(activate(vec4f(x[i]), params.function));
 }

@@ -8,10 +8,12 @@ struct Params {
     scale: f32,
 }
 
+alias Stored = vec4f; // activations and weights
+
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4f>; // [rows, channels]
-@group(0) @binding(2) var<storage, read> b: array<vec4f>; // [rows / share, channels]
-@group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
+@group(0) @binding(1) var<storage, read> a: array<Stored>; // [rows, channels]
+@group(0) @binding(2) var<storage, read> b: array<Stored>; // [rows / share, channels]
+@group(0) @binding(3) var<storage, read_write> out: array<Stored>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -19,5 +21,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     if i >= params.len {
         return;
     }
-    out[i] = (a[i] + b[i / params.share * params.channels + i % params.channels]) * params.scale;
+    let row = vec4f(b[i / params.share * params.channels + i % params.channels]);
+    out[i] = Stored((vec4f(a[i]) + row) * params.scale);
 }

@@ -12,8 +12,10 @@ struct Params {
     pad2: u32,
 }
 
+alias Stored = vec4f; // activations and weights
+
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4f>; // [N, tokens, 3 (Q, K, V), heads, head]
+@group(0) @binding(1) var<storage, read> qkv: array<Stored>; // [N, tokens, 3 (Q, K, V), heads, head]
 @group(0) @binding(2) var<storage, read_write> out: array<vec4f>; // [N · heads, tokens, row]
 
 // Where the head of a token begins; part 0 is the query, 1 the key. Tokens beyond the last are read as the last one,
@@ -52,14 +54,14 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     var s2 = vec4f();
     var s3 = vec4f();
     for (var d = 0u; d < params.head; d++) {
-        let a = qkv[k0 + d];
-        let b = qkv[k1 + d];
-        let c = qkv[k2 + d];
-        let e = qkv[k3 + d];
-        let x0 = qkv[q0 + d];
-        let x1 = qkv[q1 + d];
-        let x2 = qkv[q2 + d];
-        let x3 = qkv[q3 + d];
+        let a = vec4f(qkv[k0 + d]);
+        let b = vec4f(qkv[k1 + d]);
+        let c = vec4f(qkv[k2 + d]);
+        let e = vec4f(qkv[k3 + d]);
+        let x0 = vec4f(qkv[q0 + d]);
+        let x1 = vec4f(qkv[q1 + d]);
+        let x2 = vec4f(qkv[q2 + d]);
+        let x3 = vec4f(qkv[q3 + d]);
         s0 += vec4f(dot(x0, a), dot(x0, b), dot(x0, c), dot(x0, e));
         s1 += vec4f(dot(x1, a), dot(x1, b), dot(x1, c), dot(x1, e));
         s2 += vec4f(dot(x2, a), dot(x2, b), dot(x2, c), dot(x2, e));

@@ -8,10 +8,12 @@ struct Params {
     row: u32,  // vec4s of a row of P, padded with zeros
 }
 
+alias Stored = vec4f; // activations and weights
+
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> weights: array<vec4f>; // P: [N · heads, tokens, row]
-@group(0) @binding(2) var<storage, read> qkv: array<vec4f>;     // [N, tokens, 3 (Q, K, V), heads, head]
-@group(0) @binding(3) var<storage, read_write> out: array<vec4f>; // [N, tokens, heads, head]
+@group(0) @binding(1) var<storage, read> weights: array<Stored>; // P: [N · heads, tokens, row]
+@group(0) @binding(2) var<storage, read> qkv: array<Stored>;     // [N, tokens, 3 (Q, K, V), heads, head]
+@group(0) @binding(3) var<storage, read_write> out: array<Stored>; // [N, tokens, heads, head]
 
 // Tokens beyond the last are read as the last one: as keys their weight is zero, as queries they are not stored.
 fn clamped(token: u32) -> u32 {
@@ -20,13 +22,13 @@ fn clamped(token: u32) -> u32 {
 
 fn value(matrix: u32, key: u32, d: u32) -> vec4f {
     let token = matrix / params.heads * params.tokens + clamped(key);
-    return qkv[((token * 3u + 2u) * params.heads + matrix % params.heads) * params.head + d];
+    return vec4f(qkv[((token * 3u + 2u) * params.heads + matrix % params.heads) * params.head + d]);
 }
 
 fn store(matrix: u32, query: u32, d: u32, sum: vec4f) {
     if query < params.tokens {
         let token = matrix / params.heads * params.tokens + query;
-        out[(token * params.heads + matrix % params.heads) * params.head + d] = sum;
+        out[(token * params.heads + matrix % params.heads) * params.head + d] = Stored(sum);
     }
 }
 
@@ -54,10 +56,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         let v1 = value(matrix, key + 1u, d);
         let v2 = value(matrix, key + 2u, d);
         let v3 = value(matrix, key + 3u, d);
-        let w0 = weights[p0 + i];
-        let w1 = weights[p1 + i];
-        let w2 = weights[p2 + i];
-        let w3 = weights[p3 + i];
+        let w0 = vec4f(weights[p0 + i]);
+        let w1 = vec4f(weights[p1 + i]);
+        let w2 = vec4f(weights[p2 + i]);
+        let w3 = vec4f(weights[p3 + i]);
         s0 += w0.x * v0 + w0.y * v1 + w0.z * v2 + w0.w * v3;
         s1 += w1.x * v0 + w1.y * v1 + w1.z * v2 + w1.w * v3;
         s2 += w2.x * v0 + w2.y * v1 + w2.z * v2 + w2.w * v3;

@@ -21,11 +21,13 @@ struct Params {
     pad0: u32,
 }
 
+alias Stored = vec4f; // activations and weights
+
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<vec4f>;  // [N, in_height, in_width, in_channels]
-@group(0) @binding(2) var<storage, read> weight: array<vec4f>; // [kernel, kernel, in_channels · 4, out_channels]
+@group(0) @binding(1) var<storage, read> input: array<Stored>;  // [N, in_height, in_width, in_channels]
+@group(0) @binding(2) var<storage, read> weight: array<Stored>; // [kernel, kernel, in_channels · 4, out_channels]
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;   // [out_channels]
-@group(0) @binding(4) var<storage, read_write> out: array<vec4f>; // [N, out_height, out_width, out_channels]
+@group(0) @binding(4) var<storage, read_write> out: array<Stored>; // [N, out_height, out_width, out_channels]
 
 // Where the pixel at column x of the row that starts at `row` lies, and whether it is inside the image. Outside, any
 // valid place will do: what is read there is dropped.
@@ -40,15 +42,15 @@ fn source(row: u32, row_inside: bool, x: i32) -> Source {
 }
 
 fn load(pixel: Source, channel: u32) -> vec4f {
-    return select(vec4f(), input[pixel.at + channel], pixel.inside);
+    return select(vec4f(), vec4f(input[pixel.at + channel]), pixel.inside);
 }
 
 fn store(row: u32, x: u32, channel: u32, a: vec4f, b: vec4f) {
     if x < params.out_width {
         let at = (row + x) * params.out_channels + channel;
-        out[at] = a;
+        out[at] = Stored(a);
         if channel + 1u < params.out_channels {
-            out[at + 1u] = b;
+            out[at + 1u] = Stored(b);
         }
     }
 }
@@ -112,8 +114,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
                 let x6 = load(p6, ci);
                 let x7 = load(p7, ci);
 
-                let wa_x = weight[w + channel];
-                let wb_x = weight[w + second];
+                let wa_x = vec4f(weight[w + channel]);
+                let wb_x = vec4f(weight[w + second]);
                 w += params.out_channels;
                 a0 += x0.x * wa_x;
                 b0 += x0.x * wb_x;
@@ -132,8 +134,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
                 a7 += x7.x * wa_x;
                 b7 += x7.x * wb_x;
 
-                let wa_y = weight[w + channel];
-                let wb_y = weight[w + second];
+                let wa_y = vec4f(weight[w + channel]);
+                let wb_y = vec4f(weight[w + second]);
                 w += params.out_channels;
                 a0 += x0.y * wa_y;
                 b0 += x0.y * wb_y;
@@ -152,8 +154,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
                 a7 += x7.y * wa_y;
                 b7 += x7.y * wb_y;
 
-                let wa_z = weight[w + channel];
-                let wb_z = weight[w + second];
+                let wa_z = vec4f(weight[w + channel]);
+                let wb_z = vec4f(weight[w + second]);
                 w += params.out_channels;
                 a0 += x0.z * wa_z;
                 b0 += x0.z * wb_z;
@@ -172,8 +174,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
                 a7 += x7.z * wa_z;
                 b7 += x7.z * wb_z;
 
-                let wa_w = weight[w + channel];
-                let wb_w = weight[w + second];
+                let wa_w = vec4f(weight[w + channel]);
+                let wb_w = vec4f(weight[w + second]);
                 w += params.out_channels;
                 a0 += x0.w * wa_w;
                 b0 += x0.w * wb_w;

@@ -7,10 +7,12 @@ struct Params {
     pad0: u32,
 }
 
+alias Stored = vec4f; // activations and weights
+
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> labels: array<f32>;  // [N], whole numbers
-@group(0) @binding(2) var<storage, read> table: array<vec4f>; // [rows, row]
-@group(0) @binding(3) var<storage, read_write> out: array<vec4f>; // [N, row]
+@group(0) @binding(2) var<storage, read> table: array<Stored>; // [rows, row]
+@group(0) @binding(3) var<storage, read_write> out: array<Stored>; // [N, row]
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {

@@ -10,18 +10,20 @@ struct Params {
     pad0: u32,
 }
 
+alias Stored = vec4f; // activations and weights
+
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<vec4f>;  // [rows, depth]
-@group(0) @binding(2) var<storage, read> weight: array<vec4f>; // [depth · 4, columns]
+@group(0) @binding(1) var<storage, read> input: array<Stored>;  // [rows, depth]
+@group(0) @binding(2) var<storage, read> weight: array<Stored>; // [depth · 4, columns]
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;   // [columns]
-@group(0) @binding(4) var<storage, read_write> out: array<vec4f>; // [rows, columns]
+@group(0) @binding(4) var<storage, read_write> out: array<Stored>; // [rows, columns]
 
 fn store(row: u32, column: u32, a: vec4f, b: vec4f) {
     if row < params.rows {
         let at = row * params.columns + column;
-        out[at] = a;
+        out[at] = Stored(a);
         if column + 1u < params.columns {
-            out[at + 1u] = b;
+            out[at + 1u] = Stored(b);
         }
     }
 }
@@ -53,13 +55,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 
     var w = 0u;
     for (var k = 0u; k < params.depth; k++) {
-        let x0 = input[row0 + k];
-        let x1 = input[row1 + k];
-        let x2 = input[row2 + k];
-        let x3 = input[row3 + k];
+        let x0 = vec4f(input[row0 + k]);
+        let x1 = vec4f(input[row1 + k]);
+        let x2 = vec4f(input[row2 + k]);
+        let x3 = vec4f(input[row3 + k]);
 
-        let wa_x = weight[w + column];
-        let wb_x = weight[w + second];
+        let wa_x = vec4f(weight[w + column]);
+        let wb_x = vec4f(weight[w + second]);
         w += params.columns;
         a0 += x0.x * wa_x;
         b0 += x0.x * wb_x;
@@ -70,8 +72,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         a3 += x3.x * wa_x;
         b3 += x3.x * wb_x;
 
-        let wa_y = weight[w + column];
-        let wb_y = weight[w + second];
+        let wa_y = vec4f(weight[w + column]);
+        let wb_y = vec4f(weight[w + second]);
         w += params.columns;
         a0 += x0.y * wa_y;
         b0 += x0.y * wb_y;
@@ -82,8 +84,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         a3 += x3.y * wa_y;
         b3 += x3.y * wb_y;
 
-        let wa_z = weight[w + column];
-        let wb_z = weight[w + second];
+        let wa_z = vec4f(weight[w + column]);
+        let wb_z = vec4f(weight[w + second]);
         w += params.columns;
         a0 += x0.z * wa_z;
         b0 += x0.z * wb_z;
@@ -94,8 +96,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         a3 += x3.z * wa_z;
         b3 += x3.z * wb_z;
 
-        let wa_w = weight[w + column];
-        let wb_w = weight[w + second];
+        let wa_w = vec4f(weight[w + column]);
+        let wb_w = vec4f(weight[w + second]);
         w += params.columns;
         a0 += x0.w * wa_w;
         b0 += x0.w * wb_w;

@@ -8,9 +8,11 @@ struct Params {
     pad1: u32,
 }
 
+alias Stored = vec4f; // activations and weights
+
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> affine: array<vec4f>; // [N, 2, channels]: s, b
-@group(0) @binding(2) var<storage, read> time: array<vec4f>;   // [N, 2, channels]: scale, shift
+@group(0) @binding(2) var<storage, read> time: array<Stored>;   // [N, 2, channels]: scale, shift
 @group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
 
 @compute @workgroup_size(64)
@@ -21,7 +23,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     }
     let first = i / params.channels * 2u * params.channels + i % params.channels;
     let second = first + params.channels;
-    let gain = 1.0 + time[first];
+    let gain = 1.0 + vec4f(time[first]);
     out[first] = affine[first] * gain;
-    out[second] = affine[second] * gain + time[second];
+    out[second] = affine[second] * gain + vec4f(time[second]);
 }

@@ -8,8 +8,10 @@ struct Params {
     channels: u32, // vec4s of a run of channels
 }
 
+alias Stored = vec4f; // activations and weights
+
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;         // [N, pixels, channels]
+@group(0) @binding(1) var<storage, read> x: array<Stored>;         // [N, pixels, channels]
 @group(0) @binding(2) var<storage, read_write> out: array<vec4f>; // [N, tiles, 2, channels]: mean, M2
 
 const TILE = 64u;
@@ -28,12 +30,12 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 
     var sum = vec4f();
     for (var p = 0u; p < count; p++) {
-        sum += x[start + p * params.channels];
+        sum += vec4f(x[start + p * params.channels]);
     }
     let mean = sum / f32(count);
     var m2 = vec4f();
     for (var p = 0u; p < count; p++) {
-        let deviation = x[start + p * params.channels] - mean;
+        let deviation = vec4f(x[start + p * params.channels]) - mean;
         m2 += deviation * deviation;
     }
     out[tile * 2u * params.channels + channel] = mean;

@@ -1,31 +1,11 @@
-// The registers after an evaluation: one of them is replaced by keep_from_x · x_t + keep_from_model · model
-// + keep_from_x0 · x̂0, the others stay. An invocation owns one vec4 of one register.
+// The registers after an evaluation: some of them are replaced by from_x · x_t + from_model · model + from_x0 · x̂0, the
+// others stay. An invocation owns one vec4 of one register.
 
 struct Params {
     len: u32,   // vec4s of all registers
     image: u32, // vec4s of one
     pad0: u32,
     pad1: u32,
-}
-
-// One row of the schedule.
-struct Coefficients {
-    input_scale: f32,
-    x0_from_x: f32,
-    x0_from_model: f32,
-    clip: f32,
-    prev_from_x: f32,
-    prev_from_model: f32,
-    prev_from_x0: f32,
-    prev_from_noise: f32,
-    prev_from_kept: array<f32, 5>,
-    keep: f32, // the register that is written, or −1
-    keep_from_x: f32,
-    keep_from_model: f32,
-    keep_from_x0: f32,
-    show_scale: f32,
-    pad0: f32,
-    pad1: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -42,10 +22,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     if i >= params.len {
         return;
     }
-    if i32(row.keep) == i32(i / params.image) {
-        let e = i % params.image;
-        out[i] = row.keep_from_x * x[e] + row.keep_from_model * model[e] + row.keep_from_x0 * x0[e];
-    } else {
-        out[i] = kept[i];
+    let e = i % params.image;
+    var value = kept[i];
+    for (var k = 0u; k < 2u; k++) {
+        let keep = row.keep[k];
+        if i32(keep.to) == i32(i / params.image) {
+            value = keep.from_x * x[e] + keep.from_model * model[e] + keep.from_x0 * x0[e];
+        }
     }
+    out[i] = value;
 }

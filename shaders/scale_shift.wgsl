@@ -8,10 +8,12 @@ struct Params {
     activation: u32, // 0 none, 1 SiLU, 2 Mish, 3 GELU, 4 ReLU
 }
 
+alias Stored = vec4f; // activations and weights
+
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;      // [N, H, W, channels]
+@group(0) @binding(1) var<storage, read> x: array<Stored>;      // [N, H, W, channels]
 @group(0) @binding(2) var<storage, read> affine: array<vec4f>; // [N, 2, channels]: scale, shift
-@group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> out: array<Stored>;
 
 // The error function within 1.2e-7 (the Chebyshev fit of Press et al., Numerical Recipes, `erfcc`).
 fn erf(x: vec4f) -> vec4f {
@@ -51,6 +53,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         return;
     }
     let scale = i / params.image * 2u * params.channels + i % params.channels;
-    let y = x[i] * affine[scale] + affine[scale + params.channels];
-    out[i] = activate(y, params.activation);
+    let y = vec4f(x[i]) * affine[scale] + affine[scale + params.channels];
+    out[i] = Stored(activate(y, params.activation));
 }

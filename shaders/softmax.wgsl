@@ -8,9 +8,11 @@ struct Params {
     pad0: u32,
 }
 
+alias Stored = vec4f; // activations and weights
+
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;         // [rows, row]
-@group(0) @binding(2) var<storage, read_write> out: array<vec4f>; // [rows, row]
+@group(0) @binding(2) var<storage, read_write> out: array<Stored>; // [rows, row]
 
 const THREADS = 64u;
 const LOWEST = -3.4028234e38;
@@ -61,7 +63,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let scale = 1.0 / shares[0];
     if index < params.rows {
         for (var i = thread; i < params.row; i += THREADS) {
-            out[start + i] = exp(load(start, i, LOWEST) - highest) * scale;
+            out[start + i] = Stored(exp(load(start, i, LOWEST) - highest) * scale);
         }
     }
 }

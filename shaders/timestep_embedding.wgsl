@@ -13,10 +13,12 @@ struct Params {
     pad2: u32,
 }
 
+alias Stored = vec4f; // activations and weights
+
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> timesteps: array<f32>;   // [rows]
 @group(0) @binding(2) var<storage, read> frequencies: array<f32>; // [dim / 2]
-@group(0) @binding(3) var<storage, read_write> out: array<vec4f>; // [rows, row]
+@group(0) @binding(3) var<storage, read_write> out: array<Stored>; // [rows, row]
 
 // sin(x + quarters · π/2) for |x| up to some thousands.
 fn sine(x: f32, quarters: i32) -> f32 {
@@ -65,5 +67,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     }
     let row = i / params.row;
     let e = i % params.row * 4u;
-    out[i] = vec4f(element(row, e), element(row, e + 1u), element(row, e + 2u), element(row, e + 3u));
+    out[i] = Stored(vec4f(element(row, e), element(row, e + 1u), element(row, e + 2u), element(row, e + 3u)));
 }

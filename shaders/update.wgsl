@@ -11,26 +11,6 @@ struct Params {
     pad2: u32,
 }
 
-// One row of the schedule.
-struct Coefficients {
-    input_scale: f32,
-    x0_from_x: f32,
-    x0_from_model: f32,
-    clip: f32,
-    prev_from_x: f32,
-    prev_from_model: f32,
-    prev_from_x0: f32,
-    prev_from_noise: f32,
-    prev_from_kept: array<f32, 5>,
-    keep: f32, // the register that is written, or −1
-    keep_from_x: f32,
-    keep_from_model: f32,
-    keep_from_x0: f32,
-    show_scale: f32,
-    pad0: f32,
-    pad1: f32,
-}
-
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;     // x_t
 @group(0) @binding(2) var<storage, read> model: array<vec4f>; // ε, x0 or v

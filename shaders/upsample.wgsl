@@ -7,9 +7,11 @@ struct Params {
     pad0: u32,
 }
 
+alias Stored = vec4f; // activations and weights
+
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;         // [N · H, width, channels]
-@group(0) @binding(2) var<storage, read_write> out: array<vec4f>; // [N · 2H, 2 · width, channels]
+@group(0) @binding(1) var<storage, read> x: array<Stored>;         // [N · H, width, channels]
+@group(0) @binding(2) var<storage, read_write> out: array<Stored>; // [N · 2H, 2 · width, channels]
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {

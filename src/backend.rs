@@ -3,10 +3,9 @@
 mod cpu;
 mod gpu;
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 
+pub(crate) use cpu::Memory;
 pub use gpu::{Counters, Gpu};
 
 use crate::plan::Plan;
@@ -26,14 +25,14 @@ impl Backend {
     /// `progress` hears how many shaders of how many are compiled.
     ///
     /// # Errors
-    /// When the device has not enough memory or rejects a shader.
+    /// When the device has not enough memory, rejects a shader, or does not have the plan's precision.
     pub async fn compile(&self, plan: Plan, frames: &[&str], progress: impl FnMut(usize, usize)) -> Result<Executor> {
         let frames = frames.iter().map(|name| plan.output(name).cloned()).collect::<Result<Vec<_>>>()?;
         let device = match self {
             Backend::Gpu(gpu) => Device::Gpu(gpu::Executor::new(gpu.clone(), plan, frames, progress).await?),
             Backend::Cpu => Device::Cpu(cpu::Executor::new(plan, frames)?),
         };
-        Ok(Executor { device, samplers: Cell::default(), under_way: RefCell::default() })
+        Ok(Executor { device })
     }
 
     /// The GPU, if it is one.
@@ -51,10 +50,6 @@ impl Backend {
 /// reads the frames. On the GPU nothing is allocated, bound or compiled for it.
 pub struct Executor {
     device: Device,
-    /// How many samplers have begun on this executor: only the latest may go on.
-    pub(crate) samplers: Cell<u64>,
-    /// The runs that are under way, oldest first.
-    pub(crate) under_way: RefCell<VecDeque<Pending>>,
 }
 
 enum Device {

@@ -8,8 +8,8 @@ mod unet;
 
 pub use card::Card;
 pub use scheduler::{
-    AlgorithmType, BetaSchedule, FinalSigmasType, PredictionType, SchedulerConfig, SchedulerKind, SolverType,
-    TimestepSpacing, VarianceType,
+    AlgorithmType, BetaSchedule, FinalSigmasType, InterpolationType, PredictionType, SchedulerConfig, SchedulerKind,
+    SolverType, TimestepSpacing, TimestepType, VarianceType,
 };
 pub(crate) use unet::ncsnpp_groups;
 pub use unet::{
@@ -41,7 +41,8 @@ type Object = serde_json::Map<String, serde_json::Value>;
 /// Keys that start with an underscore are diffusers' notes to itself (`_class_name`, `_diffusers_version`).
 fn object(file: &'static str, json: &str, known: &[&str]) -> Result<Object> {
     let invalid = |problem: String| Error::Config { file, problem };
-    let object: Object = serde_json::from_str(json)
+    // Python writes an infinity that JSON does not have.
+    let object: Object = serde_json::from_str(&json.replace(": -Infinity", ": \"-inf\""))
         .map_err(|error| invalid(format!("this is not a JSON object: {error}. It may be cut off or damaged.")))?;
     if let Some(key) = object.keys().find(|key| !key.starts_with('_') && !known.contains(&key.as_str())) {
         return Err(invalid(format!(

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::op::Op;
-use crate::{Error, Result, Shape};
+use crate::{Error, Precision, Result, Shape};
 
 /// A value of a [`Graph`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,15 +20,16 @@ pub(crate) enum Source {
     Op { op: Rc<dyn Op>, inputs: Vec<ValueId> },
 }
 
-/// A value: its name (for a layer, the path it has in the checkpoint), shape and origin.
+/// A value: its name (for a layer, the path it has in the checkpoint), shape, precision and origin.
 #[derive(Clone, Debug)]
 pub(crate) struct Value {
     pub name: String,
     pub shape: Shape,
+    pub precision: Precision,
     pub source: Source,
 }
 
-/// The most `f32`s that one value may have: 1 GiB. Sizes come from users' files; beyond this their products would
+/// The most numbers that one value may have: 1 GiB of `f32`s. Sizes come from users' files; beyond this their products would
 /// overflow, first in wasm.
 pub const LARGEST: usize = 1 << 28;
 
@@ -42,12 +43,14 @@ fn check_size(name: &str, shape: &Shape) -> Result<()> {
     }
 }
 
-/// Values in an order in which they can be computed.
+/// Values in an order in which they can be computed. Activations and weights have the graph's precision, everything else
+/// is `f32`.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     pub(crate) values: Vec<Value>,
     pub(crate) outputs: Vec<(String, ValueId)>,
     pub(crate) feedback: Vec<(ValueId, ValueId)>,
+    precision: Precision,
 }
 
 impl Graph {
@@ -56,31 +59,47 @@ impl Graph {
         Graph::default()
     }
 
-    /// A value that is written from outside.
+    /// What activations and weights are from here on.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
+    }
+
+    /// A value that is written from outside, in `f32`.
     ///
     /// # Errors
     /// When it would be larger than [`LARGEST`].
     pub fn input(&mut self, name: &str, shape: Shape) -> Result<ValueId> {
         check_size(name, &shape)?;
-        Ok(self.push(name, shape, Source::Input))
+        Ok(self.push(name, shape, Precision::F32, Source::Input))
     }
 
-    /// A value that never changes, in device layout.
+    /// A value that never changes, in device layout: a bias, or a table of numbers. Weights are [`Graph::weight`]s.
     pub fn constant(&mut self, name: &str, (shape, data): (Shape, Vec<f32>)) -> ValueId {
         self.shared_constant(name, (shape, data.into()))
     }
 
     /// A value that never changes, in device layout, that other graphs may share.
     pub fn shared_constant(&mut self, name: &str, (shape, data): (Shape, Rc<[f32]>)) -> ValueId {
-        assert_eq!(shape.len(), data.len(), "{name} is in device layout");
-        self.push(name, shape, Source::Constant(data))
+        assert!(data.is_empty() || shape.len() == data.len(), "{name} is in device layout, or has no data at all");
+        self.push(name, shape, Precision::F32, Source::Constant(data))
+    }
+
+    /// A weight, in device layout.
+    pub fn weight(&mut self, name: &str, (shape, data): (Shape, Vec<f32>)) -> ValueId {
+        self.shared_weight(name, (shape, data.into()))
+    }
+
+    /// A weight, in device layout, that other graphs may share.
+    pub fn shared_weight(&mut self, name: &str, (shape, data): (Shape, Rc<[f32]>)) -> ValueId {
+        assert!(data.is_empty() || shape.len() == data.len(), "{name} is in device layout, or has no data at all");
+        self.push(name, shape, self.precision, Source::Constant(data))
     }
 
     /// The value that `op` computes from `inputs`.
     ///
     /// # Errors
-    /// When the inputs' shapes do not fit the op, or the value would be larger than [`LARGEST`]; the error says so of
-    /// `name`.
+    /// When the inputs' shapes or precisions do not fit the op, or the value would be larger than [`LARGEST`]; the error
+    /// says so of `name`.
     pub fn op(&mut self, name: &str, op: impl Op + 'static, inputs: &[ValueId]) -> Result<ValueId> {
         let shapes: Vec<&Shape> = inputs.iter().map(|&id| self.shape(id)).collect();
         let shape = op.output(&shapes).map_err(|error| match error {
@@ -88,7 +107,18 @@ impl Graph {
             other => other,
         })?;
         check_size(name, &shape)?;
-        Ok(self.push(name, shape, Source::Op { op: Rc::new(op), inputs: inputs.to_vec() }))
+        let stored = op.stored();
+        let precision = |binding: usize| if stored.contains(&binding) { self.precision } else { Precision::F32 };
+        for (i, &input) in inputs.iter().enumerate() {
+            let (expected, found) = (precision(i + 1), self.values[input.0].precision);
+            if found != expected {
+                let input = &self.values[input.0].name;
+                let expected = format!("{input} in {expected:?}");
+                return Err(Error::shape(&format!("{name} ({})", op.name()), expected, format!("{found:?}")));
+            }
+        }
+        let precision = precision(inputs.len() + 1);
+        Ok(self.push(name, shape, precision, Source::Op { op: Rc::new(op), inputs: inputs.to_vec() }))
     }
 
     /// Keeps `value` after a run, to be read by this name.
@@ -99,6 +129,7 @@ impl Graph {
     /// At the end of a run, copies `value` to `input`, ready for the next.
     pub fn feedback(&mut self, value: ValueId, input: ValueId) {
         assert_eq!(self.shape(value), self.shape(input), "a value is fed back to an input of its own shape");
+        assert_eq!(self.values[value.0].precision, Precision::F32, "inputs have 32 bits");
         self.feedback.push((value, input));
     }
 
@@ -112,8 +143,8 @@ impl Graph {
         self.values.iter().rposition(|v| v.name == name && matches!(v.source, Source::Op { .. })).map(ValueId)
     }
 
-    fn push(&mut self, name: &str, shape: Shape, source: Source) -> ValueId {
-        self.values.push(Value { name: name.to_string(), shape, source });
+    fn push(&mut self, name: &str, shape: Shape, precision: Precision, source: Source) -> ValueId {
+        self.values.push(Value { name: name.to_string(), shape, precision, source });
         ValueId(self.values.len() - 1)
     }
 }

@@ -4,15 +4,18 @@
 //!
 //! - [`config`] reads the JSON files of a diffusers pipeline, [`Weights`] its safetensors.
 //! - [`unet`] lays the network out as a [`graph`] of [`op`]s; [`plan`] orders it and gives its values memory.
-//! - [`backend`] runs a plan: on the GPU through the shaders in `shaders/`, or on the CPU.
+//! - [`backend`] runs a plan: on the GPU through the shaders in `shaders/`, or on the CPU; [`check`] compares the two.
 //! - [`schedule`] is the table, [`noise`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
+//! - [`inspect`] counts what a network is made of.
 //! - `web` is what JavaScript sees of it.
 
 pub mod backend;
+pub mod check;
 pub mod config;
 mod error;
 mod gemm;
 pub mod graph;
+pub mod inspect;
 mod math;
 pub mod noise;
 pub mod op;
@@ -28,7 +31,7 @@ mod weights;
 
 pub use backend::Backend;
 pub use error::{Error, Result};
-pub use pipeline::Pipeline;
-pub use sampler::{Frame, Sampler, Settings};
-pub use tensor::{Shape, Tensor};
+pub use pipeline::{Extra, Layout, Pipeline};
+pub use sampler::{Frame, Inpainting, Prepared, Sampler, Settings};
+pub use tensor::{Precision, Shape, Tensor};
 pub use weights::Weights;

@@ -5,11 +5,13 @@
 //! entry in the list of test cases. An op's own fields are constants of the plan: whatever changes from step to step
 //! is an input.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 
 use bytemuck::Pod;
 
-use crate::{Result, Shape};
+use crate::schedule::Coefficients;
+use crate::{Precision, Result, Shape};
 
 mod activation;
 mod add;
@@ -21,19 +23,32 @@ mod conv2d;
 mod divide;
 mod embedding;
 mod group_norm;
+mod guide;
+mod inpaint;
+mod langevin;
+mod learned_noise;
 mod linear;
 mod modulate;
 mod moments;
+mod narrow;
+mod norm;
 mod predict_x0;
+mod quantile;
 mod remember;
+mod renoise;
+mod repeat;
+mod rescale;
 mod rgba8;
 mod row_scale;
 mod scale_shift;
+mod slice;
 mod softmax;
+mod threshold;
 mod timestep_embedding;
 mod update;
 mod upfirdn2d;
 mod upsample;
+mod widen;
 
 pub use activation::Activation;
 pub use add::Add;
@@ -45,19 +60,42 @@ pub use conv2d::Conv2d;
 pub use divide::Divide;
 pub use embedding::Embedding;
 pub use group_norm::GroupNorm;
+pub use guide::Guide;
+pub use inpaint::Inpaint;
+pub use langevin::Langevin;
+pub use learned_noise::LearnedNoise;
 pub use linear::Linear;
 pub use modulate::Modulate;
 pub use moments::Moments;
+pub use narrow::Narrow;
+pub use norm::Norm;
 pub use predict_x0::PredictX0;
+pub use quantile::Quantile;
 pub use remember::Remember;
+pub use renoise::Renoise;
+pub use repeat::Repeat;
+pub use rescale::Rescale;
 pub use rgba8::Rgba8;
 pub use row_scale::RowScale;
 pub use scale_shift::ScaleShift;
+pub use slice::Slice;
 pub use softmax::Softmax;
+pub use threshold::Threshold;
 pub use timestep_embedding::TimestepEmbedding;
 pub use update::Update;
 pub use upfirdn2d::Upfirdn2d;
 pub use upsample::Upsample;
+pub use widen::Widen;
+
+/// The row that an op is given.
+fn row<'a>(view: View<'a>) -> &'a Coefficients {
+    bytemuck::from_bytes(bytemuck::cast_slice(view.data))
+}
+
+/// Checks that `shape` is that of a row.
+fn is_row(shape: &Shape) -> bool {
+    shape.dims() == [Coefficients::LEN]
+}
 
 /// One operation of a network.
 pub trait Op: Debug {
@@ -69,6 +107,17 @@ pub trait Op: Debug {
     /// # Errors
     /// When the inputs do not fit together.
     fn output(&self, inputs: &[&Shape]) -> Result<Shape>;
+
+    /// The bindings of the shader that are `Stored`: those of the inputs and of the output that are activations or
+    /// weights, which a network may keep in 16 bits. All others are `f32`.
+    fn stored(&self) -> &'static [usize] {
+        &[]
+    }
+
+    /// Whether the output is bytes, four in the place of each number.
+    fn gives_bytes(&self) -> bool {
+        false
+    }
 
     /// Computes the output on the CPU. This is the op's definition: the shader must agree with it.
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>);
@@ -118,6 +167,8 @@ impl ViewMut<'_> {
 pub struct Kernel {
     /// WGSL with the entry point `main`.
     pub shader: &'static str,
+    /// What the shader's `Stored` values are.
+    pub precision: Precision,
     /// The bytes of the shader's `Params` uniform.
     pub params: Vec<u8>,
     /// Workgroups in x, y and z.
@@ -125,8 +176,20 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// The shader with `Stored` values of the kernel's precision. Shaders are written for `f32` and convert whatever they
+    /// load and store, so that they compute the same in both.
+    pub fn source(&self) -> Cow<'static, str> {
+        match self.precision {
+            Precision::F32 => self.shader.into(),
+            Precision::F16 => {
+                let shader = self.shader.replace("alias Stored = vec4f;", "alias Stored = vec4h;");
+                format!("enable f16;\n\n{shader}").into()
+            }
+        }
+    }
+
     fn new(shader: &'static str, params: &impl Pod, workgroups: [u32; 3]) -> Self {
-        Kernel { shader, params: bytemuck::bytes_of(params).to_vec(), workgroups }
+        Kernel { shader, precision: Precision::F32, params: bytemuck::bytes_of(params).to_vec(), workgroups }
     }
 
     /// A dispatch of one invocation an item, in workgroups of [`FLAT_WORKGROUP`], wrapped into y beyond the 65,535
@@ -150,3 +213,11 @@ macro_rules! shader {
     };
 }
 use shader;
+
+/// The shader of an op that reads a row of the schedule, with the row's declaration before it.
+macro_rules! row_shader {
+    ($name:literal) => {
+        concat!(include_str!("../../shaders/row.wgsl"), include_str!(concat!("../../shaders/", $name, ".wgsl")))
+    };
+}
+use row_shader;

@@ -1,12 +1,15 @@
 //! A model and its scheduler: what a diffusers pipeline folder holds.
 
-use crate::config::{Card, SchedulerConfig, UNetConfig};
-use crate::graph::Graph;
-use crate::op::{PredictX0, Remember, Rgba8, RowScale, Update};
+use crate::config::{Card, SchedulerConfig, SchedulerKind, UNetConfig};
+use crate::graph::{Graph, ValueId};
+use crate::op::{
+    Affine, Guide, Inpaint, Langevin, LearnedNoise, Norm, PredictX0, Quantile, Remember, Renoise, Repeat, Rescale,
+    Rgba8, RowScale, Slice, Threshold, Update,
+};
 use crate::plan::Plan;
 use crate::schedule::{Coefficients, REGISTERS};
 use crate::unet::UNet2DModel;
-use crate::{Error, Result, Shape, Weights};
+use crate::{Error, Precision, Result, Shape, Weights};
 
 /// Names of the inputs and outputs of a [`Pipeline::plan`].
 pub(crate) mod names {
@@ -22,12 +25,62 @@ pub(crate) mod names {
     pub const KEPT: &str = "kept";
     /// Input: z.
     pub const NOISE: &str = "noise";
+    /// Input, for inpainting: the weighed noise of a jump back.
+    pub const UNDO_NOISE: &str = "undo_noise";
+    /// Input, for inpainting: the image of which a part is kept.
+    pub const ORIGINAL: &str = "original";
+    /// Input, for inpainting: 1 where the image is kept.
+    pub const MASK: &str = "mask";
     /// Output: x_prev.
     pub const PREV: &str = "prev";
     /// Output: x̂0.
     pub const X0: &str = "x0";
     /// Frames: x_prev and x̂0 as RGBA8.
     pub const FRAMES: [&str; 2] = ["prev.rgba8", "x0.rgba8"];
+}
+
+/// What a plan for sampling depends on besides the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// How many images at a time.
+    pub count: usize,
+    /// Their height, in pixels.
+    pub height: usize,
+    /// Their width, in pixels.
+    pub width: usize,
+    /// Whether the network is evaluated for the class and for the null class, as classifier-free guidance needs.
+    pub guided: bool,
+    /// Whether a guided output is given back the spread of the class's own.
+    pub rescaled: bool,
+    /// Whether x̂0 is thresholded.
+    pub thresholded: bool,
+    /// What the scheduler does beyond an update.
+    pub extra: Extra,
+    /// In how many bits the network keeps its weights and activations.
+    pub precision: Precision,
+}
+
+/// What some schedulers do beyond an update.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extra {
+    /// Nothing.
+    #[default]
+    None,
+    /// RePaint: jumps back, and a known part of the image.
+    Inpaint,
+    /// ScoreSdeVe: Langevin steps; its images are over [0, 1].
+    Langevin,
+}
+
+impl Extra {
+    /// What this scheduler does.
+    pub fn of(kind: SchedulerKind) -> Self {
+        match kind {
+            SchedulerKind::RePaint => Extra::Inpaint,
+            SchedulerKind::ScoreSdeVe => Extra::Langevin,
+            _ => Extra::None,
+        }
+    }
 }
 
 /// A model with its scheduler.
@@ -43,21 +96,14 @@ impl Pipeline {
     /// # Errors
     /// When the parts do not fit together, or ask for something that is not supported.
     pub fn new(config: UNetConfig, weights: Weights, scheduler: SchedulerConfig, card: Card) -> Result<Self> {
-        config.sample_size()?;
-        if config.in_channels != config.out_channels {
+        if config.out_channels != config.in_channels && config.out_channels != 2 * config.in_channels {
             return Err(Error::Config {
                 file: "unet/config.json",
                 problem: format!(
-                    "in_channels is {} and out_channels {}; to sample they must be equal (a learned variance is not \
-                     supported).",
+                    "in_channels is {} and out_channels {}; to sample, out_channels must be the same, or twice as many \
+                     for a learned variance.",
                     config.in_channels, config.out_channels
                 ),
-            });
-        }
-        if config.class_embed_type.is_some() {
-            return Err(Error::Config {
-                file: "unet/config.json",
-                problem: "class_embed_type is set; to sample, only models with learned classes are supported.".into(),
             });
         }
         let classes = config.num_class_embeds.unwrap_or(0);
@@ -74,16 +120,23 @@ impl Pipeline {
         Ok(Pipeline { unet: UNet2DModel::new(config, weights)?, scheduler, card })
     }
 
-    /// Reads the files of a pipeline folder: `unet/config.json`, `unet/diffusion_pytorch_model.safetensors`,
-    /// `scheduler/scheduler_config.json` and, if there is one, `card.json`.
+    /// Reads the files of a pipeline folder: `unet/config.json`, the shards of
+    /// `unet/diffusion_pytorch_model.safetensors` (or the one file), and if there are any,
+    /// `scheduler/scheduler_config.json` (else diffusers' DDPM) and `card.json`.
     ///
     /// # Errors
     /// As [`Pipeline::new`], and when a file cannot be read.
-    pub fn from_files(config: &str, weights: &[u8], scheduler: &str, card: Option<&str>) -> Result<Self> {
+    pub fn from_files<'a>(
+        config: &str,
+        weights: impl IntoIterator<Item = &'a [u8]>,
+        scheduler: Option<&str>,
+        card: Option<&str>,
+    ) -> Result<Self> {
         let config = UNetConfig::from_json(config)?;
-        let scheduler = SchedulerConfig::from_json(scheduler)?;
+        let scheduler = scheduler.map(SchedulerConfig::from_json).transpose()?.unwrap_or_default();
         let card = card.map(Card::from_json).transpose()?.unwrap_or_default();
-        Pipeline::new(config, Weights::from_bytes(weights)?, scheduler, card)
+        let shards: Vec<Weights> = weights.into_iter().map(Weights::from_bytes).collect::<Result<_>>()?;
+        Pipeline::new(config, Weights::merge(shards)?, scheduler, card)
     }
 
     /// The network.
@@ -106,39 +159,62 @@ impl Pipeline {
         &self.card
     }
 
-    /// How many class labels there are; 0 for a model without classes.
+    /// How many class labels there are; 0 for a model without learned classes.
     pub fn classes(&self) -> usize {
         self.unet.config().num_class_embeds.unwrap_or(0)
     }
 
-    /// The shape of `count` images on the device.
-    pub fn images(&self, count: usize) -> Result<Shape> {
-        let (height, width) = self.unet.config().sample_size()?;
-        Ok(Shape::new(&[count, height, width, self.unet.config().in_channels]))
-    }
-
-    /// One step of sampling `count` images: the network, x̂0, the update, and both pictures.
+    /// One step of sampling: the network, x̂0, the update, and both pictures.
     ///
     /// # Errors
-    /// When the network cannot take images of the configured size.
-    pub fn plan(&mut self, count: usize) -> Result<Plan> {
-        let shape = self.images(count)?;
+    /// When the network cannot take images of this size.
+    pub fn plan(&mut self, layout: &Layout) -> Result<Plan> {
+        let channels = self.unet.config().in_channels;
+        let shape = Shape::new(&[layout.count, layout.height, layout.width, channels]);
         let mut graph = Graph::new();
         let row = graph.input(names::ROW, Shape::new(&[Coefficients::LEN]))?;
         let sample = graph.input(names::SAMPLE, shape.clone())?;
-        let scaled = graph.op("scale_input", RowScale::Input, &[sample, row])?;
-        let model = self.unet.append(&mut graph, scaled)?.output;
+        let noise = graph.input(names::NOISE, shape.clone())?;
+        let x = match layout.extra {
+            Extra::Inpaint => {
+                let undo_noise = graph.input(names::UNDO_NOISE, shape.clone())?;
+                graph.op("renoise", Renoise, &[sample, undo_noise, row])?
+            }
+            Extra::None | Extra::Langevin => sample,
+        };
+
+        let (model, variance) = self.evaluate(&mut graph, layout, x, row)?;
+        let noise = match variance {
+            Some(variance) => graph.op("learned_noise", LearnedNoise, &[noise, variance, row])?,
+            None => noise,
+        };
+        let x0 = predict_x0(&mut graph, layout, x, model, row)?;
+
         let mut registers = shape.dims().to_vec();
         registers[0] *= REGISTERS;
         let kept = graph.input(names::KEPT, Shape::new(&registers))?;
-        let noise = graph.input(names::NOISE, shape)?;
-        let x0 = graph.op("predict_x0", PredictX0, &[sample, model, row])?;
-        let prev = graph.op("update", Update, &[sample, model, x0, noise, kept, row])?;
-        let remembered = graph.op("remember", Remember, &[sample, model, x0, kept, row])?;
+        let remembered = graph.op("remember", Remember, &[x, model, x0, kept, row])?;
+        let mut prev = graph.op("update", Update, &[x, model, x0, noise, kept, row])?;
+        match layout.extra {
+            Extra::None => {}
+            Extra::Inpaint => {
+                let original = graph.input(names::ORIGINAL, shape.clone())?;
+                let mask = graph.input(names::MASK, shape)?;
+                prev = graph.op("inpaint", Inpaint, &[prev, original, mask, noise, row])?;
+            }
+            Extra::Langevin => {
+                let model_norm = graph.op("model_norm", Norm { centred: false }, &[model])?;
+                let noise_norm = graph.op("noise_norm", Norm { centred: false }, &[noise])?;
+                prev = graph.op("langevin", Langevin, &[prev, model, noise, model_norm, noise_norm, row])?;
+            }
+        }
         graph.output(names::PREV, prev);
         graph.output(names::X0, x0);
         let shown = graph.op("scale_shown", RowScale::Show, &[prev, row])?;
-        for (name, value) in names::FRAMES.into_iter().zip([shown, x0]) {
+        for (name, mut value) in names::FRAMES.into_iter().zip([shown, x0]) {
+            if layout.extra == Extra::Langevin {
+                value = graph.op(&format!("{name}.centre"), Affine { scale: 2.0, offset: -1.0 }, &[value])?;
+            }
             let frame = graph.op(name, Rgba8, &[value])?;
             graph.output(name, frame);
         }
@@ -146,4 +222,49 @@ impl Pipeline {
         graph.feedback(remembered, kept);
         Ok(Plan::new(&graph))
     }
+
+    /// The network's output, guided if that is asked for, and what it says of the variance, if it does.
+    fn evaluate(
+        &mut self,
+        graph: &mut Graph,
+        layout: &Layout,
+        x: ValueId,
+        row: ValueId,
+    ) -> Result<(ValueId, Option<ValueId>)> {
+        let mut scaled = graph.op("scale_input", RowScale::Input, &[x, row])?;
+        if layout.guided {
+            scaled = graph.op("class_and_null", Repeat, &[scaled])?;
+        }
+        let mut model = self.unet.append(graph, scaled, layout.precision)?.output;
+        let channels = self.unet.config().in_channels;
+        let mut variance = None;
+        if self.unet.config().out_channels != channels {
+            variance = Some(graph.op("variance", Slice { first: channels, channels }, &[model])?);
+            model = graph.op("mean", Slice { first: 0, channels }, &[model])?;
+        }
+        if layout.guided {
+            model = guide(graph, layout, model, row)?;
+        }
+        Ok((model, variance))
+    }
+}
+
+/// The output for the class and that for the null class in one.
+fn guide(graph: &mut Graph, layout: &Layout, model: ValueId, row: ValueId) -> Result<ValueId> {
+    let guided = graph.op("guide", Guide, &[model, row])?;
+    if !layout.rescaled {
+        return Ok(guided);
+    }
+    let guided_norm = graph.op("guided_norm", Norm { centred: true }, &[guided])?;
+    let model_norm = graph.op("class_and_null_norm", Norm { centred: true }, &[model])?;
+    graph.op("rescale", Rescale, &[guided, guided_norm, model_norm, row])
+}
+
+fn predict_x0(graph: &mut Graph, layout: &Layout, x: ValueId, model: ValueId, row: ValueId) -> Result<ValueId> {
+    let x0 = graph.op("predict_x0", PredictX0, &[x, model, row])?;
+    if !layout.thresholded {
+        return Ok(x0);
+    }
+    let bound = graph.op("quantile", Quantile, &[x0, row])?;
+    graph.op("threshold", Threshold, &[x0, bound])
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::graph::{Graph, Source, ValueId};
 use crate::op::{Kernel, Op};
-use crate::{Error, Result, Shape};
+use crate::{Error, Precision, Result, Shape};
 
 /// Where a value of a plan lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,48 @@ pub enum Place {
 pub struct Operand {
     /// Channels last, unpadded.
     pub shape: Shape,
+    /// Of its numbers.
+    pub precision: Precision,
     /// Its memory.
     pub place: Place,
+}
+
+impl Operand {
+    /// How many bytes of its memory it takes.
+    pub fn bytes(&self) -> usize {
+        bytes(&self.shape, self.precision)
+    }
+
+    /// The slot it lives in, if it is not a constant.
+    pub fn slot(&self) -> Option<usize> {
+        match self.place {
+            Place::Slot(slot) => Some(slot),
+            Place::Constant(_) => None,
+        }
+    }
+}
+
+/// How many bytes a value takes.
+fn bytes(shape: &Shape, precision: Precision) -> usize {
+    precision.bytes() * shape.len()
+}
+
+/// A value that never changes.
+#[derive(Clone, Debug)]
+pub struct Constant {
+    /// The path it has in the checkpoint, or what the network calls it.
+    pub name: String,
+    /// In which a GPU holds it.
+    pub precision: Precision,
+    /// In device layout.
+    pub data: Rc<[f32]>,
+}
+
+impl Constant {
+    /// How many bytes it takes on a GPU.
+    pub fn bytes(&self) -> usize {
+        self.precision.bytes() * self.data.len()
+    }
 }
 
 /// One operation of a plan.
@@ -43,12 +83,21 @@ pub struct Step {
 impl Step {
     /// The dispatch that computes it on the GPU.
     pub fn kernel(&self) -> Kernel {
-        self.op.kernel(&self.input_shapes(), &self.output.shape)
+        let mut kernel = self.op.kernel(&self.input_shapes(), &self.output.shape);
+        if self.operands().any(|operand| operand.precision == Precision::F16) {
+            kernel.precision = Precision::F16;
+        }
+        kernel
     }
 
     /// Multiply-adds it takes.
     pub fn macs(&self) -> u64 {
         self.op.macs(&self.input_shapes(), &self.output.shape)
+    }
+
+    /// The inputs, then the output: what the shader's bindings are from 1 on.
+    pub fn operands(&self) -> impl Iterator<Item = &Operand> {
+        self.inputs.iter().chain([&self.output])
     }
 
     fn input_shapes(&self) -> Vec<&Shape> {
@@ -64,9 +113,9 @@ impl Step {
 pub struct Plan {
     /// What to compute, in order.
     pub steps: Vec<Step>,
-    /// Values that never change, in device layout.
-    pub constants: Vec<Rc<[f32]>>,
-    /// The length of each slot in `f32`s.
+    /// Values that never change.
+    pub constants: Vec<Constant>,
+    /// The length of each slot in bytes.
     pub slots: Vec<usize>,
     /// Values written from outside, by name.
     pub inputs: HashMap<String, Operand>,
@@ -97,15 +146,18 @@ impl Plan {
             }
             let place = match &value.source {
                 Source::Constant(data) => {
-                    plan.constants.push(data.clone());
+                    let (name, precision) = (value.name.clone(), value.precision);
+                    plan.constants.push(Constant { name, precision, data: data.clone() });
                     Place::Constant(plan.constants.len() - 1)
                 }
-                Source::Input => Place::Slot(slots.dedicated(value.shape.len())),
-                Source::Op { .. } if kept.contains(&id) => Place::Slot(slots.dedicated(value.shape.len())),
-                Source::Op { .. } => Place::Slot(slots.take(value.shape.len())),
+                Source::Input => Place::Slot(slots.dedicated(bytes(&value.shape, value.precision))),
+                Source::Op { .. } if kept.contains(&id) => {
+                    Place::Slot(slots.dedicated(bytes(&value.shape, value.precision)))
+                }
+                Source::Op { .. } => Place::Slot(slots.take(bytes(&value.shape, value.precision))),
             };
             places.insert(id, place);
-            let operand = |id: ValueId| Operand { shape: graph.shape(id).clone(), place: places[&id] };
+            let operand = |id: ValueId| operand(graph, id, places[&id]);
             if let Source::Input = value.source {
                 plan.inputs.insert(value.name.clone(), operand(id));
             }
@@ -133,11 +185,7 @@ impl Plan {
         };
         plan.feedback =
             graph.feedback.iter().map(|&(value, input)| (slot(value), slot(input), graph.shape(value).len())).collect();
-        plan.outputs = graph
-            .outputs
-            .iter()
-            .map(|(name, id)| (name.clone(), Operand { shape: graph.shape(*id).clone(), place: places[id] }))
-            .collect();
+        plan.outputs = graph.outputs.iter().map(|(name, id)| (name.clone(), operand(graph, *id, places[id]))).collect();
         plan
     }
 
@@ -157,10 +205,28 @@ impl Plan {
         self.outputs.get(name).ok_or_else(|| Error::Settings(format!("The plan has no output {name}.")))
     }
 
+    /// Bytes of all memory on a device: of the constants and of the slots.
+    pub fn bytes(&self) -> u64 {
+        let constants = self.constants.iter().map(Constant::bytes);
+        constants.chain(self.slots.iter().copied()).map(|bytes| bytes as u64).sum()
+    }
+
+    /// In how many bits the network's activations and weights are kept.
+    pub fn precision(&self) -> Precision {
+        let half = |step: &Step| step.operands().any(|operand| operand.precision == Precision::F16);
+        if self.steps.iter().any(half) { Precision::F16 } else { Precision::F32 }
+    }
+
     /// Multiply-adds of one run.
     pub fn macs(&self) -> u64 {
         self.steps.iter().map(Step::macs).sum()
     }
+}
+
+/// A value of the graph, where it lives in the plan.
+fn operand(graph: &Graph, id: ValueId, place: Place) -> Operand {
+    let value = &graph.values[id.0];
+    Operand { shape: value.shape.clone(), precision: value.precision, place }
 }
 
 /// For every value that is needed, the index of the last value computed from it. A kept value is needed to the end.
@@ -179,7 +245,7 @@ fn last_uses(graph: &Graph, kept: &HashSet<ValueId>) -> HashMap<ValueId, usize> 
     last
 }
 
-/// Hands out slots, reusing free ones.
+/// Hands out slots, reusing free ones. Lengths are in bytes.
 #[derive(Default)]
 struct Slots {
     lengths: Vec<usize>,
@@ -213,7 +279,7 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{Activation, Add};
+    use crate::op::{Activation, Add, Moments, Narrow, Widen};
 
     /// x → silu → silu → silu, and the first added to the last.
     fn chain() -> Graph {
@@ -251,9 +317,9 @@ mod tests {
                 assert_ne!(operand.place, step.output.place, "{} is computed in place", step.name);
                 let Place::Slot(slot) = operand.place else { panic!("this graph has no constants") };
                 assert_eq!(held[slot], Some(graph.values[id.0].name.as_str()), "an input of {}", step.name);
-                assert!(plan.slots[slot] >= operand.shape.len());
+                assert!(plan.slots[slot] >= operand.bytes());
             }
-            assert!(plan.slots[target] >= step.output.shape.len());
+            assert!(plan.slots[target] >= step.output.bytes());
             held[target] = Some(&step.name);
         }
         for (name, operand) in &plan.outputs {
@@ -282,6 +348,30 @@ mod tests {
             graph.output("20", values[21]);
             replay(&graph);
         }
+    }
+
+    #[test]
+    fn values_of_16_bits_take_half_the_memory_and_share_it_with_others() {
+        let mut graph = Graph::new();
+        let x = graph.input("x", Shape::new(&[1, 8, 8, 4])).unwrap();
+        graph.set_precision(Precision::F16);
+        let narrow = graph.op("narrow", Narrow, &[x]).unwrap();
+        let a = graph.op("a", Activation::Silu, &[narrow]).unwrap();
+        let moments = graph.op("moments", Moments, &[a]).unwrap();
+        let y = graph.op("y", Widen, &[a]).unwrap();
+        graph.output("moments", moments);
+        graph.output("y", y);
+        replay(&graph);
+        let plan = Plan::new(&graph);
+        assert_eq!(plan.precision(), Precision::F16);
+        let bytes: Vec<usize> = plan.steps.iter().map(|step| step.output.bytes()).collect();
+        assert_eq!(bytes, [512, 512, 32, 1024], "moments and what leaves the network have 32 bits");
+        let mut slots = plan.slots.clone();
+        slots.sort_unstable();
+        assert_eq!(slots, [32, 512, 512, 1024, 1024]);
+        // In 16 bits the same graph has no use for values of 32.
+        let error = graph.op("wrong", Activation::Silu, &[x]).unwrap_err().to_string();
+        assert_eq!(error, "wrong (activation): expected x in F16, found F32");
     }
 
     #[test]

@@ -5,15 +5,21 @@
 //! what is at hand at an evaluation: x, the model's output, x̂0, fresh noise, and what earlier evaluations kept. See
 //! [`Row`].
 
+mod beta_distribution;
 mod combination;
 mod ddim;
 mod ddpm;
+mod deis;
 mod dpm_solver;
+mod dpm_solver_singlestep;
 mod euler;
 mod forward;
+mod ipndm;
 mod kdpm2;
 mod lms;
 mod pndm;
+mod repaint;
+mod score_sde_ve;
 mod sigmas;
 mod unipc;
 
@@ -28,7 +34,7 @@ use crate::{Error, Result};
 /// What to do at one evaluation of the model.
 ///
 /// The model is given `input_scale · x` and t. Then x̂0 = clip(x0_from_x · x + x0_from_model · model), x becomes
-/// `prev`, and `keep` says what goes to a register for later rows.
+/// `prev`, and `keep` says what goes to registers for later rows. The last fields are of single schedulers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// t, as the model is told it; a whole number unless the scheduler interpolates.
@@ -43,15 +49,63 @@ pub struct Row {
     pub x0_from_model: f64,
     /// The absolute value x̂0 is clipped to.
     pub clip: Option<f64>,
+    /// The quantile of its own absolute values that x̂0 is clipped to and divided by.
+    pub threshold: Option<Threshold>,
     /// What x becomes.
     pub prev: Combination,
-    /// A register and what is put in it. Computed from the registers as they were before.
-    pub keep: Option<(usize, Combination)>,
+    /// Registers and what is put in them, at most [`KEEPS`]. Computed from the registers as they were before.
+    pub keep: Vec<(usize, Combination)>,
     /// Whether this step takes noise from the generator (even if its weight is zero, as some of diffusers' do).
     pub draws_noise: bool,
+    /// What the noise is multiplied by, element by element, if the model's output says so.
+    pub learned_sigma: Option<LearnedSigma>,
+    /// RePaint: what a step does besides.
+    pub repaint: Option<RePaint>,
+    /// ScoreSdeVe: the signal-to-noise ratio of a Langevin step, which then replaces `prev`.
+    pub langevin: Option<f64>,
 }
 
-/// A [`Row`] as the device reads it.
+/// Dynamic thresholding (Saharia et al. 2022, section 2.3): s is a quantile of |x̂0| over an image, at least 1, and x̂0
+/// becomes clip(x̂0, −s, s) / s.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Threshold {
+    /// Which quantile, from 0 to 1.
+    pub ratio: f64,
+    /// The largest s.
+    pub max: f64,
+}
+
+/// A σ that is the second half of the model's output, v (diffusers scheduling_ddpm.py, `_get_variance`).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub enum LearnedSigma {
+    /// √v.
+    Variance,
+    /// exp(½(f ln β + (1 − f) ln β̃)) with f = (v + 1) / 2: Nichol and Dhariwal 2021, equation 15.
+    Range {
+        /// ln β̃_t.
+        min_log: f64,
+        /// ln β_t.
+        max_log: f64,
+    },
+}
+
+/// What RePaint does besides DDIM's step (Lugmayr et al. 2022, Algorithm 1; diffusers scheduling_repaint.py).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RePaint {
+    /// Before the evaluation x is multiplied by this, and noise is added: a jump back towards the noise.
+    pub undo_scale: f64,
+    /// The weight of each noise that is drawn for the jump.
+    pub undo_draws: Vec<f64>,
+    /// Where the image is known, x becomes this times the image,
+    pub known_from_original: f64,
+    /// and this times the step's noise.
+    pub known_from_noise: f64,
+}
+
+/// How many registers a row may write.
+pub const KEEPS: usize = 2;
+
+/// A [`Row`] as the device reads it, with what is the same in all rows of a run.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 #[allow(missing_docs)]
@@ -65,14 +119,44 @@ pub struct Coefficients {
     pub prev_from_x0: f32,
     pub prev_from_noise: f32,
     pub prev_from_kept: [f32; REGISTERS],
-    /// The register that is written, or −1.
-    pub keep: f32,
-    pub keep_from_x: f32,
-    pub keep_from_model: f32,
-    pub keep_from_x0: f32,
+    pub keep: [Keep; KEEPS],
     /// What x_prev is multiplied by to be shown, so that it is as strong as what the model was trained on.
     pub show_scale: f32,
-    pub pad: [f32; 2],
+    pub threshold_ratio: f32,
+    pub threshold_max: f32,
+    /// How noise is scaled: 0 by 1, 1 by √v, 2 by exp(½(f · max_log + (1 − f) · min_log)).
+    pub learned_sigma: f32,
+    pub min_log: f32,
+    pub max_log: f32,
+    /// w: the model's output becomes null + w · (class − null).
+    pub guidance: f32,
+    /// φ: how much of the class's own spread the guided output is given back.
+    pub guidance_rescale: f32,
+    pub undo_scale: f32,
+    pub known_from_original: f32,
+    pub known_from_noise: f32,
+    pub langevin: f32,
+    pub pad: [f32; 3],
+}
+
+/// What a row puts in a register.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+pub struct Keep {
+    /// The register that is written, or −1.
+    pub to: f32,
+    /// Weight of x_t.
+    pub from_x: f32,
+    /// Weight of the model's output.
+    pub from_model: f32,
+    /// Weight of x̂0.
+    pub from_x0: f32,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Keep { to: -1.0, from_x: 0.0, from_model: 0.0, from_x0: 0.0 }
+    }
 }
 
 impl Coefficients {
@@ -81,17 +165,37 @@ impl Coefficients {
 }
 
 impl Schedule {
-    /// The table as the device reads it.
-    pub fn coefficients(&self) -> Vec<Coefficients> {
+    /// The table as the device reads it, for classifier-free guidance of scale `guidance` and rescale
+    /// `guidance_rescale`.
+    pub fn coefficients(&self, guidance: f32, guidance_rescale: f32) -> Vec<Coefficients> {
         let shown = self.rows.iter().skip(1).map(|row| row.input_scale as f32).chain([1.0]);
         let rows = self.rows.iter().zip(shown);
-        rows.map(|(row, show_scale)| Coefficients { show_scale, ..Coefficients::from(row) }).collect()
+        rows.map(|(row, show_scale)| Coefficients { show_scale, guidance, guidance_rescale, ..Coefficients::from(row) })
+            .collect()
     }
 }
 
 impl From<&Row> for Coefficients {
     fn from(row: &Row) -> Self {
-        let (keep, kept) = row.keep.unwrap_or((usize::MAX, Combination::ZERO));
+        let mut keep = [Keep::default(); KEEPS];
+        for (keep, (register, kept)) in keep.iter_mut().zip(&row.keep) {
+            *keep = Keep {
+                to: *register as f32,
+                from_x: kept.x as f32,
+                from_model: kept.model as f32,
+                from_x0: kept.x0 as f32,
+            };
+        }
+        let threshold = row.threshold.unwrap_or(Threshold { ratio: 1.0, max: 1.0 });
+        let (learned_sigma, min_log, max_log) = match row.learned_sigma {
+            None => (0.0, 0.0, 0.0),
+            Some(LearnedSigma::Variance) => (1.0, 0.0, 0.0),
+            Some(LearnedSigma::Range { min_log, max_log }) => (2.0, min_log, max_log),
+        };
+        let (undo_scale, known_from_original, known_from_noise) = match &row.repaint {
+            None => (1.0, 0.0, 0.0),
+            Some(repaint) => (repaint.undo_scale, repaint.known_from_original, repaint.known_from_noise),
+        };
         Coefficients {
             input_scale: row.input_scale as f32,
             x0_from_x: row.x0_from_x as f32,
@@ -102,12 +206,59 @@ impl From<&Row> for Coefficients {
             prev_from_x0: row.prev.x0 as f32,
             prev_from_noise: row.prev.noise as f32,
             prev_from_kept: row.prev.kept.map(|weight| weight as f32),
-            keep: if row.keep.is_some() { keep as f32 } else { -1.0 },
-            keep_from_x: kept.x as f32,
-            keep_from_model: kept.model as f32,
-            keep_from_x0: kept.x0 as f32,
+            keep,
             show_scale: 1.0,
-            pad: [0.0; 2],
+            threshold_ratio: threshold.ratio as f32,
+            threshold_max: threshold.max as f32,
+            learned_sigma,
+            min_log: min_log as f32,
+            max_log: max_log as f32,
+            guidance: 1.0,
+            guidance_rescale: 0.0,
+            undo_scale: undo_scale as f32,
+            known_from_original: known_from_original as f32,
+            known_from_noise: known_from_noise as f32,
+            langevin: row.langevin.unwrap_or(0.0) as f32,
+            pad: [0.0; 3],
+        }
+    }
+}
+
+/// What may differ from run to run with the same configuration: arguments of diffusers' `step` and `set_timesteps`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepOptions {
+    /// DDIM's η, from 0 to 1: 0 is deterministic, 1 adds as much noise as DDPM. `None` is 0, and RePaint's own.
+    pub eta: Option<f64>,
+    /// DDIM: whether ε is derived anew from a clipped x̂0.
+    pub use_clipped_model_output: bool,
+    /// Euler: how much the noise is raised before each step (Karras et al. 2022, Algorithm 2).
+    pub s_churn: f64,
+    /// Euler: the lowest σ at which it is raised.
+    pub s_tmin: f64,
+    /// Euler: the highest σ at which it is raised.
+    pub s_tmax: f64,
+    /// Euler: the standard deviation of what is added.
+    pub s_noise: f64,
+    /// LMS: how many slopes a step is made of, 1 to 4.
+    pub order: usize,
+    /// RePaint: steps of a jump back.
+    pub jump_length: usize,
+    /// RePaint: how often each jump is made.
+    pub jump_n_sample: usize,
+}
+
+impl Default for StepOptions {
+    fn default() -> Self {
+        StepOptions {
+            eta: None,
+            use_clipped_model_output: false,
+            s_churn: 0.0,
+            s_tmin: 0.0,
+            s_tmax: f64::INFINITY,
+            s_noise: 1.0,
+            order: 4,
+            jump_length: 10,
+            jump_n_sample: 10,
         }
     }
 }
@@ -130,27 +281,22 @@ struct Run<'a> {
     config: &'a SchedulerConfig,
     alphas_cumprod: &'a [f64],
     steps: usize,
-    eta: f64,
+    options: StepOptions,
 }
 
 impl Schedule {
     /// Compiles `config` to the table of a run of `steps` steps; a method that evaluates the model twice a step has more
-    /// rows. `eta` is DDIM's η: 0 is deterministic, 1 adds as much noise as DDPM.
+    /// rows.
     ///
     /// # Errors
-    /// When `steps` is not between 1 and T, a timestep lies beyond T, η is not between 0 and 1 (and not 0 for anything
-    /// but DDIM), or the scheduler cannot do what is asked.
-    pub fn new(config: &SchedulerConfig, steps: usize, eta: f64) -> Result<Self> {
+    /// When `steps` is not between 1 and T, a timestep lies beyond T, an option is out of its range or of another
+    /// scheduler, or the scheduler cannot do what is asked.
+    pub fn new(config: &SchedulerConfig, steps: usize, options: &StepOptions) -> Result<Self> {
         let total = config.num_train_timesteps;
         if !(1..=total).contains(&steps) {
             return Err(Error::Settings(format!("Steps is {steps}; this model takes between 1 and {total}.")));
         }
-        if !(0.0..=1.0).contains(&eta) {
-            return Err(Error::Settings(format!("η is {eta}; it must be between 0 and 1.")));
-        }
-        if config.kind != SchedulerKind::Ddim && eta != 0.0 {
-            return Err(Error::Settings(format!("η is {eta}, but only DDIM has an η; choose DDIM or set it to 0.")));
-        }
+        options.check(config.kind)?;
         let betas = forward::betas(config);
         let mut alphas_cumprod: Vec<f64> = betas
             .iter()
@@ -159,23 +305,31 @@ impl Schedule {
                 Some(*product)
             })
             .collect();
-        if config.rescale_betas_zero_snr && !matches!(config.kind, SchedulerKind::Ddpm | SchedulerKind::Ddim) {
+        use SchedulerKind::*;
+        if config.rescale_betas_zero_snr && !matches!(config.kind, Ddpm | Ddim | DdimInverse) {
             // A σ of infinity cannot be computed with; diffusers makes it 2¹².
             alphas_cumprod[total - 1] = 2_f64.powi(-24);
         }
-        let run = Run { config, alphas_cumprod: &alphas_cumprod, steps, eta };
+        let run = Run { config, alphas_cumprod: &alphas_cumprod, steps, options: *options };
         let (init_noise_sigma, rows) = match config.kind {
-            SchedulerKind::Ddpm => (1.0, ddpm::rows(&run)?),
-            SchedulerKind::Ddim => (1.0, ddim::rows(&run)?),
-            SchedulerKind::Pndm => (1.0, pndm::rows(&run)?),
-            SchedulerKind::Euler => euler::euler(&run)?,
-            SchedulerKind::EulerAncestral => euler::ancestral(&run)?,
-            SchedulerKind::Heun => euler::heun(&run)?,
-            SchedulerKind::Kdpm2 => kdpm2::rows(&run, false)?,
-            SchedulerKind::Kdpm2Ancestral => kdpm2::rows(&run, true)?,
-            SchedulerKind::Lms => lms::rows(&run)?,
-            SchedulerKind::DpmSolverMultistep => (1.0, dpm_solver::rows(&run)?),
-            SchedulerKind::UniPc => (1.0, unipc::rows(&run)?),
+            Ddpm => (1.0, ddpm::rows(&run)?),
+            Ddim => (1.0, ddim::rows(&run)?),
+            DdimInverse => (1.0, ddim::inverse(&run)?),
+            Pndm => (1.0, pndm::rows(&run)?),
+            IpNdm => (1.0, ipndm::rows(&run)),
+            Euler => euler::euler(&run)?,
+            EulerAncestral => euler::ancestral(&run)?,
+            Heun => euler::heun(&run)?,
+            Kdpm2 => kdpm2::rows(&run, false)?,
+            Kdpm2Ancestral => kdpm2::rows(&run, true)?,
+            Lms => lms::rows(&run)?,
+            DpmSolverMultistep => (1.0, dpm_solver::rows(&run)?),
+            DpmSolverMultistepInverse => (1.0, dpm_solver::inverse(&run)?),
+            DpmSolverSinglestep => (1.0, dpm_solver_singlestep::rows(&run)?),
+            DeisMultistep => (1.0, deis::rows(&run)?),
+            UniPc => (1.0, unipc::rows(&run)?),
+            RePaint => (1.0, repaint::rows(&run)),
+            ScoreSdeVe => score_sde_ve::rows(&run),
         };
         for row in &rows {
             let coefficients: [f32; Coefficients::LEN] = bytemuck::cast(Coefficients::from(row));
@@ -191,21 +345,72 @@ impl Schedule {
     }
 }
 
+impl StepOptions {
+    fn check(&self, kind: SchedulerKind) -> Result<()> {
+        use SchedulerKind::*;
+        let StepOptions { eta, s_churn, s_noise, order, jump_length, jump_n_sample, .. } = *self;
+        let invalid = |problem: String| Err(Error::Settings(problem));
+        if let Some(eta) = eta {
+            if !(0.0..=1.0).contains(&eta) {
+                return invalid(format!("η is {eta}; it must be between 0 and 1."));
+            }
+            if eta != 0.0 && !matches!(kind, Ddim | RePaint) {
+                return invalid(format!("η is {eta}, but only DDIM has an η; choose DDIM or set it to 0."));
+            }
+        }
+        for (name, value) in [("s_churn", s_churn), ("s_noise", s_noise)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return invalid(format!("{name} is {value}; it must be at least 0."));
+            }
+        }
+        if s_churn != 0.0 && kind != Euler {
+            return invalid(format!("s_churn is {s_churn}, but only Euler has it; choose Euler or set it to 0."));
+        }
+        if !(1..=4).contains(&order) {
+            return invalid(format!("The order is {order}; LMS has orders 1 to 4."));
+        }
+        for (name, value) in [("jump_length", jump_length), ("jump_n_sample", jump_n_sample)] {
+            if !(1..=1000).contains(&value) {
+                return invalid(format!("{name} is {value}; it must be between 1 and 1000."));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Row {
     /// A row for x as the model was trained on it, at ᾱ, with what leads from there still to be filled in.
     fn at(prediction: PredictionType, timestep: f64, alpha_cumprod: f64) -> Row {
         let (x0_from_x, x0_from_model) = predict_x0(prediction, alpha_cumprod);
-        Row {
-            timestep,
-            alpha_cumprod,
-            input_scale: 1.0,
-            x0_from_x,
-            x0_from_model,
-            clip: None,
-            prev: Combination::X,
-            keep: None,
-            draws_noise: false,
+        Row { timestep, alpha_cumprod, input_scale: 1.0, x0_from_x, x0_from_model, ..Row::NOTHING }
+    }
+
+    /// A row that leaves x as it is.
+    const NOTHING: Row = Row {
+        timestep: 0.0,
+        alpha_cumprod: 1.0,
+        input_scale: 1.0,
+        x0_from_x: 0.0,
+        x0_from_model: 0.0,
+        clip: None,
+        threshold: None,
+        prev: Combination::X,
+        keep: Vec::new(),
+        draws_noise: false,
+        learned_sigma: None,
+        repaint: None,
+        langevin: None,
+    };
+
+    /// The row with x̂0 bounded as the configuration says.
+    fn bounded(mut self, config: &SchedulerConfig) -> Row {
+        if config.thresholding {
+            let (ratio, max) = (config.dynamic_thresholding_ratio, config.sample_max_value);
+            self.threshold = Some(Threshold { ratio, max });
+        } else if config.clip_sample {
+            self.clip = Some(config.clip_sample_range);
         }
+        self
     }
 }
 
@@ -217,6 +422,12 @@ fn predict_x0(prediction: PredictionType, alpha_cumprod: f64) -> (f64, f64) {
         PredictionType::Sample => (0.0, 1.0),
         PredictionType::VPrediction => (signal, -noise), // Salimans and Ho 2022, appendix D
     }
+}
+
+/// ε of x_t and an x̂0.
+fn epsilon_of_x0(alpha_cumprod: f64) -> Combination {
+    let (signal, noise) = (alpha_cumprod.sqrt(), (1.0 - alpha_cumprod).sqrt());
+    (Combination::X - Combination::X0 * signal) * (1.0 / noise)
 }
 
 /// ε from x_t and the model's output.

@@ -6,6 +6,11 @@
 //!
 //! **Invariant**: the padding lanes of every value in a plan are zero. Every op keeps it, and may rely on it.
 
+use std::borrow::Cow;
+
+use half::f16;
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Result};
 
 /// How many channels a device value is padded to a multiple of: the width of a WGSL `vec4`.
@@ -14,6 +19,46 @@ pub const LANES: usize = 4;
 /// `n` rounded up to a multiple of [`LANES`].
 pub const fn padded(n: usize) -> usize {
     n.div_ceil(LANES) * LANES
+}
+
+/// What a network's activations and weights are on a GPU. Sums are taken in `f32` in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits: half the memory. Not every GPU has it.
+    F16,
+}
+
+impl Precision {
+    /// The largest number of 16 bits.
+    pub const LARGEST_F16: f32 = 65_504.0;
+
+    /// Bytes of a number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Precision::F32 => 4,
+            Precision::F16 => 2,
+        }
+    }
+
+    /// Numbers as they lie in a GPU's memory, rounded to the nearest of this precision.
+    pub fn encode(self, data: &[f32]) -> Cow<'_, [u8]> {
+        match self {
+            Precision::F32 => bytemuck::cast_slice(data).into(),
+            Precision::F16 => data.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
+        }
+    }
+
+    /// What [`Precision::encode`] gave.
+    pub fn decode(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Precision::F32 => bytemuck::pod_collect_to_vec(bytes),
+            Precision::F16 => bytes.as_chunks().0.iter().map(|&x| f16::from_le_bytes(x).to_f32()).collect(),
+        }
+    }
 }
 
 /// The dimensions of a value in a plan, channels last: images `[N, H, W, C]`, rows `[N, C]`, lists `[N]`.
@@ -46,7 +91,7 @@ impl Shape {
         padded(self.channels())
     }
 
-    /// How many `f32`s the value takes on the device.
+    /// How many numbers the value takes on the device.
     pub fn len(&self) -> usize {
         self.rows() * self.stride()
     }

@@ -11,10 +11,10 @@ use crate::config::{
 use crate::graph::{Graph, ValueId};
 use crate::op::{
     Activation, Add, Affine, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm, Linear,
-    Modulate, Moments, ScaleShift, Softmax, TimestepEmbedding, Upfirdn2d, Upsample,
+    Modulate, Moments, Narrow, ScaleShift, Softmax, TimestepEmbedding, Upfirdn2d, Upsample, Widen,
 };
 use crate::tensor::padded;
-use crate::{Error, Result, Shape, Tensor, Weights};
+use crate::{Error, Precision, Result, Shape, Tensor, Weights};
 
 /// A U-Net with its parameters, ready to be laid out as a graph for any number of images.
 pub struct UNet2DModel {
@@ -44,16 +44,25 @@ impl UNet2DModel {
     /// When a tensor is missing, has another shape, or has no place in the network.
     pub fn new(config: UNetConfig, mut weights: Weights) -> Result<Self> {
         weights.rename_legacy();
-        let count = weights.parameters();
-        let mut model =
-            UNet2DModel { parameters: Parameters { weights: Some(weights), packed: HashMap::new() }, config, count };
-        // Laying the network out once packs every weight and finds every misfit.
-        let side = 1 << (model.config.block_out_channels.len() - 1);
-        model.build(&mut Graph::new(), 1, side, side)?;
+        let parameters = Parameters { weights: Some(weights), packed: HashMap::new(), counts: HashMap::new() };
+        let mut model = UNet2DModel { parameters, config, count: 0 };
+        // Laying the network out once packs every weight and finds every misfit. Two pixels a side innermost: K blocks
+        // mirror their images.
+        let side = 1 << model.config.block_out_channels.len();
+        model.build(&mut Graph::new(), 1, side, side, Precision::F32)?;
         if let Some(weights) = model.parameters.weights.take() {
+            model.count = weights.taken();
             weights.finish()?;
         }
         Ok(model)
+    }
+
+    /// A network without weights, to be laid out and counted but not run.
+    ///
+    /// # Errors
+    /// When the configuration contradicts itself.
+    pub fn without_weights(config: UNetConfig) -> Result<Self> {
+        Self::new(config, Weights::blank())
     }
 
     /// The network's configuration.
@@ -66,20 +75,33 @@ impl UNet2DModel {
         self.count
     }
 
-    /// Appends the network for `count` images of `height` × `width` pixels, and an input for them, to `graph`.
+    /// How many numbers of the checkpoint are in the constant of this name.
+    pub(crate) fn parameters_of(&self, constant: &str) -> usize {
+        self.parameters.counts.get(constant).copied().unwrap_or(0)
+    }
+
+    /// Appends the network for `count` images of `height` × `width` pixels, and an input for them, to `graph`. The
+    /// network's inputs and its output have 32 bits in either precision.
     ///
     /// # Errors
     /// When the network cannot take images of this size.
-    pub fn build(&mut self, graph: &mut Graph, count: usize, height: usize, width: usize) -> Result<UNetValues> {
+    pub fn build(
+        &mut self,
+        graph: &mut Graph,
+        count: usize,
+        height: usize,
+        width: usize,
+        precision: Precision,
+    ) -> Result<UNetValues> {
         let sample = graph.input("sample", Shape::new(&[count, height, width, self.config.in_channels]))?;
-        self.append(graph, sample)
+        self.append(graph, sample, precision)
     }
 
     /// Appends the network to `graph`, on images that are there already.
     ///
     /// # Errors
     /// When the network cannot take images of this size.
-    pub fn append(&mut self, graph: &mut Graph, sample: ValueId) -> Result<UNetValues> {
+    pub fn append(&mut self, graph: &mut Graph, sample: ValueId, precision: Precision) -> Result<UNetValues> {
         let config = &self.config;
         let [count, height, width, _] = graph.shape(sample).nhwc("sample")?;
         let divisor = 1 << (config.block_out_channels.len() - 1);
@@ -96,8 +118,10 @@ impl UNet2DModel {
             Some(1) => Some(graph.input("class_labels", Shape::new(&[count]))?),
             Some(width) => Some(graph.input("class_labels", Shape::new(&[count, width]))?),
         };
-        let mut builder = Builder::new(graph, &mut self.parameters, config, timestep, class_labels)?;
+        graph.set_precision(precision);
+        let mut builder = Builder::new(graph, &mut self.parameters, config, precision, timestep, class_labels)?;
         let output = builder.unet(sample, timestep)?;
+        graph.set_precision(Precision::F32);
         Ok(UNetValues { sample, timestep, class_labels, output })
     }
 }
@@ -106,6 +130,8 @@ impl UNet2DModel {
 struct Parameters {
     weights: Option<Weights>,
     packed: HashMap<String, (Shape, Rc<[f32]>)>,
+    /// How many numbers of the checkpoint are in each constant.
+    counts: HashMap<String, usize>,
 }
 
 impl Parameters {
@@ -119,8 +145,11 @@ impl Parameters {
             return Ok(packed.clone());
         }
         let weights = self.weights.as_mut().expect("a network's first layout packs every constant of it");
+        let before = weights.taken();
         let (shape, data) = pack(weights)?;
-        let packed = (shape, Rc::from(data));
+        self.counts.insert(name.to_string(), weights.taken() - before);
+        // Without weights only shapes count.
+        let packed = (shape, if weights.is_blank() { Rc::default() } else { Rc::from(data) });
         self.packed.insert(name.to_string(), packed.clone());
         Ok(packed)
     }
@@ -154,13 +183,35 @@ struct Resnet {
 const NCSNPP_FACTOR: f64 = std::f64::consts::SQRT_2;
 /// The groups of NCSN++'s attention, whatever the configuration says.
 const NCSNPP_ATTENTION_GROUPS: usize = 32;
+/// Channels of a group of the K blocks' GroupNorms, whatever the configuration says.
+const K_GROUP: usize = 32;
+
+/// A value in every one of `len` channels, in device layout.
+fn vector_of(value: f32, len: usize) -> (Shape, Vec<f32>) {
+    let mut data = vec![value; len];
+    data.resize(padded(len), 0.0);
+    (Shape::new(&[len]), data)
+}
+
+/// The skip connection that is next on the way up.
+fn pop(skips: &mut Vec<ValueId>) -> Result<ValueId> {
+    skips.pop().ok_or_else(|| Error::Config {
+        file: "unet/config.json",
+        problem: "up_block_types take more skip connections than down_block_types give. KDownBlock2D and KUpBlock2D \
+                  have fewer than other blocks, and go together."
+            .into(),
+    })
+}
 
 /// Lays out a network layer by layer.
 struct Builder<'a> {
     graph: &'a mut Graph,
     parameters: &'a mut Parameters,
     config: &'a UNetConfig,
-    /// What tells every residual block the time and the class.
+    precision: Precision,
+    /// The time and the class: the sum of their embeddings, `[N, time_embed_dim]`.
+    embedding: ValueId,
+    /// What tells them to every residual block but those of the K blocks: the embedding after the activation.
     temb: ValueId,
 }
 
@@ -170,11 +221,13 @@ impl<'a> Builder<'a> {
         graph: &'a mut Graph,
         parameters: &'a mut Parameters,
         config: &'a UNetConfig,
+        precision: Precision,
         timestep: ValueId,
         class_labels: Option<ValueId>,
     ) -> Result<Self> {
-        let mut builder = Builder { graph, parameters, config, temb: timestep };
-        builder.temb = builder.time_and_class(timestep, class_labels)?;
+        let mut builder = Builder { graph, parameters, config, precision, embedding: timestep, temb: timestep };
+        builder.embedding = builder.time_and_class(timestep, class_labels)?;
+        builder.temb = builder.graph.op("embedding.act", config.act_fn, &[builder.embedding])?;
         Ok(builder)
     }
 
@@ -187,6 +240,7 @@ impl<'a> Builder<'a> {
             true => self.graph.op("center_input_sample", Affine { scale: 2.0, offset: -1.0 }, &[sample])?,
             false => sample,
         };
+        let sample = self.narrow("sample.narrow", sample)?;
 
         let mut x = self.conv2d("conv_in", sample, channels[0], Conv2d::SAME)?;
         let mut skips = vec![x];
@@ -197,11 +251,15 @@ impl<'a> Builder<'a> {
             let out = channels[i];
             let ncsnpp = matches!(block, DownBlockType::SkipDownBlock2D | DownBlockType::AttnSkipDownBlock2D);
             for j in 0..config.layers_per_block {
-                let resnet = match ncsnpp {
-                    true => self.ncsnpp_resnet(ncsnpp_groups(self.graph.shape(x).channels()), out),
-                    false => self.plain_resnet(x, out),
+                let resnet = format!("{path}.resnets.{j}");
+                x = match block {
+                    DownBlockType::KDownBlock2D => self.k_resnet(&resnet, x, [out, out])?,
+                    _ if ncsnpp => {
+                        let groups = ncsnpp_groups(self.graph.shape(x).channels());
+                        self.resnet(&resnet, x, self.ncsnpp_resnet(groups, out))?
+                    }
+                    _ => self.resnet(&resnet, x, self.plain_resnet(x, out))?,
                 };
-                x = self.resnet(&format!("{path}.resnets.{j}"), x, resnet)?;
                 let attention = format!("{path}.attentions.{j}");
                 match block {
                     DownBlockType::AttnDownBlock2D => {
@@ -214,7 +272,9 @@ impl<'a> Builder<'a> {
                 }
                 skips.push(x);
             }
-            if i + 1 < levels {
+            if i + 1 < levels && block == DownBlockType::KDownBlock2D {
+                x = self.graph.op(&format!("{path}.downsamplers.0"), Upfirdn2d::K_DOWN, &[x])?;
+            } else if i + 1 < levels {
                 let by_resnet = block == DownBlockType::ResnetDownsampleBlock2D
                     || block == DownBlockType::AttnDownBlock2D && config.downsample_type == Some(ResampleType::Resnet);
                 x = if ncsnpp {
@@ -249,9 +309,17 @@ impl<'a> Builder<'a> {
             let path = format!("up_blocks.{i}");
             let out = channels[levels - 1 - i];
             let last = i + 1 == levels;
+            if block == UpBlockType::KUpBlock2D {
+                let next = channels[(levels - 1 - i).saturating_sub(1)];
+                x = self.k_up(&path, x, &mut skips, [out, next])?;
+                if !last {
+                    x = self.graph.op(&format!("{path}.upsamplers.0"), Upfirdn2d::K_UP, &[x])?;
+                }
+                continue;
+            }
             let ncsnpp = matches!(block, UpBlockType::SkipUpBlock2D | UpBlockType::AttnSkipUpBlock2D);
             for j in 0..=config.layers_per_block {
-                let skip = skips.pop().expect("the paths up and down have the same number of layers");
+                let skip = pop(&mut skips)?;
                 let (a, b) = (self.graph.shape(x).channels(), self.graph.shape(skip).channels());
                 x = self.graph.op(&format!("{path}.concat.{j}"), Concat, &[x, skip])?;
                 let resnet = match block {
@@ -307,10 +375,21 @@ impl<'a> Builder<'a> {
         if let Some(image) = image {
             x = self.graph.op("skip_sample", Add::PLAIN, &[x, image])?;
         }
+        if self.precision == Precision::F16 {
+            x = self.graph.op("widen", Widen, &[x])?;
+        }
         if config.time_embedding_type == TimeEmbeddingType::Fourier {
             x = self.graph.op("divide_by_time", Divide, &[x, timestep])?;
         }
         Ok(x)
+    }
+
+    /// An input as activations are kept.
+    fn narrow(&mut self, name: &str, input: ValueId) -> Result<ValueId> {
+        match self.precision {
+            Precision::F32 => Ok(input),
+            Precision::F16 => self.graph.op(name, Narrow, &[input]),
+        }
     }
 
     /// `UNetMidBlock2D.forward`.
@@ -327,8 +406,7 @@ impl<'a> Builder<'a> {
         self.resnet("mid_block.resnets.1", x, resnet)
     }
 
-    /// What tells every residual block the time and the class: the activation of their embeddings' sum,
-    /// `[N, time_embed_dim]`.
+    /// The sum of the embeddings of the time and the class, `[N, time_embed_dim]`.
     fn time_and_class(&mut self, timestep: ValueId, class_labels: Option<ValueId>) -> Result<ValueId> {
         let config = self.config;
         let width = config.time_embed_dim();
@@ -336,7 +414,7 @@ impl<'a> Builder<'a> {
         let mut embedding = self.time_embedding("time_embedding", x)?;
         if let Some(labels) = class_labels {
             let class = match (config.class_embed_type, config.num_class_embeds) {
-                (Some(ClassEmbedType::Identity), _) => labels,
+                (Some(ClassEmbedType::Identity), _) => self.narrow("class_labels.narrow", labels)?,
                 (Some(ClassEmbedType::Timestep), _) => {
                     let x = self.time_proj("class_proj", labels)?;
                     self.time_embedding("class_embedding", x)?
@@ -348,7 +426,7 @@ impl<'a> Builder<'a> {
             };
             embedding = self.graph.op("embedding", Add::PLAIN, &[embedding, class])?;
         }
-        self.graph.op("embedding.act", config.act_fn, &[embedding])
+        Ok(embedding)
     }
 
     /// `time_proj` of the configured type: from `[N]` to features.
@@ -414,7 +492,7 @@ impl<'a> Builder<'a> {
                 self.group_norm(&format!("{path}.norm2"), h, groups[1], activation)?
             }
             TimeScaleShift::ScaleShift => {
-                let time = self.scale_and_shift(&time, out)?;
+                let time = self.scale_and_shift(&time, self.temb, out)?;
                 let norm = format!("{path}.norm2");
                 let affine = self.group_norm_affine(&norm, h, groups[1])?;
                 let affine = self.graph.op(&format!("{norm}.modulate"), Modulate, &[affine, time])?;
@@ -428,6 +506,54 @@ impl<'a> Builder<'a> {
         self.graph.op(path, Add { scale: (1.0 / factor) as f32 }, &[x, h])
     }
 
+    /// The residual blocks of `KUpBlock2D`: over the last of the skip connections that are its share, and the last one
+    /// with the channels of the next block.
+    fn k_up(&mut self, path: &str, x: ValueId, skips: &mut Vec<ValueId>, channels: [usize; 2]) -> Result<ValueId> {
+        let [out, next] = channels;
+        let layers = self.config.layers_per_block;
+        let skip = pop(skips)?;
+        for _ in 1..layers {
+            pop(skips)?;
+        }
+        let mut x = self.graph.op(&format!("{path}.concat"), Concat, &[x, skip])?;
+        for j in 0..layers {
+            let channels = [out, if j + 1 == layers { next } else { out }];
+            x = self.k_resnet(&format!("{path}.resnets.{j}"), x, channels)?;
+        }
+        Ok(x)
+    }
+
+    /// `ResnetBlockCondNorm2D.forward`, as the K blocks have it: the time scales and shifts what both GroupNorms give.
+    /// `width` is the channels that the block was made for, of which diffusers takes the groups of the second GroupNorm,
+    /// and `out` the channels of the output.
+    fn k_resnet(&mut self, path: &str, x: ValueId, [width, out]: [usize; 2]) -> Result<ValueId> {
+        let channels = self.graph.shape(x).channels();
+        let h = self.ada_group_norm(&format!("{path}.norm1"), x, channels / K_GROUP)?;
+        let h = self.conv2d(&format!("{path}.conv1"), h, out, Conv2d::SAME)?;
+        let h = self.ada_group_norm(&format!("{path}.norm2"), h, width / K_GROUP)?;
+        let h = self.conv2d(&format!("{path}.conv2"), h, out, Conv2d::SAME)?;
+        let x = match channels == out {
+            true => x,
+            false => {
+                let bias = self.graph.constant("no bias", vector_of(0.0, out));
+                self.conv2d_with(&format!("{path}.conv_shortcut"), x, out, Conv2d::POINTWISE, bias)?
+            }
+        };
+        self.graph.op(path, Add::PLAIN, &[x, h])
+    }
+
+    /// `AdaGroupNorm.forward` and the activation: a GroupNorm with nothing learned, whose result the time scales and
+    /// shifts.
+    fn ada_group_norm(&mut self, path: &str, x: ValueId, groups: usize) -> Result<ValueId> {
+        let channels = self.graph.shape(x).channels();
+        let time = self.scale_and_shift(&format!("{path}.linear"), self.embedding, channels)?;
+        let weight = self.graph.constant("no weight", vector_of(1.0, channels));
+        let bias = self.graph.constant("no bias", vector_of(0.0, channels));
+        let affine = self.normalised(path, x, groups, [weight, bias])?;
+        let affine = self.graph.op(&format!("{path}.modulate"), Modulate, &[affine, time])?;
+        self.graph.op(path, ScaleShift { activation: Some(self.config.act_fn) }, &[x, affine])
+    }
+
     fn resample(&mut self, name: &str, x: ValueId, resample: Resample) -> Result<ValueId> {
         match resample {
             Resample::Nearest => self.graph.op(name, Upsample, &[x]),
@@ -435,9 +561,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A residual block's time as scale and shift, `[N, 2 · padded out]`, each padded by itself.
-    fn scale_and_shift(&mut self, path: &str, out: usize) -> Result<ValueId> {
-        let depth = self.graph.shape(self.temb).channels();
+    /// The time as scale and shift, `[N, 2 · padded out]`, each padded by itself.
+    fn scale_and_shift(&mut self, path: &str, time: ValueId, out: usize) -> Result<ValueId> {
+        let depth = self.graph.shape(time).channels();
         let place = |i: usize| i / out * padded(out) + i % out;
         let weight = self.parameters.get(&format!("{path}.weight"), |weights| {
             let weight = weights.take(&format!("{path}.weight"), &[2 * out, depth])?;
@@ -455,9 +581,9 @@ impl<'a> Builder<'a> {
             }
             Ok((Shape::new(&[2 * padded(out)]), spread))
         })?;
-        let weight = self.graph.shared_constant(&format!("{path}.weight"), weight);
+        let weight = self.graph.shared_weight(&format!("{path}.weight"), weight);
         let bias = self.graph.shared_constant(&format!("{path}.bias"), bias);
-        self.graph.op(path, Linear, &[self.temb, weight, bias])
+        self.graph.op(path, Linear, &[time, weight, bias])
     }
 
     /// `Attention.forward` with a residual connection: self-attention over the pixels of an image, after a GroupNorm of
@@ -511,25 +637,30 @@ impl<'a> Builder<'a> {
             Some(groups) => self.group_norm(&format!("{path}.group_norm"), x, groups, None)?,
             None => x,
         };
-        let weight = self.graph.shared_constant(&format!("{path}.qkv.weight"), qkv_weight);
+        let weight = self.graph.shared_weight(&format!("{path}.qkv.weight"), qkv_weight);
         let bias = self.graph.shared_constant(&format!("{path}.qkv.bias"), qkv_bias);
         let qkv = self.graph.op(&format!("{path}.qkv"), Linear, &[h, weight, bias])?;
         let scores = self.graph.op(&format!("{path}.scores"), AttentionScores { heads, head_dim }, &[qkv])?;
         let weights = self.graph.op(&format!("{path}.softmax"), Softmax, &[scores])?;
         let values = AttentionValues { heads, head_dim };
         let values = self.graph.op(&format!("{path}.values"), values, &[weights, qkv])?;
-        let weight = self.graph.shared_constant(&format!("{path}.to_out.0.weight"), out_weight);
+        let weight = self.graph.shared_weight(&format!("{path}.to_out.0.weight"), out_weight);
         let bias = self.bias(&format!("{path}.to_out.0"), channels)?;
         let h = self.graph.op(&format!("{path}.to_out.0"), Linear, &[values, weight, bias])?;
         self.graph.op(path, Add { scale: (1.0 / factor) as f32 }, &[h, x])
     }
 
     fn conv2d(&mut self, path: &str, x: ValueId, out: usize, op: Conv2d) -> Result<ValueId> {
+        let bias = self.bias(path, out)?;
+        self.conv2d_with(path, x, out, op, bias)
+    }
+
+    /// A convolution with this bias, `[out]`.
+    fn conv2d_with(&mut self, path: &str, x: ValueId, out: usize, op: Conv2d, bias: ValueId) -> Result<ValueId> {
         let shape = [out, self.graph.shape(x).channels(), op.kernel, op.kernel];
         let name = format!("{path}.weight");
         let weight = self.parameters.get(&name, |weights| Ok(Conv2d::pack(&weights.take(&name, &shape)?)))?;
-        let weight = self.graph.shared_constant(&name, weight);
-        let bias = self.bias(path, out)?;
+        let weight = self.graph.shared_weight(&name, weight);
         self.graph.op(path, op, &[x, weight, bias])
     }
 
@@ -537,7 +668,7 @@ impl<'a> Builder<'a> {
         let shape = [out, self.graph.shape(x).channels()];
         let name = format!("{path}.weight");
         let weight = self.parameters.get(&name, |weights| Ok(Linear::pack(&weights.take(&name, &shape)?)))?;
-        let weight = self.graph.shared_constant(&name, weight);
+        let weight = self.graph.shared_weight(&name, weight);
         let bias = self.bias(path, out)?;
         self.graph.op(path, Linear, &[x, weight, bias])
     }
@@ -550,10 +681,16 @@ impl<'a> Builder<'a> {
 
     /// A GroupNorm as a scale and a shift a channel, `[N, 2, C]`.
     fn group_norm_affine(&mut self, path: &str, x: ValueId, groups: usize) -> Result<ValueId> {
-        let [_, h, w, channels] = self.graph.shape(x).nhwc(path)?;
-        let op = GroupNorm { groups, eps: self.config.norm_eps as f32, pixels: h * w };
+        let channels = self.graph.shape(x).channels();
         let weight = self.vector(&format!("{path}.weight"), channels)?;
         let bias = self.bias(path, channels)?;
+        self.normalised(path, x, groups, [weight, bias])
+    }
+
+    /// A GroupNorm with this weight and bias, `[C]`, as a scale and a shift a channel, `[N, 2, C]`.
+    fn normalised(&mut self, path: &str, x: ValueId, groups: usize, [weight, bias]: [ValueId; 2]) -> Result<ValueId> {
+        let [_, h, w, _] = self.graph.shape(x).nhwc(path)?;
+        let op = GroupNorm { groups, eps: self.config.norm_eps as f32, pixels: h * w };
         let moments = self.graph.op(&format!("{path}.moments"), Moments, &[x])?;
         self.graph.op(&format!("{path}.affine"), op, &[moments, weight, bias])
     }
@@ -564,7 +701,7 @@ impl<'a> Builder<'a> {
             let table = weights.take(name, &[rows, width])?;
             Ok((table.device_shape()?, table.to_device()?))
         })?;
-        Ok(self.graph.shared_constant(name, table))
+        Ok(self.graph.shared_weight(name, table))
     }
 
     fn bias(&mut self, path: &str, len: usize) -> Result<ValueId> {

@@ -8,10 +8,12 @@ use js_sys::{Object, Reflect, Uint8Array};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 
-use crate::backend::{Executor, Gpu};
-use crate::config::{PredictionType, SchedulerKind, TimestepSpacing, VarianceType};
-use crate::schedule::Row;
-use crate::{Backend, Error, Frame, Pipeline, Result, Sampler, Settings};
+use crate::backend::Gpu;
+use crate::check;
+use crate::config::{ClassEmbedType, PredictionType, SchedulerKind, TimestepSpacing, UNetConfig, VarianceType};
+use crate::inspect::Inspection;
+use crate::schedule::{Row, StepOptions};
+use crate::{Backend, Error, Frame, Layout, Pipeline, Precision, Prepared, Result, Sampler, Settings};
 
 #[wasm_bindgen(start)]
 fn start() {
@@ -42,8 +44,7 @@ pub struct Engine {
 
 struct Model {
     pipeline: Pipeline,
-    executor: Rc<Executor>,
-    count: usize,
+    prepared: Rc<Prepared>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +52,19 @@ struct BackendInfo<'a> {
     kind: &'static str,
     name: String,
     note: Option<&'a str>,
+    /// Whether weights and activations may have 16 bits.
+    half: bool,
+}
+
+/// What a check found.
+#[derive(Serialize)]
+struct CheckInfo<'a> {
+    device: String,
+    tolerance: f64,
+    ok: bool,
+    output_error: f64,
+    layers: &'a [check::Layer],
+    worst: &'a check::Layer,
 }
 
 #[derive(Serialize)]
@@ -60,30 +74,83 @@ struct ModelInfo<'a> {
     credits: &'a str,
     licence: &'a str,
     class_names: Vec<String>,
+    class_count: usize,
+    class_kind: Option<&'static str>,
     null_class: Option<usize>,
+    guidance: Option<f64>,
     width: usize,
     height: usize,
     channels: usize,
     parameters: usize,
+    precision: &'static str,
     prediction_type: PredictionType,
     num_train_timesteps: usize,
     default_sampler: SchedulerKind,
     dispatches: usize,
     /// Multiply-adds of one evaluation for one image.
     macs: u64,
+    /// Bytes that the weights and the values of a run take on the device.
+    bytes: u64,
+}
+
+/// What a model needs.
+#[derive(Serialize)]
+struct Requirements {
+    parameters: usize,
+    weight_bytes: u64,
+    value_bytes: u64,
+    /// How much there is, where that is known.
+    available_bytes: Option<u64>,
+    /// Why it cannot be run, if it cannot.
+    problem: Option<String>,
+}
+
+/// Options of [`Engine::load`] and [`Engine::requirements`].
+#[derive(Deserialize)]
+struct LoadOptions {
+    count: usize,
+    #[serde(default)]
+    precision: PrecisionChoice,
+}
+
+/// What weights and activations are kept in.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PrecisionChoice {
+    /// 16 bits where the device has them and the model is large.
+    #[default]
+    Auto,
+    F32,
+    F16,
+}
+
+/// Weights of more bytes than this are large.
+const LARGE: u64 = 128 << 20;
+
+impl PrecisionChoice {
+    fn choose(self, backend: &Backend, parameters: usize) -> Precision {
+        let half = backend.gpu().is_some_and(Gpu::half);
+        match self {
+            PrecisionChoice::F32 => Precision::F32,
+            PrecisionChoice::F16 => Precision::F16,
+            PrecisionChoice::Auto if half && 4 * parameters as u64 > LARGE => Precision::F16,
+            PrecisionChoice::Auto => Precision::F32,
+        }
+    }
 }
 
 /// The files of a model folder.
 #[wasm_bindgen]
 extern "C" {
-    /// `{ config: string, weights: Uint8Array, scheduler: string, card: string | null }`
+    /// `{ config: string, weights: Uint8Array[], scheduler: string | null, card: string | null }`, the weights in as many
+    /// parts as there are shards.
     pub type Files;
     #[wasm_bindgen(method, getter)]
     fn config(this: &Files) -> String;
     #[wasm_bindgen(method, getter)]
-    fn weights(this: &Files) -> Uint8Array;
+    fn weights(this: &Files) -> Vec<Uint8Array>;
     #[wasm_bindgen(method, getter)]
-    fn scheduler(this: &Files) -> String;
+    fn scheduler(this: &Files) -> Option<String>;
     #[wasm_bindgen(method, getter)]
     fn card(this: &Files) -> Option<String>;
 }
@@ -95,9 +162,13 @@ struct RunSettings {
     steps: usize,
     #[serde(default)]
     eta: f64,
-    seed: u64,
-    class_labels: Option<Vec<usize>>,
+    seed: Option<u64>,
+    /// One for each image, in place of `seed`.
+    seeds: Option<Vec<u64>>,
+    class_labels: Option<Vec<f32>>,
     count: usize,
+    guidance: Option<f64>,
+    guidance_rescale: Option<f64>,
     timestep_spacing: Option<TimestepSpacing>,
     variance_type: Option<VarianceType>,
 }
@@ -129,7 +200,7 @@ impl Engine {
         Ok(Engine { backend, note, model: None })
     }
 
-    /// `{ kind: "gpu" | "cpu", name: string, note: string | null }`
+    /// `{ kind: "gpu" | "cpu", name: string, note: string | null, half: boolean }`
     pub fn backend(&self) -> std::result::Result<JsValue, JsValue> {
         let (kind, name) = match self.backend.gpu() {
             // Most browsers hide which GPU it is.
@@ -137,35 +208,89 @@ impl Engine {
             Some(gpu) => ("gpu", format!("WebGPU · {}", gpu.name())),
             None => ("cpu", "wasm SIMD".to_string()),
         };
-        to_js(&BackendInfo { kind, name, note: self.note.as_deref() })
+        to_js(&BackendInfo { kind, name, note: self.note.as_deref(), half: self.backend.gpu().is_some_and(Gpu::half) })
     }
 
-    /// Loads a model folder's files and makes it ready to sample `count` images at a time. `progress` is called with a
-    /// stage, `"parse"` or `"compile"`, and how much of it is done. The model loaded before stays until this succeeds.
+    /// What a model of this `unet/config.json` needs to make `{ count }` images at a time, before there are any weights:
+    /// `{ parameters, weight_bytes, value_bytes, available_bytes: number | null, problem: string | null }`.
+    ///
+    /// # Errors
+    /// When the configuration is not supported.
+    pub fn requirements(&self, config: &str, options: JsValue) -> std::result::Result<JsValue, JsValue> {
+        let LoadOptions { count, precision } = serde_wasm_bindgen::from_value(options)?;
+        let config = UNetConfig::from_json(config)?;
+        let mut needed = Inspection::new(config.clone(), count, None, Precision::F32)?;
+        if precision.choose(&self.backend, needed.parameters) == Precision::F16 {
+            needed = Inspection::new(config, count, None, Precision::F16)?;
+        }
+        to_js(&requirements(&self.backend, &needed))
+    }
+
+    /// Loads a model folder's files and makes it ready to sample `{ count }` images at a time. `progress` is called with
+    /// a stage, `"parse"` or `"compile"`, and how much of it is done. The model loaded before stays until this succeeds.
     ///
     /// # Errors
     /// When the files are damaged, do not fit together or are not supported, or the device cannot run the model.
     pub async fn load(
         &mut self,
         files: Files,
-        count: usize,
+        options: JsValue,
         progress: &js_sys::Function,
     ) -> std::result::Result<JsValue, JsValue> {
         let report = |stage: &str, done: usize, total: usize| {
             // What the page makes of it is not the engine's concern.
             let _ = progress.call3(&JsValue::NULL, &stage.into(), &done.into(), &total.into());
         };
+        let LoadOptions { count, precision } = serde_wasm_bindgen::from_value(options)?;
         report("parse", 0, 1);
-        let weights = files.weights().to_vec();
-        let mut pipeline =
-            Pipeline::from_files(&files.config(), &weights, &files.scheduler(), files.card().as_deref())?;
-        drop(weights);
+        let shards: Vec<Vec<u8>> = files.weights().iter().map(Uint8Array::to_vec).collect();
+        let mut pipeline = Pipeline::from_files(
+            &files.config(),
+            shards.iter().map(Vec::as_slice),
+            files.scheduler().as_deref(),
+            files.card().as_deref(),
+        )?;
+        drop(shards);
         report("parse", 1, 1);
-        let executor =
-            compile(&self.backend, &mut pipeline, count, |done, total| report("compile", done, total)).await?;
-        let info = model_info(&pipeline, &executor, count)?;
-        self.model = Some(Model { pipeline, executor, count });
+        let precision = precision.choose(&self.backend, pipeline.unet().parameters());
+        let settings = Settings { count, precision, ..Settings::default() };
+        let report = |done, total| report("compile", done, total);
+        let prepared = prepare(&self.backend, &mut pipeline, &settings, report).await?;
+        let info = model_info(&pipeline, &prepared)?;
+        self.model = Some(Model { pipeline, prepared });
         Ok(info)
+    }
+
+    /// Compares the loaded model on the GPU with the CPU, layer by layer: `{ device, tolerance, ok, output_error, layers:
+    /// [{ name, op, error }], worst: { name, op, error } }`. `progress` is called with `"check"` and how many layers of
+    /// how many are compared. Any run ends.
+    ///
+    /// # Errors
+    /// When no model is loaded, it does not run on a GPU, or the GPU was lost.
+    pub async fn check(&mut self, progress: &js_sys::Function) -> std::result::Result<JsValue, JsValue> {
+        let Some(model) = &mut self.model else {
+            return Err(Error::Settings("No model is loaded yet.".into()).into());
+        };
+        let Backend::Gpu(gpu) = &self.backend else {
+            return Err(Error::Settings("The model runs on the CPU; there is no GPU to check.".into()).into());
+        };
+        model.prepared.begin();
+        let layout = Layout { count: 1, ..*model.prepared.layout() };
+        let plan = model.pipeline.plan(&layout)?;
+        let inputs = check::inputs(&model.pipeline, &plan)?;
+        let report = check::check(gpu, &plan, &inputs, |done, total| {
+            // What the page makes of it is not the engine's concern.
+            let _ = progress.call3(&JsValue::NULL, &"check".into(), &done.into(), &total.into());
+        })
+        .await?;
+        to_js(&CheckInfo {
+            device: gpu.name().to_string(),
+            tolerance: report.tolerance,
+            ok: report.ok,
+            output_error: report.output_error,
+            layers: &report.layers,
+            worst: &report.layers[report.worst],
+        })
     }
 
     /// Begins a run; any earlier one ends.
@@ -177,43 +302,105 @@ impl Engine {
         let Some(model) = &mut self.model else {
             return Err(Error::Settings("No model is loaded yet.".into()).into());
         };
-        if settings.count != model.count {
-            let executor = compile(&self.backend, &mut model.pipeline, settings.count, |_, _| {}).await?;
-            model.executor.begin(); // nobody else will, and an earlier run on it is to end
-            model.executor = executor;
-            model.count = settings.count;
+        let precision = model.prepared.layout().precision;
+        let settings = Settings { precision, ..settings.settings(&model.pipeline)? };
+        let layout = settings.layout(&model.pipeline)?;
+        if layout != *model.prepared.layout() {
+            let prepared = prepare(&self.backend, &mut model.pipeline, &settings, |_, _| {}).await?;
+            model.prepared.begin(); // nobody else will, and an earlier run on it is to end
+            model.prepared = prepared;
         }
-        let settings = Settings {
-            sampler: settings.sampler,
-            steps: settings.steps,
-            eta: settings.eta,
-            seed: settings.seed,
-            class_labels: settings.class_labels.unwrap_or_default(),
-            timestep_spacing: settings.timestep_spacing,
-            variance_type: settings.variance_type,
+        Ok(Run { sampler: Sampler::new(&model.pipeline, &model.prepared, &settings)? })
+    }
+}
+
+impl RunSettings {
+    /// The same as the engine has it.
+    fn settings(self, pipeline: &Pipeline) -> Result<Settings> {
+        let mut scheduler = match self.sampler {
+            Some(kind) if kind != pipeline.scheduler().kind => pipeline.scheduler().with_kind(kind)?,
+            _ => pipeline.scheduler().clone(),
         };
-        Ok(Run { sampler: Sampler::new(&model.pipeline, &model.executor, &settings)? })
+        scheduler.timestep_spacing = self.timestep_spacing.unwrap_or(scheduler.timestep_spacing);
+        scheduler.variance_type = self.variance_type.unwrap_or(scheduler.variance_type);
+        let seeds = self.seeds.unwrap_or_else(|| vec![self.seed.unwrap_or(0)]);
+        Ok(Settings {
+            scheduler: Some(scheduler),
+            steps: self.steps,
+            options: StepOptions { eta: Some(self.eta), ..StepOptions::default() },
+            count: self.count,
+            seeds,
+            class_labels: self.class_labels.unwrap_or_default(),
+            guidance: self.guidance.unwrap_or(1.0),
+            guidance_rescale: self.guidance_rescale.unwrap_or(0.0),
+            ..Settings::default()
+        })
     }
 }
 
 /// The most images of a run: their frames are kept by the page.
 const MOST_IMAGES: usize = 256;
 
-async fn compile(
+async fn prepare(
     backend: &Backend,
     pipeline: &mut Pipeline,
-    count: usize,
+    settings: &Settings,
     progress: impl FnMut(usize, usize),
-) -> Result<Rc<Executor>> {
+) -> Result<Rc<Prepared>> {
+    let count = settings.count;
     if !(1..=MOST_IMAGES).contains(&count) {
         return Err(Error::Settings(format!("{count} images cannot be made at a time; choose 1 to {MOST_IMAGES}.")));
     }
-    Ok(Rc::new(Executor::for_sampling(backend, pipeline, count, progress).await?))
+    let layout = settings.layout(pipeline)?;
+    Prepared::new(backend, pipeline, layout, progress).await
 }
 
-fn model_info(pipeline: &Pipeline, executor: &Executor, count: usize) -> std::result::Result<JsValue, JsValue> {
-    let card = pipeline.card();
-    let (height, width) = pipeline.unet().config().sample_size()?;
+/// All of a browser's wasm memory.
+const WASM_MEMORY: u64 = 4 << 30;
+
+/// What is needed against what a device has. A GPU does not tell how much memory it has, only how large a buffer may be.
+fn requirements(backend: &Backend, needed: &Inspection) -> Requirements {
+    let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
+    let total = needed.weight_bytes + needed.value_bytes;
+    let (available_bytes, problem) = match backend.gpu() {
+        Some(gpu) => {
+            let (largest, limit) = (needed.largest_bytes, gpu.largest_buffer());
+            let problem = (largest > limit).then(|| {
+                format!(
+                    "The model needs a buffer of {} MB, but one buffer of this GPU holds at most {} MB. Generate fewer \
+                     images at a time, or use the CPU.",
+                    megabytes(largest),
+                    megabytes(limit)
+                )
+            });
+            (None, problem)
+        }
+        None => {
+            // The file and the weights made of it are there at the same time.
+            let peak = total + needed.weight_bytes;
+            let problem = (peak > WASM_MEMORY).then(|| {
+                format!(
+                    "The model needs {} MB of memory, but a page has at most {} MB. Generate fewer images at a time, or \
+                     use the GPU.",
+                    megabytes(peak),
+                    megabytes(WASM_MEMORY)
+                )
+            });
+            (Some(WASM_MEMORY), problem)
+        }
+    };
+    Requirements {
+        parameters: needed.parameters,
+        weight_bytes: needed.weight_bytes,
+        value_bytes: needed.value_bytes,
+        available_bytes,
+        problem,
+    }
+}
+
+fn model_info(pipeline: &Pipeline, prepared: &Prepared) -> std::result::Result<JsValue, JsValue> {
+    let (card, layout, plan) = (pipeline.card(), prepared.layout(), prepared.executor().plan());
+    let config = pipeline.unet().config();
     // Without a card a class is called by its label.
     let class_names = match card.class_names.as_slice() {
         [] => (0..pipeline.classes()).map(|label| label.to_string()).collect(),
@@ -225,16 +412,29 @@ fn model_info(pipeline: &Pipeline, executor: &Executor, count: usize) -> std::re
         credits: &card.credits,
         licence: &card.licence,
         class_names,
+        class_count: pipeline.classes(),
+        class_kind: match (config.class_embed_type, config.num_class_embeds) {
+            (Some(ClassEmbedType::Timestep), _) => Some("number"),
+            (Some(ClassEmbedType::Identity), _) => Some("vector"),
+            (None, Some(_)) => Some("label"),
+            (None, None) => None,
+        },
         null_class: card.null_class,
-        width,
-        height,
-        channels: pipeline.unet().config().in_channels,
+        guidance: card.guidance,
+        width: layout.width,
+        height: layout.height,
+        channels: config.in_channels,
         parameters: pipeline.unet().parameters(),
+        precision: match layout.precision {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+        },
         prediction_type: pipeline.scheduler().prediction_type,
         num_train_timesteps: pipeline.scheduler().num_train_timesteps,
         default_sampler: pipeline.scheduler().kind,
-        dispatches: executor.plan().steps.len(),
-        macs: executor.plan().macs() / count as u64,
+        dispatches: plan.steps.len(),
+        macs: plan.macs() / layout.count as u64,
+        bytes: plan.bytes(),
     })
 }
 

@@ -7,6 +7,7 @@ use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
 use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 
+use crate::graph::LARGEST;
 use crate::{Error, Result, Tensor};
 
 /// The tensors of a checkpoint, as `f32`, by their path (`down_blocks.0.resnets.0.conv1.weight`).
@@ -15,6 +16,10 @@ use crate::{Error, Result, Tensor};
 #[derive(Debug)]
 pub struct Weights {
     tensors: BTreeMap<String, Tensor>,
+    /// How many numbers were taken.
+    taken: usize,
+    /// Whether any tensor that is asked for is there, and all zeros.
+    blank: bool,
 }
 
 impl Weights {
@@ -37,7 +42,12 @@ impl Weights {
             }
             tensors.insert(name.to_string(), Tensor::new(view.shape(), data)?);
         }
-        Ok(Weights { tensors })
+        Ok(Weights { tensors, taken: 0, blank: false })
+    }
+
+    /// Weights that are zeros, of whatever shapes are asked for.
+    pub(crate) fn blank() -> Self {
+        Weights { tensors: BTreeMap::new(), taken: 0, blank: true }
     }
 
     /// The names of the files that a sharded checkpoint consists of, from its `….safetensors.index.json`.
@@ -65,7 +75,7 @@ impl Weights {
                 return Err(Error::Weights(format!("has {path} in two of its shards.")));
             }
         }
-        Ok(Weights { tensors })
+        Ok(Weights { tensors, taken: 0, blank: false })
     }
 
     /// Gives tensors of old checkpoints the paths they have today, and drops those that stand there twice
@@ -99,9 +109,14 @@ impl Weights {
         }
     }
 
-    /// How many numbers there are in the tensors that have not been taken.
-    pub fn parameters(&self) -> usize {
-        self.tensors.values().map(|tensor| tensor.data.len()).sum()
+    /// Whether these are no weights at all.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.blank
+    }
+
+    /// How many numbers there were in the tensors that have been taken.
+    pub fn taken(&self) -> usize {
+        self.taken
     }
 
     /// Takes the tensor at `path`, which must have exactly this shape.
@@ -109,6 +124,14 @@ impl Weights {
     /// # Errors
     /// When there is none, or it has another shape.
     pub fn take(&mut self, path: &str, shape: &[usize]) -> Result<Tensor> {
+        let len = shape.iter().try_fold(1_usize, |len, &dim| len.checked_mul(dim)).unwrap_or(usize::MAX);
+        self.taken = self.taken.saturating_add(len);
+        if self.blank {
+            return match len {
+                0..=LARGEST => Tensor::new(shape, vec![0.0; len]),
+                _ => Err(Error::Weights(format!("would need {path} with shape {shape:?}, which is more than 1 GiB."))),
+            };
+        }
         let Some(tensor) = self.tensors.remove(path) else {
             return Err(Error::Weights(format!(
                 "has no tensor {path}, which the configuration asks for with shape {shape:?}. The configuration and \

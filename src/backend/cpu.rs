@@ -3,21 +3,27 @@
 use std::cell::RefCell;
 
 use crate::op::{View, ViewMut};
-use crate::plan::{Operand, Place, Plan};
-use crate::{Error, Result};
+use crate::plan::{Operand, Place, Plan, Step};
+use crate::{Error, Precision, Result};
 
-/// A plan with its memory.
-pub struct Executor {
-    pub(super) plan: Plan,
-    frames: Vec<Operand>,
-    slots: RefCell<Vec<Vec<f32>>>,
-    /// For each table, the slot its rows go to, and the rows.
-    tables: RefCell<Vec<(usize, Vec<f32>, usize)>>,
+/// The values of a plan on the CPU, always in 32 bits.
+pub(crate) struct Memory {
+    slots: Vec<Vec<f32>>,
 }
 
-impl Executor {
-    pub(super) fn new(plan: Plan, frames: Vec<Operand>) -> Result<Self> {
-        let total = plan.slots.iter().map(|&len| 4 * len as u64).sum::<u64>();
+impl Memory {
+    /// Memory for the slots of `plan`.
+    ///
+    /// # Errors
+    /// When there is not enough of it.
+    pub(crate) fn new(plan: &Plan) -> Result<Self> {
+        // Not `plan.slots`, which are the bytes that a GPU needs.
+        let mut lengths = vec![0; plan.slots.len()];
+        for operand in plan.inputs.values().chain(plan.steps.iter().map(|step| &step.output)) {
+            let length = &mut lengths[slot(operand)];
+            *length = operand.shape.len().max(*length);
+        }
+        let total = lengths.iter().map(|&len| 4 * len as u64).sum::<u64>();
         let too_much = || {
             Error::Settings(format!(
                 "The model needs {} MB of memory for its values, more than there is here. Generate fewer or smaller \
@@ -35,63 +41,91 @@ impl Executor {
             slot.resize(len, 0.0);
             Ok(slot)
         };
-        let slots = plan.slots.iter().map(slot).collect::<Result<_>>()?;
-        Ok(Executor { plan, frames, slots: RefCell::new(slots), tables: RefCell::default() })
+        Ok(Memory { slots: lengths.iter().map(slot).collect::<Result<_>>()? })
+    }
+
+    /// Writes the value of an operand that lives in a slot.
+    pub(crate) fn write(&mut self, operand: &Operand, data: &[f32]) {
+        self.slots[slot(operand)][..data.len()].copy_from_slice(data);
+    }
+
+    /// The value of an operand of `plan`.
+    pub(crate) fn value<'a>(&'a self, plan: &'a Plan, operand: &Operand) -> &'a [f32] {
+        let memory = match operand.place {
+            Place::Constant(index) => &plan.constants[index].data[..],
+            Place::Slot(index) => &self.slots[index][..],
+        };
+        &memory[..operand.shape.len()]
+    }
+
+    /// Computes a step of `plan` from the values of its inputs.
+    pub(crate) fn compute(&mut self, plan: &Plan, step: &Step) {
+        // Taken out of the list while it is written, so that the inputs can be borrowed beside it.
+        let target = slot(&step.output);
+        let mut output = std::mem::take(&mut self.slots[target]);
+        let inputs: Vec<View<'_>> =
+            step.inputs.iter().map(|input| View { shape: &input.shape, data: self.value(plan, input) }).collect();
+        let shape = &step.output.shape;
+        step.op.cpu(&inputs, ViewMut { shape, data: &mut output[..shape.len()] });
+        self.slots[target] = output;
+    }
+}
+
+/// A plan with its memory.
+pub struct Executor {
+    pub(super) plan: Plan,
+    frames: Vec<Operand>,
+    memory: RefCell<Memory>,
+    /// For each table, the input its rows go to, and the rows.
+    tables: RefCell<Vec<(Operand, Vec<f32>)>>,
+}
+
+impl Executor {
+    pub(super) fn new(plan: Plan, frames: Vec<Operand>) -> Result<Self> {
+        if plan.precision() == Precision::F16 {
+            return Err(Error::Settings("The CPU computes in 32 bits only; choose f32.".into()));
+        }
+        let memory = RefCell::new(Memory::new(&plan)?);
+        Ok(Executor { plan, frames, memory, tables: RefCell::default() })
     }
 
     pub(super) fn write(&self, operand: &Operand, data: &[f32]) {
-        self.slots.borrow_mut()[slot(operand)][..data.len()].copy_from_slice(data);
+        self.memory.borrow_mut().write(operand, data);
     }
 
     pub(super) fn set_rows(&self, operand: &Operand, rows: &[f32]) {
-        let slot = slot(operand);
         let mut tables = self.tables.borrow_mut();
-        tables.retain(|table| table.0 != slot);
-        tables.push((slot, rows.to_vec(), operand.shape.len()));
+        tables.retain(|(input, _)| input.place != operand.place);
+        tables.push((operand.clone(), rows.to_vec()));
     }
 
     pub(super) fn run(&self, row: usize) -> Vec<Vec<u8>> {
-        let mut slots = self.slots.borrow_mut();
-        for (slot, rows, len) in &*self.tables.borrow() {
-            slots[*slot][..*len].copy_from_slice(&rows[row * len..][..*len]);
+        let mut memory = self.memory.borrow_mut();
+        for (input, rows) in &*self.tables.borrow() {
+            let len = input.shape.len();
+            memory.write(input, &rows[row * len..][..len]);
         }
         for step in &self.plan.steps {
-            // Taken out of the list while it is written, so that the inputs can be borrowed beside it.
-            let target = slot(&step.output);
-            let mut output = std::mem::take(&mut slots[target]);
-            let inputs: Vec<View<'_>> = step
-                .inputs
-                .iter()
-                .map(|input| {
-                    let memory = match input.place {
-                        Place::Constant(index) => &self.plan.constants[index][..],
-                        Place::Slot(index) => &slots[index][..],
-                    };
-                    View { shape: &input.shape, data: &memory[..input.shape.len()] }
-                })
-                .collect();
-            let shape = &step.output.shape;
-            step.op.cpu(&inputs, ViewMut { shape, data: &mut output[..shape.len()] });
-            slots[target] = output;
+            memory.compute(&self.plan, step);
         }
         for &(from, to, len) in &self.plan.feedback {
-            let value = std::mem::take(&mut slots[from]);
-            slots[to][..len].copy_from_slice(&value[..len]);
-            slots[from] = value;
+            let value = std::mem::take(&mut memory.slots[from]);
+            memory.slots[to][..len].copy_from_slice(&value[..len]);
+            memory.slots[from] = value;
         }
-        let bytes = |frame: &Operand| bytemuck::cast_slice(&slots[slot(frame)][..frame.shape.channels()]).to_vec();
+        let bytes = |frame: &Operand| {
+            let value = memory.value(&self.plan, frame);
+            bytemuck::cast_slice(&value[..frame.shape.channels()]).to_vec()
+        };
         self.frames.iter().map(bytes).collect()
     }
 
     pub(super) fn read(&self, operand: &Operand) -> Vec<f32> {
-        self.slots.borrow()[slot(operand)][..operand.shape.len()].to_vec()
+        self.memory.borrow().value(&self.plan, operand).to_vec()
     }
 }
 
 /// The slot of an operand that is written.
 fn slot(operand: &Operand) -> usize {
-    match operand.place {
-        Place::Slot(slot) => slot,
-        Place::Constant(_) => unreachable!("inputs, outputs and steps' outputs live in slots"),
-    }
+    operand.slot().expect("inputs and steps' outputs live in slots")
 }

@@ -1,10 +1,11 @@
 //! Plans on the GPU, through WebGPU in the browser and through wgpu's native backends elsewhere.
 //!
-//! Everything is made before the first run: one buffer a slot, arenas of constants, one pipeline a shader, one bind
-//! group a dispatch. A run is then a flat list of dispatches in one submission, and its frames are read through a
+//! Everything is made before the first run: one buffer a slot, arenas of constants, one pipeline a shader and precision,
+//! one bind group a dispatch. A run is then a flat list of dispatches in one submission, and its frames are read through a
 //! ring of staging buffers, so that the next run is submitted while the last one's are still on their way.
 
 use std::cell::{Cell, RefCell};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -13,8 +14,8 @@ use futures_channel::oneshot;
 use wgpu::BufferUsages;
 
 use crate::op::Kernel;
-use crate::plan::{Operand, Place, Plan, Step};
-use crate::{Error, Result};
+use crate::plan::{Constant, Operand, Place, Plan, Step};
+use crate::{Error, Precision, Result};
 
 /// How many runs may be under way at once: one that computes, one that waits behind it.
 pub(super) const DEPTH: usize = 2;
@@ -67,14 +68,14 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
-    pipelines: RefCell<HashMap<&'static str, wgpu::ComputePipeline>>,
+    pipelines: RefCell<HashMap<(&'static str, Precision), wgpu::ComputePipeline>>,
     counters: Cell<Counters>,
     /// What went wrong outside any call: a lost device, or a command the device rejected.
     failure: Arc<Mutex<Option<String>>>,
 }
 
 impl Gpu {
-    /// Opens the machine's fastest GPU with WebGPU's default limits.
+    /// Opens the machine's fastest GPU with WebGPU's default limits, and with 16-bit numbers if it has them.
     ///
     /// # Errors
     /// When there is none.
@@ -88,8 +89,13 @@ impl Gpu {
             .await
             .map_err(|error| Error::Gpu(format!("WebGPU found no usable GPU here ({error}).")))?;
         let info = adapter.get_info();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("denoise"),
+            required_features: adapter.features() & wgpu::Features::SHADER_F16,
+            ..Default::default()
+        };
         let (device, queue) = adapter
-            .request_device(&wgpu::DeviceDescriptor { label: Some("denoise"), ..Default::default() })
+            .request_device(&descriptor)
             .await
             .map_err(|error| Error::Gpu(format!("The GPU could not be opened ({error}).")))?;
 
@@ -115,6 +121,17 @@ impl Gpu {
         &self.info.name
     }
 
+    /// The most bytes that one value may have.
+    pub fn largest_buffer(&self) -> u64 {
+        let limits = self.device.limits();
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+    }
+
+    /// Whether its shaders can read and write 16-bit numbers: whether it runs plans of [`Precision::F16`].
+    pub fn half(&self) -> bool {
+        self.device.features().contains(wgpu::Features::SHADER_F16)
+    }
+
     /// What was made and done so far.
     pub fn counters(&self) -> Counters {
         self.counters.get()
@@ -134,7 +151,7 @@ impl Gpu {
         }
     }
 
-    /// A buffer of `size` bytes. Sizes are checked against the device's limits by [`Gpu::check_sizes`] before.
+    /// A buffer of `size` bytes. Sizes are checked against the device's limits by [`Gpu::check_plan`] before.
     fn buffer(&self, label: &str, size: u64, usage: BufferUsages) -> Buffer {
         self.count(|counters| counters.buffers += 1);
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
@@ -146,28 +163,30 @@ impl Gpu {
         self.queue.submit([encoder.finish()])
     }
 
-    /// Checks that no value and no dispatch is larger than the limits the device was opened with. Making too large a
-    /// buffer would panic.
-    fn check_sizes(&self, plan: &Plan, kernels: &[Kernel]) -> Result<()> {
-        let limits = self.device.limits();
-        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        let too_large = |what: &str, len: usize, remedy: &str| {
-            let (found, limit) = ((4 * len as u64).div_ceil(1 << 20), limit >> 20);
+    /// Checks that the device has the plan's precision, and that no value and no dispatch is larger than the limits it
+    /// was opened with. Making too large a buffer would panic.
+    pub(crate) fn check_plan(&self, plan: &Plan) -> Result<()> {
+        if plan.precision() == Precision::F16 && !self.half() {
+            return Err(Error::Gpu("This GPU computes in 32 bits only; choose f32.".into()));
+        }
+        let limit = self.largest_buffer();
+        let too_large = |what: &str, bytes: usize, remedy: &str| {
+            let (found, limit) = ((bytes as u64).div_ceil(1 << 20), limit >> 20);
             Err(Error::Gpu(format!(
                 "{what} of the model takes {found} MB, but one buffer of a GPU holds at most {limit} MB here. {remedy}"
             )))
         };
         let largest = plan.slots.iter().copied().max().unwrap_or(0);
-        if 4 * largest as u64 > limit {
+        if largest as u64 > limit {
             return too_large("A value", largest, "Generate fewer or smaller images at a time, or use the CPU.");
         }
-        let largest = plan.constants.iter().map(|constant| constant.len()).max().unwrap_or(0);
-        if 4 * largest as u64 > limit {
+        let largest = plan.constants.iter().map(Constant::bytes).max().unwrap_or(0);
+        if largest as u64 > limit {
             return too_large("A weight", largest, "Use the CPU.");
         }
-        let most = limits.max_compute_workgroups_per_dimension;
-        for (step, kernel) in plan.steps.iter().zip(kernels) {
-            if let Some(groups) = kernel.workgroups.iter().find(|&&groups| groups > most) {
+        let most = self.device.limits().max_compute_workgroups_per_dimension;
+        for step in &plan.steps {
+            if let Some(groups) = step.kernel().workgroups.into_iter().find(|&groups| groups > most) {
                 return Err(Error::Gpu(format!(
                     "{} needs {groups} workgroups side by side, but a GPU takes at most {most}. Generate fewer or \
                      smaller images at a time, or use the CPU.",
@@ -178,35 +197,41 @@ impl Gpu {
         Ok(())
     }
 
-    /// Runs one kernel by itself on buffers exactly as long as these, and returns what is then in the output's.
+    /// Runs the kernel of one step by itself on buffers exactly as long as these, each in the precision of its operand,
+    /// and returns what is then in the output's.
     ///
     /// # Errors
     /// When the device rejects the shader or was lost.
-    pub async fn run_kernel(&self, name: &str, kernel: &Kernel, inputs: &[&[f32]], output: &[f32]) -> Result<Vec<f32>> {
-        let pipeline = self.pipeline(name, kernel, inputs.len()).await?;
-        let params = Params::upload(self, std::slice::from_ref(kernel));
+    pub async fn run_kernel(&self, step: &Step, inputs: &[&[f32]], output: &[f32]) -> Result<Vec<f32>> {
+        let kernel = step.kernel();
+        let pipeline = self.pipeline(step.op.name(), &kernel, inputs.len()).await?;
+        let params = Params::upload(self, std::slice::from_ref(&kernel));
         let buffers: Vec<_> = inputs
             .iter()
             .chain([&output])
-            .map(|data| {
+            .zip(step.operands())
+            .map(|(data, operand)| {
                 let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
-                let buffer = self.buffer(name, 4 * data.len() as u64, usage);
-                self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(data));
+                let bytes = operand.precision.encode(data);
+                let buffer = self.buffer(&step.name, bytes.len() as u64, usage);
+                self.queue.write_buffer(&buffer, 0, &bytes);
                 buffer
             })
             .collect();
         let operands = buffers.iter().map(|buffer| buffer.as_entire_buffer_binding());
-        let bind_group = self.bind_group(name, &pipeline, std::iter::once(params.binding(0, kernel)).chain(operands));
+        let bindings = std::iter::once(params.binding(0, &kernel)).chain(operands);
+        let bind_group = self.bind_group(&step.name, &pipeline, bindings);
         let mut encoder = self.device.create_command_encoder(&Default::default());
         Dispatch { pipeline, bind_group, workgroups: kernel.workgroups }
             .encode(&mut encoder.begin_compute_pass(&Default::default()));
         self.submit(encoder);
-        self.read(&buffers[inputs.len()], output.len()).await
+        let precision = step.output.precision;
+        self.read(&buffers[inputs.len()], precision, output.len()).await
     }
 
-    /// The first `len` floats of a buffer, after everything submitted so far.
-    async fn read(&self, buffer: &wgpu::Buffer, len: usize) -> Result<Vec<f32>> {
-        let bytes = 4 * len;
+    /// The first `len` numbers of a buffer, after everything submitted so far.
+    async fn read(&self, buffer: &wgpu::Buffer, precision: Precision, len: usize) -> Result<Vec<f32>> {
+        let bytes = precision.bytes() * len;
         let staging = Staging::new(self, bytes as u64);
         let mut encoder = self.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(buffer, 0, &staging.buffer, 0, bytes as u64);
@@ -214,7 +239,7 @@ impl Gpu {
         let mapped = staging.map();
         self.poll(submission)?;
         let frames = staging.frames(self, mapped, &[(bytes, bytes)]).await?;
-        Ok(bytemuck::pod_collect_to_vec(&frames[0]))
+        Ok(precision.decode(&frames[0]))
     }
 
     /// A bind group of the one layout that every pipeline has: binding i is the i-th of `bindings`.
@@ -252,16 +277,17 @@ impl Gpu {
         Ok(())
     }
 
-    /// The pipeline of a kernel's shader, made the first time it is asked for.
+    /// The pipeline of a kernel's shader in its precision, made the first time it is asked for.
     async fn pipeline(&self, name: &str, kernel: &Kernel, inputs: usize) -> Result<wgpu::ComputePipeline> {
-        if let Some(pipeline) = self.pipelines.borrow().get(kernel.shader) {
+        let key = (kernel.shader, kernel.precision);
+        if let Some(pipeline) = self.pipelines.borrow().get(&key) {
             return Ok(pipeline.clone());
         }
         self.count(|counters| counters.pipelines += 1);
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(name),
-            source: wgpu::ShaderSource::Wgsl(kernel.shader.into()),
+            source: wgpu::ShaderSource::Wgsl(kernel.source()),
         });
         // The binding convention: 0 is the parameters, then the inputs, the output last.
         let entries: Vec<_> = (0..inputs as u32 + 2)
@@ -299,7 +325,7 @@ impl Gpu {
         if let Some(error) = scope.pop().await {
             return Err(Error::Gpu(format!("The GPU rejected the shader {name} ({error}). Use the CPU.")));
         }
-        self.pipelines.borrow_mut().insert(kernel.shader, pipeline.clone());
+        self.pipelines.borrow_mut().insert(key, pipeline.clone());
         Ok(pipeline)
     }
 }
@@ -348,16 +374,17 @@ impl Executor {
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Self> {
         gpu.check()?;
-        let kernels: Vec<Kernel> = plan.steps.iter().map(Step::kernel).collect();
-        gpu.check_sizes(&plan, &kernels)?;
+        gpu.check_plan(&plan)?;
+        check_weights(&plan)?;
 
-        let distinct: HashSet<&str> = kernels.iter().map(|kernel| kernel.shader).collect();
-        let mut pipelines: HashMap<&str, wgpu::ComputePipeline> = HashMap::new();
+        let kernels: Vec<Kernel> = plan.steps.iter().map(Step::kernel).collect();
+        let distinct: HashSet<_> = kernels.iter().map(|kernel| (kernel.shader, kernel.precision)).collect();
+        let mut pipelines = HashMap::new();
         progress(0, distinct.len());
         for (step, kernel) in plan.steps.iter().zip(&kernels) {
-            if !pipelines.contains_key(kernel.shader) {
-                let pipeline = gpu.pipeline(step.op.name(), kernel, step.inputs.len()).await?;
-                pipelines.insert(kernel.shader, pipeline);
+            let key = (kernel.shader, kernel.precision);
+            if let Entry::Vacant(vacant) = pipelines.entry(key) {
+                vacant.insert(gpu.pipeline(step.op.name(), kernel, step.inputs.len()).await?);
                 progress(pipelines.len(), distinct.len());
             }
         }
@@ -370,18 +397,18 @@ impl Executor {
             .slots
             .iter()
             .enumerate()
-            .map(|(i, &len)| gpu.buffer(&format!("slot {i}"), 4 * len as u64, storage))
+            .map(|(i, &bytes)| gpu.buffer(&format!("slot {i}"), bytes as u64, storage))
             .collect();
         let constants = upload_constants(&gpu, &plan);
         let params = Params::upload(&gpu, &kernels);
         let dispatch = |(i, (step, kernel)): (usize, (&Step, &Kernel))| {
-            let pipeline = pipelines[kernel.shader].clone();
-            let operands = step.inputs.iter().chain([&step.output]).map(|operand| {
+            let pipeline = pipelines[&(kernel.shader, kernel.precision)].clone();
+            let operands = step.operands().map(|operand| {
                 let (buffer, offset) = match operand.place {
                     Place::Slot(slot) => (&slots[slot], 0),
                     Place::Constant(constant) => (&*constants[constant].0, constants[constant].1),
                 };
-                wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(4 * operand.shape.len() as u64) }
+                wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(operand.bytes() as u64) }
             });
             let bindings = std::iter::once(params.binding(i, kernel)).chain(operands);
             let bind_group = gpu.bind_group(&step.name, &pipeline, bindings);
@@ -455,13 +482,27 @@ impl Executor {
     }
 
     pub(super) async fn read(&self, operand: &Operand) -> Result<Vec<f32>> {
-        self.gpu.read(self.slot(operand), operand.shape.len()).await
+        self.gpu.read(self.slot(operand), operand.precision, operand.shape.len()).await
     }
+}
+
+/// Checks that the weights fit the precision they are kept in.
+fn check_weights(plan: &Plan) -> Result<()> {
+    let halves = plan.constants.iter().filter(|constant| constant.precision == Precision::F16);
+    for Constant { name, data, .. } in halves {
+        if let Some(value) = data.iter().find(|x| x.abs() > Precision::LARGEST_F16) {
+            let largest = Precision::LARGEST_F16;
+            return Err(Error::Weights(format!(
+                "has {value} in {name}, but a number of 16 bits is at most {largest}; choose f32."
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Uploads a plan's constants to as few buffers as limits allow: for each constant, its buffer and offset.
 fn upload_constants(gpu: &Gpu, plan: &Plan) -> Vec<(Rc<Buffer>, u64)> {
-    let sizes: Vec<u64> = plan.constants.iter().map(|constant| 4 * constant.len() as u64).collect();
+    let sizes: Vec<u64> = plan.constants.iter().map(|constant| constant.bytes() as u64).collect();
     let mut places = Vec::with_capacity(sizes.len());
     let mut first = 0;
     while first < sizes.len() {
@@ -476,7 +517,7 @@ fn upload_constants(gpu: &Gpu, plan: &Plan) -> Vec<(Rc<Buffer>, u64)> {
         }
         let arena = gpu.buffer("constants", end, BufferUsages::STORAGE | BufferUsages::COPY_DST);
         for (constant, &offset) in plan.constants[first..].iter().zip(&offsets) {
-            gpu.queue.write_buffer(&arena, offset, bytemuck::cast_slice(constant));
+            gpu.queue.write_buffer(&arena, offset, &constant.precision.encode(&constant.data));
         }
         first += offsets.len();
         let arena = Rc::new(arena);
@@ -613,8 +654,5 @@ impl Drop for Readback {
 
 /// The slot of an operand that is written.
 fn slot(operand: &Operand) -> usize {
-    match operand.place {
-        Place::Slot(slot) => slot,
-        Place::Constant(_) => unreachable!("inputs, outputs and steps' outputs live in slots"),
-    }
+    operand.slot().expect("inputs, outputs and steps' outputs live in slots")
 }

@@ -16,6 +16,8 @@ pub struct Card {
     pub class_names: Vec<String>,
     /// The label that means "no class".
     pub null_class: Option<usize>,
+    /// The scale of classifier-free guidance to begin with.
+    pub guidance: Option<f64>,
     /// Where the data come from.
     pub credits: String,
     /// The licence of the weights.
@@ -31,7 +33,7 @@ impl Card {
         super::read(
             "card.json",
             json,
-            &["title", "description", "class_names", "null_class", "credits", "licence", "preview"],
+            &["title", "description", "class_names", "null_class", "guidance", "credits", "licence", "preview"],
             &[],
         )
     }

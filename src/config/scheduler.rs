@@ -41,9 +41,37 @@ pub enum SchedulerKind {
     /// DPM-Solver and DPM-Solver++, multistep (Lu et al. 2022).
     #[serde(rename = "DPMSolverMultistepScheduler", alias = "dpm_solver")]
     DpmSolverMultistep,
+    /// DPM-Solver multistep backwards, from an image to its noise.
+    #[serde(rename = "DPMSolverMultistepInverseScheduler", alias = "dpm_solver_inverse")]
+    DpmSolverMultistepInverse,
+    /// DPM-Solver and DPM-Solver++, singlestep.
+    #[serde(rename = "DPMSolverSinglestepScheduler", alias = "dpm_solver_singlestep")]
+    DpmSolverSinglestep,
+    /// The exponential integrator in log ρ (Zhang and Chen 2022).
+    #[serde(rename = "DEISMultistepScheduler", alias = "deis")]
+    DeisMultistep,
     /// Predictor and corrector of any order (Zhao et al. 2023).
     #[serde(rename = "UniPCMultistepScheduler", alias = "unipc")]
     UniPc,
+    /// The fourth-order multistep method of PNDM on a schedule of its own (Crowson's v-diffusion).
+    #[serde(rename = "IPNDMScheduler", alias = "ipndm")]
+    IpNdm,
+    /// DDIM backwards, from an image to its noise.
+    #[serde(rename = "DDIMInverseScheduler", alias = "ddim_inverse")]
+    DdimInverse,
+    /// Inpainting, with jumps back towards the noise (Lugmayr et al. 2022).
+    #[serde(rename = "RePaintScheduler", alias = "repaint")]
+    RePaint,
+    /// The variance-exploding SDE, with Langevin steps as a corrector (Song et al. 2021).
+    #[serde(rename = "ScoreSdeVeScheduler", alias = "score_sde_ve")]
+    ScoreSdeVe,
+}
+
+impl SchedulerKind {
+    /// Whether it goes from an image to its noise, not the other way.
+    pub fn inverts(self) -> bool {
+        matches!(self, SchedulerKind::DdimInverse | SchedulerKind::DpmSolverMultistepInverse)
+    }
 }
 
 /// How β_t runs from t = 0 to T − 1.
@@ -60,6 +88,32 @@ pub enum BetaSchedule {
     SquaredcosCapV2,
     /// β a sigmoid of t (GeoDiff).
     Sigmoid,
+    /// λ distributed as Laplace's (Hang et al. 2024).
+    Laplace,
+    /// ᾱ falling exponentially.
+    Exp,
+}
+
+/// How σ between the run's ends is found from the timesteps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InterpolationType {
+    /// σ linear in t.
+    #[default]
+    Linear,
+    /// ln σ evenly spaced from the first to the last, whatever the timesteps.
+    LogLinear,
+}
+
+/// What the model is told of the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimestepType {
+    /// t.
+    #[default]
+    Discrete,
+    /// ¼ ln σ, for a model that predicts v (Karras et al. 2022, Table 1).
+    Continuous,
 }
 
 /// Which x̂0 or ε DPM-Solver extrapolates, and whether it adds noise.
@@ -78,6 +132,9 @@ pub enum AlgorithmType {
     /// ε, with the noise of the SDE.
     #[serde(rename = "sde-dpmsolver")]
     SdeDpmSolver,
+    /// DEIS's own.
+    #[serde(rename = "deis")]
+    Deis,
 }
 
 /// Variants of the second-order solvers.
@@ -92,6 +149,9 @@ pub enum SolverType {
     Bh1,
     /// UniPC: B(h) = e^h − 1.
     Bh2,
+    /// DEIS: polynomials in log ρ.
+    #[serde(rename = "logrho")]
+    LogRho,
 }
 
 /// The σ after the last evaluation.
@@ -138,8 +198,14 @@ pub enum VarianceType {
     /// β̃_t, the posterior's (Ho et al. 2020, equation 7).
     #[default]
     FixedSmall,
+    /// The same, by way of its logarithm.
+    FixedSmallLog,
     /// β_t.
     FixedLarge,
+    /// The second half of the model's output.
+    Learned,
+    /// Between β̃_t and β_t, as the second half of the model's output says (Nichol and Dhariwal 2021, equation 15).
+    LearnedRange,
 }
 
 /// The fields of diffusers' schedulers, with their names; each scheduler has defaults of its own.
@@ -163,10 +229,17 @@ pub struct SchedulerConfig {
     pub rescale_betas_zero_snr: bool,
     /// DDPM's σ².
     pub variance_type: VarianceType,
-    /// Whether x̂_0 is clipped (DDPM, DDIM and Heun).
+    /// Whether x̂_0 is clipped (DDPM, DDIM, RePaint and Heun).
     pub clip_sample: bool,
     /// To what absolute value.
     pub clip_sample_range: f64,
+    /// Whether x̂_0 is clipped to a quantile of its own absolute values, and divided by it (Saharia et al. 2022,
+    /// section 2.3; DDPM, DDIM and the DPM-Solver family).
+    pub thresholding: bool,
+    /// Which quantile.
+    pub dynamic_thresholding_ratio: f64,
+    /// The largest value that the quantile may have.
+    pub sample_max_value: f64,
     /// What the network predicts.
     pub prediction_type: PredictionType,
     /// Which timesteps a run visits.
@@ -181,6 +254,18 @@ pub struct SchedulerConfig {
     pub use_karras_sigmas: bool,
     /// Whether ln σ is spaced evenly.
     pub use_exponential_sigmas: bool,
+    /// Whether σ is spaced as quantiles of a Beta(0.6, 0.6) distribution (Lee et al. 2024).
+    pub use_beta_sigmas: bool,
+    /// DPM-Solver: whether ln σ is spaced evenly over all of the training process.
+    pub use_lu_lambdas: bool,
+    /// Euler, UniPC: the σ that spaced levels end at, in place of the schedule's. ScoreSdeVe: the smallest.
+    pub sigma_min: Option<f64>,
+    /// Euler, UniPC: the σ that spaced levels begin at, in place of the schedule's. ScoreSdeVe: the largest.
+    pub sigma_max: Option<f64>,
+    /// Euler: how σ is found from the timesteps.
+    pub interpolation_type: InterpolationType,
+    /// Euler: what the model is told of the time.
+    pub timestep_type: TimestepType,
     /// The σ after the last evaluation.
     pub final_sigmas_type: FinalSigmasType,
     /// DPM-Solver, UniPC: the order.
@@ -199,16 +284,17 @@ pub struct SchedulerConfig {
     pub predict_x0: bool,
     /// UniPC: steps without a corrector.
     pub disable_corrector: Vec<usize>,
+    /// RePaint: DDIM's η.
+    pub eta: f64,
+    /// ScoreSdeVe: the signal-to-noise ratio of a Langevin step.
+    pub snr: f64,
+    /// ScoreSdeVe: the time of the last step, of a process that lasts 1.
+    pub sampling_eps: f64,
+    /// ScoreSdeVe: Langevin steps at each level.
+    pub correct_steps: usize,
 
-    // Fields with one supported value; `check` names any other.
-    thresholding: bool,
-    use_beta_sigmas: bool,
-    use_lu_lambdas: bool,
+    // A field with one supported value; `check` names any other.
     use_flow_sigmas: bool,
-    sigma_min: Option<f64>,
-    sigma_max: Option<f64>,
-    interpolation_type: String,
-    timestep_type: String,
 
     /// What the file itself says, to be read with another scheduler's defaults.
     #[serde(skip)]
@@ -221,9 +307,8 @@ impl Default for SchedulerConfig {
     }
 }
 
-/// Every field of every scheduler here. `dynamic_thresholding_ratio` and `sample_max_value` are settings of dynamic
-/// thresholding, which is off; `solver_p`, `flow_shift` and others like them do nothing unless something unsupported is
-/// on.
+/// Every field of every scheduler here. `solver_p`, `flow_shift` and others like them do nothing unless something
+/// unsupported is on.
 const KNOWN: &[&str] = &[
     "num_train_timesteps",
     "beta_start",
@@ -264,8 +349,34 @@ const KNOWN: &[&str] = &[
     "solver_p",
     "use_dynamic_shifting",
     "time_shift_type",
+    "shift_terminal",
     "sigmas",
+    "eta",
+    "snr",
+    "sampling_eps",
+    "correct_steps",
 ];
+
+/// Takes out what some schedulers write that they do not have, and what is −∞, the default.
+fn without_nothings(
+    mut given: serde_json::Map<String, serde_json::Value>,
+) -> serde_json::Map<String, serde_json::Value> {
+    if given.get("variance_type").is_some_and(serde_json::Value::is_null) {
+        given.remove("variance_type");
+    }
+    if given.get("lambda_min_clipped").is_some_and(|value| value.as_str() == Some("-inf")) {
+        given.remove("lambda_min_clipped");
+    }
+    given
+}
+
+/// The scheduler of a class name.
+fn kind_named(name: &serde_json::Value) -> Result<SchedulerKind> {
+    serde_json::from_value(name.clone()).map_err(|error| Error::Config {
+        file: FILE,
+        problem: format!("_class_name is {name}, which is not supported: {error}."),
+    })
+}
 
 impl SchedulerConfig {
     /// What diffusers' scheduler of this kind is without any configuration.
@@ -277,18 +388,21 @@ impl SchedulerConfig {
         };
         SchedulerConfig {
             kind,
-            num_train_timesteps: 1000,
+            num_train_timesteps: if kind == ScoreSdeVe { 2000 } else { 1000 },
             beta_start,
             beta_end,
             beta_schedule: BetaSchedule::Linear,
             trained_betas: None,
             rescale_betas_zero_snr: false,
             variance_type: VarianceType::FixedSmall,
-            clip_sample: matches!(kind, Ddpm | Ddim),
+            clip_sample: matches!(kind, Ddpm | Ddim | DdimInverse | RePaint),
             clip_sample_range: 1.0,
+            thresholding: false,
+            dynamic_thresholding_ratio: 0.995,
+            sample_max_value: 1.0,
             prediction_type: PredictionType::Epsilon,
             timestep_spacing: match kind {
-                Ddpm | Ddim | Pndm => TimestepSpacing::Leading,
+                Ddpm | Ddim | DdimInverse | Pndm => TimestepSpacing::Leading,
                 _ => TimestepSpacing::Linspace,
             },
             steps_offset: 0,
@@ -296,23 +410,26 @@ impl SchedulerConfig {
             skip_prk_steps: false,
             use_karras_sigmas: false,
             use_exponential_sigmas: false,
+            use_beta_sigmas: false,
+            use_lu_lambdas: false,
+            sigma_min: (kind == ScoreSdeVe).then_some(0.01),
+            sigma_max: (kind == ScoreSdeVe).then_some(1348.0),
+            interpolation_type: InterpolationType::Linear,
+            timestep_type: TimestepType::Discrete,
             final_sigmas_type: FinalSigmasType::Zero,
             solver_order: 2,
-            algorithm_type: AlgorithmType::DpmSolverPlusPlus,
+            algorithm_type: if kind == DeisMultistep { AlgorithmType::Deis } else { AlgorithmType::DpmSolverPlusPlus },
             solver_type: None,
-            lower_order_final: true,
+            lower_order_final: kind != DpmSolverSinglestep,
             euler_at_final: false,
             lambda_min_clipped: None,
             predict_x0: true,
             disable_corrector: Vec::new(),
-            thresholding: false,
-            use_beta_sigmas: false,
-            use_lu_lambdas: false,
+            eta: 0.0,
+            snr: 0.15,
+            sampling_eps: 1e-5,
+            correct_steps: 1,
             use_flow_sigmas: false,
-            sigma_min: None,
-            sigma_max: None,
-            interpolation_type: "linear".into(),
-            timestep_type: "discrete".into(),
             given: serde_json::Map::new(),
         }
     }
@@ -322,17 +439,8 @@ impl SchedulerConfig {
     /// # Errors
     /// When it is not valid JSON or asks for something that is not supported.
     pub fn from_json(json: &str) -> Result<Self> {
-        let mut given = super::object(FILE, json, KNOWN)?;
-        // JSON has no infinity; diffusers writes it all the same, as a string or a bare word that no parser reads.
-        if given.get("lambda_min_clipped").is_some_and(|value| value.as_str() == Some("-inf")) {
-            given.remove("lambda_min_clipped");
-        }
-        let kind = given.get("_class_name").map_or(Ok(SchedulerKind::Ddpm), |name| {
-            serde_json::from_value(name.clone()).map_err(|error| Error::Config {
-                file: FILE,
-                problem: format!("_class_name is {name}, which is not supported: {error}."),
-            })
-        })?;
+        let given = without_nothings(super::object(FILE, json, KNOWN)?);
+        let kind = given.get("_class_name").map_or(Ok(SchedulerKind::Ddpm), kind_named)?;
         Self::read(kind, given)
     }
 
@@ -343,9 +451,26 @@ impl SchedulerConfig {
     /// When the other scheduler does not support what the file says.
     pub fn with_kind(&self, kind: SchedulerKind) -> Result<Self> {
         let mut given = self.given.clone();
-        // A variant of another solver is none of this one's.
+        // Variants of another solver are none of this one's.
         given.remove("solver_type");
+        given.remove("algorithm_type");
         Self::read(kind, given)
+    }
+
+    /// The same configuration for another scheduler, if one is named, and with the fields of `json` in place of its own.
+    ///
+    /// # Errors
+    /// When `json` is not an object of fields, or the scheduler does not support what is asked.
+    pub fn with(&self, kind: Option<SchedulerKind>, json: &str) -> Result<Self> {
+        let changes = super::object(FILE, json, KNOWN)?;
+        let named = changes.get("_class_name").map(kind_named).transpose()?;
+        let base = match kind.or(named) {
+            Some(kind) if kind != self.kind => self.with_kind(kind)?,
+            _ => self.clone(),
+        };
+        let mut given = base.given;
+        given.extend(changes);
+        Self::read(base.kind, without_nothings(given))
     }
 
     fn read(kind: SchedulerKind, given: serde_json::Map<String, serde_json::Value>) -> Result<Self> {
@@ -356,22 +481,38 @@ impl SchedulerConfig {
         merged.extend(given.iter().map(|(key, value)| (key.clone(), value.clone())));
         merged.insert("_class_name".into(), serde_json::to_value(kind).unwrap_or_default());
         let mut config: SchedulerConfig = super::parse(FILE, merged)?;
-        // What another scheduler's file says of clipping does not concern those that never clip.
-        config.clip_sample &= matches!(kind, SchedulerKind::Ddpm | SchedulerKind::Ddim | SchedulerKind::Heun);
+        config.drop_what_is_not(kind);
         config.given = given;
         config.check()?;
         Ok(config)
     }
 
+    /// Takes back what another scheduler's file says that this one does not have, as diffusers does.
+    fn drop_what_is_not(&mut self, kind: SchedulerKind) {
+        use SchedulerKind::*;
+        if (self.algorithm_type == AlgorithmType::Deis) != (kind == DeisMultistep) {
+            self.algorithm_type = Self::defaults(kind).algorithm_type;
+        }
+        self.clip_sample &= matches!(kind, Ddpm | Ddim | DdimInverse | RePaint | Heun);
+        self.thresholding &= matches!(
+            kind,
+            Ddpm | Ddim | DpmSolverMultistep | DpmSolverMultistepInverse | DpmSolverSinglestep | DeisMultistep | UniPc
+        );
+        self.use_lu_lambdas &= kind == DpmSolverMultistep;
+        self.use_beta_sigmas &= !matches!(kind, EulerAncestral);
+        self.use_karras_sigmas &= !matches!(kind, EulerAncestral);
+        self.use_exponential_sigmas &= !matches!(kind, EulerAncestral);
+        if !matches!(kind, Euler | UniPc | ScoreSdeVe) {
+            (self.sigma_min, self.sigma_max) = (None, None);
+        }
+        if kind != Euler {
+            self.interpolation_type = InterpolationType::Linear;
+            self.timestep_type = TimestepType::Discrete;
+        }
+    }
+
     fn check(&self) -> Result<()> {
-        only(FILE, "thresholding", &self.thresholding, &false)?;
-        only(FILE, "use_beta_sigmas", &self.use_beta_sigmas, &false)?;
-        only(FILE, "use_lu_lambdas", &self.use_lu_lambdas, &false)?;
         only(FILE, "use_flow_sigmas", &self.use_flow_sigmas, &false)?;
-        only(FILE, "sigma_min", &self.sigma_min, &None)?;
-        only(FILE, "sigma_max", &self.sigma_max, &None)?;
-        only(FILE, "interpolation_type", &self.interpolation_type.as_str(), &"linear")?;
-        only(FILE, "timestep_type", &self.timestep_type.as_str(), &"discrete")?;
         let invalid = |problem: String| Err(Error::Config { file: FILE, problem });
         if !(1..=100_000).contains(&self.num_train_timesteps) {
             return invalid(format!(
@@ -391,8 +532,36 @@ impl SchedulerConfig {
                 betas.len()
             ));
         }
-        if self.use_karras_sigmas && self.use_exponential_sigmas {
-            return invalid("use_karras_sigmas and use_exponential_sigmas exclude each other.".into());
+        let spacings = [self.use_karras_sigmas, self.use_exponential_sigmas, self.use_beta_sigmas, self.use_lu_lambdas];
+        if spacings.into_iter().filter(|&used| used).count() > 1 {
+            return invalid(
+                "use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas and use_lu_lambdas exclude each other."
+                    .into(),
+            );
+        }
+        if let (Some(min), Some(max)) = (self.sigma_min, self.sigma_max)
+            && min >= max
+        {
+            return invalid(format!("sigma_min is {min}; it must be less than sigma_max, {max}."));
+        }
+        for (field, value) in [
+            ("sigma_min", self.sigma_min.unwrap_or(1.0)),
+            ("sigma_max", self.sigma_max.unwrap_or(1.0)),
+            ("sample_max_value", self.sample_max_value),
+            ("snr", self.snr),
+            ("sampling_eps", self.sampling_eps),
+        ] {
+            if !(value > 0.0 && value.is_finite()) {
+                return invalid(format!("{field} is {value}; it must be positive."));
+            }
+        }
+        for (field, value) in [("dynamic_thresholding_ratio", self.dynamic_thresholding_ratio), ("eta", self.eta)] {
+            if !(0.0..=1.0).contains(&value) {
+                return invalid(format!("{field} is {value}; it must be between 0 and 1."));
+            }
+        }
+        if self.correct_steps > 100 {
+            return invalid(format!("correct_steps is {}; it must be at most 100.", self.correct_steps));
         }
         if self.steps_offset >= self.num_train_timesteps {
             return invalid(format!(

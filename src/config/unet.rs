@@ -25,6 +25,9 @@ pub enum DownBlockType {
     /// [`DownBlockType::SkipDownBlock2D`] with self-attention after each residual block.
     #[serde(alias = "UNetResAttnSkipDownBlock2D")]
     AttnSkipDownBlock2D,
+    /// Of the k-diffusion upscaler: residual blocks whose every GroupNorm the time scales and shifts, halved by a filter.
+    #[serde(alias = "UNetResKDownBlock2D")]
+    KDownBlock2D,
 }
 
 /// A block of the expanding path: residual blocks over skip connections, then twice the size.
@@ -45,6 +48,9 @@ pub enum UpBlockType {
     /// [`UpBlockType::SkipUpBlock2D`] with one self-attention after the residual blocks.
     #[serde(alias = "UNetResAttnSkipUpBlock2D")]
     AttnSkipUpBlock2D,
+    /// [`DownBlockType::KDownBlock2D`] over one skip connection, with the next block's channels; doubled by a filter.
+    #[serde(alias = "UNetResKUpBlock2D")]
+    KUpBlock2D,
 }
 
 /// What the time is turned into.

@@ -48,6 +48,10 @@ impl Op for Add {
         Ok(a.clone())
     }
 
+    fn stored(&self) -> &'static [usize] {
+        &[1, 2, 3]
+    }
+
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
         let [a, b] = *inputs else { unreachable!("add has two inputs") };
         let share = share(a.shape, b.shape);

@@ -55,6 +55,10 @@ impl Op for AttentionScores {
         }
     }
 
+    fn stored(&self) -> &'static [usize] {
+        &[1]
+    }
+
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
         let qkv = inputs[0];
         let tokens = output.shape.channels();

@@ -17,7 +17,7 @@ struct Params {
     /// Channels, unpadded.
     a_channels: u32,
     b_channels: u32,
-    /// Channels of a run, padding included.
+    /// `vec4`s of a run of channels.
     a_stride: u32,
     b_stride: u32,
     stride: u32,
@@ -40,6 +40,10 @@ impl Op for Concat {
         Ok(Shape::new(&dims))
     }
 
+    fn stored(&self) -> &'static [usize] {
+        &[1, 2, 3]
+    }
+
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
         let [a, b] = *inputs else { unreachable!("concat has two inputs") };
         let (a_channels, b_channels) = (a.shape.channels(), b.shape.channels());
@@ -56,9 +60,9 @@ impl Op for Concat {
             len: (output.len() / 4) as u32,
             a_channels: a.channels() as u32,
             b_channels: b.channels() as u32,
-            a_stride: a.stride() as u32,
-            b_stride: b.stride() as u32,
-            stride: output.stride() as u32,
+            a_stride: (a.stride() / 4) as u32,
+            b_stride: (b.stride() / 4) as u32,
+            stride: (output.stride() / 4) as u32,
             pad: [0; 2],
         };
         Kernel::flat(shader!("concat"), &params, output.len() / 4)

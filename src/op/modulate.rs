@@ -37,6 +37,10 @@ impl Op for Modulate {
         }
     }
 
+    fn stored(&self) -> &'static [usize] {
+        &[2]
+    }
+
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
         let [affine, time] = *inputs else { unreachable!("modulate has two inputs") };
         let width = affine.shape.stride();

@@ -38,6 +38,10 @@ impl Op for Moments {
         Ok(Shape::new(&[n, (h * w).div_ceil(Self::TILE), 2, c]))
     }
 
+    fn stored(&self) -> &'static [usize] {
+        &[1]
+    }
+
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
         let x = inputs[0];
         let width = x.shape.stride();

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Kernel, Op, View, ViewMut, row_shader};
 use crate::schedule::Coefficients;
 use crate::{Error, Result, Shape};
 
@@ -44,6 +44,6 @@ impl Op for PredictX0 {
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         let len = output.len() / 4;
-        Kernel::flat(shader!("predict_x0"), &Params { len: len as u32, pad: [0; 3] }, len)
+        Kernel::flat(row_shader!("predict_x0"), &Params { len: len as u32, pad: [0; 3] }, len)
     }
 }

@@ -2,12 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Kernel, Op, View, ViewMut, row_shader};
 use crate::schedule::{Coefficients, REGISTERS};
 use crate::{Error, Result, Shape};
 
-/// The registers with one of them replaced by `keep_from_x · x_t + keep_from_model · model + keep_from_x0 · x̂0`; which,
-/// and the coefficients, are in a row of the schedule.
+/// The registers with some of them replaced by `from_x · x_t + from_model · model + from_x0 · x̂0`; which, and the
+/// coefficients, are in a row of the schedule.
 ///
 /// Inputs: x_t, the model's output and x̂0, all `[N, H, W, C]`, the registers `[REGISTERS · N, H, W, C]`, and the row, a
 /// [`Coefficients`].
@@ -43,10 +43,10 @@ impl Op for Remember {
         let [x, model, x0, kept, row] = *inputs else { unreachable!("remember has five inputs") };
         let row: &Coefficients = bytemuck::from_bytes(bytemuck::cast_slice(row.data));
         output.data.copy_from_slice(kept.data);
-        if row.keep >= 0.0 {
-            let register = &mut output.data[row.keep as usize * x.data.len()..][..x.data.len()];
+        for keep in row.keep.iter().filter(|keep| keep.to >= 0.0) {
+            let register = &mut output.data[keep.to as usize * x.data.len()..][..x.data.len()];
             for (out, ((x, model), x0)) in register.iter_mut().zip(x.data.iter().zip(model.data).zip(x0.data)) {
-                *out = row.keep_from_x * x + row.keep_from_model * model + row.keep_from_x0 * x0;
+                *out = keep.from_x * x + keep.from_model * model + keep.from_x0 * x0;
             }
         }
     }
@@ -54,6 +54,6 @@ impl Op for Remember {
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
         let len = output.len() / 4;
         let params = Params { len: len as u32, image: (inputs[0].len() / 4) as u32, pad: [0; 2] };
-        Kernel::flat(shader!("remember"), &params, len)
+        Kernel::flat(row_shader!("remember"), &params, len)
     }
 }

@@ -34,6 +34,10 @@ impl Op for Rgba8 {
         Ok(Shape::new(&[n * h * w]))
     }
 
+    fn gives_bytes(&self) -> bool {
+        true
+    }
+
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
         let x = inputs[0];
         let byte = |x: f32| ((x * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;

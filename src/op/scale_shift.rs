@@ -38,6 +38,10 @@ impl Op for ScaleShift {
         Ok(x.clone())
     }
 
+    fn stored(&self) -> &'static [usize] {
+        &[1, 3]
+    }
+
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
         let [x, affine] = *inputs else { unreachable!("scale_shift has two inputs") };
         let pixels = x.shape.rows() / x.shape.dims()[0];

@@ -33,6 +33,10 @@ impl Op for Softmax {
         Ok(inputs[0].clone())
     }
 
+    fn stored(&self) -> &'static [usize] {
+        &[2]
+    }
+
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
         let len = inputs[0].shape.channels();
         for (x, out) in inputs[0].rows().zip(output.rows_mut()) {

@@ -60,6 +60,10 @@ impl Op for TimestepEmbedding {
         }
     }
 
+    fn stored(&self) -> &'static [usize] {
+        &[3]
+    }
+
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
         let [timesteps, frequencies] = *inputs else { unreachable!("timestep_embedding has two inputs") };
         let half = self.dim / 2;

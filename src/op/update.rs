@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Kernel, Op, View, ViewMut, row_shader};
 use crate::schedule::{Coefficients, REGISTERS};
 use crate::{Error, Result, Shape};
 
@@ -59,6 +59,6 @@ impl Op for Update {
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         let len = output.len() / 4;
-        Kernel::flat(shader!("update"), &Params { len: len as u32, pad: [0; 3] }, len)
+        Kernel::flat(row_shader!("update"), &Params { len: len as u32, pad: [0; 3] }, len)
     }
 }

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::{Error, Result, Shape};
 
-/// Inserts `up − 1` zeros after each pixel, pads with zeros, filters rows and columns with `taps`, and keeps every
+/// Pads the image, inserts `up − 1` zeros after each pixel, filters rows and columns with `taps`, and keeps every
 /// `down`-th pixel: `[N, H', W', C]` (diffusers `models/upsampling.py`, `upfirdn2d_native`; Karras et al. 2018).
 ///
 /// The filters here are symmetric, so flipping them, as the reference does, changes nothing.
@@ -19,18 +19,26 @@ pub struct Upfirdn2d {
     pub taps: [f32; 4],
     /// How many taps there are.
     pub length: usize,
-    /// Zeros before and after, in the upsampled image.
+    /// Padding before and after, counted in the upsampled image.
     pub pad: [usize; 2],
+    /// Whether the padding is the image mirrored about its outermost pixels, and not zeros.
+    pub reflect: bool,
 }
 
 impl Upfirdn2d {
     /// `FirDownsample2D`: half the size through the filter (1, 3, 3, 1).
     pub const FIR_DOWN: Upfirdn2d =
-        Upfirdn2d { up: 1, down: 2, taps: [0.125, 0.375, 0.375, 0.125], length: 4, pad: [1, 1] };
+        Upfirdn2d { up: 1, down: 2, taps: [0.125, 0.375, 0.375, 0.125], length: 4, pad: [1, 1], reflect: false };
     /// `FirUpsample2D`: twice the size through the filter (1, 3, 3, 1).
-    pub const FIR_UP: Upfirdn2d = Upfirdn2d { up: 2, down: 1, taps: [0.25, 0.75, 0.75, 0.25], length: 4, pad: [2, 1] };
+    pub const FIR_UP: Upfirdn2d =
+        Upfirdn2d { up: 2, down: 1, taps: [0.25, 0.75, 0.75, 0.25], length: 4, pad: [2, 1], reflect: false };
     /// The mean of every 2×2 pixels (`torch.nn.AvgPool2d(2)`).
-    pub const MEAN: Upfirdn2d = Upfirdn2d { up: 1, down: 2, taps: [0.5, 0.5, 0.0, 0.0], length: 2, pad: [0, 0] };
+    pub const MEAN: Upfirdn2d =
+        Upfirdn2d { up: 1, down: 2, taps: [0.5, 0.5, 0.0, 0.0], length: 2, pad: [0, 0], reflect: false };
+    /// `KDownsample2D`: [`Upfirdn2d::FIR_DOWN`] over a mirrored image.
+    pub const K_DOWN: Upfirdn2d = Upfirdn2d { reflect: true, ..Upfirdn2d::FIR_DOWN };
+    /// `KUpsample2D`: [`Upfirdn2d::FIR_UP`] over a mirrored image.
+    pub const K_UP: Upfirdn2d = Upfirdn2d { reflect: true, ..Upfirdn2d::FIR_UP };
 
     /// Length of an output side for an input side of `size`.
     fn side(&self, size: usize) -> Option<usize> {
@@ -40,10 +48,18 @@ impl Upfirdn2d {
 
     /// For each output coordinate, the input coordinates it is made of, with their weights.
     fn sources(&self, size: usize, out: usize) -> Vec<(usize, f32)> {
+        let (up, size) = (self.up as isize, size as isize);
         let tap = |k: usize| {
-            let at = (out * self.down + k).checked_sub(self.pad[0])?;
-            let inside = at.is_multiple_of(self.up) && at / self.up < size;
-            inside.then_some((at / self.up, self.taps[k]))
+            let at = (out * self.down + k) as isize - self.pad[0] as isize;
+            if at % up != 0 {
+                return None; // an inserted zero
+            }
+            let at = match at / up {
+                at if self.reflect && at < 0 => -at,
+                at if self.reflect && at >= size => 2 * (size - 1) - at,
+                at => at,
+            };
+            (0..size).contains(&at).then_some((at as usize, self.taps[k]))
         };
         (0..self.length).filter_map(tap).collect()
     }
@@ -65,7 +81,8 @@ struct Params {
     down: u32,
     pad: u32,
     length: u32,
-    pad0: [u32; 2],
+    reflect: u32,
+    pad0: u32,
 }
 
 impl Op for Upfirdn2d {
@@ -76,9 +93,17 @@ impl Op for Upfirdn2d {
     fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
         let [n, h, w, c] = inputs[0].nhwc(self.name())?;
         match (self.side(h), self.side(w)) {
+            // A single pixel has no neighbour to mirror.
+            (Some(_), Some(_)) if self.reflect && h.min(w) < 2 => {
+                Err(Error::shape(self.name(), "images of at least 2×2 pixels", inputs[0]))
+            }
             (Some(h), Some(w)) => Ok(Shape::new(&[n, h, w, c])),
             _ => Err(Error::shape(self.name(), format!("images of at least {0}×{0} pixels", self.length), inputs[0])),
         }
+    }
+
+    fn stored(&self) -> &'static [usize] {
+        &[1, 2]
     }
 
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
@@ -119,7 +144,8 @@ impl Op for Upfirdn2d {
             down: self.down as u32,
             pad: self.pad[0] as u32,
             length: self.length as u32,
-            pad0: [0; 2],
+            reflect: u32::from(self.reflect),
+            pad0: 0,
         };
         Kernel::flat(shader!("upfirdn2d"), &params, len)
     }

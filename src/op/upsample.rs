@@ -31,6 +31,10 @@ impl Op for Upsample {
         Ok(Shape::new(&[n, 2 * h, 2 * w, c]))
     }
 
+    fn stored(&self) -> &'static [usize] {
+        &[1, 2]
+    }
+
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
         let x = inputs[0];
         let channels = x.shape.stride();

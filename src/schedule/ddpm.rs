@@ -1,6 +1,6 @@
 //! DDPM: ancestral sampling (Ho et al. 2020, Algorithm 2; diffusers scheduling_ddpm.py).
 
-use super::{Combination, Row, Run, forward};
+use super::{Combination, LearnedSigma, Row, Run, forward};
 use crate::Result;
 use crate::config::VarianceType;
 
@@ -21,17 +21,23 @@ fn row(run: &Run, timestep: usize, alpha_cumprod: f64, alpha_cumprod_prev: f64) 
     let beta = 1.0 - alpha;
     let posterior_mean_coef1 = alpha_cumprod_prev.sqrt() * beta / (1.0 - alpha_cumprod);
     let posterior_mean_coef2 = alpha.sqrt() * (1.0 - alpha_cumprod_prev) / (1.0 - alpha_cumprod);
-    let variance = match config.variance_type {
-        VarianceType::FixedSmall => ((1.0 - alpha_cumprod_prev) / (1.0 - alpha_cumprod) * beta).max(1e-20),
-        VarianceType::FixedLarge => beta,
+    let posterior_variance = ((1.0 - alpha_cumprod_prev) / (1.0 - alpha_cumprod) * beta).max(1e-20);
+    let (sigma, learned_sigma) = match config.variance_type {
+        VarianceType::FixedSmall | VarianceType::FixedSmallLog => (posterior_variance.sqrt(), None),
+        VarianceType::FixedLarge => (beta.sqrt(), None),
+        VarianceType::Learned => (1.0, Some(LearnedSigma::Variance)),
+        VarianceType::LearnedRange => {
+            (1.0, Some(LearnedSigma::Range { min_log: posterior_variance.ln(), max_log: beta.ln() }))
+        }
     };
-    let sigma = if timestep > 0 { variance.sqrt() } else { 0.0 };
-    Row {
-        clip: config.clip_sample.then_some(config.clip_sample_range),
+    let sigma = if timestep > 0 { sigma } else { 0.0 };
+    let row = Row {
+        learned_sigma,
         prev: Combination::X * posterior_mean_coef2
             + Combination::X0 * posterior_mean_coef1
             + Combination::NOISE * sigma,
         draws_noise: timestep > 0,
         ..Row::at(config.prediction_type, timestep as f64, alpha_cumprod)
-    }
+    };
+    row.bounded(config)
 }

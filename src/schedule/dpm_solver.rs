@@ -1,9 +1,10 @@
-//! DPM-Solver and DPM-Solver++, multistep (Lu et al. 2022a, 2022b; diffusers scheduling_dpmsolver_multistep.py).
+//! DPM-Solver and DPM-Solver++, multistep, and their inversion (Lu et al. 2022a, 2022b; diffusers
+//! scheduling_dpmsolver_multistep.py, scheduling_dpmsolver_multistep_inverse.py).
 
 use super::forward::{linspace, trailing};
 use super::sigmas::{interpolate, spaced, table, timestep};
-use super::{Combination, Row, Run, forward, predict_epsilon};
-use crate::config::{AlgorithmType, FinalSigmasType, SchedulerKind, SolverType, TimestepSpacing};
+use super::{Combination, Row, Run, epsilon_of_x0, forward, predict_epsilon};
+use crate::config::{AlgorithmType, BetaSchedule, FinalSigmasType, SchedulerKind, SolverType, TimestepSpacing};
 use crate::{Error, Result};
 
 /// The noise levels of a run: t of each, and σ of each and after the last.
@@ -18,19 +19,14 @@ pub(super) fn alpha_sigma(sigma: f64) -> (f64, f64) {
     (alpha, sigma * alpha)
 }
 
-/// The levels of diffusers' DPM-Solver and UniPC schedulers, `set_timesteps`.
+/// The levels of diffusers' DPM-Solver, DEIS and UniPC schedulers, `set_timesteps`.
 ///
 /// # Errors
 /// When a timestep lies beyond T.
 pub(super) fn levels(run: &Run) -> Result<Levels> {
     let &Run { config, steps, .. } = run;
     let table = table(run.alphas_cumprod);
-    // Timesteps with too little left of the picture are left out. λ = ln(α/σ) = −ln σ.
-    let floor = config.lambda_min_clipped.unwrap_or(f64::NEG_INFINITY);
-    let total = table.iter().filter(|sigma| -sigma.ln() >= floor).count();
-    if total == 0 {
-        return Err(Error::Settings(format!("lambda_min_clipped is {floor}, which leaves no timestep.")));
-    }
+    let total = usable(run, &table)?;
     let mut timesteps: Vec<f64> = match config.timestep_spacing {
         TimestepSpacing::Linspace => {
             let all = linspace(0.0, (total - 1) as f64, steps + 1);
@@ -46,20 +42,72 @@ pub(super) fn levels(run: &Run) -> Result<Levels> {
     let mut sigmas: Vec<f64> = timesteps.iter().map(|&t| interpolate(&table, t)).collect();
     if let Some(levels) = spaced(run, table[0], table[table.len() - 1]) {
         sigmas = levels;
-        let rounded = config.use_karras_sigmas;
-        timesteps = sigmas
-            .iter()
-            .map(|&sigma| timestep(&table, sigma))
-            .map(|t| if rounded { t.round_ties_even() } else { t.trunc() })
-            .collect();
+        timesteps = whole_timesteps(run, &table, &sigmas);
     }
-    let unipc_repeats =
-        config.kind == SchedulerKind::UniPc && (config.use_karras_sigmas || config.use_exponential_sigmas);
-    sigmas.push(match config.final_sigmas_type {
-        FinalSigmasType::Zero => 0.0,
-        FinalSigmasType::SigmaMin if unipc_repeats => sigmas[steps - 1],
-        FinalSigmasType::SigmaMin => table[0],
+    let repeated = sigmas[steps - 1];
+    let is_spaced = config.use_karras_sigmas || config.use_exponential_sigmas || config.use_beta_sigmas;
+    sigmas.push(match (config.kind, config.final_sigmas_type) {
+        (SchedulerKind::DeisMultistep, _) if is_spaced => repeated,
+        (SchedulerKind::DeisMultistep, _) => table[0],
+        (_, FinalSigmasType::Zero) => 0.0,
+        (SchedulerKind::UniPc, FinalSigmasType::SigmaMin) if is_spaced => repeated,
+        (_, FinalSigmasType::SigmaMin) => table[0],
     });
+    Ok(Levels { timesteps, sigmas })
+}
+
+/// How many timesteps have enough left of the picture: λ = ln(α/σ) = −ln σ is not below `lambda_min_clipped`.
+fn usable(run: &Run, table: &[f64]) -> Result<usize> {
+    let floor = run.config.lambda_min_clipped.unwrap_or(f64::NEG_INFINITY);
+    match table.iter().filter(|sigma| -sigma.ln() >= floor).count() {
+        0 => Err(Error::Settings(format!("lambda_min_clipped is {floor}, which leaves no timestep."))),
+        total => Ok(total),
+    }
+}
+
+/// The timesteps of levels that are not those of timesteps. Which are rounded and which cut off is diffusers' choice.
+fn whole_timesteps(run: &Run, table: &[f64], sigmas: &[f64]) -> Vec<f64> {
+    let config = run.config;
+    let cosine =
+        config.kind == SchedulerKind::DpmSolverMultistep && config.beta_schedule == BetaSchedule::SquaredcosCapV2;
+    let rounded = (config.use_karras_sigmas || config.use_lu_lambdas) && !cosine;
+    let timesteps = sigmas.iter().map(|&sigma| timestep(table, sigma));
+    timesteps.map(|t| if rounded { t.round_ties_even() } else { t.trunc() }).collect()
+}
+
+/// The levels of diffusers' inversion of DPM-Solver, from the least noise to the most.
+///
+/// # Errors
+/// When a timestep lies beyond T.
+fn inverse_levels(run: &Run) -> Result<Levels> {
+    let &Run { config, steps, .. } = run;
+    let table = table(run.alphas_cumprod);
+    let total = usable(run, &table)?;
+    let mut timesteps: Vec<f64> = match config.timestep_spacing {
+        TimestepSpacing::Linspace => {
+            let all = linspace(0.0, (total - 1) as f64, steps + 1);
+            all.into_iter().take(steps).map(f64::round_ties_even).collect()
+        }
+        TimestepSpacing::Leading => {
+            let ratio = total / (steps + 1);
+            (0..steps).map(|i| (i * ratio + config.steps_offset) as f64).collect()
+        }
+        TimestepSpacing::Trailing => {
+            trailing_from(total, config.num_train_timesteps, steps).into_iter().rev().collect()
+        }
+    };
+    forward::check(run, timesteps[timesteps.len() - 1] as usize)?;
+    let mut sigmas: Vec<f64> = timesteps.iter().map(|&t| interpolate(&table, t)).collect();
+    let mut last = table[total - 1];
+    if let Some(levels) = spaced(run, table[table.len() - 1], table[0]) {
+        timesteps = whole_timesteps(run, &table, &levels);
+        last = levels[levels.len() - 1];
+        sigmas = levels;
+    }
+    sigmas.push(last);
+    // With many steps some fall on the same timestep, and count once.
+    timesteps.dedup();
+    sigmas.truncate(timesteps.len() + 1);
     Ok(Levels { timesteps, sigmas })
 }
 
@@ -77,18 +125,36 @@ pub(super) fn row(run: &Run, timestep: f64, sigma: f64) -> Row {
     Row::at(run.config.prediction_type, timestep, 1.0 / (sigma * sigma + 1.0))
 }
 
-/// How many of what a step extrapolates are kept.
-const KEPT: usize = 3;
+/// ε at level σ: the model's, or that of an x̂0 that was thresholded.
+pub(super) fn epsilon(run: &Run, sigma: f64) -> Combination {
+    let alpha_cumprod = 1.0 / (sigma * sigma + 1.0);
+    match run.config.thresholding {
+        true => epsilon_of_x0(alpha_cumprod),
+        false => predict_epsilon(run.config.prediction_type, alpha_cumprod),
+    }
+}
 
-/// One row a step: order one at first, then as many earlier values as the order asks for.
-pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
+/// What is extrapolated at level σ.
+pub(super) fn extrapolated(run: &Run, sigma: f64) -> Combination {
+    match run.config.algorithm_type {
+        AlgorithmType::DpmSolver | AlgorithmType::SdeDpmSolver | AlgorithmType::Deis => epsilon(run, sigma),
+        AlgorithmType::DpmSolverPlusPlus | AlgorithmType::SdeDpmSolverPlusPlus => Combination::X0,
+    }
+}
+
+/// Whether every step adds noise.
+pub(super) fn is_stochastic(algorithm_type: AlgorithmType) -> bool {
+    matches!(algorithm_type, AlgorithmType::SdeDpmSolver | AlgorithmType::SdeDpmSolverPlusPlus)
+}
+
+/// Checks what multistep and singlestep have in common.
+pub(super) fn check(run: &Run) -> Result<()> {
     let config = run.config;
-    let final_zero = config.final_sigmas_type == FinalSigmasType::Zero;
     if config.solver_order > 3 {
         return Err(Error::Settings(format!("DPM-Solver has orders 1 to 3; solver_order is {}.", config.solver_order)));
     }
-    let extrapolates_epsilon = matches!(config.algorithm_type, AlgorithmType::DpmSolver | AlgorithmType::SdeDpmSolver);
-    if extrapolates_epsilon && final_zero {
+    let of_epsilon = matches!(config.algorithm_type, AlgorithmType::DpmSolver | AlgorithmType::SdeDpmSolver);
+    if of_epsilon && config.final_sigmas_type == FinalSigmasType::Zero && !config.kind.inverts() {
         return Err(Error::Settings(
             "algorithm_type dpmsolver needs final_sigmas_type \"sigma_min\": it cannot end at σ = 0.".into(),
         ));
@@ -96,8 +162,29 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
     if config.algorithm_type == AlgorithmType::SdeDpmSolver && config.solver_order == 3 {
         return Err(Error::Settings("algorithm_type sde-dpmsolver has no third order; set solver_order to 2.".into()));
     }
-    let stochastic = matches!(config.algorithm_type, AlgorithmType::SdeDpmSolver | AlgorithmType::SdeDpmSolverPlusPlus);
-    let Levels { timesteps, sigmas } = levels(run)?;
+    Ok(())
+}
+
+/// From noise to image.
+pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
+    check(run)?;
+    let final_zero = run.config.final_sigmas_type == FinalSigmasType::Zero;
+    Ok(multistep(run, &levels(run)?, final_zero))
+}
+
+/// From an image to its noise.
+pub(super) fn inverse(run: &Run) -> Result<Vec<Row>> {
+    check(run)?;
+    Ok(multistep(run, &inverse_levels(run)?, false))
+}
+
+/// How many of what a step extrapolates are kept.
+const KEPT: usize = 3;
+
+/// One row a step: order one at first, then as many earlier values as the order asks for.
+fn multistep(run: &Run, levels: &Levels, final_zero: bool) -> Vec<Row> {
+    let config = run.config;
+    let Levels { timesteps, sigmas } = levels;
     let steps = timesteps.len();
     let short = config.lower_order_final && steps < 15;
     let row = |i: usize| {
@@ -110,54 +197,80 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
             _ if second_last => 2,
             _ => 3,
         };
-        let now = if extrapolates_epsilon {
-            predict_epsilon(config.prediction_type, 1.0 / (sigmas[i] * sigmas[i] + 1.0))
-        } else {
-            Combination::X0
-        };
+        let now = extrapolated(run, sigmas[i]);
         let value = |back: usize| if back == 0 { now } else { Combination::kept((i - back) % KEPT) };
+        let differences = divided_differences(run, sigmas, i, order, value);
         Row {
-            prev: step(run, &sigmas, i, order, value),
-            keep: Some((i % KEPT, now)),
-            draws_noise: stochastic,
+            prev: integral(run, Combination::X, [sigmas[i], sigmas[i + 1]], &differences),
+            keep: vec![(i % KEPT, now)],
+            draws_noise: is_stochastic(config.algorithm_type),
             ..row(run, timesteps[i], sigmas[i])
         }
+        .bounded(config)
     };
-    Ok((0..steps).map(row).collect())
+    (0..steps).map(row).collect()
 }
 
-/// The update from level i to i + 1 (Lu et al. 2022b, Algorithm 2 and appendix B).
-fn step(run: &Run, sigmas: &[f64], i: usize, order: usize, value: impl Fn(usize) -> Combination) -> Combination {
-    let config = run.config;
-    let heun = config.solver_type == Some(SolverType::Heun);
-    let lambda = |i: usize| -sigmas[i].ln();
-    let ((alpha, sigma), (alpha_next, sigma_next)) = (alpha_sigma(sigmas[i]), alpha_sigma(sigmas[i + 1]));
-    let h = lambda(i + 1) - lambda(i);
-    // e^{−h} and e^h without going through an h that may be infinite.
-    let (decay, growth) = (sigmas[i + 1] / sigmas[i], sigmas[i] / sigmas[i + 1]);
+/// A value and its derivatives over λ, in units of the step's h, for a Taylor polynomial.
+pub(super) struct Differences {
+    pub d0: Combination,
+    pub d1: Option<Combination>,
+    pub d2: Option<Combination>,
+    /// Whether the slope is integrated exactly, not taken as constant from the middle of the step.
+    pub exact: bool,
+}
 
-    let m0 = value(0);
-    // First and second divided differences of the latest values over λ.
-    let (mut d1, mut d2) = (Combination::ZERO, Combination::ZERO);
-    if order >= 2 {
-        let r0 = (lambda(i) - lambda(i - 1)) / h;
-        d1 = (m0 - value(1)) * (1.0 / r0);
-        if order == 3 {
-            let r1 = (lambda(i - 1) - lambda(i - 2)) / h;
-            let earlier = (value(1) - value(2)) * (1.0 / r1);
-            d2 = (d1 - earlier) * (1.0 / (r0 + r1));
-            d1 = d1 + d2 * r0;
-        }
+/// Whether the second order integrates exactly.
+pub(super) fn is_heun(run: &Run) -> bool {
+    run.config.solver_type == Some(SolverType::Heun)
+}
+
+/// λ = ln(α/σ) of a level.
+pub(super) fn lambda(sigma: f64) -> f64 {
+    -sigma.ln()
+}
+
+/// First and second divided differences of the latest values over λ (Lu et al. 2022b, Algorithm 2 and appendix B).
+fn divided_differences(
+    run: &Run,
+    sigmas: &[f64],
+    i: usize,
+    order: usize,
+    value: impl Fn(usize) -> Combination,
+) -> Differences {
+    let h = lambda(sigmas[i + 1]) - lambda(sigmas[i]);
+    let ratio = |i: usize| (lambda(sigmas[i]) - lambda(sigmas[i - 1])) / h;
+    let d0 = value(0);
+    if order == 1 {
+        return Differences { d0, d1: None, d2: None, exact: false };
     }
-    // The third order is always the exact integral.
-    let exact = heun || order == 3;
-    let terms = |c0: f64, midpoint: f64, integral: f64, second: f64| {
-        let mut sum = m0 * c0;
-        if order >= 2 {
-            sum = sum + d1 * if exact { integral } else { midpoint };
+    let r0 = ratio(i);
+    let latest = (d0 - value(1)) * (1.0 / r0);
+    if order == 2 {
+        return Differences { d0, d1: Some(latest), d2: None, exact: is_heun(run) };
+    }
+    let r1 = ratio(i - 1);
+    let earlier = (value(1) - value(2)) * (1.0 / r1);
+    let d2 = (latest - earlier) * (1.0 / (r0 + r1));
+    Differences { d0, d1: Some(latest + d2 * r0), d2: Some(d2), exact: true }
+}
+
+/// The exact solution from one level to another, starting from `x`, with the extrapolated value a polynomial over λ
+/// (Lu et al. 2022a, equation 3.4; 2022b, equation 9).
+pub(super) fn integral(run: &Run, x: Combination, levels: [f64; 2], differences: &Differences) -> Combination {
+    let config = run.config;
+    let Differences { d0, d1, d2, exact } = *differences;
+    let ((alpha, sigma), (alpha_next, sigma_next)) = (alpha_sigma(levels[0]), alpha_sigma(levels[1]));
+    let h = lambda(levels[1]) - lambda(levels[0]);
+    // e^{−h} and e^h without going through an h that may be infinite.
+    let (decay, growth) = (levels[1] / levels[0], levels[0] / levels[1]);
+    let terms = |value: f64, midpoint: f64, slope: f64, curvature: f64| {
+        let mut sum = d0 * value;
+        if let Some(d1) = d1 {
+            sum = sum + d1 * if exact { slope } else { midpoint };
         }
-        if order == 3 {
-            sum = sum + d2 * second;
+        if let Some(d2) = d2 {
+            sum = sum + d2 * curvature;
         }
         sum
     };
@@ -170,9 +283,9 @@ fn step(run: &Run, sigmas: &[f64], i: usize, order: usize, value: impl Fn(usize)
                 alpha_next * (e / h + 1.0),
                 -alpha_next * ((e + h) / (h * h) - 0.5),
             );
-            Combination::X * (sigma_next / sigma) + sum
+            x * (sigma_next / sigma) + sum
         }
-        AlgorithmType::DpmSolver => {
+        AlgorithmType::DpmSolver | AlgorithmType::Deis => {
             let e = growth - 1.0;
             let sum = terms(
                 -sigma_next * e,
@@ -180,7 +293,7 @@ fn step(run: &Run, sigmas: &[f64], i: usize, order: usize, value: impl Fn(usize)
                 -sigma_next * (e / h - 1.0),
                 -sigma_next * ((e - h) / (h * h) - 0.5),
             );
-            Combination::X * (alpha_next / alpha) + sum
+            x * (alpha_next / alpha) + sum
         }
         AlgorithmType::SdeDpmSolverPlusPlus => {
             let e = 1.0 - decay * decay;
@@ -190,13 +303,13 @@ fn step(run: &Run, sigmas: &[f64], i: usize, order: usize, value: impl Fn(usize)
                 alpha_next * (e / (-2.0 * h) + 1.0),
                 alpha_next * ((e - 2.0 * h) / (4.0 * h * h) - 0.5),
             );
-            Combination::X * (sigma_next / sigma * decay) + sum + Combination::NOISE * (sigma_next * e.max(0.0).sqrt())
+            x * (sigma_next / sigma * decay) + sum + Combination::NOISE * (sigma_next * e.max(0.0).sqrt())
         }
         AlgorithmType::SdeDpmSolver => {
             let e = growth - 1.0;
             let sum = terms(-2.0 * sigma_next * e, -sigma_next * e, -2.0 * sigma_next * (e / h - 1.0), 0.0);
             let noise = sigma_next * (growth * growth - 1.0).max(0.0).sqrt();
-            Combination::X * (alpha_next / alpha) + sum + Combination::NOISE * noise
+            x * (alpha_next / alpha) + sum + Combination::NOISE * noise
         }
     }
 }

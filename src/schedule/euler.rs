@@ -1,18 +1,39 @@
-//! Euler's and Heun's methods in σ (Karras et al. 2022, Algorithm 2 without churn; diffusers
+//! Euler's and Heun's methods in σ (Karras et al. 2022, Algorithm 2; diffusers
 //! scheduling_euler_discrete.py, scheduling_euler_ancestral_discrete.py, scheduling_heun_discrete.py).
 
 use super::sigmas::{Sigmas, ancestral as ancestral_step, derivative, row, sigmas};
-use super::{Combination, Row, Run};
+use super::{Combination, Row, Run, StepOptions};
 use crate::Result;
+use crate::config::PredictionType;
 
-/// x' = x + (σ' − σ) dx/dσ.
+/// x' = x + (σ' − σ) dx/dσ, after raising σ by noise if there is churn.
 pub(super) fn euler(run: &Run) -> Result<(f64, Vec<Row>)> {
     let Sigmas { timesteps, sigmas, init_noise_sigma } = sigmas(run)?;
-    let rows = timesteps.iter().zip(sigmas.windows(2)).map(|(&t, pair)| {
-        let prev = Combination::X + derivative(pair[0]) * (pair[1] - pair[0]);
-        Row { prev, ..row(run, t, pair[0]) }
-    });
+    let levels = sigmas.len() - 1;
+    let rows = timesteps.iter().zip(sigmas.windows(2)).map(|(&t, pair)| churned(run, levels, t, pair[0], pair[1]));
     Ok((init_noise_sigma, rows.collect()))
+}
+
+/// A step of Karras et al. 2022, Algorithm 2. As diffusers has it, the model sees x and σ as they were before the noise.
+fn churned(run: &Run, levels: usize, timestep: f64, sigma: f64, next: f64) -> Row {
+    let StepOptions { s_churn, s_tmin, s_tmax, s_noise, .. } = run.options;
+    let gamma = match (s_tmin..=s_tmax).contains(&sigma) {
+        true => (s_churn / levels as f64).min(std::f64::consts::SQRT_2 - 1.0),
+        false => 0.0,
+    };
+    let row = row(run, timestep, sigma);
+    if gamma == 0.0 {
+        return Row { prev: Combination::X + derivative(sigma) * (next - sigma), ..row };
+    }
+    let raised = sigma * (gamma + 1.0);
+    let x = Combination::X + Combination::NOISE * (s_noise * (raised * raised - sigma * sigma).sqrt());
+    let x0_from_model = match run.config.prediction_type {
+        PredictionType::Epsilon => -raised,
+        _ => row.x0_from_model,
+    };
+    let x0 = x * row.x0_from_x + Combination::MODEL * x0_from_model;
+    let prev = x + (x - x0) * ((next - raised) / raised);
+    Row { prev, draws_noise: true, x0_from_model, ..row }
 }
 
 /// A step further down than σ', and noise back up to it. Noise is drawn in every step, also where it counts for nothing.
@@ -36,7 +57,7 @@ pub(super) fn heun(run: &Run) -> Result<(f64, Vec<Row>)> {
         let prev = Combination::X + slope * (next - sigma);
         // Half of the first slope is for the second evaluation to add to.
         let halfway = Combination::X + slope * (0.5 * (next - sigma));
-        rows.push(Row { prev, keep: Some((0, halfway)), ..row(run, timesteps[i], sigma) });
+        rows.push(Row { prev, keep: vec![(0, halfway)], ..row(run, timesteps[i], sigma) });
         if let Some(&t) = timesteps.get(i + 1) {
             let prev = Combination::kept(0) + derivative(next) * (0.5 * (next - sigma));
             rows.push(Row { prev, ..row(run, t, next) });

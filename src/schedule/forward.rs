@@ -14,20 +14,28 @@ pub(super) fn betas(config: &SchedulerConfig) -> Vec<f64> {
         (None, BetaSchedule::ScaledLinear) => {
             linspace(start.sqrt(), end.sqrt(), total).into_iter().map(|root| root * root).collect()
         }
+        // Nichol and Dhariwal 2021, equation 17, with s = 0.008.
         (None, BetaSchedule::SquaredcosCapV2) => {
-            // Nichol and Dhariwal 2021, equation 17, with s = 0.008.
-            let alpha_bar = |t: f64| ((t + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2);
-            let count = total as f64;
-            (0..total)
-                .map(|i| (1.0 - alpha_bar((i + 1) as f64 / count) / alpha_bar(i as f64 / count)).min(0.999))
-                .collect()
+            of_alpha_bar(total, |t| ((t + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2))
         }
+        (None, BetaSchedule::Exp) => of_alpha_bar(total, |t| (-12.0 * t).exp()),
+        (None, BetaSchedule::Laplace) => of_alpha_bar(total, |t| {
+            let lambda = -0.5 * 1_f64.copysign(0.5 - t) * (1.0 - 2.0 * (0.5 - t).abs() + 1e-6).ln();
+            let snr = lambda.exp();
+            (snr / (1.0 + snr)).sqrt()
+        }),
         (None, BetaSchedule::Sigmoid) => {
             let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
             linspace(-6.0, 6.0, total).into_iter().map(|x| sigmoid(x) * (end - start) + start).collect()
         }
     };
     if config.rescale_betas_zero_snr { zero_terminal_snr(&betas) } else { betas }
+}
+
+/// β_t so that ᾱ follows a function of t/T, capped at 0.999 (diffusers, `betas_for_alpha_bar`).
+fn of_alpha_bar(total: usize, alpha_bar: impl Fn(f64) -> f64) -> Vec<f64> {
+    let at = |i: usize| alpha_bar(i as f64 / total as f64);
+    (0..total).map(|i| (1.0 - at(i + 1) / at(i)).min(0.999)).collect()
 }
 
 /// Changes β so that ᾱ_{T−1} = 0, shifting and stretching √ᾱ (Lin et al. 2023, Algorithm 1).

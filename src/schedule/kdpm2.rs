@@ -17,7 +17,7 @@ pub(super) fn rows(run: &Run, with_noise: bool) -> Result<(f64, Vec<Row>)> {
         let last = i + 1 == timesteps.len();
         let middle = if last { 0.0 } else { (sigma * down).sqrt() };
         let prev = Combination::X + derivative(sigma) * (middle - sigma);
-        rows.push(Row { prev, keep: Some((0, Combination::X)), ..row(run, round(timesteps[i]), sigma) });
+        rows.push(Row { prev, keep: vec![(0, Combination::X)], ..row(run, round(timesteps[i]), sigma) });
         if !last {
             let prev = Combination::kept(0) + derivative(middle) * (down - sigma) + Combination::NOISE * up;
             let t = timestep(&table, middle);

@@ -5,20 +5,20 @@ use super::sigmas::{Sigmas, derivative, row, sigmas};
 use super::{Combination, Row, Run};
 use crate::Result;
 
-/// How many slopes a step is made of: its own and those of the three before.
-const ORDER: usize = 4;
+/// How many slopes are kept.
+const KEPT: usize = 4;
 
 /// x' = x + ∫ p(σ) dσ, with p the polynomial through the latest slopes.
 pub(super) fn rows(run: &Run) -> Result<(f64, Vec<Row>)> {
     let Sigmas { timesteps, sigmas, init_noise_sigma } = sigmas(run)?;
     let row = |i: usize| {
         let slope = derivative(sigmas[i]);
-        let order = ORDER.min(i + 1);
+        let order = run.options.order.min(i + 1);
         let prev = (0..order).fold(Combination::X, |prev, j| {
-            let slope = if j == 0 { slope } else { Combination::kept((i - j) % ORDER) };
+            let slope = if j == 0 { slope } else { Combination::kept((i - j) % KEPT) };
             prev + slope * weight(&sigmas, i, j, order)
         });
-        Row { prev, keep: Some((i % ORDER, slope)), ..row(run, timesteps[i], sigmas[i]) }
+        Row { prev, keep: vec![(i % KEPT, slope)], ..row(run, timesteps[i], sigmas[i]) }
     };
     Ok((init_noise_sigma, (0..timesteps.len()).map(row).collect()))
 }

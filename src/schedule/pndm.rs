@@ -32,7 +32,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
             _ => (Combination::MODEL * 55.0 - kept(1) * 59.0 + kept(2) * 37.0 - kept(3) * 9.0) * (1.0 / 24.0),
         };
         let prev = transfer(run, Combination::X, t, t - distance, slope);
-        rows.push(Row { prev, keep: Some((slopes % SLOPES, Combination::MODEL)), ..row(run, t) });
+        rows.push(Row { prev, keep: vec![(slopes % SLOPES, Combination::MODEL)], ..row(run, t) });
         slopes += 1;
     }
     Ok(rows)
@@ -58,10 +58,10 @@ fn runge_kutta(run: &Run, last: &[i64], half: i64) -> Vec<Row> {
         let third = beginning(moved(to[1]), e2);
         let fourth = beginning(moved(to[2]), e3);
         let mean = (e1 + e2 * 2.0 + e3 * 2.0 + Combination::MODEL) * (1.0 / 6.0);
-        rows.push(Row { prev: moved(to[0]), keep: Some((step, Combination::MODEL)), ..row(run, t) });
+        rows.push(Row { prev: moved(to[0]), keep: vec![(step, Combination::MODEL)], ..row(run, t) });
         for (from, to, register) in [(second, to[1], MIDDLE[0]), (third, to[2], MIDDLE[1])] {
             let prev = again(from, to, Combination::MODEL);
-            rows.push(Row { prev, keep: Some((register, Combination::MODEL)), ..row(run, next + half) });
+            rows.push(Row { prev, keep: vec![(register, Combination::MODEL)], ..row(run, next + half) });
         }
         rows.push(Row { prev: again(fourth, next, mean), ..row(run, next) });
     }
@@ -72,7 +72,7 @@ fn runge_kutta(run: &Run, last: &[i64], half: i64) -> Vec<Row> {
 fn improved_euler(run: &Run, timesteps: &[i64], distance: i64) -> Vec<Row> {
     let t = timesteps[timesteps.len() - 1];
     let step = transfer(run, Combination::X, t, t - distance, Combination::MODEL);
-    let mut rows = vec![Row { prev: step, keep: Some((0, Combination::MODEL)), ..row(run, t) }];
+    let mut rows = vec![Row { prev: step, keep: vec![(0, Combination::MODEL)], ..row(run, t) }];
     if let Some(&second) = timesteps.iter().rev().nth(1) {
         let slope = (Combination::MODEL + Combination::kept(0)) * 0.5;
         let prev = transfer(run, beginning(step, Combination::kept(0)), second + distance, second, slope);

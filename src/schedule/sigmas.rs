@@ -3,9 +3,9 @@
 //! There x is √(σ² + 1) times what the network was trained on, so that x = x_0 + σ ε.
 
 use super::forward::linspace;
-use super::{Combination, Row, Run, forward};
+use super::{Combination, Row, Run, beta_distribution, forward};
 use crate::Result;
-use crate::config::{FinalSigmasType, PredictionType, TimestepSpacing};
+use crate::config::{FinalSigmasType, InterpolationType, PredictionType, TimestepSpacing, TimestepType};
 
 /// The levels of a run.
 pub(super) struct Sigmas {
@@ -35,8 +35,15 @@ pub(super) fn sigmas(run: &Run) -> Result<Sigmas> {
         TimestepSpacing::Linspace => linspace(0.0, (total - 1) as f64, steps).into_iter().rev().collect(),
         _ => forward::timesteps(run)?.into_iter().map(|t| t as f64).collect(),
     };
-    let mut sigmas: Vec<f64> = timesteps.iter().map(|&t| interpolate(&table, t)).collect();
-    if let Some(spaced) = spaced(run, sigmas[steps - 1], sigmas[0]) {
+    let mut sigmas: Vec<f64> = match config.interpolation_type {
+        InterpolationType::Linear => timesteps.iter().map(|&t| interpolate(&table, t)).collect(),
+        // One more than there are steps; diffusers appends the final σ to them all the same and never reaches it.
+        InterpolationType::LogLinear => {
+            linspace(table[total - 1].ln(), table[0].ln(), steps + 1).into_iter().map(f64::exp).collect()
+        }
+    };
+    let last = sigmas[sigmas.len() - 1];
+    if let Some(spaced) = spaced(run, last, sigmas[0]) {
         sigmas = spaced;
         timesteps = sigmas.iter().map(|&sigma| timestep(&table, sigma)).collect();
     }
@@ -49,18 +56,27 @@ pub(super) fn sigmas(run: &Run) -> Result<Sigmas> {
         FinalSigmasType::Zero => 0.0,
         FinalSigmasType::SigmaMin => table[0],
     });
+    if config.timestep_type == TimestepType::Continuous && config.prediction_type == PredictionType::VPrediction {
+        timesteps = sigmas.iter().take(steps).map(|sigma| 0.25 * sigma.ln()).collect();
+    }
     Ok(Sigmas { timesteps, sigmas, init_noise_sigma })
 }
 
 /// The levels from `max` down to `min` that the configuration asks for in place of those of the timesteps.
 pub(super) fn spaced(run: &Run, min: f64, max: f64) -> Option<Vec<f64>> {
+    let config = run.config;
+    let (min, max) = (config.sigma_min.unwrap_or(min), config.sigma_max.unwrap_or(max));
     let ramp = |from: f64, to: f64| linspace(0.0, 1.0, run.steps).into_iter().map(move |r| from + r * (to - from));
-    if run.config.use_karras_sigmas {
+    if config.use_karras_sigmas {
         // Karras et al. 2022, equation 5, with ρ = 7.
         let root = 1.0 / 7.0;
         Some(ramp(max.powf(root), min.powf(root)).map(|sigma| sigma.powi(7)).collect())
-    } else if run.config.use_exponential_sigmas {
+    } else if config.use_exponential_sigmas || config.use_lu_lambdas {
         Some(linspace(max.ln(), min.ln(), run.steps).into_iter().map(f64::exp).collect())
+    } else if config.use_beta_sigmas {
+        // Lee et al. 2024, with α = β = 0.6.
+        let at = |r: f64| min + beta_distribution::quantile(1.0 - r, 0.6, 0.6) * (max - min);
+        Some(linspace(0.0, 1.0, run.steps).into_iter().map(at).collect())
     } else {
         None
     }
@@ -97,11 +113,9 @@ pub(super) fn row(run: &Run, timestep: f64, sigma: f64) -> Row {
         input_scale: 1.0 / variance.sqrt(),
         x0_from_x,
         x0_from_model,
-        clip: run.config.clip_sample.then_some(run.config.clip_sample_range),
-        prev: Combination::X,
-        keep: None,
-        draws_noise: false,
+        ..Row::NOTHING
     }
+    .bounded(run.config)
 }
 
 /// dx/dσ = (x − x̂0) / σ (Karras et al. 2022, equations 3 and 4).

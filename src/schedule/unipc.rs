@@ -1,8 +1,8 @@
 //! UniPC: a predictor and a corrector of any order from the same evaluations (Zhao et al. 2023; diffusers
 //! scheduling_unipc_multistep.py).
 
-use super::dpm_solver::{Levels, alpha_sigma, levels, row};
-use super::{Combination, Row, Run, predict_epsilon};
+use super::dpm_solver::{Levels, alpha_sigma, epsilon, levels, row};
+use super::{Combination, Row, Run};
 use crate::Result;
 use crate::config::SolverType;
 
@@ -38,11 +38,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
     // The latest prediction and its order.
     let mut latest: Option<(Step, usize)> = None;
     for i in 0..steps {
-        let now = if config.predict_x0 {
-            Combination::X0
-        } else {
-            predict_epsilon(config.prediction_type, 1.0 / (sigmas[i] * sigmas[i] + 1.0))
-        };
+        let now = if config.predict_x0 { Combination::X0 } else { epsilon(run, sigmas[i]) };
         let value = |back: usize| if back == 0 { now } else { Combination::kept((i - back) % KEPT) };
         let sample = match &latest {
             Some((step, order)) if !config.disable_corrector.contains(&(i - 1)) => {
@@ -56,7 +52,8 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
         // x is corrected before it is moved on, in one.
         let prev = step.apply(sample, value);
         latest = Some((step, order));
-        rows.push(Row { prev, keep: Some((i % KEPT, now)), ..row(run, timesteps[i], sigmas[i]) });
+        let row = Row { prev, keep: vec![(i % KEPT, now)], ..row(run, timesteps[i], sigmas[i]) };
+        rows.push(row.bounded(config));
     }
     Ok(rows)
 }

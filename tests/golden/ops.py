@@ -9,9 +9,9 @@ import zlib
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.downsampling import downsample_2d
+from diffusers.models.downsampling import KDownsample2D, downsample_2d
 from diffusers.models.embeddings import get_timestep_embedding
-from diffusers.models.upsampling import upsample_2d
+from diffusers.models.upsampling import KUpsample2D, upsample_2d
 
 
 def seeded(name):
@@ -84,6 +84,8 @@ def upfirdn2d(case, randn):
         "fir_up": lambda: upsample_2d(x.double(), kernel),
         "fir_down": lambda: downsample_2d(x.double(), kernel),
         "mean": lambda: F.avg_pool2d(x.double(), 2),
+        "k_up": lambda: KUpsample2D().double()(x.double()),
+        "k_down": lambda: KDownsample2D().double()(x.double()),
     }[case["filter"]]()
     return {"input": x, "output": output}
 

@@ -3,11 +3,11 @@
 use denoise::backend::{Backend, Gpu};
 use denoise::config::{Card, SchedulerConfig, UNetConfig};
 use denoise::graph::Graph;
-use denoise::op::Conv2d;
+use denoise::op::{Conv2d, Linear, Narrow};
 use denoise::plan::Plan;
-use denoise::schedule::Schedule;
+use denoise::schedule::{Schedule, StepOptions};
 use denoise::unet::UNet2DModel;
-use denoise::{Error, Pipeline, Shape, Weights};
+use denoise::{Error, Pipeline, Precision, Result, Settings, Shape, Weights};
 
 use crate::golden;
 
@@ -228,8 +228,9 @@ fn configurations_that_are_not_supported_name_the_field_and_what_is() {
     for (field, value, expected) in cases {
         assert_message(&config_message(field, value), &["unet/config.json", field, expected]);
     }
-    let message = config_message("down_block_types", serde_json::json!(["KDownBlock2D", "DownBlock2D", "DownBlock2D"]));
-    assert_message(&message, &["down_block_types is [", "KDownBlock2D", "`AttnDownBlock2D`"]);
+    let message =
+        config_message("down_block_types", serde_json::json!(["DownEncoderBlock2D", "DownBlock2D", "DownBlock2D"]));
+    assert_message(&message, &["down_block_types is [", "DownEncoderBlock2D", "`AttnDownBlock2D`"]);
     let message = config_message("sample_rate", 16_000.into());
     assert_message(&message, &["\"sample_rate\" (16000) is not supported", "Supported are sample_size,"]);
     let levels = 40;
@@ -265,13 +266,15 @@ fn configurations_that_are_not_json() {
 fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
     let cases = [
         ("_class_name", r#""VQDiffusionScheduler""#, "`DDPMScheduler`"),
-        ("beta_schedule", r#""laplace""#, "`linear`"),
+        ("beta_schedule", r#""quadratic""#, "`linear`"),
         ("prediction_type", r#""flow""#, "`epsilon`"),
-        ("variance_type", r#""learned_range""#, "`fixed_small`"),
+        ("variance_type", r#""fixed_large_log""#, "`fixed_small`"),
         ("timestep_spacing", r#""random""#, "`leading`"),
-        ("thresholding", "true", "only false"),
-        ("use_beta_sigmas", "true", "only false"),
-        ("interpolation_type", r#""log_linear""#, "only \"linear\""),
+        ("use_flow_sigmas", "true", "only false"),
+        ("dynamic_thresholding_ratio", "1.5", "between 0 and 1"),
+        ("sample_max_value", "0", "must be positive"),
+        ("snr", "-1", "must be positive"),
+        ("interpolation_type", r#""cubic""#, "`linear`"),
         ("final_sigmas_type", r#""none""#, "`sigma_min`"),
         ("solver_order", "9", "between 1 and 4"),
         ("algorithm_type", r#""euler""#, "`dpmsolver++`"),
@@ -294,9 +297,16 @@ fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
 fn schedules_beyond_32_bit_numbers() {
     for json in [r#"{"num_train_timesteps": 20000}"#, r#"{"beta_start": 1e-20}"#] {
         let config = SchedulerConfig::from_json(json).unwrap();
-        let message = Schedule::new(&config, config.num_train_timesteps, 0.0).unwrap_err().to_string();
+        let message =
+            Schedule::new(&config, config.num_train_timesteps, &StepOptions::default()).unwrap_err().to_string();
         assert_message(&message, &["leaves the range of 32-bit numbers", "do not go together"]);
     }
+}
+
+/// A plan for sampling so many images.
+fn plan(pipeline: &mut Pipeline, count: usize) -> Result<Plan> {
+    let layout = Settings { count, ..Settings::default() }.layout(pipeline)?;
+    pipeline.plan(&layout)
 }
 
 /// Sizes whose products do not fit 32 bits, or any memory.
@@ -306,20 +316,44 @@ fn sizes_that_are_too_large() {
     for (size, count) in [(4096, 1), (65_536, 1), (65_536, 256), (1024, 200)] {
         let mut other: serde_json::Value = serde_json::from_str(&config).unwrap();
         other["sample_size"] = size.into();
-        let mut pipeline = Pipeline::from_files(&other.to_string(), &weights, "{}", None).unwrap();
-        let message = pipeline.plan(count).unwrap_err().to_string();
+        let mut pipeline = Pipeline::from_files(&other.to_string(), [&weights[..]], None, None).unwrap();
+        let message = plan(&mut pipeline, count).unwrap_err().to_string();
         assert_message(&message, &["which is more than 1 GiB", "fewer or smaller images"]);
     }
     // One value fits, all of them do not: not a GPU's buffers, and natively perhaps the memory.
     let mut other: serde_json::Value = serde_json::from_str(&config).unwrap();
     other["sample_size"] = 128.into();
-    let mut pipeline = Pipeline::from_files(&other.to_string(), &weights, "{}", None).unwrap();
+    let mut pipeline = Pipeline::from_files(&other.to_string(), [&weights[..]], None, None).unwrap();
     pollster::block_on(async {
         let gpu = Backend::Gpu(Gpu::open().await.unwrap());
-        let message = gpu.compile(pipeline.plan(60).unwrap(), &[], |_, _| {}).await.err().unwrap().to_string();
+        let message = gpu.compile(plan(&mut pipeline, 60).unwrap(), &[], |_, _| {}).await.err().unwrap().to_string();
         assert_message(&message, &["takes 720 MB, but one buffer of a GPU holds at most", "or use the CPU"]);
-        let small = gpu.compile(pipeline.plan(1).unwrap(), &[], |_, _| {}).await.unwrap();
+        let small = gpu.compile(plan(&mut pipeline, 1).unwrap(), &[], |_, _| {}).await.unwrap();
         small.run(0).unwrap().wait().await.unwrap();
+    });
+}
+
+/// Numbers, and devices, that do not go with 16 bits.
+#[test]
+fn sixteen_bits_where_they_do_not_do() {
+    let plan = |value: f32| {
+        let mut graph = Graph::new();
+        let x = graph.input("x", Shape::new(&[1, 4])).unwrap();
+        graph.set_precision(Precision::F16);
+        let x = graph.op("x.narrow", Narrow, &[x]).unwrap();
+        let weight = graph.weight("proj.weight", (Shape::new(&[4, 4]), vec![value; 16]));
+        let bias = graph.constant("proj.bias", (Shape::new(&[4]), vec![1e9; 4]));
+        let y = graph.op("proj", Linear, &[x, weight, bias]).unwrap();
+        graph.output("y", y);
+        Plan::new(&graph)
+    };
+    pollster::block_on(async {
+        let message = Backend::Cpu.compile(plan(1.0), &[], |_, _| {}).await.err().unwrap().to_string();
+        assert_eq!(message, "The CPU computes in 32 bits only; choose f32.");
+        let gpu = Backend::Gpu(Gpu::open().await.unwrap());
+        gpu.compile(plan(-65_504.0), &[], |_, _| {}).await.unwrap();
+        let message = gpu.compile(plan(-65_505.0), &[], |_, _| {}).await.err().unwrap().to_string();
+        assert_message(&message, &["The weights file has -65505 in proj.weight", "at most 65504", "choose f32"]);
     });
 }
 
@@ -330,7 +364,7 @@ fn dispatches_that_are_too_wide() {
         let gpu = Backend::Gpu(Gpu::open().await.unwrap());
         let mut graph = Graph::new();
         let x = graph.input("x", Shape::new(&[600_000, 1, 1, 4])).unwrap();
-        let weight = graph.constant("weight", (Shape::new(&[1, 1, 4, 4]), vec![1.0; 16]));
+        let weight = graph.weight("weight", (Shape::new(&[1, 1, 4, 4]), vec![1.0; 16]));
         let bias = graph.constant("bias", (Shape::new(&[4]), vec![0.0; 4]));
         let y = graph.op("conv_in", Conv2d::POINTWISE, &[x, weight, bias]).unwrap();
         graph.output("y", y);
@@ -342,17 +376,19 @@ fn dispatches_that_are_too_wide() {
 #[test]
 fn parts_that_do_not_belong_together() {
     let (config, weights) = model();
-    let build =
-        |config: &str, card: &str| Pipeline::from_files(config, &weights, "{}", Some(card)).err().unwrap().to_string();
+    let build = |config: &str, card: &str| {
+        Pipeline::from_files(config, [&weights[..]], Some("{}"), Some(card)).err().unwrap().to_string()
+    };
     let message = build(&config, r#"{"class_names": ["a"]}"#);
     assert_message(&message, &["card.json", "names 1 classes", "0 class embeddings"]);
     let mut other: serde_json::Value = serde_json::from_str(&config).unwrap();
-    other["out_channels"] = 2.into();
-    assert_message(&build(&other.to_string(), "{}"), &["in_channels is 1 and out_channels 2"]);
+    other["out_channels"] = 3.into();
+    assert_message(&build(&other.to_string(), "{}"), &["in_channels is 1 and out_channels 3"]);
     other = serde_json::from_str(&config).unwrap();
     other["sample_size"] = serde_json::Value::Null;
-    assert_message(&build(&other.to_string(), "{}"), &["sample_size is missing"]);
+    let mut pipeline = Pipeline::from_files(&other.to_string(), [&weights[..]], None, None).unwrap();
+    assert_message(&plan(&mut pipeline, 1).unwrap_err().to_string(), &["sample_size is missing"]);
     other["sample_size"] = 21.into();
-    let mut pipeline = Pipeline::from_files(&other.to_string(), &weights, "{}", None).unwrap();
-    assert_message(&pipeline.plan(1).unwrap_err().to_string(), &["must be multiples of 4; found 21×21"]);
+    let mut pipeline = Pipeline::from_files(&other.to_string(), [&weights[..]], None, None).unwrap();
+    assert_message(&plan(&mut pipeline, 1).unwrap_err().to_string(), &["must be multiples of 4; found 21×21"]);
 }

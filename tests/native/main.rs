@@ -5,6 +5,7 @@
 
 mod golden;
 
+mod check;
 mod digits;
 mod docs;
 mod hostile;

@@ -1,11 +1,14 @@
 //! Other people's models: a network for every field of `UNet2DModel`'s configuration, against diffusers.
 
-use denoise::backend::Backend;
+use std::collections::HashMap;
+
+use denoise::backend::{Backend, Gpu};
+use denoise::check::check;
 use denoise::config::UNetConfig;
 use denoise::graph::Graph;
 use denoise::plan::Plan;
 use denoise::unet::UNet2DModel;
-use denoise::{Result, Tensor, Weights};
+use denoise::{Precision, Result, Tensor, Weights};
 use serde::Deserialize;
 
 use crate::digits::backends;
@@ -13,10 +16,15 @@ use crate::golden::{self, Golden};
 
 const FOLDER: &str = "tests/golden/matrix";
 
-/// ‖error‖ / ‖ε‖.
-const TOLERANCE: f64 = 1e-4;
+/// ‖error‖ / ‖ε‖ that is allowed.
+fn tolerance(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => 1e-4,
+        Precision::F16 => 5e-3,
+    }
+}
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Case {
     name: String,
     config: serde_json::Value,
@@ -39,21 +47,26 @@ fn model(case: &Case) -> Result<UNet2DModel> {
     UNet2DModel::new(UNetConfig::from_json(&case.config.to_string())?, weights(&case.weights))
 }
 
-async fn epsilon(case: &Case, golden: &Golden, backend: &Backend) -> Vec<f32> {
+/// The case's network, whose output is "epsilon", and its inputs in device layout.
+fn plan(case: &Case, golden: &Golden, precision: Precision) -> (Plan, HashMap<&'static str, Vec<f32>>) {
     let get = |what: &str| golden.find(&format!("{}.{what}", case.name));
     let mut model = model(case).unwrap_or_else(|error| panic!("{}: {error}", case.name));
     let sample = get("sample").unwrap().tensor();
     let [height, width] = case.size;
     assert_eq!(sample.shape[2..], [height, width]);
     let mut graph = Graph::new();
-    let values = model.build(&mut graph, sample.shape[0], height, width).unwrap();
+    let values = model.build(&mut graph, sample.shape[0], height, width, precision).unwrap();
     assert_eq!(values.class_labels.is_some(), get("class_labels").is_some(), "{}", case.name);
     graph.output("epsilon", values.output);
-    let executor = backend.compile(Plan::new(&graph), &[], |_, _| {}).await.unwrap();
-    for name in ["sample", "timestep", "class_labels"] {
-        if let Some(array) = get(name) {
-            executor.write(name, &array.tensor().to_device().unwrap()).unwrap();
-        }
+    let given = |name| Some((name, get(name)?.tensor().to_device().unwrap()));
+    (Plan::new(&graph), ["sample", "timestep", "class_labels"].into_iter().filter_map(given).collect())
+}
+
+async fn epsilon(case: &Case, golden: &Golden, backend: &Backend, precision: Precision) -> Vec<f32> {
+    let (plan, inputs) = plan(case, golden, precision);
+    let executor = backend.compile(plan, &[], |_, _| {}).await.unwrap();
+    for (name, data) in &inputs {
+        executor.write(name, data).unwrap();
     }
     executor.run(0).unwrap().wait().await.unwrap();
     let shape = &executor.plan().output("epsilon").unwrap().shape;
@@ -67,30 +80,76 @@ fn every_field_agrees_with_diffusers() {
     pollster::block_on(async {
         let mut compared = 0;
         let mut failures = Vec::new();
-        for backend in backends().await {
+        let [cpu, gpu] = backends().await;
+        for (backend, precision) in [(&cpu, Precision::F32), (&gpu, Precision::F32), (&gpu, Precision::F16)] {
             let device = if backend.gpu().is_some() { "gpu" } else { "cpu" };
-            for case in cases.iter().filter(|case| case.name != "k_blocks") {
-                let actual = epsilon(case, &golden, &backend).await;
+            for case in &cases {
+                let actual = epsilon(case, &golden, backend, precision).await;
                 let expected = &golden.get(&format!("{}.output", case.name)).data;
                 let error = golden::relative_error(&actual, expected);
-                println!("{device} {}: {error:.1e}", case.name);
+                println!("{device} {precision:?} {}: {error:.1e}", case.name);
                 compared += 1;
-                if error.is_nan() || error > TOLERANCE {
-                    failures.push(format!("{device} {}: {error:.1e}", case.name));
+                if error.is_nan() || error > tolerance(precision) {
+                    failures.push(format!("{device} {precision:?} {}: {error:.1e}", case.name));
                 }
             }
         }
         assert!(failures.is_empty(), "{failures:#?}");
-        assert!(compared >= 2 * 40);
+        assert!(compared >= 3 * 40);
+    });
+}
+
+/// What [`denoise::check::tolerance`] says was measured.
+#[test]
+fn every_layer_passes_the_check() {
+    let golden = Golden::load("matrix/unets");
+    let cases: Vec<Case> = golden::list("matrix/unets");
+    pollster::block_on(async {
+        let gpu = Gpu::open().await.unwrap();
+        for (precision, layer, output) in [(Precision::F32, 5e-5, 5e-6), (Precision::F16, 5e-4, 2e-3)] {
+            let mut worst: (f64, f64) = (0.0, 0.0);
+            for case in &cases {
+                let (plan, inputs) = plan(case, &golden, precision);
+                let report = check(&gpu, &plan, &inputs, |_, _| {}).await.unwrap();
+                let found = &report.layers[report.worst];
+                println!(
+                    "{precision:?} {}: {} {:.1e}, {:.1e}",
+                    case.name, found.name, found.error, report.output_error
+                );
+                assert!(report.ok, "{}: {found:?}, {:.1e}", case.name, report.output_error);
+                worst = (worst.0.max(found.error), worst.1.max(report.output_error));
+            }
+            assert!(worst.0 <= layer && worst.1 <= output, "{precision:?}: {worst:?}");
+        }
     });
 }
 
 #[test]
 fn blocks_that_are_not_supported_are_named() {
+    for block in ["CrossAttnDownBlock2D", "SimpleCrossAttnDownBlock2D", "DownEncoderBlock2D", "KCrossAttnDownBlock2D"] {
+        let config = serde_json::json!({"block_out_channels": [32], "down_block_types": [block]});
+        let message = UNetConfig::from_json(&config.to_string()).unwrap_err().to_string();
+        assert!(message.contains(block) && message.contains("`AttnSkipDownBlock2D`"), "{message}");
+        let block = block.replace("Encoder", "Decoder").replace("Down", "Up");
+        let config = serde_json::json!({"block_out_channels": [32], "up_block_types": [block]});
+        let message = UNetConfig::from_json(&config.to_string()).unwrap_err().to_string();
+        assert!(message.contains(&block) && message.contains("`AttnSkipUpBlock2D`"), "{message}");
+    }
+}
+
+/// diffusers cannot run these either.
+#[test]
+fn blocks_that_do_not_go_together_are_an_error() {
     let cases: Vec<Case> = golden::list("matrix/unets");
-    let case = cases.iter().find(|case| case.name == "k_blocks").unwrap();
-    let message = model(case).err().unwrap().to_string();
-    assert!(message.contains("KDownBlock2D") && message.contains("`AttnSkipDownBlock2D`"), "{message}");
+    let message = |field: &str, block: &str| {
+        let mut case = cases.iter().find(|case| case.name == "k_blocks").unwrap().clone();
+        case.config[field] = serde_json::json!([block, block]);
+        model(&case).err().unwrap().to_string()
+    };
+    let up = message("up_block_types", "UpBlock2D");
+    assert!(up.contains("weights") || up.contains("go together"), "{up}");
+    let down = message("down_block_types", "DownBlock2D");
+    assert!(down.contains("weights") || down.contains("go together"), "{down}");
 }
 
 #[test]

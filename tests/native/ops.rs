@@ -1,17 +1,19 @@
-//! Every op: the CPU function against PyTorch, and the shader against the CPU function, on the one list of cases.
+//! Every op: the CPU function against PyTorch, and the shader against the CPU function in both precisions, on the one list
+//! of cases.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use denoise::backend::{Backend, Gpu};
+use denoise::backend::Gpu;
 use denoise::graph::{Graph, ValueId};
 use denoise::op::{
-    Activation, Add, Affine, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm, Linear,
-    Modulate, Moments, PredictX0, Remember, Rgba8, RowScale, ScaleShift, Softmax, TimestepEmbedding, Update, Upfirdn2d,
-    Upsample,
+    Activation, Add, Affine, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm, Guide,
+    Inpaint, Langevin, LearnedNoise, Linear, Modulate, Moments, Narrow, Norm, PredictX0, Quantile, Remember, Renoise,
+    Repeat, Rescale, Rgba8, RowScale, ScaleShift, Slice, Softmax, Threshold, TimestepEmbedding, Update, Upfirdn2d,
+    Upsample, View, ViewMut, Widen,
 };
-use denoise::plan::{Place, Plan, Step};
-use denoise::schedule::{Coefficients, REGISTERS};
-use denoise::{Shape, Tensor};
+use denoise::plan::{Operand, Place, Plan, Step};
+use denoise::schedule::{Coefficients, KEEPS, Keep, REGISTERS};
+use denoise::{Precision, Shape, Tensor};
 use serde::Deserialize;
 
 use crate::golden::{self, Golden, assert_close, widen};
@@ -62,10 +64,11 @@ type Inputs = Vec<(String, Tensor)>;
 fn tolerance(op: &str) -> f64 {
     match op {
         // Copies.
-        "concat" | "upsample" | "embedding" | "rgba8" => 0.0,
+        "concat" | "upsample" | "embedding" | "rgba8" | "repeat" | "slice" => 0.0,
         "add" | "add_row" => 1e-7,
         "activation" | "row_scale" | "remember" | "affine" | "divide" | "upfirdn2d" | "modulate" | "softmax"
-        | "predict_x0" | "update" | "scale_shift" => 1e-6,
+        | "predict_x0" | "update" | "scale_shift" | "renoise" | "guide" | "rescale" | "norm" | "quantile"
+        | "threshold" | "learned_noise" | "langevin" | "inpaint" => 1e-6,
         // A mean a thousand times the deviation cannot be taken out more exactly in f32.
         "group_norm" => 2e-4,
         // PyTorch's own f32 angle is off by up to 6e-5 at t = 999.
@@ -77,28 +80,59 @@ fn tolerance(op: &str) -> f64 {
     }
 }
 
-/// The cases of the list, as graphs whose output is "output".
-pub fn cases() -> Vec<(Case, Graph, Inputs)> {
+/// Cases of ops that know no other precision than 32 bits.
+const F32_OPS: [&str; 3] = ["affine", "divide", "rgba8"];
+
+/// How far a step's shader may be from the op's CPU function.
+fn allowed(step: &Step) -> f64 {
+    match (step.op.name(), step.output.precision) {
+        // These copy numbers, which have 16 bits already if they are to have them.
+        ("concat" | "upsample" | "embedding" | "widen", _) => 0.0,
+        ("narrow", _) => ROUNDING,
+        (op, Precision::F32) => tolerance(op),
+        (op, Precision::F16) => tolerance(op) + ROUNDING,
+    }
+}
+
+/// The most that rounding to 16 bits changes a number by, relative to it: half a unit in the last of its 11 places.
+const ROUNDING: f64 = 1.0 / 2048.0;
+
+/// The cases of the list, as graphs of this precision whose output is "output".
+pub fn cases(precision: Precision) -> Vec<(Case, Graph, Inputs)> {
     let goldens = Golden::load("ops");
     golden::list::<Case>("cases")
         .into_iter()
         .map(|case| {
             let mut inputs = Vec::new();
             let mut graph = Graph::new();
-            let output = lay_out(&case, &mut graph, &mut inputs, &goldens);
+            graph.set_precision(precision);
+            let output = lay_out(&case, &mut graph, &mut inputs, &goldens, precision);
             graph.output("output", output);
+            if precision == Precision::F16 && !F32_OPS.contains(&case.op.as_str()) {
+                let widened = graph.op("widen", Widen, &[output]).unwrap();
+                graph.output("widened", widened);
+            }
             (case, graph, inputs)
         })
         .collect()
 }
 
+/// An input of a graph in this precision.
+fn narrowed(graph: &mut Graph, name: &str, id: ValueId, precision: Precision) -> ValueId {
+    match precision {
+        Precision::F32 => id,
+        Precision::F16 => graph.op(&format!("{name}.narrow"), Narrow, &[id]).unwrap(),
+    }
+}
+
 /// The graph of a case. Its inputs are pushed to `inputs`.
-fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden) -> ValueId {
+fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden, precision: Precision) -> ValueId {
     let tensor = |name: &str| goldens.get(&format!("{}.{name}", case.name)).tensor();
-    let mut input = |graph: &mut Graph, name: &str, tensor: Tensor| {
+    // Written in 32 bits, and then of this precision.
+    let mut input = |graph: &mut Graph, name: &str, tensor: Tensor, precision: Precision| {
         let id = graph.input(name, tensor.device_shape().unwrap()).unwrap();
         inputs.push((name.to_string(), tensor));
-        id
+        narrowed(graph, name, id, precision)
     };
     let vector = |graph: &mut Graph, name: &str| {
         let tensor = tensor(name);
@@ -106,23 +140,23 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
     };
     match case.op.as_str() {
         "conv2d" => {
-            let x = input(graph, "input", tensor("input"));
-            let weight = graph.constant("weight", Conv2d::pack(&tensor("weight")));
+            let x = input(graph, "input", tensor("input"), precision);
+            let weight = graph.weight("weight", Conv2d::pack(&tensor("weight")));
             let bias = vector(graph, "bias");
             let [pad_before, pad_after] = case.padding;
             let op = Conv2d { kernel: case.kernel, stride: case.stride, pad_before, pad_after };
             graph.op("conv2d", op, &[x, weight, bias])
         }
         "linear" => {
-            let x = input(graph, "input", tensor("input"));
-            let weight = graph.constant("weight", Linear::pack(&tensor("weight")));
+            let x = input(graph, "input", tensor("input"), precision);
+            let weight = graph.weight("weight", Linear::pack(&tensor("weight")));
             let bias = vector(graph, "bias");
             graph.op("linear", Linear, &[x, weight, bias])
         }
         "group_norm" => {
             let x = tensor("input");
             let pixels = x.shape[2] * x.shape[3];
-            let x = input(graph, "input", x);
+            let x = input(graph, "input", x, precision);
             let weight = vector(graph, "weight");
             let bias = vector(graph, "bias");
             let moments = graph.op("moments", Moments, &[x]).unwrap();
@@ -133,58 +167,60 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
         }
         "attention" => {
             let qkv = joined(case, [tensor("query"), tensor("key"), tensor("value")]);
-            let qkv = input(graph, "qkv", qkv);
+            let qkv = input(graph, "qkv", qkv, precision);
             let (heads, head_dim) = (case.heads, case.head_dim);
             let scores = graph.op("scores", AttentionScores { heads, head_dim }, &[qkv]).unwrap();
             let weights = graph.op("softmax", Softmax, &[scores]).unwrap();
             graph.op("values", AttentionValues { heads, head_dim }, &[weights, qkv])
         }
         "activation" => {
-            let x = input(graph, "input", tensor("input"));
+            let x = input(graph, "input", tensor("input"), precision);
             graph.op("activation", case.function.unwrap(), &[x])
         }
         "affine" => {
-            let x = input(graph, "input", tensor("input"));
+            let x = input(graph, "input", tensor("input"), Precision::F32);
             graph.op("affine", Affine { scale: case.scale, offset: case.offset }, &[x])
         }
         "divide" => {
-            let x = input(graph, "input", tensor("input"));
-            let divisor = input(graph, "divisor", tensor("divisor"));
+            let x = input(graph, "input", tensor("input"), Precision::F32);
+            let divisor = input(graph, "divisor", tensor("divisor"), Precision::F32);
             graph.op("divide", Divide, &[x, divisor])
         }
         "upfirdn2d" => {
-            let x = input(graph, "input", tensor("input"));
+            let x = input(graph, "input", tensor("input"), precision);
             let filter = match case.filter.as_deref() {
                 Some("fir_up") => Upfirdn2d::FIR_UP,
                 Some("fir_down") => Upfirdn2d::FIR_DOWN,
                 Some("mean") => Upfirdn2d::MEAN,
+                Some("k_up") => Upfirdn2d::K_UP,
+                Some("k_down") => Upfirdn2d::K_DOWN,
                 other => panic!("no such filter: {other:?}"),
             };
             graph.op("upfirdn2d", filter, &[x])
         }
         "fourier" => {
-            let t = input(graph, "timesteps", tensor("timesteps"));
+            let t = input(graph, "timesteps", tensor("timesteps"), Precision::F32);
             let frequencies = vector(graph, "weight");
             let op = TimestepEmbedding { dim: case.dim, flip_sin_to_cos: false, fourier: true };
             graph.op("fourier", op, &[t, frequencies])
         }
         "add" | "add_row" => {
             let second = if case.op == "add" { "b" } else { "row" };
-            let a = input(graph, "a", tensor(if case.op == "add" { "a" } else { "input" }));
-            let b = input(graph, "b", tensor(second));
+            let a = input(graph, "a", tensor(if case.op == "add" { "a" } else { "input" }), precision);
+            let b = input(graph, "b", tensor(second), precision);
             graph.op("add", Add { scale: case.scale }, &[a, b])
         }
         "concat" => {
-            let a = input(graph, "a", tensor("a"));
-            let b = input(graph, "b", tensor("b"));
+            let a = input(graph, "a", tensor("a"), precision);
+            let b = input(graph, "b", tensor("b"), precision);
             graph.op("concat", Concat, &[a, b])
         }
         "upsample" => {
-            let x = input(graph, "input", tensor("input"));
+            let x = input(graph, "input", tensor("input"), precision);
             graph.op("upsample", Upsample, &[x])
         }
         "timestep_embedding" => {
-            let t = input(graph, "timesteps", tensor("timesteps"));
+            let t = input(graph, "timesteps", tensor("timesteps"), Precision::F32);
             let frequencies = TimestepEmbedding::frequencies(case.dim, case.freq_shift);
             let frequencies = Tensor::new(&[case.dim / 2], frequencies).unwrap();
             let frequencies = (frequencies.device_shape().unwrap(), frequencies.to_device().unwrap());
@@ -193,12 +229,13 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
             graph.op("timestep_embedding", op, &[t, frequencies])
         }
         "embedding" => {
-            let labels = input(graph, "labels", tensor("labels"));
-            let table = vector(graph, "weight");
+            let labels = input(graph, "labels", tensor("labels"), Precision::F32);
+            let table = tensor("weight");
+            let table = graph.weight("weight", (table.device_shape().unwrap(), table.to_device().unwrap()));
             graph.op("embedding", Embedding, &[labels, table])
         }
         "rgba8" => {
-            let x = input(graph, "input", tensor("input"));
+            let x = input(graph, "input", tensor("input"), Precision::F32);
             graph.op("rgba8", Rgba8, &[x])
         }
         other => panic!("no such op: {other}"),
@@ -238,46 +275,40 @@ fn as_golden(case: &Case, shape: &Shape, device: &[f32]) -> Vec<f32> {
     }
 }
 
-/// The values of every step of `graph` on the CPU: (step, its inputs, its output).
-async fn evaluate(mut graph: Graph, inputs: &[(String, Tensor)]) -> Vec<(Step, Vec<Vec<f32>>, Vec<f32>)> {
-    // Kept apart by an output for every step, so that all can be read.
-    let names: Vec<String> = Plan::new(&graph).steps.into_iter().map(|step| step.name).collect();
-    for name in &names {
-        let value = graph.find(name).unwrap();
-        graph.output(name, value);
-    }
-    let plan = Plan::new(&graph);
-    let executor = Backend::Cpu.compile(plan.clone(), &[], |_, _| {}).await.unwrap();
-    for (name, tensor) in inputs {
-        executor.write(name, &tensor.to_device().unwrap()).unwrap();
-    }
-    executor.run(0).unwrap().wait().await.unwrap();
-
+/// The values of every step of `graph` on the CPU: (step, its inputs, its output). What a step reads is rounded to the
+/// precision in which a GPU would hold it, so that a shader's error is its own.
+fn evaluate(graph: &Graph, inputs: &[(String, Tensor)]) -> Vec<(Step, Vec<Vec<f32>>, Vec<f32>)> {
+    let plan = Plan::new(graph);
     let mut slots: Vec<Vec<f32>> = vec![Vec::new(); plan.slots.len()];
     for (name, tensor) in inputs {
-        let Place::Slot(slot) = plan.inputs[name].place else { panic!("inputs live in slots") };
-        slots[slot] = tensor.to_device().unwrap();
+        slots[plan.inputs[name].slot().unwrap()] = tensor.to_device().unwrap();
     }
     let mut evaluated = Vec::new();
     for step in &plan.steps {
-        let value = |place: Place| match place {
-            Place::Constant(index) => plan.constants[index].to_vec(),
-            Place::Slot(index) => slots[index].clone(),
+        let value = |operand: &Operand| {
+            let data = match operand.place {
+                Place::Constant(index) => &plan.constants[index].data[..],
+                Place::Slot(index) => &slots[index][..],
+            };
+            operand.precision.decode(&operand.precision.encode(data))
         };
-        let given = step.inputs.iter().map(|input| value(input.place)).collect();
-        let output = executor.read(&step.name).await.unwrap();
-        let Place::Slot(slot) = step.output.place else { panic!("outputs live in slots") };
-        slots[slot] = output.clone();
+        let given: Vec<Vec<f32>> = step.inputs.iter().map(value).collect();
+        let views: Vec<View<'_>> =
+            step.inputs.iter().zip(&given).map(|(input, data)| View { shape: &input.shape, data }).collect();
+        let shape = &step.output.shape;
+        let mut output = vec![f32::NAN; shape.len()];
+        step.op.cpu(&views, ViewMut { shape, data: &mut output });
+        slots[step.output.slot().unwrap()] = output.clone();
         evaluated.push((step.clone(), given, output));
     }
     evaluated
 }
 
 /// The CPU function of every op, against PyTorch.
-pub async fn check_cpu() {
+pub fn check_cpu() {
     let goldens = Golden::load("ops");
-    for (case, graph, inputs) in cases() {
-        let evaluated = evaluate(graph, &inputs).await;
+    for (case, graph, inputs) in cases(Precision::F32) {
+        let evaluated = evaluate(&graph, &inputs);
         let (step, _, output) = evaluated.last().unwrap();
         let actual = as_golden(&case, &step.output.shape, output);
         let expected = &goldens.get(&format!("{}.output", case.name)).data;
@@ -286,37 +317,44 @@ pub async fn check_cpu() {
 }
 
 /// A value that no op produces, put around every buffer of a dispatch.
-const SENTINEL: f32 = 1.25e30;
+fn sentinel(precision: Precision) -> f32 {
+    match precision {
+        Precision::F32 => 1.25e30,
+        Precision::F16 => 61_440.0,
+    }
+}
 const MARGIN: usize = 64;
 
-/// The shader of every op, against its CPU function; the ops that were compared.
-pub async fn check_gpu() -> BTreeSet<&'static str> {
-    let gpu = Gpu::open().await.unwrap();
-    let mut covered = BTreeSet::new();
-    for (name, graph, inputs) in cases()
+/// The shader of every op in this precision, against its CPU function; of the ops that were compared, the largest error.
+pub async fn check_gpu(gpu: &Gpu, precision: Precision) -> BTreeMap<&'static str, f64> {
+    let mut covered = BTreeMap::new();
+    for (name, graph, inputs) in cases(precision)
         .into_iter()
         .map(|(case, graph, inputs)| (case.name, graph, inputs))
         .chain(updates())
         .chain(wide())
-        .chain([modulated()])
+        .chain([modulated(precision)])
     {
-        for (step, inputs, expected) in evaluate(graph, &inputs).await {
+        for (step, inputs, expected) in evaluate(&graph, &inputs) {
             let op = step.op.name();
-            covered.insert(op);
             // Inputs end in NaN: a shader that reads beyond one poisons its result. The output starts as the sentinel
             // and ends in a margin of it.
             let inputs: Vec<Vec<f32>> =
                 inputs.into_iter().map(|input| [input, vec![f32::NAN; MARGIN]].concat()).collect();
             let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-            let blank = vec![SENTINEL; expected.len() + MARGIN];
-            let output = gpu.run_kernel(op, &step.kernel(), &inputs, &blank).await.unwrap();
+            let sentinel = sentinel(step.output.precision);
+            let blank = vec![sentinel; expected.len() + MARGIN];
+            let output = gpu.run_kernel(&step, &inputs, &blank).await.unwrap();
             let (output, margin) = output.split_at(expected.len());
-            assert!(margin.iter().all(|&x| x == SENTINEL), "{name}: {op} writes beyond its output");
+            assert!(margin.iter().all(|&x| x == sentinel), "{name}: {op} writes beyond its output");
             if op == "rgba8" {
                 let (a, b): (&[u32], &[u32]) = (bytemuck::cast_slice(output), bytemuck::cast_slice(&expected));
                 assert_eq!(a, b, "{name}: {op}");
+                covered.insert(op, 0.0);
             } else {
-                assert_close(&format!("{name}: {op}"), output, &widen(&expected), tolerance(op));
+                let error = assert_close(&format!("{name}: {op}"), output, &widen(&expected), allowed(&step));
+                let worst = covered.entry(op).or_insert(0.0);
+                *worst = error.max(*worst);
             }
         }
     }
@@ -344,13 +382,16 @@ fn wide() -> Vec<(String, Graph, Inputs)> {
 }
 
 /// A scale and shift under another, [3, 2, 5], as nothing but a GroupNorm makes them.
-pub fn modulated() -> (String, Graph, Inputs) {
+pub fn modulated(precision: Precision) -> (String, Graph, Inputs) {
     let mut generator = denoise::noise::Generator::new(5);
     let mut tensor = |shape: &[usize]| Tensor::new(shape, generator.randn(shape.iter().product())).unwrap();
     let (x, weight, bias, time) = (tensor(&[3, 5, 2, 3]), tensor(&[5]), tensor(&[5]), tensor(&[3, 16]));
     let mut graph = Graph::new();
+    graph.set_precision(precision);
     let id = graph.input("x", x.device_shape().unwrap()).unwrap();
+    let id = narrowed(&mut graph, "x", id, precision);
     let time_id = graph.input("time", time.device_shape().unwrap()).unwrap();
+    let time_id = narrowed(&mut graph, "time", time_id, precision);
     let constant = |tensor: &Tensor| (tensor.device_shape().unwrap(), tensor.to_device().unwrap());
     let (weight, bias) = (graph.constant("weight", constant(&weight)), graph.constant("bias", constant(&bias)));
     let moments = graph.op("moments", Moments, &[id]).unwrap();
@@ -363,6 +404,7 @@ pub fn modulated() -> (String, Graph, Inputs) {
 
 /// Cases of the ops that PyTorch has no counterpart of; `schedules` and `schedulers` compare their rows with diffusers.
 pub fn updates() -> Vec<(String, Graph, Inputs)> {
+    let kept = |to| Keep { to, from_x: 0.7, from_model: -0.9, from_x0: 1.1 };
     let row = Coefficients {
         input_scale: 0.8,
         x0_from_x: 1.7,
@@ -373,68 +415,116 @@ pub fn updates() -> Vec<(String, Graph, Inputs)> {
         prev_from_x0: 0.6,
         prev_from_noise: 0.2,
         prev_from_kept: [0.1, -0.2, 0.3, -0.4, 0.5],
-        keep: 3.0,
-        keep_from_x: 0.7,
-        keep_from_model: -0.9,
-        keep_from_x0: 1.1,
         show_scale: 0.6,
-        pad: [0.0; 2],
+        threshold_ratio: 0.83,
+        threshold_max: 2.5,
+        min_log: -9.0,
+        max_log: -4.0,
+        guidance: 2.7,
+        guidance_rescale: 0.4,
+        undo_scale: 0.95,
+        known_from_original: 0.8,
+        known_from_noise: 0.6,
+        langevin: 0.15,
+        ..Coefficients::default()
     };
-    [([1, 1, 1, 1], 0.0), ([2, 3, 5, 7], 3.0), ([3, 4, 8, 8], 4.0), ([2, 5, 3, 3], -1.0)]
-        .into_iter()
-        .map(|(shape, keep)| {
-            let mut row = row;
-            row.keep = keep;
-            let row = Tensor::new(&[Coefficients::LEN], bytemuck::cast_slice(&[row]).to_vec()).unwrap();
-            let mut generator = denoise::noise::Generator::new(7);
-            let mut graph = Graph::new();
-            let mut inputs = vec![("row".to_string(), row)];
-            let [n, c, h, w] = shape;
-            let shapes = [shape, shape, shape, [REGISTERS * n, c, h, w]];
-            let names = ["x", "model", "noise", "kept"];
-            let ids: Vec<_> = names
-                .into_iter()
-                .zip(shapes)
-                .map(|(name, shape)| {
-                    let tensor = Tensor::new(&shape, generator.randn(shape.iter().product())).unwrap();
-                    let id = graph.input(name, tensor.device_shape().unwrap()).unwrap();
-                    inputs.push((name.to_string(), tensor));
-                    id
-                })
-                .collect();
-            let [x, model, noise, kept] = *ids else { unreachable!("four inputs") };
-            let row = graph.input("row", Shape::new(&[Coefficients::LEN])).unwrap();
-            let scaled = graph.op("scaled", RowScale::Input, &[x, row]).unwrap();
-            let x0 = graph.op("predict_x0", PredictX0, &[x, model, row]).unwrap();
-            let shown = graph.op("shown", RowScale::Show, &[x, row]).unwrap();
-            let prev = graph.op("update", Update, &[x, model, x0, noise, kept, row]).unwrap();
-            let kept = graph.op("remember", Remember, &[x, model, x0, kept, row]).unwrap();
-            for (name, value) in [("scaled", scaled), ("shown", shown), ("prev", prev), ("kept'", kept)] {
-                graph.output(name, value);
-            }
-            (format!("update_{shape:?}"), graph, inputs)
-        })
-        .collect()
+    let cases = [
+        ([1, 1, 1, 1], [0.0, -1.0], 0.0),
+        ([2, 3, 5, 7], [3.0, 1.0], 1.0),
+        ([3, 4, 8, 8], [4.0, -1.0], 2.0),
+        ([2, 5, 3, 3], [-1.0, -1.0], 2.0),
+        ([1, 3, 33, 31], [0.0, 4.0], 1.0),
+    ];
+    let case = |(shape, keep, learned_sigma): ([usize; 4], [f32; KEEPS], f32)| {
+        let mut row = row;
+        row.keep = keep.map(kept);
+        row.learned_sigma = learned_sigma;
+        let row = Tensor::new(&[Coefficients::LEN], bytemuck::cast_slice(&[row]).to_vec()).unwrap();
+        let mut generator = denoise::noise::Generator::new(7);
+        let mut graph = Graph::new();
+        let mut inputs = vec![("row".to_string(), row)];
+        let [n, c, h, w] = shape;
+        let registers = [REGISTERS * n, c, h, w];
+        // For the class and the null class, each with what is said of the variance.
+        let outputs = [2 * n, 2 * c, h, w];
+        let names = ["x", "outputs", "noise", "kept", "original", "mask"];
+        let shapes = [shape, outputs, shape, registers, shape, shape];
+        let mut ids = Vec::new();
+        for (name, shape) in names.into_iter().zip(shapes) {
+            let tensor = Tensor::new(&shape, generator.randn(shape.iter().product())).unwrap();
+            ids.push(graph.input(name, tensor.device_shape().unwrap()).unwrap());
+            inputs.push((name.to_string(), tensor));
+        }
+        let [x, outputs, noise, kept, original, mask] = *ids else { unreachable!("six inputs") };
+        let row = graph.input("row", Shape::new(&[Coefficients::LEN])).unwrap();
+        let renoised = graph.op("renoised", Renoise, &[x, noise, row]).unwrap();
+        let scaled = graph.op("scaled", RowScale::Input, &[renoised, row]).unwrap();
+        let doubled = graph.op("doubled", Repeat, &[scaled]).unwrap();
+        let both = graph.op("both", Slice { first: 0, channels: c }, &[outputs]).unwrap();
+        let variances = graph.op("variances", Slice { first: c, channels: c }, &[outputs]).unwrap();
+        let variance = graph.op("variance", Guide, &[variances, row]).unwrap();
+        let guided = graph.op("guided", Guide, &[both, row]).unwrap();
+        let guided_norm = graph.op("guided_norm", Norm { centred: true }, &[guided]).unwrap();
+        let both_norm = graph.op("both_norm", Norm { centred: true }, &[both]).unwrap();
+        let model = graph.op("model", Rescale, &[guided, guided_norm, both_norm, row]).unwrap();
+        let predicted = graph.op("predict_x0", PredictX0, &[x, model, row]).unwrap();
+        // Without the clipping there is something to threshold.
+        let quantile = graph.op("quantile", Quantile, &[original, row]).unwrap();
+        let thresholded = graph.op("thresholded", Threshold, &[original, quantile]).unwrap();
+        let z = graph.op("learned_noise", LearnedNoise, &[noise, variance, row]).unwrap();
+        let shown = graph.op("shown", RowScale::Show, &[x, row]).unwrap();
+        let prev = graph.op("update", Update, &[x, model, predicted, z, kept, row]).unwrap();
+        let model_norm = graph.op("model_norm", Norm { centred: false }, &[model]).unwrap();
+        let noise_norm = graph.op("noise_norm", Norm { centred: false }, &[z]).unwrap();
+        let moved = graph.op("langevin", Langevin, &[prev, model, z, model_norm, noise_norm, row]).unwrap();
+        let painted = graph.op("inpaint", Inpaint, &[moved, original, mask, noise, row]).unwrap();
+        let remembered = graph.op("remember", Remember, &[x, model, predicted, kept, row]).unwrap();
+        for (name, value) in [
+            ("doubled", doubled),
+            ("model", model),
+            ("thresholded", thresholded),
+            ("z", z),
+            ("shown", shown),
+            ("prev", prev),
+            ("moved", moved),
+            ("painted", painted),
+            ("kept'", remembered),
+        ] {
+            graph.output(name, value);
+        }
+        (format!("update_{shape:?}"), graph, inputs)
+    };
+    cases.into_iter().map(case).collect()
 }
 
 #[cfg(not(target_arch = "wasm32"))]
 mod native {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn cpu_agrees_with_pytorch() {
-        pollster::block_on(check_cpu());
+        check_cpu();
     }
 
     #[test]
     fn gpu_agrees_with_cpu_and_stays_within_bounds() {
-        let covered = pollster::block_on(check_gpu());
+        let gpu = pollster::block_on(Gpu::open()).unwrap();
+        assert!(gpu.half(), "{} has no 16-bit numbers", gpu.name());
+        let mut covered = BTreeSet::new();
+        for precision in [Precision::F32, Precision::F16] {
+            for (op, error) in pollster::block_on(check_gpu(&gpu, precision)) {
+                println!("{precision:?} {op}: {error:.1e}");
+                covered.insert(op);
+            }
+        }
         let shaders = std::fs::read_dir(golden::path("shaders")).unwrap();
-        let shaders: Vec<String> =
-            shaders.map(|entry| entry.unwrap().file_name().into_string().unwrap().replace(".wgsl", "")).collect();
-        let covered: Vec<&str> = covered.into_iter().collect();
-        let mut shaders: Vec<&str> = shaders.iter().map(String::as_str).collect();
-        shaders.sort_unstable();
+        let shaders: BTreeSet<String> = shaders
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap().replace(".wgsl", ""))
+            .filter(|name| name != "row")
+            .collect();
+        let covered: BTreeSet<String> = covered.into_iter().map(String::from).collect();
         assert_eq!(covered, shaders, "every shader has a case, and every op a shader of its name");
     }
 }

@@ -1,22 +1,12 @@
 //! What happens inside the loop of a run, counted; and what a run does when it is stopped or replaced.
 
-use std::rc::Rc;
-
-use denoise::backend::{Backend, Executor, Gpu};
+use denoise::backend::{Backend, Gpu};
 use denoise::{Sampler, Settings};
 
-use crate::digits::pipeline;
+use crate::digits::{pipeline, prepare};
 
 fn settings(steps: usize) -> Settings {
-    Settings {
-        sampler: None,
-        steps,
-        eta: 0.0,
-        seed: 1,
-        class_labels: vec![4],
-        timestep_spacing: None,
-        variance_type: None,
-    }
+    Settings { steps, seeds: vec![1], class_labels: vec![4.0], ..Settings::default() }
 }
 
 #[test]
@@ -26,8 +16,8 @@ fn the_loop_makes_nothing_and_never_waits_for_a_frame_before_the_next_step() {
         let mut pipeline = pipeline();
         let backend = Backend::Gpu(Gpu::open().await.unwrap());
         let gpu = backend.gpu().unwrap();
-        let executor = Rc::new(Executor::for_sampling(&backend, &mut pipeline, 1, |_, _| {}).await.unwrap());
-        let mut sampler = Sampler::new(&pipeline, &executor, &settings(STEPS)).unwrap();
+        let prepared = prepare(&backend, &mut pipeline, &settings(4)).await;
+        let mut sampler = Sampler::new(&pipeline, &prepared, &settings(STEPS)).unwrap();
         let before = gpu.counters();
         let mut frames = 0;
         while sampler.next().await.unwrap().is_some() {
@@ -41,8 +31,8 @@ fn the_loop_makes_nothing_and_never_waits_for_a_frame_before_the_next_step() {
         assert_eq!(after.submissions - before.submissions, STEPS, "one submission a step");
         assert_eq!(after.waits - before.waits, 1, "only the last frame is waited for with nothing behind it");
         let dispatches = (after.dispatches - before.dispatches) / STEPS;
-        println!("{dispatches} dispatches a step, {} slots", executor.plan().slots.len());
-        assert_eq!(dispatches, executor.plan().steps.len());
+        println!("{dispatches} dispatches a step, {} slots", prepared.executor().plan().slots.len());
+        assert_eq!(dispatches, prepared.executor().plan().steps.len());
     });
 }
 
@@ -51,20 +41,20 @@ fn a_stopped_run_leaves_the_executor_ready() {
     pollster::block_on(async {
         let mut pipeline = pipeline();
         for backend in crate::digits::backends().await {
-            let executor = Rc::new(Executor::for_sampling(&backend, &mut pipeline, 1, |_, _| {}).await.unwrap());
-            let mut whole = Sampler::new(&pipeline, &executor, &settings(4)).unwrap();
+            let prepared = prepare(&backend, &mut pipeline, &settings(4)).await;
+            let mut whole = Sampler::new(&pipeline, &prepared, &settings(4)).unwrap();
             let mut expected = Vec::new();
             while let Some(frame) = whole.next().await.unwrap() {
                 expected = frame.prev;
             }
             // Stopped with steps still under way.
-            let mut stopped = Sampler::new(&pipeline, &executor, &settings(10)).unwrap();
+            let mut stopped = Sampler::new(&pipeline, &prepared, &settings(10)).unwrap();
             stopped.next().await.unwrap();
             drop(stopped);
             // Replaced without being stopped: it must not disturb its successor.
-            let mut replaced = Sampler::new(&pipeline, &executor, &settings(10)).unwrap();
+            let mut replaced = Sampler::new(&pipeline, &prepared, &settings(10)).unwrap();
             replaced.next().await.unwrap();
-            let mut again = Sampler::new(&pipeline, &executor, &settings(4)).unwrap();
+            let mut again = Sampler::new(&pipeline, &prepared, &settings(4)).unwrap();
             again.next().await.unwrap();
             let error = replaced.next().await.unwrap_err().to_string();
             assert_eq!(error, "This run has ended: another one began.");
@@ -81,12 +71,12 @@ fn a_stopped_run_leaves_the_executor_ready() {
 fn impossible_settings_say_what_is_possible() {
     pollster::block_on(async {
         let mut pipeline = pipeline();
-        let executor = Rc::new(Executor::for_sampling(&Backend::Cpu, &mut pipeline, 1, |_, _| {}).await.unwrap());
-        let message = |labels: Vec<usize>| {
+        let prepared = prepare(&Backend::Cpu, &mut pipeline, &settings(4)).await;
+        let message = |labels: Vec<f32>| {
             let settings = Settings { class_labels: labels, ..settings(4) };
-            Sampler::new(&pipeline, &executor, &settings).err().unwrap().to_string()
+            Sampler::new(&pipeline, &prepared, &settings).err().unwrap().to_string()
         };
-        assert_eq!(message(vec![11]), "Class 11 does not exist; this model has 0 to 10.");
+        assert_eq!(message(vec![11.0]), "Class 11 does not exist; this model has 0 to 10.");
         assert_eq!(message(vec![]), "There are 0 class labels for 1 images.");
     });
 }

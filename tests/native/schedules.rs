@@ -1,7 +1,7 @@
 //! The table against diffusers' schedulers, in f64.
 
 use denoise::config::SchedulerConfig;
-use denoise::schedule::Schedule;
+use denoise::schedule::{Schedule, StepOptions};
 use serde::Deserialize;
 
 use crate::golden::{self, Golden};
@@ -15,6 +15,10 @@ struct Case {
     eta: f64,
 }
 
+fn eta(eta: f64) -> StepOptions {
+    StepOptions { eta: Some(eta), ..StepOptions::default() }
+}
+
 fn assert_near(what: &str, actual: f64, expected: f64) {
     assert!((actual - expected).abs() <= 1e-9 * expected.abs().max(1.0), "{what}: {actual} instead of {expected}");
 }
@@ -26,7 +30,7 @@ fn tables_agree_with_diffusers() {
         let mut json = case.config;
         json.insert("_class_name".into(), case.scheduler.into());
         let config = SchedulerConfig::from_json(&serde_json::Value::Object(json).to_string()).unwrap();
-        let schedule = Schedule::new(&config, case.steps, case.eta).unwrap();
+        let schedule = Schedule::new(&config, case.steps, &eta(case.eta)).unwrap();
 
         let get = |what: &str| &golden.get(&format!("{}.{what}", case.name)).data;
         for (what, actual) in [("betas", &schedule.betas), ("alphas_cumprod", &schedule.alphas_cumprod)] {
@@ -62,7 +66,7 @@ fn tables_agree_with_diffusers() {
 #[test]
 fn ddpm_is_algorithm_2() {
     let config = SchedulerConfig::from_json(r#"{"clip_sample": false}"#).unwrap();
-    let schedule = Schedule::new(&config, 1000, 0.0).unwrap();
+    let schedule = Schedule::new(&config, 1000, &StepOptions::default()).unwrap();
     for row in &schedule.rows {
         let beta = schedule.betas[row.timestep as usize];
         let (alpha, alpha_cumprod) = (1.0 - beta, schedule.alphas_cumprod[row.timestep as usize]);
@@ -81,7 +85,7 @@ fn every_number_of_steps_is_possible() {
             let json = format!(r#"{{"_class_name": "{kind}", "timestep_spacing": "{spacing}"}}"#);
             let config = SchedulerConfig::from_json(&json).unwrap();
             for steps in 1..=1000 {
-                let schedule = Schedule::new(&config, steps, 0.0).unwrap();
+                let schedule = Schedule::new(&config, steps, &StepOptions::default()).unwrap();
                 assert_eq!(schedule.rows.len(), steps);
                 assert!(schedule.rows.windows(2).all(|pair| pair[0].timestep > pair[1].timestep), "{spacing} {steps}");
             }
@@ -92,13 +96,13 @@ fn every_number_of_steps_is_possible() {
 #[test]
 fn impossible_settings_say_what_is_possible() {
     let config = SchedulerConfig::default();
-    let message = |steps, eta| Schedule::new(&config, steps, eta).unwrap_err().to_string();
+    let message = |steps, value| Schedule::new(&config, steps, &eta(value)).unwrap_err().to_string();
     assert_eq!(message(0, 0.0), "Steps is 0; this model takes between 1 and 1000.");
     assert_eq!(message(1001, 0.0), "Steps is 1001; this model takes between 1 and 1000.");
     assert_eq!(message(10, 1.5), "η is 1.5; it must be between 0 and 1.");
     assert_eq!(message(10, f64::NAN), "η is NaN; it must be between 0 and 1.");
     assert_eq!(message(10, 0.5), "η is 0.5, but only DDIM has an η; choose DDIM or set it to 0.");
     let config = SchedulerConfig::from_json(r#"{"steps_offset": 1}"#).unwrap();
-    let message = Schedule::new(&config, 1000, 0.0).unwrap_err().to_string();
+    let message = Schedule::new(&config, 1000, &StepOptions::default()).unwrap_err().to_string();
     assert!(message.contains("begin at timestep 1000, beyond the last one, 999"), "{message}");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use denoise::Precision;
 use denoise::plan::Plan;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess, TypeInner};
@@ -10,24 +11,37 @@ use crate::{golden, ops};
 
 #[test]
 fn shaders_keep_the_binding_convention() {
-    // What the ops bind: for each shader, the number of inputs and the bytes of its parameters.
+    // What the ops bind: for each shader and precision, a step that runs it.
     let mut bound = HashMap::new();
-    let graphs = ops::cases()
+    let graphs = [Precision::F32, Precision::F16]
         .into_iter()
-        .map(|case| case.1)
-        .chain(ops::updates().into_iter().map(|case| case.1))
-        .chain([ops::modulated().1]);
+        .flat_map(|precision| ops::cases(precision).into_iter().map(|case| case.1).chain([ops::modulated(precision).1]))
+        .chain(ops::updates().into_iter().map(|case| case.1));
     for step in graphs.flat_map(|graph| Plan::new(&graph).steps) {
-        let kernel = step.kernel();
-        bound.insert(step.op.name(), (kernel.shader, step.inputs.len(), kernel.params.len()));
+        bound.insert((step.op.name(), step.kernel().precision), step);
     }
-    assert!(bound.len() > 20);
+    assert!(bound.len() > 35);
 
-    for (name, (source, inputs, params)) in bound {
-        assert_eq!(golden::text(&format!("shaders/{name}.wgsl")), source, "{name} runs the shader of its own name");
+    for ((name, precision), step) in bound {
+        let (kernel, inputs) = (step.kernel(), step.inputs.len());
+        let source = golden::text(&format!("shaders/{name}.wgsl"));
+        let row = golden::text("shaders/row.wgsl");
+        let own = kernel.shader == source || kernel.shader == row + &source;
+        assert!(own, "{name} runs the shader of its own name");
+        let stored = step.op.stored();
+        assert_eq!(
+            source.contains("alias Stored = vec4f;"),
+            !stored.is_empty(),
+            "{name}: Stored, on a line of its own"
+        );
+        let source: &str = &kernel.source();
+        let capabilities = match precision {
+            Precision::F32 => Capabilities::empty(),
+            Precision::F16 => Capabilities::SHADER_FLOAT16,
+        };
         let module =
             naga::front::wgsl::parse_str(source).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(source)));
-        Validator::new(ValidationFlags::all(), Capabilities::empty())
+        Validator::new(ValidationFlags::all(), capabilities)
             .validate(&module)
             .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(source)));
         let entries: Vec<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
@@ -56,10 +70,23 @@ fn shaders_keep_the_binding_convention() {
                 let TypeInner::Struct { span, .. } = module.types[variable.ty].inner else {
                     panic!("{name}: the parameters are a struct");
                 };
-                assert_eq!(span as usize, params, "{name}: bytes of Params in WGSL and in Rust");
+                assert_eq!(span as usize, kernel.params.len(), "{name}: bytes of Params in WGSL and in Rust");
                 assert!(span.is_multiple_of(16), "{name}: a uniform struct is whole 16-byte rows");
+            } else {
+                let width = if precision == Precision::F16 && stored.contains(&i) { 2 } else { 4 };
+                assert_eq!(scalar_width(&module, variable.ty), width, "{name}: bytes of a number of binding {i}");
             }
         }
+    }
+}
+
+/// How many bytes a number takes in an array, or in the first member of a struct.
+fn scalar_width(module: &naga::Module, ty: naga::Handle<naga::Type>) -> u8 {
+    match &module.types[ty].inner {
+        TypeInner::Array { base, .. } => scalar_width(module, *base),
+        TypeInner::Struct { members, .. } => scalar_width(module, members[0].ty),
+        TypeInner::Scalar(scalar) | TypeInner::Vector { scalar, .. } => scalar.width,
+        other => panic!("{other:?} in a binding"),
     }
 }
 
@@ -71,9 +98,6 @@ fn shared_parts_of_shaders_are_equal() {
         let start = source.find(from).unwrap_or_else(|| panic!("{shader} has no {from}"));
         source[start..][..source[start..].find(to).unwrap()].to_string()
     };
-    let row = |shader| part(shader, "struct Coefficients {", "\n}\n");
-    assert_eq!(row("update"), row("predict_x0"));
-    assert_eq!(row("update"), row("remember"));
     let activate = |shader| part(shader, "// The error function", "@compute");
     assert_eq!(activate("activation"), activate("scale_shift"));
 }

@@ -5,7 +5,7 @@ use denoise::config::UNetConfig;
 use denoise::graph::Graph;
 use denoise::plan::Plan;
 use denoise::unet::UNet2DModel;
-use denoise::{Tensor, Weights};
+use denoise::{Precision, Tensor, Weights};
 
 use crate::golden::{self, Golden, assert_close};
 
@@ -22,7 +22,7 @@ async fn check(name: &str, model: &str, backend: &Backend) {
     let [count, _, height, width] = *sample.shape else { panic!("images are NCHW") };
 
     let mut graph = Graph::new();
-    let values = unet.build(&mut graph, count, height, width).unwrap();
+    let values = unet.build(&mut graph, count, height, width, Precision::F32).unwrap();
     graph.output("output", values.output);
     let mut compared = Vec::new();
     for key in golden.keys() {

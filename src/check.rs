@@ -1,0 +1,210 @@
+//! Whether a GPU computes what the CPU does, layer by layer.
+//!
+//! Every layer is computed on both from the same inputs, so an error is that of the layer that makes it and is not carried
+//! on to the next. Then the whole plan runs on the GPU as it really does, which also finds what is wrong between layers.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use crate::backend::{Backend, Gpu, Memory};
+use crate::noise::Generator;
+use crate::op::{View, ViewMut};
+use crate::pipeline::names;
+use crate::plan::{Operand, Plan, Step};
+use crate::schedule::{Schedule, StepOptions};
+use crate::{Error, Pipeline, Precision, Result};
+
+/// What was found of one layer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Layer {
+    /// Its path in the checkpoint, or what the network calls it.
+    pub name: String,
+    /// The op that it is.
+    pub op: &'static str,
+    /// ‖GPU − CPU‖ / ‖CPU‖ of its output.
+    pub error: f64,
+}
+
+/// What was found of a plan.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// In the order they are computed in.
+    pub layers: Vec<Layer>,
+    /// Which of the layers has the largest error.
+    pub worst: usize,
+    /// ‖GPU − CPU‖ / ‖CPU‖ of that output of the whole plan whose error is largest.
+    pub output_error: f64,
+    /// The most that an error may be.
+    pub tolerance: f64,
+    /// Whether none is more.
+    pub ok: bool,
+}
+
+/// The most that the error of a layer or an output may be.
+///
+/// In 32 bits no layer of the networks in `tests/golden/matrix` is off by more than 2e-7 on lavapipe, but for sinusoids of
+/// large angles, 5e-5; their outputs are off by 3e-6. In 16 bits it is 5e-4, the rounding of a layer's own output, and
+/// 2e-3. WGSL lets the elementary functions of a GPU be off by more than lavapipe's are; a layer that is wrong is off by
+/// something like 1.
+pub fn tolerance(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => 1e-3,
+        Precision::F16 => 1e-2,
+    }
+}
+
+/// Compares every layer of `plan`, and its outputs, on `gpu` with the CPU. `inputs` are in device layout; `progress` hears
+/// how many layers of how many are compared.
+///
+/// # Errors
+/// When an input is missing, or the GPU cannot run the plan or was lost.
+pub async fn check(
+    gpu: &Rc<Gpu>,
+    plan: &Plan,
+    inputs: &HashMap<&str, Vec<f32>>,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Report> {
+    gpu.check_plan(plan)?;
+    let tolerance = tolerance(plan.precision());
+    let mut memory = Memory::new(plan)?;
+    for (name, operand) in &plan.inputs {
+        let data = inputs.get(name.as_str());
+        let data = data.ok_or_else(|| Error::Settings(format!("The check needs a value for the input {name}.")))?;
+        if data.len() != operand.shape.len() {
+            return Err(Error::shape(name, format!("{} elements", operand.shape.len()), data.len()));
+        }
+        memory.write(operand, data);
+    }
+
+    let mut layers: Vec<Layer> = Vec::with_capacity(plan.steps.len());
+    let mut worst = 0;
+    progress(0, plan.steps.len());
+    for step in &plan.steps {
+        let error = check_step(gpu, plan, step, &mut memory).await?;
+        layers.push(Layer { name: step.name.clone(), op: step.op.name(), error });
+        if error > layers[worst].error {
+            worst = layers.len() - 1;
+        }
+        progress(layers.len(), plan.steps.len());
+    }
+
+    let executor = Backend::Gpu(gpu.clone()).compile(plan.clone(), &[], |_, _| {}).await?;
+    for name in plan.inputs.keys() {
+        executor.write(name, &inputs[name.as_str()])?;
+    }
+    executor.run(0)?.wait().await?;
+    let mut output_error: f64 = 0.0;
+    for (name, operand) in &plan.outputs {
+        let actual = executor.read(name).await?;
+        let bytes = plan.steps.iter().any(|step| step.output.place == operand.place && step.op.gives_bytes());
+        output_error = output_error.max(error(&actual, memory.value(plan, operand), bytes));
+    }
+    let ok = output_error <= tolerance && layers.iter().all(|layer| layer.error <= tolerance);
+    Ok(Report { layers, worst, output_error, tolerance, ok })
+}
+
+/// Inputs for a plan of `pipeline`: a row from the middle of a run of its scheduler, class 0, and noise for all else.
+///
+/// # Errors
+/// When the scheduler cannot make a run.
+pub fn inputs<'a>(pipeline: &Pipeline, plan: &'a Plan) -> Result<HashMap<&'a str, Vec<f32>>> {
+    let scheduler = pipeline.scheduler();
+    let steps = scheduler.num_train_timesteps.min(10);
+    let schedule = Schedule::new(scheduler, steps, &StepOptions::default())?;
+    let middle = schedule.rows.len() / 2;
+    let row = schedule.coefficients(2.0, 0.5)[middle];
+    let mut generator = Generator::new(0);
+    let mut inputs = HashMap::new();
+    // In the order of their names, so that they get the same noise every time.
+    let mut operands: Vec<_> = plan.inputs.iter().collect();
+    operands.sort_by_key(|(name, _)| *name);
+    for (name, operand) in operands {
+        let (rows, channels, stride) = (operand.shape.rows(), operand.shape.channels(), operand.shape.stride());
+        let mut data = vec![0.0; operand.shape.len()];
+        if name == names::ROW {
+            data.copy_from_slice(bytemuck::cast_slice(&[row]));
+        } else {
+            for line in data.chunks_exact_mut(stride).take(rows) {
+                let line = &mut line[..channels];
+                match name.as_str() {
+                    names::TIMESTEP => line.fill(schedule.rows[middle].timestep as f32),
+                    names::CLASS_LABELS => line.fill(0.0),
+                    _ => line.copy_from_slice(&generator.randn(channels)),
+                }
+            }
+        }
+        inputs.insert(name.as_str(), data);
+    }
+    Ok(inputs)
+}
+
+/// Computes a step on both, and keeps the CPU's output in `memory`.
+async fn check_step(gpu: &Gpu, plan: &Plan, step: &Step, memory: &mut Memory) -> Result<f64> {
+    let given: Vec<Cow<'_, [f32]>> =
+        step.inputs.iter().map(|input| rounded(memory.value(plan, input), input)).collect();
+    let views: Vec<View<'_>> =
+        step.inputs.iter().zip(&given).map(|(input, data)| View { shape: &input.shape, data }).collect();
+    let shape = &step.output.shape;
+    let mut expected = vec![0.0; shape.len()];
+    step.op.cpu(&views, ViewMut { shape, data: &mut expected });
+    // What a shader forgets to write stays what it is: not a number.
+    let blank = vec![f32::NAN; shape.len()];
+    let given: Vec<&[f32]> = given.iter().map(|data| &**data).collect();
+    let actual = gpu.run_kernel(step, &given, &blank).await?;
+    memory.write(&step.output, &expected);
+    Ok(error(&actual, &expected, step.op.gives_bytes()))
+}
+
+/// A value as a GPU holds it.
+fn rounded<'a>(data: &'a [f32], operand: &Operand) -> Cow<'a, [f32]> {
+    match operand.precision {
+        Precision::F32 => data.into(),
+        Precision::F16 => operand.precision.decode(&operand.precision.encode(data)).into(),
+    }
+}
+
+/// ‖actual − expected‖ / ‖expected‖, or the largest difference where ‖expected‖ is 0; infinite where either is not a
+/// number. `bytes` says that four bytes stand in the place of each number.
+fn error(actual: &[f32], expected: &[f32], bytes: bool) -> f64 {
+    if bytes {
+        let numbers = |data: &[f32]| bytemuck::cast_slice(data).iter().map(|&byte: &u8| f64::from(byte)).collect();
+        let (actual, expected): (Vec<f64>, Vec<f64>) = (numbers(actual), numbers(expected));
+        return relative_error(actual.into_iter().zip(expected));
+    }
+    relative_error(actual.iter().zip(expected).map(|(&a, &e)| (f64::from(a), f64::from(e))))
+}
+
+/// As [`error`], of pairs of actual and expected numbers.
+fn relative_error(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let (mut difference, mut norm, mut largest) = (0.0, 0.0, 0.0_f64);
+    for (actual, expected) in pairs {
+        difference += (actual - expected) * (actual - expected);
+        norm += expected * expected;
+        largest = largest.max((actual - expected).abs());
+    }
+    let error = if norm > 0.0 { (difference / norm).sqrt() } else { largest };
+    if difference.is_finite() && norm.is_finite() { error } else { f64::INFINITY }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_relative_and_never_not_a_number() {
+        assert_eq!(error(&[3.0, 4.5], &[3.0, 4.0], false), 0.1);
+        assert_eq!(error(&[0.0, -2.0], &[0.0, 0.0], false), 2.0);
+        assert_eq!(error(&[0.0], &[0.0], false), 0.0);
+        for bad in [f32::NAN, f32::INFINITY] {
+            assert_eq!(error(&[1.0, bad], &[1.0, 2.0], false), f64::INFINITY);
+            assert_eq!(error(&[1.0, 2.0], &[1.0, bad], false), f64::INFINITY);
+            assert_eq!(error(&[bad], &[bad], false), f64::INFINITY);
+        }
+        let white = f32::from_bits(0xffff_ffff); // not a number, but four bytes of 255
+        assert_eq!(error(&[white], &[white], true), 0.0);
+        assert!(error(&[f32::from_bits(0xffff_fffe)], &[white], true) < 0.002);
+    }
+}

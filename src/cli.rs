@@ -1,0 +1,117 @@
+//! `denoise`: what the page does, natively, and what there is to look at in a model.
+
+mod check;
+mod eps;
+mod files;
+mod inspect;
+mod picture;
+mod sample;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use denoise::backend::Gpu;
+use denoise::{Backend, Precision};
+
+/// Any error, to be shown to a person.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Run, sample and inspect diffusers' UNet2DModel on the GPU or the CPU.
+///
+/// MODEL_DIR is a pipeline folder, with unet/ and scheduler/ in it, or a bare U-Net folder, with config.json and the
+/// weights.
+#[derive(Parser)]
+#[command(
+    name = "denoise",
+    version,
+    after_help = "\
+Examples:
+  denoise sample www/models/digits --scheduler ddim --class 7 --count 16 --guidance 2 --out sevens.png
+  denoise sample my-model --seed 0 --trajectory run.safetensors --out x0.safetensors
+  denoise eps my-model --in io.safetensors --out eps.safetensors --backend cpu
+  denoise inspect my-model
+  denoise check my-model"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Evaluate the network once
+    Eps(eps::Arguments),
+    /// Make images out of noise
+    Sample(Box<sample::Arguments>),
+    /// List the layers, what they cost and what the model needs
+    Inspect(inspect::Arguments),
+    /// Compare the GPU with the CPU, layer by layer
+    Check(check::Arguments),
+}
+
+/// Where a model runs.
+#[derive(Clone, Copy, ValueEnum)]
+enum Device {
+    /// The machine's fastest GPU
+    Gpu,
+    /// The processor
+    Cpu,
+}
+
+/// Opens a device. Without a choice it is the GPU if there is one.
+async fn open(device: Option<Device>) -> Result<Backend> {
+    match device {
+        Some(Device::Cpu) => Ok(Backend::Cpu),
+        Some(Device::Gpu) => Ok(Backend::Gpu(Gpu::open().await?)),
+        None => match Gpu::open().await {
+            Ok(gpu) => Ok(Backend::Gpu(gpu)),
+            Err(error) => {
+                eprintln!("{error} The CPU does the work.");
+                Ok(Backend::Cpu)
+            }
+        },
+    }
+}
+
+/// The precision of `--f16`, or without it.
+fn precision(f16: bool) -> Precision {
+    if f16 { Precision::F16 } else { Precision::F32 }
+}
+
+/// Height and width of images, written as `256` or `128x256`.
+fn size(text: &str) -> std::result::Result<(usize, usize), String> {
+    let number = |text: &str| match text.trim().parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(format!("{text} is not a number of pixels; write 256, or 128x256 for height and width")),
+    };
+    match text.split_once('x') {
+        Some((height, width)) => Ok((number(height)?, number(width)?)),
+        None => number(text).map(|side| (side, side)),
+    }
+}
+
+/// The program.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print(); // where there is no terminal there is nobody to tell
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    let result = pollster::block_on(async {
+        match arguments.command {
+            Command::Eps(arguments) => eps::run(arguments).await,
+            Command::Sample(arguments) => sample::run(*arguments).await,
+            Command::Inspect(arguments) => inspect::run(&arguments),
+            Command::Check(arguments) => check::run(arguments).await,
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `denoise check`: whether this machine's GPU computes what the CPU does.
+
+use std::path::PathBuf;
+
+use denoise::Settings;
+use denoise::backend::Gpu;
+use denoise::check::{self, Report};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::files::ModelFolder;
+use super::{Result, precision, size};
+
+/// Every layer is computed on both from the same inputs. The exit code is 1 if one is further off than it may be.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A pipeline folder or a bare U-Net folder
+    model_dir: PathBuf,
+    /// Size of the images, as 64 or 64x48 (height x width) [default: the model's own]
+    #[arg(long, value_parser = size)]
+    size: Option<(usize, usize)>,
+    /// Compute with 16-bit weights and activations
+    #[arg(long)]
+    f16: bool,
+}
+
+pub async fn run(arguments: Arguments) -> Result<()> {
+    let mut pipeline = ModelFolder::open(&arguments.model_dir)?.pipeline()?;
+    let layout = Settings { size: arguments.size, precision: precision(arguments.f16), ..Settings::default() }
+        .layout(&pipeline)?;
+    let gpu = Gpu::open().await?;
+    let plan = pipeline.plan(&layout)?;
+    let inputs = check::inputs(&pipeline, &plan)?;
+    let bar = ProgressBar::new(plan.steps.len() as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} layers, {eta} left")?);
+    let report = check::check(&gpu, &plan, &inputs, |done, _| bar.set_position(done as u64)).await?;
+    bar.finish_and_clear();
+    print(&report, gpu.name());
+    match report.ok {
+        true => Ok(()),
+        false => Err("The GPU does not compute what the CPU does. Use --backend cpu, and report the above.".into()),
+    }
+}
+
+fn print(report: &Report, device: &str) {
+    let longest = report.layers.iter().map(|layer| layer.name.len()).max().unwrap_or(0);
+    for layer in &report.layers {
+        let mark = if layer.error <= report.tolerance { "" } else { "  too much" };
+        println!("{:longest$}  {:20} {:.1e}{mark}", layer.name, layer.op, layer.error);
+    }
+    let worst = &report.layers[report.worst];
+    println!("\n{device}");
+    println!("worst layer: {} ({}), off by {:.1e}", worst.name, worst.op, worst.error);
+    println!("outputs: off by {:.1e}; tolerance {:.0e}", report.output_error, report.tolerance);
+}

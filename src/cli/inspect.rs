@@ -1,0 +1,63 @@
+//! `denoise inspect`: the layers of a model and what they cost.
+
+use std::path::PathBuf;
+
+use denoise::inspect::Inspection;
+
+use super::files::ModelFolder;
+use super::{Result, precision, size};
+
+/// Needs the configuration only; the weights may be missing.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A pipeline folder or a bare U-Net folder
+    model_dir: PathBuf,
+    /// For so many images at a time
+    #[arg(long, value_name = "B", default_value_t = 1)]
+    count: usize,
+    /// Size of the images, as 64 or 64x48 (height x width) [default: the model's own]
+    #[arg(long, value_parser = size)]
+    size: Option<(usize, usize)>,
+    /// With 16-bit weights and activations
+    #[arg(long)]
+    f16: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let config = ModelFolder::open(&arguments.model_dir)?.config()?;
+    let inspection = Inspection::new(config, arguments.count, arguments.size, precision(arguments.f16))?;
+    let longest = inspection.layers.iter().map(|layer| layer.name.len()).max().unwrap_or(0);
+    let mut table = format!(
+        "{:longest$}  {:20} {:>20} {:>12} {:>14} {:>12}\n",
+        "layer", "op", "output", "parameters", "MACs", "bytes"
+    );
+    for layer in &inspection.layers {
+        let shape = layer.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×");
+        table += &format!(
+            "{:longest$}  {:20} {:>20} {:>12} {:>14} {:>12}\n",
+            layer.name,
+            layer.op,
+            shape,
+            grouped(layer.parameters as u64),
+            grouped(layer.macs),
+            grouped(layer.bytes)
+        );
+    }
+    println!("{table}");
+    let total: u64 = inspection.layers.iter().map(|layer| layer.bytes).sum();
+    println!("{:>16}  parameters", grouped(inspection.parameters as u64));
+    println!("{:>16}  multiply-adds an evaluation", grouped(inspection.macs));
+    println!("{:>16}  dispatches in the network's plan", grouped(inspection.layers.len() as u64));
+    println!("{:>16}  bytes read and written an evaluation", grouped(total));
+    println!("{:>16}  bytes of weights on the device", grouped(inspection.weight_bytes));
+    println!("{:>16}  bytes of values on the device", grouped(inspection.value_bytes));
+    println!("{:>16}  bytes of the largest of them", grouped(inspection.largest_bytes));
+    Ok(())
+}
+
+/// A number with its digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}

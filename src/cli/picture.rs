@@ -1,0 +1,72 @@
+//! Pictures in files.
+
+use std::path::Path;
+
+use denoise::Tensor;
+
+use super::Result;
+use super::files;
+use super::sample::only_tensor;
+
+/// Writes RGBA8 images as one PNG, in a grid as square as can be.
+pub fn write_grid(path: &Path, images: &[u8], count: usize, width: usize, height: usize) -> Result<()> {
+    let columns = (1..=count).find(|side| side * side >= count).unwrap_or(1);
+    let rows = count.div_ceil(columns);
+    let mut grid = vec![0; rows * height * columns * width * 4];
+    for (i, line) in images.chunks_exact(width * 4).enumerate() {
+        let (image, y) = (i / height, i % height);
+        let (row, column) = (image / columns, image % columns);
+        grid[((row * height + y) * columns + column) * width * 4..][..width * 4].copy_from_slice(line);
+    }
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, (columns * width) as u32, (rows * height) as u32);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.write_header()?.write_image_data(&grid)?;
+    files::write(path, &bytes)
+}
+
+/// The images of a file as `[N, C, H, W]`: a PNG, whose bytes `value` turns into numbers, or a safetensors file. One
+/// image counts for all N.
+pub fn read(path: &Path, shape: [usize; 4], value: impl Fn(u8) -> f32) -> Result<Tensor> {
+    let [n, c, h, w] = shape;
+    let one = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => only_tensor(path, "image")?,
+        _ => read_png(path, c, value)?,
+    };
+    let fits = matches!(*one.shape, [images, channels, height, width]
+        if (images == n || images == 1) && (channels == c || channels == 1) && (height, width) == (h, w));
+    if !fits {
+        let found = &one.shape;
+        return Err(format!("{} has the shape {found:?}; {shape:?} is needed.", path.display()).into());
+    }
+    let (images, channels) = (one.shape[0], one.shape[1]);
+    let element = |i: usize| {
+        let (image, channel, pixel) = (i / (c * h * w), i / (h * w) % c, i % (h * w));
+        one.data[((image % images) * channels + channel % channels) * h * w + pixel]
+    };
+    Ok(Tensor::new(&shape, (0..n * c * h * w).map(element).collect())?)
+}
+
+/// A PNG as `[1, C, H, W]`, in grey where the model is.
+fn read_png(path: &Path, channels: usize, value: impl Fn(u8) -> f32) -> Result<Tensor> {
+    let invalid = |error: png::DecodingError| format!("{} is not a PNG: {error}.", path.display());
+    let bytes = files::read(path)?;
+    let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
+    decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
+    let mut reader = decoder.read_info().map_err(invalid)?;
+    let size = reader.output_buffer_size().ok_or_else(|| format!("{} is too large.", path.display()))?;
+    let mut pixels = vec![0; size];
+    let info = reader.next_frame(&mut pixels).map_err(invalid)?;
+    let samples = info.color_type.samples();
+    let (width, height) = (info.width as usize, info.height as usize);
+    let element = |i: usize| {
+        let (channel, pixel) = (i / (width * height), i % (width * height));
+        let colours = if samples < 3 { 1 } else { 3 };
+        let at = |channel: usize| pixels[pixel * samples + channel];
+        match (channels, colours) {
+            (1, 3) => value(((u32::from(at(0)) * 299 + u32::from(at(1)) * 587 + u32::from(at(2)) * 114) / 1000) as u8),
+            _ => value(at(channel % colours)),
+        }
+    };
+    Ok(Tensor::new(&[1, channels, height, width], (0..channels * width * height).map(element).collect())?)
+}

@@ -1,0 +1,198 @@
+//! `denoise sample`: images out of noise.
+
+use std::path::{Path, PathBuf};
+
+use denoise::config::{SchedulerConfig, SchedulerKind};
+use denoise::schedule::StepOptions;
+use denoise::{Inpainting, Pipeline, Prepared, Sampler, Settings, Tensor};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::files::{ModelFolder, read_tensors, read_text, write_tensors};
+use super::{Device, Result, open, picture, precision, size};
+
+/// Everything a run can be told. With the same seed, model, scheduler and steps the images are those of diffusers.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A pipeline folder or a bare U-Net folder
+    model_dir: PathBuf,
+    /// A scheduler, as DDIMScheduler or ddim [default: the model's own]
+    #[arg(long, value_name = "NAME")]
+    scheduler: Option<String>,
+    /// Fields of the scheduler's configuration that differ from the model's, as a file or as JSON itself
+    #[arg(long, value_name = "JSON")]
+    scheduler_config: Option<String>,
+    /// Steps
+    #[arg(long, default_value_t = 50)]
+    steps: usize,
+    /// DDIM's η, from 0 to 1
+    #[arg(long)]
+    eta: Option<f64>,
+    /// A seed for all images, or one for each: S1,S2,…
+    #[arg(long, value_delimiter = ',', default_value = "0")]
+    seed: Vec<u64>,
+    /// A class for all images, or one for each: K1,K2,… [default: no class, where the model has that]
+    #[arg(long, value_delimiter = ',', value_name = "K")]
+    class: Vec<f32>,
+    /// Scale of classifier-free guidance; 1 is none
+    #[arg(long, default_value_t = 1.0, value_name = "W")]
+    guidance: f64,
+    /// How much of its own spread a guided output is given back, from 0 to 1
+    #[arg(long, default_value_t = 0.0)]
+    guidance_rescale: f64,
+    /// The class that means no class [default: as card.json has it]
+    #[arg(long, value_name = "K")]
+    null_class: Option<usize>,
+    /// How many images [default: as many as there are classes, seeds or noises]
+    #[arg(long, value_name = "B")]
+    count: Option<usize>,
+    /// Size of the images, as 64 or 64x48 (height x width) [default: the model's own]
+    #[arg(long, value_parser = size)]
+    size: Option<(usize, usize)>,
+    /// A safetensors file with x_T [B, C, H, W], in place of seeded noise
+    #[arg(long, value_name = "FILE")]
+    noise: Option<PathBuf>,
+    /// For RePaint: the image to keep a part of, PNG, or safetensors over [−1, 1]
+    #[arg(long, value_name = "FILE", requires = "mask")]
+    image: Option<PathBuf>,
+    /// For RePaint: what is kept of the image, white (1) where it is
+    #[arg(long, value_name = "FILE", requires = "image")]
+    mask: Option<PathBuf>,
+    /// For RePaint: steps of a jump back
+    #[arg(long, default_value_t = 10)]
+    jump_length: usize,
+    /// For RePaint: how often each jump is made
+    #[arg(long, default_value_t = 10)]
+    jump_n_sample: usize,
+    /// Where to run [default: the GPU if there is one]
+    #[arg(long)]
+    backend: Option<Device>,
+    /// Compute with 16-bit weights and activations
+    #[arg(long)]
+    f16: bool,
+    /// A PNG of all images, or a safetensors file with x_0 [B, C, H, W], not clamped
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// A safetensors file with x after each evaluation, [N, B, C, H, W]
+    #[arg(long, value_name = "FILE")]
+    trajectory: Option<PathBuf>,
+}
+
+pub async fn run(arguments: Arguments) -> Result<()> {
+    let is_png = match arguments.out.extension().and_then(|extension| extension.to_str()) {
+        Some("png") => true,
+        Some("safetensors") => false,
+        _ => return Err(format!("{} is neither .png nor .safetensors.", arguments.out.display()).into()),
+    };
+    let mut pipeline = ModelFolder::open(&arguments.model_dir)?.pipeline()?;
+    let settings = settings(&arguments, &pipeline)?;
+    let backend = open(arguments.backend).await?;
+    let layout = settings.layout(&pipeline)?;
+    let prepared = Prepared::new(&backend, &mut pipeline, layout, |_, _| {}).await?;
+    let mut sampler = Sampler::new(&pipeline, &prepared, &settings)?;
+
+    let evaluations = sampler.schedule().rows.len();
+    let bar = ProgressBar::new(evaluations as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} evaluations, {eta} left")?);
+    let mut trajectory = Vec::new();
+    let mut shown = sampler.initial();
+    loop {
+        // Whoever wants every x has to wait for each of them.
+        let frame = match arguments.trajectory {
+            Some(_) => sampler.next_alone().await?,
+            None => sampler.next().await?,
+        };
+        let Some(frame) = frame else { break };
+        if arguments.trajectory.is_some() {
+            trajectory.extend(sampler.sample().await?.data);
+        }
+        shown = frame.prev;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+
+    let x_0 = sampler.sample().await?;
+    if let Some(path) = &arguments.trajectory {
+        let shape: Vec<usize> = std::iter::once(evaluations).chain(x_0.shape.iter().copied()).collect();
+        write_tensors(path, &[("trajectory", &Tensor::new(&shape, trajectory)?)])?;
+    }
+    match is_png {
+        true => picture::write_grid(&arguments.out, &shown, settings.count, layout.width, layout.height),
+        false => write_tensors(&arguments.out, &[("x_0", &x_0)]),
+    }
+}
+
+fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
+    let noise = arguments.noise.as_deref().map(|path| only_tensor(path, "x_T")).transpose()?;
+    let (classes, seeds) = (arguments.class.len(), arguments.seed.len());
+    let from_noise = noise.as_ref().and_then(|noise| noise.shape.first().copied());
+    let count = arguments.count.or(from_noise).unwrap_or(classes.max(seeds).max(1));
+    let mut class_labels = arguments.class.clone();
+    if class_labels.len() == 1 {
+        class_labels = vec![class_labels[0]; count];
+    }
+    if class_labels.is_empty() && pipeline.classes() > 0 {
+        let null = arguments.null_class.or(pipeline.card().null_class).ok_or_else(|| {
+            format!("The model has classes; choose one with --class, from 0 to {}.", pipeline.classes() - 1)
+        })?;
+        class_labels = vec![null as f32; count];
+    }
+    let mut settings = Settings {
+        scheduler: Some(scheduler(arguments, pipeline)?),
+        steps: arguments.steps,
+        options: StepOptions {
+            eta: arguments.eta,
+            jump_length: arguments.jump_length,
+            jump_n_sample: arguments.jump_n_sample,
+            ..StepOptions::default()
+        },
+        count,
+        size: arguments.size,
+        seeds: arguments.seed.clone(),
+        noise,
+        class_labels,
+        guidance: arguments.guidance,
+        guidance_rescale: arguments.guidance_rescale,
+        null_class: arguments.null_class,
+        inpaint: None,
+        precision: precision(arguments.f16),
+    };
+    if let (Some(image), Some(mask)) = (&arguments.image, &arguments.mask) {
+        let layout = settings.layout(pipeline)?;
+        let shape = [count, pipeline.unet().config().in_channels, layout.height, layout.width];
+        settings.inpaint = Some(Inpainting {
+            original: picture::read(image, shape, |byte| f32::from(byte) / 127.5 - 1.0)?,
+            mask: picture::read(mask, shape, |byte| f32::from(u8::from(byte > 127)))?,
+        });
+    }
+    Ok(settings)
+}
+
+/// The model's own scheduler with what the arguments change of it.
+fn scheduler(arguments: &Arguments, pipeline: &Pipeline) -> Result<SchedulerConfig> {
+    let kind: Option<SchedulerKind> = match &arguments.scheduler {
+        Some(name) => {
+            let kind = serde_json::from_value(name.as_str().into());
+            Some(kind.map_err(|error| format!("There is no scheduler {name}: {error}."))?)
+        }
+        None => None,
+    };
+    let json = match &arguments.scheduler_config {
+        Some(json) if json.trim_start().starts_with('{') => json.clone(),
+        Some(path) => read_text(Path::new(path))?,
+        None => "{}".to_string(),
+    };
+    Ok(pipeline.scheduler().with(kind, &json)?)
+}
+
+/// The tensor of this name in a file, or the only one there is.
+pub fn only_tensor(path: &Path, name: &str) -> Result<Tensor> {
+    let mut tensors = read_tensors(path)?;
+    if let Some(tensor) = tensors.remove(name) {
+        return Ok(tensor);
+    }
+    let names: Vec<_> = tensors.keys().cloned().collect();
+    match tensors.into_values().next() {
+        Some(tensor) if names.len() == 1 => Ok(tensor),
+        _ => Err(format!("{} has no tensor {name}, but {names:?}.", path.display()).into()),
+    }
+}

@@ -1,0 +1,41 @@
+//! PNDM's linear multistep method on a schedule without steps: x = α x_0 + β ε with β = sin²(πs/2), s from 1 to 0
+//! (Crowson's v-diffusion-pytorch; diffusers scheduling_ipndm.py).
+//!
+//! The model is told t = (2/π) atan2(β, α), and what it predicts is taken as v, whatever the configuration says.
+
+use super::{Combination, Row, Run, forward};
+
+/// How many ε are kept.
+const KEPT: usize = 3;
+
+/// One row a step, at growing order.
+pub(super) fn rows(run: &Run) -> Vec<Row> {
+    let betas: Vec<f64> = forward::linspace(1.0, 0.0, run.steps + 1)
+        .into_iter()
+        .map(|s| (s * std::f64::consts::FRAC_PI_2).sin().powi(2))
+        .collect();
+    let alpha = |i: usize| (1.0 - betas[i] * betas[i]).max(0.0).sqrt();
+    let row = |i: usize| {
+        let (alpha, beta, alpha_next, beta_next) = (alpha(i), betas[i], alpha(i + 1), betas[i + 1]);
+        let now = Combination::X * beta + Combination::MODEL * alpha;
+        let kept = |back: usize| Combination::kept((i - back) % KEPT);
+        // Adams and Bashforth's weights (Liu et al. 2022, equation 9, and those of lower order).
+        let epsilon = match i {
+            0 => now,
+            1 => (now * 3.0 - kept(1)) * (1.0 / 2.0),
+            2 => (now * 23.0 - kept(1) * 16.0 + kept(2) * 5.0) * (1.0 / 12.0),
+            _ => (now * 55.0 - kept(1) * 59.0 + kept(2) * 37.0 - kept(3) * 9.0) * (1.0 / 24.0),
+        };
+        let x0 = (Combination::X - epsilon * beta) * (1.0 / alpha.max(1e-8));
+        Row {
+            timestep: beta.atan2(alpha) / std::f64::consts::FRAC_PI_2,
+            alpha_cumprod: alpha * alpha,
+            x0_from_x: alpha,
+            x0_from_model: -beta,
+            prev: x0 * alpha_next + epsilon * beta_next,
+            keep: vec![(i % KEPT, now)],
+            ..Row::NOTHING
+        }
+    };
+    (0..run.steps).map(row).collect()
+}

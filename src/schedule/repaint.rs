@@ -1,0 +1,69 @@
+//! RePaint: inpainting by sampling with the known part replaced at every step, and jumping back towards the noise so that
+//! both parts come to fit (Lugmayr et al. 2022, Algorithm 1; diffusers scheduling_repaint.py).
+
+use std::collections::BTreeMap;
+
+use super::{RePaint, Row, Run, StepOptions, ddim, predict_epsilon};
+
+/// One row an evaluation. A jump back is part of the row after it.
+pub(super) fn rows(run: &Run) -> Vec<Row> {
+    let &Run { config, alphas_cumprod, steps, options } = run;
+    let distance = config.num_train_timesteps / steps;
+    let eta = options.eta.unwrap_or(config.eta);
+    let mut rows = Vec::new();
+    let (mut undo_scale, mut undo_draws) = (1.0, Vec::new());
+    let mut last = usize::MAX;
+    for t in timesteps(run) {
+        if t > last {
+            // One step of the forward process after another (Ho et al. 2020, equation 2).
+            for t in last..last + distance {
+                let alpha = alphas_cumprod[t] / t.checked_sub(1).map_or(1.0, |before| alphas_cumprod[before]);
+                undo_scale *= alpha.sqrt();
+                undo_draws.iter_mut().for_each(|weight| *weight *= alpha.sqrt());
+                undo_draws.push((1.0 - alpha).sqrt());
+            }
+        } else {
+            let alpha_cumprod = alphas_cumprod[t];
+            let alpha_cumprod_prev = t.checked_sub(distance).map_or(1.0, |prev| alphas_cumprod[prev]);
+            let variance =
+                (1.0 - alpha_cumprod_prev) / (1.0 - alpha_cumprod) * (1.0 - alpha_cumprod / alpha_cumprod_prev);
+            let epsilon = predict_epsilon(config.prediction_type, alpha_cumprod);
+            let row = Row {
+                prev: ddim::step(epsilon, alpha_cumprod_prev, eta * variance.max(0.0).sqrt()),
+                draws_noise: true,
+                repaint: Some(RePaint {
+                    undo_scale,
+                    undo_draws: std::mem::take(&mut undo_draws),
+                    known_from_original: alpha_cumprod_prev.sqrt(),
+                    known_from_noise: (1.0 - alpha_cumprod_prev).sqrt(),
+                }),
+                ..Row::at(config.prediction_type, t as f64, alpha_cumprod)
+            };
+            rows.push(row.bounded(config));
+            undo_scale = 1.0;
+        }
+        last = t;
+    }
+    rows
+}
+
+/// The timesteps in the order they are visited: one that is larger than the one before it is jumped back to. Figure 9 of
+/// the paper.
+fn timesteps(run: &Run) -> Vec<usize> {
+    let StepOptions { jump_length, jump_n_sample, .. } = run.options;
+    let steps = run.steps;
+    let jumps_from = (0..steps.saturating_sub(jump_length)).step_by(jump_length);
+    let mut jumps: BTreeMap<usize, usize> = jumps_from.map(|t| (t, jump_n_sample - 1)).collect();
+    let mut timesteps = Vec::new();
+    let mut t = steps;
+    while t > 0 {
+        t -= 1;
+        timesteps.push(t);
+        if let Some(left @ 1..) = jumps.get_mut(&t) {
+            *left -= 1;
+            timesteps.extend(t + 1..=t + jump_length);
+            t += jump_length;
+        }
+    }
+    timesteps.into_iter().map(|t| t * (run.config.num_train_timesteps / steps)).collect()
+}
