@@ -94,23 +94,31 @@ async function load({ source, options }, signal) {
  * @param {import('./protocol.js').LoadOptions} options  a count of null: as many as are made with ease
  */
 function countThatFits(config, { count: asked, precision }) {
-  const needs = (count) => engine.requirements(config, { count, precision });
-  const roomFor = (most) => COUNTS.find((count) => count < most && !needs(count).problem);
-  if (asked === null) {
-    const { parameters } = needs(1);
-    const { sample_size: size } = JSON.parse(config);
-    const [height, width] = Array.isArray(size) ? size : [size ?? 64, size ?? 64];
-    const work = parameters * height * width;
-    const easy = COUNTS.find((count) => work * count <= EASY[engine.backend().kind]) ?? 1;
-    return roomFor(easy + 1) ?? checked(1);
-  }
-  return checked(asked);
+  const seen = new Map();
+  /** What is wrong with so many images, or null. It takes a while with large models, so each is asked for once. */
+  const problemOf = (count) => {
+    if (!seen.has(count)) seen.set(count, problem(count));
+    return seen.get(count);
+  };
+  const problem = (count) => {
+    try {
+      return engine.requirements(config, { count, precision }).problem;
+    } catch (error) {
+      return error.message; // a value of a size that no device has
+    }
+  };
+  const roomFor = (most) => COUNTS.find((count) => count <= most && !problemOf(count));
+  const count = asked ?? roomFor(easyCount(config, precision)) ?? 1;
+  if (problemOf(count)) throw Object.assign(new Error(problemOf(count)), { fits: roomFor(count - 1) });
+  return count;
+}
 
-  function checked(count) {
-    const { problem } = needs(count);
-    if (problem) throw Object.assign(new Error(problem), { fits: roomFor(count) });
-    return count;
-  }
+/** As many images as a step of is made with ease, as far as that can be told from the configuration. */
+function easyCount(config, precision) {
+  const { parameters } = engine.requirements(config, { count: 1, precision });
+  const { sample_size: size } = JSON.parse(config);
+  const [height, width] = Array.isArray(size) ? size : [size ?? 64, size ?? 64];
+  return COUNTS.find((count) => parameters * height * width * count <= EASY[engine.backend().kind]) ?? 1;
 }
 
 async function check() {

@@ -25,7 +25,7 @@ before(async () => {
   const huge = join(folder, 'huge');
   await mkdir(join(huge, 'unet'), { recursive: true });
   const config = JSON.parse(await readFile(folderOf('www/models/sprites/unet/config.json'), 'utf8'));
-  await writeFile(join(huge, 'unet/config.json'), JSON.stringify({ ...config, sample_size: 1024, block_out_channels: [4096, 4096, 4096] }));
+  await writeFile(join(huge, 'unet/config.json'), JSON.stringify({ ...config, sample_size: 512, block_out_channels: [256, 256, 256] }));
   server = await servePage({ '/fixtures/': folder, '/faulty/pkg/': await makeFaultyEngine(join(folder, 'pkg')), '/faulty/': folderOf('www') });
   browser = await launch();
 });
@@ -53,10 +53,10 @@ test('sprites come in colour, with classes and guidance', async () => {
   assert.match(await page.locator('#caption').textContent(), /class tree · guidance 3/);
   assert.match(await page.locator('#formulas').textContent(), /v_∅.*3.*v_c.*v_∅/);
   const strong = await pixels(page);
-  assert.ok(roughness(strong[0]) < 40, `a picture, not noise: ${roughness(strong[0])}`);
+  assert.ok(roughness(strong[0]) < 60, `a picture, not noise: ${roughness(strong[0])}`);
   differ(strong, await pixels(page, 2), 'red and blue');
   await on.step.press('Home');
-  assert.ok(roughness((await pixels(page))[0]) > 50, 'the beginning is noise');
+  assert.ok(roughness((await pixels(page))[0]) > 90, 'the beginning is noise');
 
   await on.guidance.fill('1');
   await generate(page);
@@ -126,7 +126,7 @@ test('a model that the device has no memory for is refused before its weights ar
   await loadModel(page, './fixtures/huge');
   await page.locator('.notice.error').waitFor();
   const text = await page.locator('.notice.error').textContent();
-  assert.match(text, /[GM]B/);
+  assert.match(text, /[GM]i?B/);
   assert.match(text, /Digits is still loaded/);
   assert.ok(!asked.some((url) => url.includes('safetensors')), asked.join(' '));
   await close(page, [/status of 404/]);
