@@ -95,27 +95,27 @@ async function load({ source, options }, signal) {
  */
 function countThatFits(config, { count: asked, precision }) {
   const seen = new Map();
-  /** What is wrong with so many images, or null. It takes a while with large models, so each is asked for once. */
-  const problemOf = (count) => {
-    if (!seen.has(count)) seen.set(count, problem(count));
+  /** Asked once for each count: with large models it takes a while. */
+  const needs = (count) => {
+    if (!seen.has(count)) seen.set(count, engine.requirements(config, { count, precision }));
     return seen.get(count);
   };
-  const problem = (count) => {
+  const problemOf = (count) => {
     try {
-      return engine.requirements(config, { count, precision }).problem;
+      return needs(count).problem;
     } catch (error) {
       return error.message; // a value of a size that no device has
     }
   };
   const roomFor = (most) => COUNTS.find((count) => count <= most && !problemOf(count));
-  const count = asked ?? roomFor(easyCount(config, precision)) ?? 1;
-  if (problemOf(count)) throw Object.assign(new Error(problemOf(count)), { fits: roomFor(count - 1) });
+  const count = asked ?? roomFor(easyCount(config, needs(1).parameters)) ?? 1;
+  const problem = problemOf(count);
+  if (problem) throw Object.assign(new Error(problem), { fits: roomFor(count - 1) });
   return count;
 }
 
-/** As many images as a step of is made with ease, as far as that can be told from the configuration. */
-function easyCount(config, precision) {
-  const { parameters } = engine.requirements(config, { count: 1, precision });
+/** As many images as a step of is made with ease, as far as that can be told before the model is there. */
+function easyCount(config, parameters) {
   const { sample_size: size } = JSON.parse(config);
   const [height, width] = Array.isArray(size) ? size : [size ?? 64, size ?? 64];
   return COUNTS.find((count) => parameters * height * width * count <= EASY[engine.backend().kind]) ?? 1;
