@@ -493,6 +493,7 @@ function drawPictures() {
     const { batch } = preview;
     gallery.draw(batch.pixels);
     gallery.drawLoupes(noiseBatch(batch.count, batch.width, batch.height).pixels, batch.pixels);
+    byId('loupe-note').textContent = 'what it expects';
     for (const readout of document.querySelectorAll('.readouts dd')) readout.textContent = '–';
     return;
   }
