@@ -415,7 +415,7 @@ impl Executor {
             Dispatch { pipeline, bind_group, workgroups: kernel.workgroups }
         };
         let dispatches = plan.steps.iter().zip(&kernels).enumerate().map(dispatch).collect();
-        let frame_bytes: u64 = frames.iter().map(|frame| 4 * frame.shape.len() as u64).sum();
+        let frame_bytes: u64 = frames.iter().map(|frame| frame.bytes() as u64).sum();
         let ring = (0..RING).map(|_| Staging::new(&gpu, frame_bytes.max(4))).collect();
         // Memory first: a buffer that could not be made makes everything that names it invalid too.
         let (memory, validation) = (memory.pop(), validation.pop());
@@ -471,9 +471,9 @@ impl Executor {
         let mut lengths = Vec::with_capacity(self.frames.len());
         let mut to = 0;
         for frame in &self.frames {
-            let size = 4 * frame.shape.len();
+            let size = frame.bytes();
             encoder.copy_buffer_to_buffer(self.slot(frame), 0, &staging.buffer, to, size as u64);
-            lengths.push((4 * frame.shape.channels(), size));
+            lengths.push((frame.precision.bytes() * frame.shape.channels(), size));
             to += size as u64;
         }
         let submission = self.gpu.submit(encoder);
