@@ -1,8 +1,9 @@
 //! Plans on the GPU, through WebGPU in the browser and through wgpu's native backends elsewhere.
 //!
-//! Everything is made before the first run: one buffer a slot, arenas of constants, one pipeline a shader and precision,
-//! one bind group a dispatch. A run is then a flat list of dispatches in one submission, and its frames are read through a
-//! ring of staging buffers, so that the next run is submitted while the last one's are still on their way.
+//! Everything is made before the first run: one buffer a slot, arenas of constants, one pipeline a shader and
+//! precision, one bind group a dispatch. A run is then a flat list of dispatches in one submission, and its frames are
+//! read through a ring of staging buffers, so that the next run is submitted while the last one's are still on their
+//! way.
 
 use std::cell::{Cell, RefCell};
 use std::collections::hash_map::Entry;

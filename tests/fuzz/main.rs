@@ -211,8 +211,8 @@ fn config(files: &[(String, Vec<u8>)], trees: &[Value], random: &mut Random) -> 
     tree.to_string()
 }
 
-/// How many files were read, how many of them were accepted (weights, configurations of networks, of schedulers), and what
-/// was made of those.
+/// How many files were read, how many of them were accepted (weights, configurations of networks, of schedulers), and
+/// what was made of those.
 #[derive(Debug, Default)]
 struct Counts {
     read: usize,
@@ -284,7 +284,8 @@ fn small(config: &UNetConfig) -> bool {
         && classes <= 1000
 }
 
-/// Makes the network with whatever weights it asks for, and lays it out for images of a few sizes; whether it can be made.
+/// Makes the network with whatever weights it asks for, and lays it out for images of a few sizes; whether it can be
+/// made.
 fn lay_out(config: &UNetConfig) -> bool {
     let mut shapes = serde_json::Map::new();
     let mut end = 0;
