@@ -1,5 +1,5 @@
-// The channels of a, then those of b. An invocation owns one vec4 of the output: one of a or b as it is, unless b begins
-// within it.
+// The channels of a, then those of b. An invocation owns one vec4 of the output: one of a or b as it is, unless b
+// begins within it.
 
 struct Params {
     len: u32,        // vec4s of the output

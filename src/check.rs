@@ -1,7 +1,8 @@
 //! Whether a GPU computes what the CPU does, layer by layer.
 //!
-//! Every layer is computed on both from the same inputs, so an error is that of the layer that makes it and is not carried
-//! on to the next. Then the whole plan runs on the GPU as it really does, which also finds what is wrong between layers.
+//! Every layer is computed on both from the same inputs, so an error is that of the layer that makes it and is not
+//! carried on to the next. Then the whole plan runs on the GPU as it really does, which also finds what is wrong
+//! between layers.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -45,10 +46,10 @@ pub struct Report {
 
 /// The most that the error of a layer or an output may be.
 ///
-/// In 32 bits no layer of the networks in `tests/golden/matrix` is off by more than 2e-7 on lavapipe, but for sinusoids of
-/// large angles, 5e-5; their outputs are off by 3e-6. In 16 bits it is 5e-4, the rounding of a layer's own output, and
-/// 2e-3. WGSL lets the elementary functions of a GPU be off by more than lavapipe's are; a layer that is wrong is off by
-/// something like 1.
+/// In 32 bits no layer of the networks in `tests/golden/matrix` is off by more than 2e-7 on lavapipe, but for sinusoids
+/// of large angles, 5e-5; their outputs are off by 3e-6. In 16 bits it is 5e-4, the rounding of a layer's own output,
+/// and 2e-3. WGSL lets the elementary functions of a GPU be off by more than lavapipe's are; a layer that is wrong is
+/// off by something like 1.
 pub fn tolerance(precision: Precision) -> f64 {
     match precision {
         Precision::F32 => 1e-3,
@@ -56,8 +57,8 @@ pub fn tolerance(precision: Precision) -> f64 {
     }
 }
 
-/// Compares every layer of `plan`, and its outputs, on `gpu` with the CPU. `inputs` are in device layout; `progress` hears
-/// how many layers of how many are compared.
+/// Compares every layer of `plan`, and its outputs, on `gpu` with the CPU. `inputs` are in device layout; `progress`
+/// hears how many layers of how many are compared.
 ///
 /// # Errors
 /// When an input is missing, or the GPU cannot run the plan or was lost.

@@ -29,8 +29,8 @@ pub(crate) struct Value {
     pub source: Source,
 }
 
-/// The most numbers that one value may have: 1 GiB of `f32`s. Sizes come from users' files; beyond this their products would
-/// overflow, first in wasm.
+/// The most numbers that one value may have: 1 GiB of `f32`s. Sizes come from users' files; beyond this their products
+/// would overflow, first in wasm.
 pub const LARGEST: usize = 1 << 28;
 
 fn check_size(name: &str, shape: &Shape) -> Result<()> {
@@ -43,8 +43,8 @@ fn check_size(name: &str, shape: &Shape) -> Result<()> {
     }
 }
 
-/// Values in an order in which they can be computed. Activations and weights have the graph's precision, everything else
-/// is `f32`.
+/// Values in an order in which they can be computed. Activations and weights have the graph's precision, everything
+/// else is `f32`.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     pub(crate) values: Vec<Value>,
@@ -98,8 +98,8 @@ impl Graph {
     /// The value that `op` computes from `inputs`.
     ///
     /// # Errors
-    /// When the inputs' shapes or precisions do not fit the op, or the value would be larger than [`LARGEST`]; the error
-    /// says so of `name`.
+    /// When the inputs' shapes or precisions do not fit the op, or the value would be larger than [`LARGEST`]; the
+    /// error says so of `name`.
     pub fn op(&mut self, name: &str, op: impl Op + 'static, inputs: &[ValueId]) -> Result<ValueId> {
         let shapes: Vec<&Shape> = inputs.iter().map(|&id| self.shape(id)).collect();
         let shape = op.output(&shapes).map_err(|error| match error {

@@ -176,8 +176,8 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The shader with `Stored` values of the kernel's precision. Shaders are written for `f32` and convert whatever they
-    /// load and store, so that they compute the same in both.
+    /// The shader with `Stored` values of the kernel's precision. Shaders are written for `f32` and convert whatever
+    /// they load and store, so that they compute the same in both.
     pub fn source(&self) -> Cow<'static, str> {
         match self.precision {
             Precision::F32 => self.shader.into(),

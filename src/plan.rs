@@ -279,7 +279,7 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{Activation, Add, Moments, Narrow, Widen};
+    use crate::op::{Activation, Add, Affine, Moments, Narrow, Widen};
 
     /// x → silu → silu → silu, and the first added to the last.
     fn chain() -> Graph {
@@ -358,18 +358,19 @@ mod tests {
         let narrow = graph.op("narrow", Narrow, &[x]).unwrap();
         let a = graph.op("a", Activation::Silu, &[narrow]).unwrap();
         let moments = graph.op("moments", Moments, &[a]).unwrap();
-        let y = graph.op("y", Widen, &[a]).unwrap();
+        let wide = graph.op("wide", Widen, &[a]).unwrap();
+        let y = graph.op("y", Affine { scale: 2.0, offset: -1.0 }, &[wide]).unwrap();
         graph.output("moments", moments);
         graph.output("y", y);
         replay(&graph);
         let plan = Plan::new(&graph);
         assert_eq!(plan.precision(), Precision::F16);
         let bytes: Vec<usize> = plan.steps.iter().map(|step| step.output.bytes()).collect();
-        assert_eq!(bytes, [512, 512, 32, 1024], "moments and what leaves the network have 32 bits");
+        assert_eq!(bytes, [512, 512, 32, 1024, 1024], "moments and what leaves the network have 32 bits");
         let mut slots = plan.slots.clone();
         slots.sort_unstable();
-        assert_eq!(slots, [32, 512, 512, 1024, 1024]);
-        // In 16 bits the same graph has no use for values of 32.
+        assert_eq!(slots, [32, 512, 1024, 1024, 1024], "what was narrow lives where wide will");
+        // What is of 32 bits is not taken for an activation.
         let error = graph.op("wrong", Activation::Silu, &[x]).unwrap_err().to_string();
         assert_eq!(error, "wrong (activation): expected x in F16, found F32");
     }

@@ -46,9 +46,9 @@ impl UNet2DModel {
         weights.rename_legacy();
         let parameters = Parameters { weights: Some(weights), packed: HashMap::new(), counts: HashMap::new() };
         let mut model = UNet2DModel { parameters, config, count: 0 };
-        // Laying the network out once packs every weight and finds every misfit. Two pixels a side innermost: K blocks
-        // mirror their images.
-        let side = 1 << model.config.block_out_channels.len();
+        // Laying the network out once packs every weight and finds every misfit. K blocks cannot mirror a single pixel.
+        let innermost = if model.config.up_block_types.contains(&UpBlockType::KUpBlock2D) { 2 } else { 1 };
+        let side = innermost << (model.config.block_out_channels.len() - 1);
         model.build(&mut Graph::new(), 1, side, side, Precision::F32)?;
         if let Some(weights) = model.parameters.weights.take() {
             model.count = weights.taken();
@@ -524,8 +524,8 @@ impl<'a> Builder<'a> {
     }
 
     /// `ResnetBlockCondNorm2D.forward`, as the K blocks have it: the time scales and shifts what both GroupNorms give.
-    /// `width` is the channels that the block was made for, of which diffusers takes the groups of the second GroupNorm,
-    /// and `out` the channels of the output.
+    /// `width` is the channels that the block was made for, of which diffusers takes the groups of the second
+    /// GroupNorm, and `out` the channels of the output.
     fn k_resnet(&mut self, path: &str, x: ValueId, [width, out]: [usize; 2]) -> Result<ValueId> {
         let channels = self.graph.shape(x).channels();
         let h = self.ada_group_norm(&format!("{path}.norm1"), x, channels / K_GROUP)?;

@@ -18,7 +18,7 @@ pub struct Weights {
     tensors: BTreeMap<String, Tensor>,
     /// How many numbers were taken.
     taken: usize,
-    /// Whether any tensor that is asked for is there, and all zeros.
+    /// Whether any tensor that is asked for is there, without elements.
     blank: bool,
 }
 
@@ -45,7 +45,7 @@ impl Weights {
         Ok(Weights { tensors, taken: 0, blank: false })
     }
 
-    /// Weights that are zeros, of whatever shapes are asked for.
+    /// Weights of whatever shapes are asked for, without elements: what is made of them can be counted but not run.
     pub(crate) fn blank() -> Self {
         Weights { tensors: BTreeMap::new(), taken: 0, blank: true }
     }
@@ -128,7 +128,7 @@ impl Weights {
         self.taken = self.taken.saturating_add(len);
         if self.blank {
             return match len {
-                0..=LARGEST => Tensor::new(shape, vec![0.0; len]),
+                0..=LARGEST => Ok(Tensor { shape: shape.to_vec(), data: Vec::new() }),
                 _ => Err(Error::Weights(format!("would need {path} with shape {shape:?}, which is more than 1 GiB."))),
             };
         }

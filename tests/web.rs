@@ -76,7 +76,14 @@ async fn ops_on_the_gpu_agree_with_the_cpu() {
     match gpu.half() {
         true => assert!(ops::check_gpu(&gpu, Precision::F16).await.len() > 15),
         // SwiftShader, which stands in for a GPU where there is none, has no 16-bit numbers.
-        false => console_log!("SKIPPED: the ops in 16 bits, which this GPU does not have"),
+        false => {
+            console_log!("SKIPPED: the ops in 16 bits, which this GPU does not have");
+            let mut graph = Graph::new();
+            let values = pipeline().unet_mut().build(&mut graph, 1, 32, 32, Precision::F16).unwrap();
+            graph.output("epsilon", values.output);
+            let refusal = Backend::Gpu(gpu).compile(Plan::new(&graph), &[], |_, _| {}).await.err().unwrap();
+            assert_eq!(refusal.to_string(), "This GPU computes in 32 bits only; choose f32.");
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Plans on the GPU, through WebGPU in the browser and through wgpu's native backends elsewhere.
 //!
-//! Everything is made before the first run: one buffer a slot, arenas of constants, one pipeline a shader and precision,
-//! one bind group a dispatch. A run is then a flat list of dispatches in one submission, and its frames are read through a
-//! ring of staging buffers, so that the next run is submitted while the last one's are still on their way.
+//! Everything is made before the first run: one buffer a slot, arenas of constants, one pipeline a shader and
+//! precision, one bind group a dispatch. A run is then a flat list of dispatches in one submission, and its frames are
+//! read through a ring of staging buffers, so that the next run is submitted while the last one's are still on their
+//! way.
 
 use std::cell::{Cell, RefCell};
 use std::collections::hash_map::Entry;
@@ -415,7 +416,7 @@ impl Executor {
             Dispatch { pipeline, bind_group, workgroups: kernel.workgroups }
         };
         let dispatches = plan.steps.iter().zip(&kernels).enumerate().map(dispatch).collect();
-        let frame_bytes: u64 = frames.iter().map(|frame| 4 * frame.shape.len() as u64).sum();
+        let frame_bytes: u64 = frames.iter().map(|frame| frame.bytes() as u64).sum();
         let ring = (0..RING).map(|_| Staging::new(&gpu, frame_bytes.max(4))).collect();
         // Memory first: a buffer that could not be made makes everything that names it invalid too.
         let (memory, validation) = (memory.pop(), validation.pop());
@@ -471,9 +472,9 @@ impl Executor {
         let mut lengths = Vec::with_capacity(self.frames.len());
         let mut to = 0;
         for frame in &self.frames {
-            let size = 4 * frame.shape.len();
+            let size = frame.bytes();
             encoder.copy_buffer_to_buffer(self.slot(frame), 0, &staging.buffer, to, size as u64);
-            lengths.push((4 * frame.shape.channels(), size));
+            lengths.push((frame.precision.bytes() * frame.shape.channels(), size));
             to += size as u64;
         }
         let submission = self.gpu.submit(encoder);

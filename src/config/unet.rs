@@ -25,7 +25,8 @@ pub enum DownBlockType {
     /// [`DownBlockType::SkipDownBlock2D`] with self-attention after each residual block.
     #[serde(alias = "UNetResAttnSkipDownBlock2D")]
     AttnSkipDownBlock2D,
-    /// Of the k-diffusion upscaler: residual blocks whose every GroupNorm the time scales and shifts, halved by a filter.
+    /// Of the k-diffusion upscaler: residual blocks whose every GroupNorm the time scales and shifts, halved by a
+    /// filter.
     #[serde(alias = "UNetResKDownBlock2D")]
     KDownBlock2D,
 }

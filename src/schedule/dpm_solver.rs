@@ -27,7 +27,11 @@ pub(super) fn levels(run: &Run) -> Result<Levels> {
     let &Run { config, steps, .. } = run;
     let table = table(run.alphas_cumprod);
     let total = usable(run, &table)?;
-    let mut timesteps: Vec<f64> = match config.timestep_spacing {
+    let spacing = match config.kind {
+        SchedulerKind::DpmSolverSinglestep => TimestepSpacing::Linspace, // it has no other
+        _ => config.timestep_spacing,
+    };
+    let mut timesteps: Vec<f64> = match spacing {
         TimestepSpacing::Linspace => {
             let all = linspace(0.0, (total - 1) as f64, steps + 1);
             all.into_iter().rev().take(steps).map(f64::round_ties_even).collect()

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 import digits
 import noise
 import ops
+import runs
 import schedules
 import unets
 
@@ -48,6 +49,7 @@ def generate(folder, digits_path):
     for name, tensors in unets.goldens(lambda name, model: model.save_pretrained(folder / name)).items():
         write(name, tensors)
     write("digits", digits.goldens(digits_path, cases("trajectories")))
+    write("runs", runs.goldens(digits_path.parent, lambda name, model: model.save_pretrained(folder / name), cases("runs")))
 
 
 def error(made, kept):

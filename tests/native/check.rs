@@ -1,4 +1,5 @@
-//! The comparison of a GPU with the CPU, layer by layer: it passes where the kernels are right, and names one that is not.
+//! The comparison of a GPU with the CPU, layer by layer: it passes where the kernels are right, and names one that is
+//! not.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -6,22 +7,27 @@ use std::rc::Rc;
 use denoise::backend::Gpu;
 use denoise::check::{self, Report, check};
 use denoise::graph::Graph;
+use denoise::noise::Generator;
 use denoise::op::{Activation, Kernel, Op, View, ViewMut};
-use denoise::plan::Plan;
+use denoise::plan::{Operand, Plan};
 use denoise::{Extra, Precision, Result, Settings, Shape};
 
 use crate::digits::pipeline;
 
-/// Values for every input of a plan: the class and the time as they may be, everything else noise.
+/// Values for every input of a plan: the class and the time as they may be, a row without anything negative, everything
+/// else noise.
 fn inputs(plan: &Plan) -> HashMap<&str, Vec<f32>> {
-    let mut generator = denoise::noise::Generator::new(11);
-    let value = |(name, operand): (&'_ String, &denoise::plan::Operand)| match name.as_str() {
-        "timestep" => vec![500.0; operand.shape.len()],
-        "class_labels" => vec![3.0; operand.shape.len()],
-        _ => generator.randn(operand.shape.len()),
+    let value = |(name, operand): (&String, &Operand)| {
+        let len = operand.shape.len();
+        let noise = || Generator::new(11).randn(len).into_iter();
+        match name.as_str() {
+            "timestep" => vec![500.0; len],
+            "class_labels" => vec![3.0; len],
+            "row" => noise().map(f32::abs).collect(),
+            _ => noise().collect(),
+        }
     };
-    let values: Vec<Vec<f32>> = plan.inputs.iter().map(value).collect();
-    plan.inputs.keys().map(String::as_str).zip(values).collect()
+    plan.inputs.iter().map(|input| (input.0.as_str(), value(input))).collect()
 }
 
 async fn report(gpu: &Rc<Gpu>, plan: &Plan) -> Report {

@@ -6,12 +6,14 @@
 mod golden;
 
 mod check;
+mod cli;
 mod digits;
 mod docs;
 mod hostile;
 mod matrix;
 mod noise;
 mod ops;
+mod runs;
 mod sampling_loop;
 mod schedulers;
 mod schedules;

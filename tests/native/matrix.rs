@@ -6,6 +6,7 @@ use denoise::backend::{Backend, Gpu};
 use denoise::check::check;
 use denoise::config::UNetConfig;
 use denoise::graph::Graph;
+use denoise::inspect::Inspection;
 use denoise::plan::Plan;
 use denoise::unet::UNet2DModel;
 use denoise::{Precision, Result, Tensor, Weights};
@@ -158,4 +159,53 @@ fn shards_that_do_not_fit() {
     let message = Weights::merge([shard(), shard()]).err().unwrap().to_string();
     assert!(message.contains("has conv_in.bias in two of its shards"), "{message}");
     assert!(Weights::shards("{}").unwrap_err().to_string().contains("index is not valid"));
+}
+
+/// Published models by their configurations, with what WebGPU promises on every device: storage bindings of 128 MiB,
+/// 65,535 workgroups side by side, eight storage buffers a shader. Attention in the fifth block down, as in the original.
+#[test]
+fn published_models_fit_the_default_limits() {
+    let plain = r#""attention_head_dim": null, "downsample_padding": 0, "flip_sin_to_cos": false, "freq_shift": 1,
+        "norm_eps": 1e-6, "layers_per_block": 2"#;
+    let d = |attention: usize, levels: usize| {
+        let block = |i| if i == attention { "\"AttnDownBlock2D\"" } else { "\"DownBlock2D\"" };
+        (0..levels).map(block).collect::<Vec<_>>().join(",")
+    };
+    let u = |attention: usize, levels: usize| d(levels - 1 - attention, levels).replace("Down", "Up");
+    let model = |size: usize, channels: &str, attention: usize| {
+        let levels = channels.split(',').count();
+        let (down, up) = (d(attention, levels), u(attention, levels));
+        format!(
+            r#"{{"sample_size": {size}, "block_out_channels": [{channels}], "down_block_types": [{down}],
+                "up_block_types": [{up}], {plain}}}"#
+        )
+    };
+    for (name, config, parameters, batch) in [
+        ("google/ddpm-cifar10-32", model(32, "128,256,256,256", 1), 35_746_307, 16),
+        ("google/ddpm-celebahq-256", model(256, "128,128,256,256,512,512", 4), 113_673_219, 1),
+    ] {
+        let config = UNetConfig::from_json(&config).unwrap();
+        for precision in [Precision::F32, Precision::F16] {
+            let found = Inspection::new(config.clone(), batch, None, precision).unwrap();
+            assert_eq!(found.parameters, parameters, "{name}");
+            assert!(found.weight_bytes.abs_diff((parameters * precision.bytes()) as u64) < 1 << 20, "{name}");
+            println!(
+                "{name} {precision:?}: {} dispatches, {:.2} GMAC, values {} MB, the largest {} MB",
+                found.layers.len(),
+                found.macs as f64 * 1e-9,
+                found.value_bytes >> 20,
+                found.largest_bytes >> 20
+            );
+            assert!(found.largest_bytes <= 128 << 20, "{name}: a binding of {} bytes", found.largest_bytes);
+        }
+        let mut graph = Graph::new();
+        let (height, width) = config.sample_size().unwrap();
+        let mut unet = UNet2DModel::without_weights(config).unwrap();
+        let output = unet.build(&mut graph, batch, height, width, Precision::F32).unwrap().output;
+        graph.output("output", output);
+        for step in Plan::new(&graph).steps {
+            assert!(step.kernel().workgroups.iter().all(|&groups| groups <= 65_535), "{name}: {}", step.name);
+            assert!(step.inputs.len() < 8, "{name}: {}", step.name);
+        }
+    }
 }

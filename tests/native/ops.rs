@@ -1,5 +1,5 @@
-//! Every op: the CPU function against PyTorch, and the shader against the CPU function in both precisions, on the one list
-//! of cases.
+//! Every op: the CPU function against PyTorch, and the shader against the CPU function in both precisions, on the one
+//! list of cases.
 
 use std::collections::BTreeMap;
 
@@ -325,7 +325,8 @@ fn sentinel(precision: Precision) -> f32 {
 }
 const MARGIN: usize = 64;
 
-/// The shader of every op in this precision, against its CPU function; of the ops that were compared, the largest error.
+/// The shader of every op in this precision, against its CPU function; of the ops that were compared, the largest
+/// error.
 pub async fn check_gpu(gpu: &Gpu, precision: Precision) -> BTreeMap<&'static str, f64> {
     let mut covered = BTreeMap::new();
     for (name, graph, inputs) in cases(precision)

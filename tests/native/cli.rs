@@ -1,0 +1,233 @@
+//! The command line, as a person uses it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use denoise::Tensor;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use crate::golden::{self, Golden};
+
+/// A folder that is gone when the test is over.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("denoise-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        Folder(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0); // what is left there harms nobody
+    }
+}
+
+fn denoise(arguments: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_denoise");
+    Command::new(program).args(arguments).current_dir(golden::path("")).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[track_caller]
+fn succeed(arguments: &[&str]) -> String {
+    let output = denoise(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[track_caller]
+fn fail(arguments: &[&str], expected: &[&str]) {
+    let output = denoise(arguments);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    assert!(output.stdout.is_empty());
+    for expected in expected {
+        assert!(message.contains(expected), "{arguments:?} does not say {expected:?}: {message}");
+    }
+}
+
+fn read(path: &str, name: &str) -> Tensor {
+    let bytes = std::fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let view = file.tensor(name).unwrap();
+    assert_eq!((view.dtype(), file.len()), (Dtype::F32, 1));
+    let data = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    Tensor::new(view.shape(), data).unwrap()
+}
+
+fn write(path: &str, tensors: &[(&str, Dtype, &[usize], Vec<u8>)]) {
+    let views = tensors
+        .iter()
+        .map(|(name, dtype, shape, bytes)| (*name, TensorView::new(*dtype, shape.to_vec(), bytes).unwrap()));
+    std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+fn f32s(data: &[f32]) -> Vec<u8> {
+    bytemuck::cast_slice(data).to_vec()
+}
+
+const DIGITS: &str = "www/models/digits";
+
+#[test]
+fn eps_is_that_of_diffusers() {
+    let folder = Folder::new("eps");
+    let (input, out) = (folder.path("io.safetensors"), folder.path("out.safetensors"));
+    let golden = Golden::load("digits");
+    let sample = golden.get("sample").tensor();
+    let labels: Vec<u8> = [3_i64, 7].iter().flat_map(|label| label.to_le_bytes()).collect();
+    let whole = [
+        ("sample", Dtype::F32, &[2, 1, 32, 32][..], f32s(&sample.data)),
+        ("timestep", Dtype::F32, &[1], f32s(&[500.0])),
+        ("class_labels", Dtype::I64, &[2], labels),
+    ];
+    write(&input, &whole);
+    for model in [DIGITS, "www/models/digits/unet"] {
+        for (options, tolerance) in
+            [(&["--backend", "cpu"][..], 1e-5), (&["--backend", "gpu"], 1e-5), (&["--f16"], 5e-3)]
+        {
+            succeed(&[&["eps", model, "--in", &input, "--out", &out], options].concat());
+            let output = read(&out, "model_output");
+            assert_eq!(output.shape, [2, 1, 32, 32]);
+            let error = golden::relative_error(&output.data, &golden.get("eps.t500.class").data);
+            println!("{model} {options:?}: {error:.1e}");
+            assert!(error <= tolerance, "{model} {options:?}: {error:.1e}");
+            std::fs::remove_file(&out).unwrap();
+        }
+    }
+    let arguments = ["eps", DIGITS, "--in", &input, "--out", &out];
+    write(&input, &whole[..2]);
+    fail(&arguments, &["error: The model has classes, but", "has no class_labels"]);
+    write(&input, &whole[..1]);
+    fail(&arguments, &["has no timestep"]);
+    write(&input, &[("sample", Dtype::F32, &[2, 3, 4], f32s(&[0.0; 24])), whole[1].clone(), whole[2].clone()]);
+    fail(&arguments, &["sample has the shape [2, 3, 4]; it must be [B, C, H, W]"]);
+    write(&input, &[("sample", Dtype::F32, &[2, 3, 4, 4], f32s(&[0.0; 96])), whole[1].clone(), whole[2].clone()]);
+    fail(&arguments, &["sample is [2, 4, 4, 3] channels last", "[2, 4, 4, 1]"]);
+    std::fs::write(&input, "not tensors").unwrap();
+    fail(&arguments, &["is not safetensors"]);
+    assert!(!Path::new(&out).exists(), "nothing is half written");
+    fail(&[&arguments[..], &["--f16", "--backend", "cpu"]].concat(), &["not safetensors"]);
+    write(&input, &whole);
+    fail(&[&arguments[..], &["--f16", "--backend", "cpu"]].concat(), &["32 bits only"]);
+}
+
+#[test]
+fn sample_ends_where_diffusers_does() {
+    let folder = Folder::new("sample");
+    let (out, trajectory) = (folder.path("x0.safetensors"), folder.path("run.safetensors"));
+    let golden = Golden::load("runs");
+    let close = |x_0: &[f32], case: &str| {
+        let error = golden::relative_error(x_0, &golden.get(&format!("{case}.x_0")).data);
+        assert!(error <= 1e-3, "{case}: {error:.1e}");
+    };
+    let sample = ["sample", DIGITS, "--out", &out];
+    let options =
+        ["--scheduler", "ddpm", "--steps", "10", "--seed", "7", "--class", "3,7,0,10", "--trajectory", &trajectory];
+    succeed(&[&sample[..], &options].concat());
+    let x_0 = read(&out, "x_0");
+    close(&x_0.data, "ddpm_batch_4");
+    let run = read(&trajectory, "trajectory");
+    assert_eq!(run.shape, [10, 4, 1, 32, 32]);
+    assert_eq!(run.data[9 * x_0.data.len()..], x_0.data, "the run ends at x_0");
+    assert_ne!(run.data[8 * x_0.data.len()..][..x_0.data.len()], x_0.data, "each x is another");
+
+    let options =
+        ["--scheduler", "DDIMScheduler", "--steps", "8", "--eta", "1", "--seed", "9,8,7,6", "--class", "5,6,1,2"];
+    succeed(&[&sample[..], &options, &["--backend", "cpu"]].concat());
+    close(&read(&out, "x_0").data, "ddim_eta_generators");
+
+    let spacing = folder.path("trailing.json");
+    std::fs::write(&spacing, r#"{"timestep_spacing": "trailing"}"#).unwrap();
+    let guided = ["sample", "www/models/sprites", "--out", &out, "--steps", "8", "--seed", "3", "--class", "11,4"];
+    for json in [&spacing, r#"{"_class_name": "DDIMScheduler", "timestep_spacing": "trailing"}"#] {
+        succeed(&[&guided[..], &["--guidance", "2.5", "--scheduler", "ddim", "--scheduler-config", json]].concat());
+        close(&read(&out, "x_0").data, "guided");
+    }
+}
+
+#[test]
+fn sample_takes_noise_and_makes_pictures() {
+    let folder = Folder::new("picture");
+    let (noise, out) = (folder.path("noise.safetensors"), folder.path("grid.png"));
+    let golden = Golden::load("digits");
+    write(&noise, &[("x_T", Dtype::F32, &[2, 1, 32, 32], f32s(&golden.get("sample").tensor().data))]);
+    succeed(&["sample", DIGITS, "--noise", &noise, "--steps", "2", "--backend", "cpu", "--out", &out]);
+    let mut reader =
+        png::Decoder::new(std::io::BufReader::new(std::fs::File::open(&out).unwrap())).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    assert_eq!((info.width, info.height), (64, 32), "two pictures side by side");
+    // RePaint keeps the half of an image that a mask says.
+    let mask = folder.path("mask.safetensors");
+    let half: Vec<f32> = (0..32 * 32).map(|i| f32::from(i % 32 < 16)).collect();
+    write(&mask, &[("mask", Dtype::F32, &[1, 1, 32, 32], f32s(&half))]);
+    let painted = folder.path("painted.safetensors");
+    let repaint = ["--scheduler", "repaint", "--steps", "4", "--jump-length", "2", "--jump-n-sample", "2"];
+    let kept = ["--image", &noise, "--mask", &mask, "--count", "2", "--backend", "cpu", "--out", &painted];
+    succeed(&[&["sample", DIGITS][..], &repaint, &kept].concat());
+    let painted = read(&painted, "x_0");
+    let known = golden.get("sample");
+    for (i, (x, known)) in painted.data.iter().zip(&known.data).enumerate() {
+        assert!(i % 32 >= 16 || (f64::from(*x) - known).abs() < 1e-5, "{i}: {x} instead of {known}");
+    }
+}
+
+#[test]
+fn mistakes_are_explained() {
+    let folder = Folder::new("mistakes");
+    let out = folder.path("x.png");
+    let sample = ["sample", DIGITS, "--out", &out];
+    let with = |more: &[&'static str]| [&sample[..], more].concat().into_iter().map(String::from).collect::<Vec<_>>();
+    for (more, expected) in [
+        (&["--steps", "0"][..], "Steps is 0; this model takes between 1 and 1000"),
+        (&["--scheduler", "dalle"], "There is no scheduler dalle"),
+        (&["--class", "11"], "Class 11 does not exist; this model has 0 to 10"),
+        (&["--class", "1,2", "--count", "3"], "There are 2 class labels for 3 images"),
+        (&["--seed", "1,2", "--count", "3"], "There are 2 seeds for 3 images"),
+        (&["--scheduler-config", "nothing.json"], "nothing.json could not be read"),
+        (&["--scheduler-config", "{\"beta\": 1}"], "\"beta\""),
+        (&["--eta", "2", "--scheduler", "ddim"], "η is 2; it must be between 0 and 1"),
+        (&["--eta", "0.5", "--scheduler", "euler"], "only DDIM has an η"),
+        (&["--size", "33"], "multiples of 4; found 33×33"),
+        (&["--size", "33x"], "is not a number of pixels"),
+        (&["--scheduler", "repaint"], "RePaint needs an image and a mask"),
+        (&["--guidance", "2", "--null-class", "12"], "The null class is 12, which does not exist"),
+        (&["--backend", "tpu"], "invalid value 'tpu'"),
+    ] {
+        let arguments = with(more);
+        fail(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[expected]);
+    }
+    fail(&["sample", DIGITS, "--out", "x.jpeg"], &["x.jpeg is neither .png nor .safetensors"]);
+    fail(&["sample", "src", "--out", &out], &["src is not a model folder"]);
+    assert!(!Path::new(&out).exists());
+
+    let pickled = folder.path("pickled");
+    std::fs::create_dir_all(&pickled).unwrap();
+    std::fs::copy(golden::path("www/models/digits/unet/config.json"), format!("{pickled}/config.json")).unwrap();
+    fail(&["check", &pickled], &["no weights"]);
+    std::fs::write(format!("{pickled}/diffusion_pytorch_model.bin"), "").unwrap();
+    fail(&["check", &pickled], &["safe_serialization=True"]);
+    assert!(succeed(&["inspect", &pickled]).contains("1,114,209  parameters"), "the weights are not needed");
+    fail(&[], &["Usage: denoise"]);
+}
+
+#[test]
+fn a_model_is_inspected_and_checked() {
+    let table = succeed(&["inspect", DIGITS]);
+    assert!(table.contains("down_blocks.1.attentions.0.qkv"), "{table}");
+    assert!(table.contains("1,114,209  parameters") && table.contains("dispatches"), "{table}");
+    let report = succeed(&["check", DIGITS]);
+    assert!(report.contains("worst layer: ") && report.contains("tolerance 1e-3"), "{report}");
+    assert!(succeed(&["--help"]).contains("Examples:"));
+    assert!(succeed(&["sample", "--help"]).contains("--trajectory"));
+}
