@@ -1,8 +1,9 @@
 // Times the shipped model in headless Chromium, from a cold page to finished pictures, on both backends.
 // WebGPU runs in software here: its figures say nothing about a graphics card.
 //
-//   npm run bench [-- --steps 50 --count 16 --backend gpu]
+//   npm run bench [-- --steps 50 --count 16 --backend gpu --model FOLDER --sampler ddim]
 
+import { basename, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { generate, launch, ready, servePage } from '../tests/e2e/harness.mjs';
 
@@ -10,20 +11,22 @@ const { values } = parseArgs({
   options: {
     steps: { type: 'string', default: '50' },
     count: { type: 'string', default: '16' },
+    sampler: { type: 'string', default: 'ddim' },
+    model: { type: 'string', default: 'www/models/digits' },
     backend: { type: 'string', multiple: true, default: ['gpu', 'cpu'] },
   },
 });
-const { steps, count } = values;
+const { steps, count, sampler } = values;
 
-const server = await servePage();
-console.log(`digits, DDIM, ${steps} steps, ${count} images; seconds`);
+const server = await servePage({ '/bench-model/': resolve(values.model) });
+console.log(`${basename(values.model)}, ${sampler}, ${steps} steps, ${count} images; seconds`);
 console.log('backend  page ready  first step  all steps  median step');
 for (const backend of values.backend) {
   const browser = await launch();
   const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
   const opened = performance.now();
-  await page.goto(`${server.url}?backend=${backend}&steps=${steps}&count=${count}&seed=1234`);
-  await ready(page);
+  await page.goto(`${server.url}?model=./bench-model&backend=${backend}&sampler=${sampler}&steps=${steps}&count=${count}&seed=1234`);
+  await ready(page, 0);
   const loaded = performance.now();
   await page.evaluate(() => {
     globalThis.times = [performance.now()];
