@@ -149,7 +149,8 @@ test('a branch that moved is noticed; one that did not costs one question', asyn
   hub.log.length = 0;
   await page.reload();
   await ready(page);
-  assert.deepEqual(hub.log.map(({ path }) => path), ['unet/config.json']);
+  // The preview is not waited for, so the first visit may have ended before it was stored.
+  assert.deepEqual(hub.log.map(({ path }) => path).filter((path) => path !== 'preview.png'), ['unet/config.json']);
   hub.commit = COMMIT.replaceAll('0', 'f');
   hub.edition = '2';
   await page.reload();
