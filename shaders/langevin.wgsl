@@ -2,7 +2,7 @@
 
 struct Params {
     len: u32, // vec4s of the output
-    images: u32, // images of the batch.
+    images: u32, // of the batch
     pad0: u32,
     pad1: u32,
 }

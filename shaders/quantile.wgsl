@@ -54,9 +54,11 @@ fn smallest(image: u32, thread: u32, rank: u32) -> f32 {
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
     let image = group.x * params.pixels * params.stride;
-    let place = row.threshold_ratio * f32(params.pixels * params.channels - 1u);
-    let low = smallest(image, thread, u32(floor(place)));
-    let high = smallest(image, thread, u32(ceil(place)));
+    let last = params.pixels * params.channels - 1u;
+    let place = row.threshold_ratio * f32(last);
+    // The last place of a very large image is rounded up to one that does not exist.
+    let low = smallest(image, thread, min(last, u32(floor(place))));
+    let high = smallest(image, thread, min(last, u32(ceil(place))));
     let quantile = low + (high - low) * fract(place);
     if thread == 0u {
         out[group.x] = vec4f(min(max(quantile, 1.0), row.threshold_max), 0.0, 0.0, 0.0);

@@ -2,7 +2,7 @@
 
 struct Params {
     len: u32, // vec4s of the output
-    half: u32, // `vec4`s of the input.
+    half: u32, // vec4s of the input
     pad0: u32,
     pad1: u32,
 }

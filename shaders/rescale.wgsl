@@ -2,7 +2,7 @@
 
 struct Params {
     len: u32, // vec4s of the output
-    image: u32, // `vec4`s of an image.
+    image: u32, // vec4s of an image
     pad0: u32,
     pad1: u32,
 }

@@ -109,7 +109,7 @@ impl Executor {
             return Err(Error::shape(input, format!("rows of {len} elements"), rows.len()));
         }
         match &self.device {
-            Device::Gpu(executor) => executor.set_rows(operand, rows),
+            Device::Gpu(executor) => executor.set_rows(operand, rows)?,
             Device::Cpu(executor) => executor.set_rows(operand, rows),
         }
         Ok(())

@@ -7,6 +7,7 @@ mod inspect;
 mod picture;
 mod sample;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -70,6 +71,14 @@ async fn open(device: Option<Device>) -> Result<Backend> {
                 Ok(Backend::Cpu)
             }
         },
+    }
+}
+
+/// Prints to standard output. A reader that has read enough is no error.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

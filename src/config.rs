@@ -41,8 +41,9 @@ type Object = serde_json::Map<String, serde_json::Value>;
 /// Keys that start with an underscore are diffusers' notes to itself (`_class_name`, `_diffusers_version`).
 fn object(file: &'static str, json: &str, known: &[&str]) -> Result<Object> {
     let invalid = |problem: String| Error::Config { file, problem };
-    // Python writes an infinity that JSON does not have.
-    let object: Object = serde_json::from_str(&json.replace(": -Infinity", ": \"-inf\""))
+    // Python writes an infinity that JSON does not have, in the one field of a scheduler that may be infinite.
+    let json = json.replace("\"lambda_min_clipped\": -Infinity", "\"lambda_min_clipped\": \"-inf\"");
+    let object: Object = serde_json::from_str(&json)
         .map_err(|error| invalid(format!("this is not a JSON object: {error}. It may be cut off or damaged.")))?;
     if let Some(key) = object.keys().find(|key| !key.starts_with('_') && !known.contains(&key.as_str())) {
         return Err(invalid(format!(

@@ -33,7 +33,8 @@ pub(crate) struct Value {
 /// would overflow, first in wasm.
 pub const LARGEST: usize = 1 << 28;
 
-fn check_size(name: &str, shape: &Shape) -> Result<()> {
+/// Checks that a value of this shape has elements, and not more than [`LARGEST`].
+pub(crate) fn check_size(name: &str, shape: &Shape) -> Result<()> {
     match shape.checked_len() {
         Some(1..=LARGEST) => Ok(()),
         Some(0) => Err(Error::shape(name, "at least one element", shape)),

@@ -192,6 +192,12 @@ impl Kernel {
         Kernel { shader, precision: Precision::F32, params: bytemuck::bytes_of(params).to_vec(), workgroups }
     }
 
+    /// A dispatch of one invocation a `vec4` of the output, whose shader has no parameter but their number.
+    fn elementwise(shader: &'static str, output: &Shape) -> Self {
+        let len = output.len() / 4;
+        Kernel::flat(shader, &[len as u32, 0, 0, 0], len)
+    }
+
     /// A dispatch of one invocation an item, in workgroups of [`FLAT_WORKGROUP`], wrapped into y beyond the 65,535
     /// workgroups a dimension may have. The shader's index is `id.x + id.y · FLAT_WIDTH` and may exceed `items`.
     fn flat(shader: &'static str, params: &impl Pod, items: usize) -> Self {

@@ -106,14 +106,14 @@ impl Pipeline {
                 ),
             });
         }
-        let classes = config.num_class_embeds.unwrap_or(0);
+        let classes = learned_classes(&config);
         if card.class_names.len() > classes || card.null_class.is_some_and(|null| null >= classes) {
+            let null = card.null_class.map_or("no null_class".into(), |null| format!("null_class {null}"));
             return Err(Error::Config {
                 file: "card.json",
                 problem: format!(
-                    "it names {} classes and null_class {:?}, but the model has {classes} class embeddings.",
-                    card.class_names.len(),
-                    card.null_class
+                    "it names {} classes and {null}, but the model has {classes} class embeddings.",
+                    card.class_names.len()
                 ),
             });
         }
@@ -161,7 +161,7 @@ impl Pipeline {
 
     /// How many class labels there are; 0 for a model without learned classes.
     pub fn classes(&self) -> usize {
-        self.unet.config().num_class_embeds.unwrap_or(0)
+        learned_classes(self.unet.config())
     }
 
     /// One step of sampling: the network, x̂0, the update, and both pictures.
@@ -246,6 +246,14 @@ impl Pipeline {
             model = guide(graph, layout, model, row)?;
         }
         Ok((model, variance))
+    }
+}
+
+/// How many classes a network has learned rows for.
+fn learned_classes(config: &UNetConfig) -> usize {
+    match config.class_embed_type {
+        None => config.num_class_embeds.unwrap_or(0),
+        Some(_) => 0,
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::backend::{Backend, Executor, Pending};
-use crate::config::{ClassEmbedType, SchedulerConfig};
+use crate::config::{SchedulerConfig, SchedulerKind, VarianceType};
+use crate::graph;
 use crate::noise::Generator;
 use crate::op::{Op, Rgba8, View, ViewMut};
 use crate::pipeline::{Extra, Layout, names};
@@ -83,13 +84,24 @@ impl Settings {
     /// The plan that a run of `pipeline` needs.
     ///
     /// # Errors
-    /// When the size is not known, or guidance is not possible with this model.
+    /// When the size is not known or too large, or guidance or a learned variance are not possible with this model.
     pub fn layout(&self, pipeline: &Pipeline) -> Result<Layout> {
         let (height, width) = match self.size {
             Some(size) => size,
             None => pipeline.unet().config().sample_size()?,
         };
+        let config = pipeline.unet().config();
+        graph::check_size("x_t", &Shape::new(&[self.count, height, width, config.in_channels]))?;
         let scheduler = self.scheduler(pipeline);
+        let learned = matches!(scheduler.variance_type, VarianceType::Learned | VarianceType::LearnedRange);
+        if learned && scheduler.kind == SchedulerKind::Ddpm && config.out_channels == config.in_channels {
+            return Err(Error::Settings(format!(
+                "variance_type is {:?}, but this model has no output for the variance: it would have out_channels {}. \
+                 Choose fixed_small or fixed_large.",
+                scheduler.variance_type,
+                2 * config.in_channels
+            )));
+        }
         let guided = self.guidance != 1.0;
         if guided {
             self.null_class(pipeline)?;
@@ -106,25 +118,64 @@ impl Settings {
         })
     }
 
-    /// The label that stands for no class.
-    fn null_class(&self, pipeline: &Pipeline) -> Result<usize> {
-        let classes = pipeline.classes();
-        if !(self.guidance.is_finite() && (0.0..=1.0).contains(&self.guidance_rescale)) {
+    /// Everything that can be said against a run of `pipeline` before anything is compiled for it: the plan it needs, if
+    /// there is nothing.
+    ///
+    /// # Errors
+    /// When the settings are not possible with this model.
+    pub fn check(&self, pipeline: &Pipeline) -> Result<Layout> {
+        let layout = self.layout(pipeline)?;
+        let schedule = Schedule::new(self.scheduler(pipeline), self.steps, &self.options)?;
+        let timesteps: Vec<f32> = schedule.rows.iter().map(|row| row.timestep as f32).collect();
+        pipeline.unet().check_timesteps(&timesteps)?;
+        pipeline.unet().check_labels(&self.class_labels, self.count)?;
+        let seeds = self.seeds.len();
+        if seeds != 1 && seeds != self.count {
             return Err(Error::Settings(format!(
-                "Guidance is {} with a rescale of {}; it must be a number, and the rescale between 0 and 1.",
-                self.guidance, self.guidance_rescale
+                "There are {seeds} seeds for {} images; give one for all of them, or one for each.",
+                self.count
             )));
         }
-        match self.null_class.or(pipeline.card().null_class) {
-            Some(null) if null < classes => Ok(null),
-            Some(null) => Err(Error::Settings(format!(
+        let shape = [self.count, pipeline.unet().config().in_channels, layout.height, layout.width];
+        let mut given: Vec<(&str, &Tensor)> = self.noise.iter().map(|noise| ("The noise", noise)).collect();
+        match (layout.extra, &self.inpaint) {
+            (Extra::Inpaint, Some(inpaint)) => {
+                given.extend([("The image", &inpaint.original), ("The mask", &inpaint.mask)]);
+            }
+            (Extra::Inpaint, None) => {
+                return Err(Error::Settings("RePaint needs an image and a mask of what is kept of it.".into()));
+            }
+            (Extra::None | Extra::Langevin, _) => {}
+        }
+        for (what, tensor) in given {
+            if tensor.shape != shape {
+                return Err(Error::shape(what, format!("{shape:?}"), format!("{:?}", tensor.shape)));
+            }
+        }
+        Ok(layout)
+    }
+
+    /// The label that stands for no class.
+    fn null_class(&self, pipeline: &Pipeline) -> Result<usize> {
+        let invalid = |problem: String| Err(Error::Settings(problem));
+        let (guidance, rescale) = (self.guidance, self.guidance_rescale);
+        if !((guidance as f32).is_finite() && (0.0..=1.0).contains(&rescale)) {
+            return invalid(format!(
+                "Guidance is {guidance} with a rescale of {rescale}; it must be a number, and the rescale between 0 and 1."
+            ));
+        }
+        match (pipeline.classes(), self.null_class.or(pipeline.card().null_class)) {
+            (0, _) => invalid(format!(
+                "Guidance is {guidance}, but this model has no learned classes to be guided by; set guidance to 1."
+            )),
+            (classes, Some(null)) if null < classes => Ok(null),
+            (classes, Some(null)) => invalid(format!(
                 "The null class is {null}, which does not exist; this model has {classes} class embeddings."
-            ))),
-            None => Err(Error::Settings(format!(
-                "Guidance is {}, but it is not known which class of this model means no class. Name it as null_class in \
-                 card.json, or set guidance to 1.",
-                self.guidance
-            ))),
+            )),
+            (_, None) => invalid(format!(
+                "Guidance is {guidance}, but it is not known which class of this model means no class. Name it as \
+                 null_class in card.json, or set guidance to 1."
+            )),
         }
     }
 }
@@ -202,16 +253,24 @@ impl Sampler {
     /// # Errors
     /// When the settings are not possible with this model, or need another layout.
     pub fn new(pipeline: &Pipeline, prepared: &Rc<Prepared>, settings: &Settings) -> Result<Self> {
-        let id = prepared.begin();
-        let layout = settings.layout(pipeline)?;
+        let layout = settings.check(pipeline)?;
         if layout != prepared.layout {
             let found = format!("{:?}", prepared.layout);
             return Err(Error::shape("Sampler", format!("a pipeline prepared for {layout:?}"), found));
         }
-        let executor = &prepared.executor;
         let schedule = Schedule::new(settings.scheduler(pipeline), settings.steps, &settings.options)?;
+        let executor = &prepared.executor;
+        let id = prepared.begin();
         let shape = executor.plan().input(names::SAMPLE)?.shape.clone();
-        write_labels(pipeline, executor, settings, layout.guided)?;
+        if !settings.class_labels.is_empty() {
+            let mut labels = settings.class_labels.clone();
+            if layout.guided {
+                // The null class for each image, after them.
+                labels.extend(std::iter::repeat_n(settings.null_class(pipeline)? as f32, layout.count));
+            }
+            let labels = Tensor::new(executor.plan().input(names::CLASS_LABELS)?.shape.dims(), labels)?;
+            executor.write(names::CLASS_LABELS, &labels.to_device()?)?;
+        }
         let coefficients = schedule.coefficients(settings.guidance as f32, settings.guidance_rescale as f32);
         executor.set_rows(names::ROW, bytemuck::cast_slice(&coefficients))?;
         let timestep = executor.plan().input(names::TIMESTEP)?.shape.clone();
@@ -220,25 +279,15 @@ impl Sampler {
         executor.set_rows(names::TIMESTEP, &timesteps)?;
 
         let mut generators: Vec<Generator> = settings.seeds.iter().map(|&seed| Generator::new(seed)).collect();
-        if generators.len() != 1 && generators.len() != settings.count {
-            return Err(Error::Settings(format!(
-                "There are {} seeds for {} images; give one for all of them, or one for each.",
-                generators.len(),
-                settings.count
-            )));
-        }
         let initial = match &settings.noise {
-            Some(noise) => images("The noise", noise, &shape)?,
+            Some(noise) => noise.to_device()?,
             None => randn(&mut generators, &shape)?,
         };
         let scaled: Vec<f32> = initial.iter().map(|x| x * schedule.init_noise_sigma as f32).collect();
         executor.write(names::SAMPLE, &scaled)?;
-        if layout.extra == Extra::Inpaint {
-            let Some(inpaint) = &settings.inpaint else {
-                return Err(Error::Settings("RePaint needs an image and a mask of what is kept of it.".into()));
-            };
-            executor.write(names::ORIGINAL, &images("The image", &inpaint.original, &shape)?)?;
-            executor.write(names::MASK, &images("The mask", &inpaint.mask, &shape)?)?;
+        if let (Extra::Inpaint, Some(inpaint)) = (layout.extra, &settings.inpaint) {
+            executor.write(names::ORIGINAL, &inpaint.original.to_device()?)?;
+            executor.write(names::MASK, &inpaint.mask.to_device()?)?;
         }
         // What an earlier run kept must not reach this one, not even with a weight of zero: it may not be finite.
         let kept = executor.plan().input(names::KEPT)?.shape.len();
@@ -336,59 +385,6 @@ fn write_noise(executor: &Executor, row: &Row, generators: &mut [Generator], sha
         executor.write(names::NOISE, &randn(generators, shape)?)?;
     }
     Ok(())
-}
-
-/// Checks the class labels and writes them to the plan, after them the null class for each image if there is guidance.
-fn write_labels(pipeline: &Pipeline, executor: &Executor, settings: &Settings, guided: bool) -> Result<()> {
-    let config = pipeline.unet().config();
-    let labels = &settings.class_labels;
-    let Some(width) = config.class_width() else {
-        return match labels.as_slice() {
-            [] => Ok(()),
-            _ => Err(Error::Settings("This model has no classes, so no class can be chosen.".into())),
-        };
-    };
-    let (found, count) = (labels.len(), settings.count);
-    match config.class_embed_type {
-        None => {
-            if found != count {
-                return Err(Error::Settings(format!("There are {found} class labels for {count} images.")));
-            }
-            let classes = pipeline.classes();
-            let exists = |label: f32| label.fract() == 0.0 && label >= 0.0 && label < classes as f32;
-            if let Some(label) = labels.iter().find(|&&label| !exists(label)) {
-                let last = classes - 1;
-                return Err(Error::Settings(format!("Class {label} does not exist; this model has 0 to {last}.")));
-            }
-        }
-        Some(ClassEmbedType::Timestep | ClassEmbedType::Identity) => {
-            if found != count * width {
-                return Err(Error::Settings(format!(
-                    "There are {found} numbers for the classes of {count} images; this model takes {width} for each."
-                )));
-            }
-            if let Some(label) = labels.iter().find(|label| !label.is_finite()) {
-                return Err(Error::Settings(format!("Class {label} is not a finite number.")));
-            }
-        }
-    }
-    let mut all = labels.clone();
-    if guided {
-        let null = settings.null_class(pipeline)? as f32;
-        all.extend(std::iter::repeat_n(null, count));
-    }
-    let shape = executor.plan().input(names::CLASS_LABELS)?.shape.clone();
-    let tensor = Tensor::new(shape.dims(), all)?;
-    executor.write(names::CLASS_LABELS, &tensor.to_device()?)
-}
-
-/// A tensor of images as it lies on the device, if it has the run's shape.
-fn images(what: &str, tensor: &Tensor, shape: &Shape) -> Result<Vec<f32>> {
-    let [n, h, w, c] = shape.nhwc(what)?;
-    if tensor.shape != [n, c, h, w] {
-        return Err(Error::shape(what, format!("{:?}", [n, c, h, w]), format!("{:?}", tensor.shape)));
-    }
-    tensor.to_device()
 }
 
 /// `torch.randn` of a batch of images, in device layout: all from one generator, or each from its own.

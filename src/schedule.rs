@@ -310,13 +310,16 @@ impl Schedule {
             // A σ of infinity cannot be computed with; diffusers makes it 2¹².
             alphas_cumprod[total - 1] = 2_f64.powi(-24);
         }
+        if config.kind == ScoreSdeVe {
+            check_evaluations(steps.saturating_mul(config.correct_steps + 1))?;
+        }
         let run = Run { config, alphas_cumprod: &alphas_cumprod, steps, options: *options };
         let (init_noise_sigma, rows) = match config.kind {
             Ddpm => (1.0, ddpm::rows(&run)?),
             Ddim => (1.0, ddim::rows(&run)?),
             DdimInverse => (1.0, ddim::inverse(&run)?),
             Pndm => (1.0, pndm::rows(&run)?),
-            IpNdm => (1.0, ipndm::rows(&run)),
+            IpNdm => (1.0, ipndm::rows(&run)?),
             Euler => euler::euler(&run)?,
             EulerAncestral => euler::ancestral(&run)?,
             Heun => euler::heun(&run)?,
@@ -328,15 +331,16 @@ impl Schedule {
             DpmSolverSinglestep => (1.0, dpm_solver_singlestep::rows(&run)?),
             DeisMultistep => (1.0, deis::rows(&run)?),
             UniPc => (1.0, unipc::rows(&run)?),
-            RePaint => (1.0, repaint::rows(&run)),
+            RePaint => (1.0, repaint::rows(&run)?),
             ScoreSdeVe => score_sde_ve::rows(&run),
         };
         for row in &rows {
             let coefficients: [f32; Coefficients::LEN] = bytemuck::cast(Coefficients::from(row));
             if coefficients.iter().any(|coefficient| !coefficient.is_finite()) {
                 return Err(Error::Settings(format!(
-                    "At timestep {} the schedule leaves the range of 32-bit numbers (ᾱ is {:e}). The scheduler's \
-                     num_train_timesteps, beta_start and beta_end do not go together.",
+                    "At timestep {} the schedule leaves the range of 32-bit numbers (ᾱ is {:e}). The number of steps, or \
+                     the scheduler's num_train_timesteps, beta_start and beta_end, do not go together; fewer steps or \
+                     another spacing may help.",
                     row.timestep, row.alpha_cumprod
                 )));
             }
@@ -345,17 +349,31 @@ impl Schedule {
     }
 }
 
+/// The most rows of a table: all of them are made before the first is run.
+const MOST_EVALUATIONS: usize = 1 << 18;
+
+fn check_evaluations(count: usize) -> Result<()> {
+    if count <= MOST_EVALUATIONS {
+        return Ok(());
+    }
+    Err(Error::Settings(format!(
+        "This run would evaluate the model more than {MOST_EVALUATIONS} times; take fewer steps, jumps or corrections."
+    )))
+}
+
 impl StepOptions {
     fn check(&self, kind: SchedulerKind) -> Result<()> {
         use SchedulerKind::*;
-        let StepOptions { eta, s_churn, s_noise, order, jump_length, jump_n_sample, .. } = *self;
+        let StepOptions { eta, s_churn, s_tmin, s_tmax, s_noise, order, jump_length, jump_n_sample, .. } = *self;
         let invalid = |problem: String| Err(Error::Settings(problem));
         if let Some(eta) = eta {
             if !(0.0..=1.0).contains(&eta) {
                 return invalid(format!("η is {eta}; it must be between 0 and 1."));
             }
             if eta != 0.0 && !matches!(kind, Ddim | RePaint) {
-                return invalid(format!("η is {eta}, but only DDIM has an η; choose DDIM or set it to 0."));
+                return invalid(format!(
+                    "η is {eta}, but only DDIM and RePaint have an η; choose DDIM or set it to 0."
+                ));
             }
         }
         for (name, value) in [("s_churn", s_churn), ("s_noise", s_noise)] {
@@ -363,8 +381,24 @@ impl StepOptions {
                 return invalid(format!("{name} is {value}; it must be at least 0."));
             }
         }
-        if s_churn != 0.0 && kind != Euler {
-            return invalid(format!("s_churn is {s_churn}, but only Euler has it; choose Euler or set it to 0."));
+        let default = StepOptions::default();
+        let churn = [
+            (s_churn, default.s_churn),
+            (s_tmin, default.s_tmin),
+            (s_tmax, default.s_tmax),
+            (s_noise, default.s_noise),
+        ];
+        if kind != Euler && churn.iter().any(|(value, default)| value != default) {
+            return invalid("s_churn, s_tmin, s_tmax and s_noise are Euler's; choose Euler or leave them out.".into());
+        }
+        if self.use_clipped_model_output && kind != Ddim {
+            return invalid("use_clipped_model_output is DDIM's; choose DDIM or leave it out.".into());
+        }
+        if kind != Lms && order != default.order {
+            return invalid(format!("The order is {order}, but only LMS has it; choose LMS or leave it out."));
+        }
+        if kind != RePaint && (jump_length, jump_n_sample) != (default.jump_length, default.jump_n_sample) {
+            return invalid("jump_length and jump_n_sample are RePaint's; choose RePaint or leave them out.".into());
         }
         if !(1..=4).contains(&order) {
             return invalid(format!("The order is {order}; LMS has orders 1 to 4."));

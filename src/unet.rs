@@ -75,6 +75,63 @@ impl UNet2DModel {
         self.count
     }
 
+    /// Checks what `count` images are told of their class: labels that exist, or as many finite numbers as the network
+    /// takes; nothing for a model without classes.
+    ///
+    /// # Errors
+    /// When there are too few or too many, or one does not exist.
+    pub fn check_labels(&self, labels: &[f32], count: usize) -> Result<()> {
+        let invalid = |problem: String| Err(Error::Settings(problem));
+        let found = labels.len();
+        match (self.config.class_width(), self.config.class_embed_type) {
+            (None, _) if found == 0 => Ok(()),
+            (None, _) => invalid("This model has no classes, so no class can be chosen.".into()),
+            (Some(_), None) => {
+                if found != count {
+                    return invalid(format!("There are {found} class labels for {count} images."));
+                }
+                let classes = self.config.num_class_embeds.unwrap_or(0);
+                let exists = |label: f32| label.fract() == 0.0 && label >= 0.0 && label < classes as f32;
+                match labels.iter().find(|&&label| !exists(label)) {
+                    Some(label) => {
+                        invalid(format!("Class {label} does not exist; this model has 0 to {}.", classes - 1))
+                    }
+                    None => Ok(()),
+                }
+            }
+            (Some(width), Some(_)) => {
+                if Some(found) != count.checked_mul(width) {
+                    return invalid(format!(
+                        "There are {found} numbers for the classes of {count} images; this model takes {width} for each."
+                    ));
+                }
+                match labels.iter().find(|label| !label.is_finite()) {
+                    Some(label) => invalid(format!("Class {label} is not a finite number.")),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Checks that a model with a learned time embedding has a row for each of these timesteps.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn check_timesteps(&self, timesteps: &[f32]) -> Result<()> {
+        let rows = match self.config.time_embedding_type {
+            TimeEmbeddingType::Learned => self.config.num_train_timesteps.unwrap_or(0),
+            TimeEmbeddingType::Positional | TimeEmbeddingType::Fourier => return Ok(()),
+        };
+        let exists = |t: f32| t.fract() == 0.0 && t >= 0.0 && t < rows as f32;
+        match timesteps.iter().find(|&&t| !exists(t)) {
+            Some(t) => Err(Error::Settings(format!(
+                "Timestep {t} does not exist; this model learned those from 0 to {}. Choose another sampler or spacing.",
+                rows - 1
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// How many numbers of the checkpoint are in the constant of this name.
     pub(crate) fn parameters_of(&self, constant: &str) -> usize {
         self.parameters.counts.get(constant).copied().unwrap_or(0)

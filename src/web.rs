@@ -160,8 +160,7 @@ extern "C" {
 struct RunSettings {
     sampler: Option<SchedulerKind>,
     steps: usize,
-    #[serde(default)]
-    eta: f64,
+    eta: Option<f64>,
     seed: Option<u64>,
     /// One for each image, in place of `seed`.
     seeds: Option<Vec<u64>>,
@@ -304,7 +303,7 @@ impl Engine {
         };
         let precision = model.prepared.layout().precision;
         let settings = Settings { precision, ..settings.settings(&model.pipeline)? };
-        let layout = settings.layout(&model.pipeline)?;
+        let layout = settings.check(&model.pipeline)?;
         if layout != *model.prepared.layout() {
             let prepared = prepare(&self.backend, &mut model.pipeline, &settings, |_, _| {}).await?;
             model.prepared.begin(); // nobody else will, and an earlier run on it is to end
@@ -317,17 +316,20 @@ impl Engine {
 impl RunSettings {
     /// The same as the engine has it.
     fn settings(self, pipeline: &Pipeline) -> Result<Settings> {
-        let mut scheduler = match self.sampler {
-            Some(kind) if kind != pipeline.scheduler().kind => pipeline.scheduler().with_kind(kind)?,
-            _ => pipeline.scheduler().clone(),
-        };
-        scheduler.timestep_spacing = self.timestep_spacing.unwrap_or(scheduler.timestep_spacing);
-        scheduler.variance_type = self.variance_type.unwrap_or(scheduler.variance_type);
+        let mut changes = serde_json::Map::new();
+        if let Some(spacing) = self.timestep_spacing {
+            changes.insert("timestep_spacing".into(), serde_json::json!(spacing));
+        }
+        if let Some(variance) = self.variance_type {
+            changes.insert("variance_type".into(), serde_json::json!(variance));
+        }
+        let changes = serde_json::Value::Object(changes).to_string();
+        let scheduler = pipeline.scheduler().with(self.sampler, &changes)?;
         let seeds = self.seeds.unwrap_or_else(|| vec![self.seed.unwrap_or(0)]);
         Ok(Settings {
             scheduler: Some(scheduler),
             steps: self.steps,
-            options: StepOptions { eta: Some(self.eta), ..StepOptions::default() },
+            options: StepOptions { eta: self.eta, ..StepOptions::default() },
             count: self.count,
             seeds,
             class_labels: self.class_labels.unwrap_or_default(),
@@ -446,6 +448,10 @@ struct RowInfo {
     x0_from_x: f64,
     x0_from_model: f64,
     clip: Option<f64>,
+    /// Whether x̂0 is clipped to a quantile of itself.
+    thresholded: bool,
+    /// Whether the model's output scales the noise.
+    learned_sigma: bool,
     prev_from_x: f64,
     prev_from_model: f64,
     prev_from_x0: f64,
@@ -462,6 +468,8 @@ impl From<&Row> for RowInfo {
             x0_from_x: row.x0_from_x,
             x0_from_model: row.x0_from_model,
             clip: row.clip,
+            thresholded: row.threshold.is_some(),
+            learned_sigma: row.learned_sigma.is_some(),
             prev_from_x: row.prev.x,
             prev_from_model: row.prev.model,
             prev_from_x0: row.prev.x0,

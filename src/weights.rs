@@ -61,7 +61,14 @@ impl Weights {
         }
         let index: Index = serde_json::from_str(index)
             .map_err(|error| Error::Weights(format!("index is not valid: {error}. It maps tensors to files.")))?;
-        Ok(index.weight_map.into_values().collect())
+        let names: BTreeSet<String> = index.weight_map.into_values().collect();
+        // They are read from the folder of the index, and from nowhere else.
+        let plain = |name: &&String| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':']);
+        match names.iter().find(|name| !plain(name)) {
+            Some(name) => Err(Error::Weights(format!("index names the file \"{name}\", which is not one beside it."))),
+            None if names.is_empty() => Err(Error::Weights("index names no files.".into())),
+            None => Ok(names),
+        }
     }
 
     /// The tensors of all shards of a checkpoint.

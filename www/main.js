@@ -434,7 +434,7 @@ function engineSettings(settings) {
     class_labels: classLabels(loaded.model, name, count),
     guidance: guidanceOf(settings),
     timestep_spacing: spacing,
-    variance_type: variance,
+    variance_type: variance === 'own' ? null : variance,
   };
 }
 
@@ -558,7 +558,6 @@ const ABOUT_SAMPLERS = {
   dpm_solver: 'DPM-Solver++: bends with the last two steps. Good from 15 steps on.',
   dpm_solver_singlestep: 'DPM-Solver++ singlestep: higher orders within a few evaluations each.',
   deis: 'DEIS: integrates the last steps exactly. Good from 15 steps on.',
-  ipndm: 'IPNDM: blends the last four steps, from the first one on.',
   unipc: 'UniPC: corrects each step once the next is known. Good from 10 steps on.',
 };
 

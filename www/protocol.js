@@ -57,7 +57,7 @@
  * @property {number} guidance         1 for none
  * @property {number} count
  * @property {'leading'|'trailing'|'linspace'} timestep_spacing
- * @property {'fixed_small'|'fixed_large'} variance_type
+ * @property {'fixed_small'|'fixed_large'|null} variance_type  null: the model's own
  */
 
 /**
@@ -107,6 +107,8 @@
  * @property {number} x0_from_x
  * @property {number} x0_from_model
  * @property {number|null} clip
+ * @property {boolean} thresholded    x̂0 is clipped to a quantile of itself
+ * @property {boolean} learned_sigma  the model's output scales the noise
  * @property {number} prev_from_x
  * @property {number} prev_from_model
  * @property {number} prev_from_x0

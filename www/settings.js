@@ -14,7 +14,6 @@ export const SAMPLERS = Object.freeze({
   dpm_solver: 'DPM-Solver++',
   dpm_solver_singlestep: 'DPM-Solver++ singlestep',
   deis: 'DEIS',
-  ipndm: 'IPNDM',
   unipc: 'UniPC',
 });
 
@@ -30,7 +29,8 @@ export const DEFAULTS = Object.freeze({
   /** How strongly the class is followed; 1 is the model's own way. */
   guidance: 1,
   spacing: 'trailing',
-  variance: 'fixed_small',
+  /** "own" is what the model's author chose. */
+  variance: 'own',
   count: 16,
   model: 'models/digits',
   backend: 'auto',
@@ -46,7 +46,7 @@ const FIELDS = {
   class: { read: (text) => text || undefined, allowed: 'a class of the model, any or mixed' },
   guidance: decimal(0, 20),
   spacing: choice('leading', 'trailing', 'linspace'),
-  variance: choice('fixed_small', 'fixed_large'),
+  variance: choice('own', 'fixed_small', 'fixed_large'),
   count: whole(1, 64),
   model: { read: (text) => text.replace(/\/+$/, '') || undefined, allowed: 'owner/name or the address of a model folder' },
   backend: choice('auto', 'gpu', 'cpu'),

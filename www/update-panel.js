@@ -63,7 +63,8 @@ export class UpdatePanel {
       ['x0_from_x', term('xt', from)],
       ['x0_from_model', output()],
     ], row);
-    const clip = row.clip === null ? [] : [make('span', { class: 'aside' }, `, kept within ±${row.clip}`)];
+    const aside = (useful, text) => (useful ? [make('span', { class: 'aside' }, text)] : []);
+    const clip = [...aside(row.clip !== null, `, kept within ±${row.clip}`), ...aside(row.thresholded, ', kept within what most of it is')];
     const next = term('xt', i + 1 === this.#rows.length ? '0' : to);
     const prev = this.#sum([
       ['prev_from_x', term('xt', from)],
@@ -72,7 +73,7 @@ export class UpdatePanel {
       ['prev_from_noise', term('z')],
     ], row);
     // Multistep methods also use what earlier evaluations found.
-    const earlier = row.prev_from_kept.some(Boolean) ? [make('span', { class: 'aside' }, ' + earlier steps')] : [];
+    const earlier = [...aside(row.prev_from_kept.some(Boolean), ' + earlier steps'), ...aside(row.learned_sigma, ', the noise as strong as the model says')];
     this.#write([term('x0'), ' = ', ...x0, ...clip], [next, ' = ', ...prev, ...earlier], guided && [output(), ' = ', ...this.#lean()]);
   }
 

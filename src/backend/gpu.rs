@@ -441,7 +441,16 @@ impl Executor {
         self.gpu.queue.write_buffer(self.slot(operand), 0, bytemuck::cast_slice(data));
     }
 
-    pub(super) fn set_rows(&self, operand: &Operand, rows: &[f32]) {
+    pub(super) fn set_rows(&self, operand: &Operand, rows: &[f32]) -> Result<()> {
+        let (bytes, limit) = (4 * rows.len() as u64, self.gpu.largest_buffer());
+        if bytes > limit {
+            return Err(Error::Gpu(format!(
+                "The tables of this run take {} MB, but one buffer of a GPU holds at most {} MB here. Take fewer steps or \
+                 images, or use the CPU.",
+                bytes.div_ceil(1 << 20),
+                limit >> 20
+            )));
+        }
         let slot = slot(operand);
         let usage = BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
         let buffer = self.gpu.buffer("rows", 4 * rows.len() as u64, usage);
@@ -449,6 +458,7 @@ impl Executor {
         let mut tables = self.tables.borrow_mut();
         tables.retain(|table| table.slot != slot);
         tables.push(Table { slot, rows: buffer, row_bytes: 4 * operand.shape.len() as u64 });
+        Ok(())
     }
 
     pub(super) fn run(&self, row: usize) -> Result<Readback> {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use denoise::Settings;
 use denoise::backend::Gpu;
-use denoise::check::{self, Report};
+use denoise::check::{self, Layer, Report};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::files::ModelFolder;
-use super::{Result, precision, size};
+use super::{Result, precision, print, size};
 
 /// Every layer is computed on both from the same inputs. The exit code is 1 if one is further off than it may be.
 #[derive(clap::Args)]
@@ -34,21 +34,23 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} layers, {eta} left")?);
     let report = check::check(&gpu, &plan, &inputs, |done, _| bar.set_position(done as u64)).await?;
     bar.finish_and_clear();
-    print(&report, gpu.name());
+    print(&table(&report, gpu.name()))?;
     match report.ok {
         true => Ok(()),
         false => Err("The GPU does not compute what the CPU does. Use --backend cpu, and report the above.".into()),
     }
 }
 
-fn print(report: &Report, device: &str) {
+fn table(report: &Report, device: &str) -> String {
     let longest = report.layers.iter().map(|layer| layer.name.len()).max().unwrap_or(0);
-    for layer in &report.layers {
+    let line = |layer: &Layer| {
         let mark = if layer.error <= report.tolerance { "" } else { "  too much" };
-        println!("{:longest$}  {:20} {:.1e}{mark}", layer.name, layer.op, layer.error);
-    }
+        format!("{:longest$}  {:20} {:.1e}{mark}\n", layer.name, layer.op, layer.error)
+    };
     let worst = &report.layers[report.worst];
-    println!("\n{device}");
-    println!("worst layer: {} ({}), off by {:.1e}", worst.name, worst.op, worst.error);
-    println!("outputs: off by {:.1e}; tolerance {:.0e}", report.output_error, report.tolerance);
+    let lines: String = report.layers.iter().map(line).collect();
+    format!(
+        "{lines}\n{device}\nworst layer: {} ({}), off by {:.1e}\noutputs: off by {:.1e}; tolerance {:.0e}\n",
+        worst.name, worst.op, worst.error, report.output_error, report.tolerance
+    )
 }

@@ -41,16 +41,20 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     };
 
     let mut unet = ModelFolder::open(&arguments.model_dir)?.unet()?;
+    super::files::check_place(&arguments.out)?;
+    let timestep = each(timestep, count, "timestep")?;
+    unet.check_timesteps(&timestep.data)?;
     let backend = open(arguments.backend).await?;
     let mut graph = Graph::new();
     let values = unet.build(&mut graph, count, height, width, precision(arguments.f16))?;
     graph.output("model_output", values.output);
     let executor = backend.compile(Plan::new(&graph), &[], |_, _| {}).await?;
 
-    let mut inputs = vec![("sample", sample), ("timestep", each(timestep, count, "timestep")?)];
+    let mut inputs = vec![("sample", sample), ("timestep", timestep)];
     match (values.class_labels, labels) {
         (Some(id), Some(labels)) => {
             let labels = if graph.shape(id).dims() == [count] { each(labels, count, "class_labels")? } else { labels };
+            unet.check_labels(&labels.data, count)?;
             inputs.push(("class_labels", labels));
         }
         (None, None) => {}

@@ -20,6 +20,21 @@ pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).map_err(|_| format!("{} is not text.", path.display()).into())
 }
 
+/// Checks that a file can be put in its place, before any work is done for it.
+pub fn check_place(path: &Path) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    match (folder.is_dir(), path.is_dir()) {
+        (true, false) => Ok(()),
+        (false, _) => {
+            Err(format!("{} cannot be written: there is no folder {}.", path.display(), folder.display()).into())
+        }
+        (true, true) => Err(format!("{} cannot be written: it is a folder.", path.display()).into()),
+    }
+}
+
 /// Writes a file whole or not at all.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |error: std::io::Error| format!("{} could not be written: {error}.", path.display());
@@ -102,8 +117,8 @@ impl ModelFolder {
         let folder = self.unet.display();
         if self.unet.join(format!("{STEM}.bin")).is_file() {
             return Err(format!(
-                "{folder} has its weights as {STEM}.bin only, which is a program to be run. Save the model again with \
-                 `save_pretrained(..., safe_serialization=True)`."
+                "{folder} has its weights as {STEM}.bin only, a pickle, which may run any code when it is read. Save the \
+                 model again with `save_pretrained(..., safe_serialization=True)`."
             )
             .into());
         }

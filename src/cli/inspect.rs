@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use denoise::inspect::Inspection;
 
 use super::files::ModelFolder;
-use super::{Result, precision, size};
+use super::{Result, precision, print, size};
 
 /// Needs the configuration only; the weights may be missing.
 #[derive(clap::Args)]
@@ -43,16 +43,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             grouped(layer.bytes)
         );
     }
-    println!("{table}");
     let total: u64 = inspection.layers.iter().map(|layer| layer.bytes).sum();
-    println!("{:>16}  parameters", grouped(inspection.parameters as u64));
-    println!("{:>16}  multiply-adds an evaluation", grouped(inspection.macs));
-    println!("{:>16}  dispatches in the network's plan", grouped(inspection.layers.len() as u64));
-    println!("{:>16}  bytes read and written an evaluation", grouped(total));
-    println!("{:>16}  bytes of weights on the device", grouped(inspection.weight_bytes));
-    println!("{:>16}  bytes of values on the device", grouped(inspection.value_bytes));
-    println!("{:>16}  bytes of the largest of them", grouped(inspection.largest_bytes));
-    Ok(())
+    for (number, what) in [
+        (inspection.parameters as u64, "parameters"),
+        (inspection.macs, "multiply-adds an evaluation"),
+        (inspection.layers.len() as u64, "dispatches in the network's plan"),
+        (total, "bytes read and written an evaluation"),
+        (inspection.weight_bytes, "bytes of weights on the device"),
+        (inspection.value_bytes, "bytes of values on the device"),
+        (inspection.largest_bytes, "bytes of the largest of them"),
+    ] {
+        table += &format!("\n{:>16}  {what}", grouped(number));
+    }
+    print(&(table + "\n"))
 }
 
 /// A number with its digits in groups of three.

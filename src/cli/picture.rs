@@ -25,14 +25,18 @@ pub fn write_grid(path: &Path, images: &[u8], count: usize, width: usize, height
     files::write(path, &bytes)
 }
 
-/// The images of a file as `[N, C, H, W]`: a PNG, whose bytes `value` turns into numbers, or a safetensors file. One
-/// image counts for all N.
-pub fn read(path: &Path, shape: [usize; 4], value: impl Fn(u8) -> f32) -> Result<Tensor> {
+/// The images of a file as `[N, C, H, W]`: a PNG, whose bytes `value` turns into numbers, or the tensor `name` of a
+/// safetensors file, whose numbers are at most 1. One image counts for all N.
+pub fn read(path: &Path, name: &str, shape: [usize; 4], value: impl Fn(u8) -> f32) -> Result<Tensor> {
     let [n, c, h, w] = shape;
     let one = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("safetensors") => only_tensor(path, "image")?,
-        _ => read_png(path, c, value)?,
+        Some("safetensors") => only_tensor(path, name)?,
+        _ => read_png(path, [c, h, w], value)?,
     };
+    let least = if name == "mask" { 0.0 } else { -1.0 };
+    if let Some(x) = one.data.iter().find(|&&x| !(least..=1.0).contains(&x)) {
+        return Err(format!("{}: {name} has {x}, which is not between {least} and 1.", path.display()).into());
+    }
     let fits = matches!(*one.shape, [images, channels, height, width]
         if (images == n || images == 1) && (channels == c || channels == 1) && (height, width) == (h, w));
     if !fits {
@@ -48,17 +52,23 @@ pub fn read(path: &Path, shape: [usize; 4], value: impl Fn(u8) -> f32) -> Result
 }
 
 /// A PNG as `[1, C, H, W]`, in grey where the model is.
-fn read_png(path: &Path, channels: usize, value: impl Fn(u8) -> f32) -> Result<Tensor> {
+fn read_png(path: &Path, [channels, height, width]: [usize; 3], value: impl Fn(u8) -> f32) -> Result<Tensor> {
     let invalid = |error: png::DecodingError| format!("{} is not a PNG: {error}.", path.display());
     let bytes = files::read(path)?;
     let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
     let mut reader = decoder.read_info().map_err(invalid)?;
+    let (found_width, found_height) = reader.info().size();
+    if (found_height as usize, found_width as usize) != (height, width) {
+        let path = path.display();
+        return Err(
+            format!("{path} has {found_width}×{found_height} pixels; the images here have {width}×{height}.").into()
+        );
+    }
     let size = reader.output_buffer_size().ok_or_else(|| format!("{} is too large.", path.display()))?;
     let mut pixels = vec![0; size];
     let info = reader.next_frame(&mut pixels).map_err(invalid)?;
     let samples = info.color_type.samples();
-    let (width, height) = (info.width as usize, info.height as usize);
     let element = |i: usize| {
         let (channel, pixel) = (i / (width * height), i % (width * height));
         let colours = if samples < 3 { 1 } else { 3 };

@@ -7,11 +7,17 @@ use denoise::schedule::StepOptions;
 use denoise::{Inpainting, Pipeline, Prepared, Sampler, Settings, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::files::{ModelFolder, read_tensors, read_text, write_tensors};
+use super::files::{ModelFolder, check_place, read_tensors, read_text, write_tensors};
 use super::{Device, Result, open, picture, precision, size};
 
 /// Everything a run can be told. With the same seed, model, scheduler and steps the images are those of diffusers.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  denoise sample MODEL_DIR --scheduler ddim --class 7 --count 16 --guidance 2 --out sevens.png
+  denoise sample MODEL_DIR --scheduler-config '{\"timestep_spacing\": \"trailing\"}' --steps 20 --out x.png
+  denoise sample MODEL_DIR --seed 1,2,3,4 --class 0,1,2,3 --out x0.safetensors --trajectory run.safetensors
+  denoise sample MODEL_DIR --scheduler repaint --image photo.png --mask kept.png --out whole.png")]
 pub struct Arguments {
     /// A pipeline folder or a bare U-Net folder
     model_dir: PathBuf,
@@ -48,13 +54,13 @@ pub struct Arguments {
     /// Size of the images, as 64 or 64x48 (height x width) [default: the model's own]
     #[arg(long, value_parser = size)]
     size: Option<(usize, usize)>,
-    /// A safetensors file with x_T [B, C, H, W], in place of seeded noise
+    /// A safetensors file with x_T [B, C, H, W] in place of seeded noise, before it is multiplied by init_noise_sigma
     #[arg(long, value_name = "FILE")]
     noise: Option<PathBuf>,
-    /// For RePaint: the image to keep a part of, PNG, or safetensors over [−1, 1]
+    /// For RePaint: the image to keep a part of: PNG, or safetensors with image [B, C, H, W] over [−1, 1]
     #[arg(long, value_name = "FILE", requires = "mask")]
     image: Option<PathBuf>,
-    /// For RePaint: what is kept of the image, white (1) where it is
+    /// For RePaint: what is kept of the image: PNG, white where it is, or safetensors with mask [B, C, H, W], 1 where it is
     #[arg(long, value_name = "FILE", requires = "image")]
     mask: Option<PathBuf>,
     /// For RePaint: steps of a jump back
@@ -83,10 +89,17 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Some("safetensors") => false,
         _ => return Err(format!("{} is neither .png nor .safetensors.", arguments.out.display()).into()),
     };
+    check_place(&arguments.out)?;
+    if let Some(trajectory) = &arguments.trajectory {
+        check_place(trajectory)?;
+        if *trajectory == arguments.out {
+            return Err("--out and --trajectory name the same file.".into());
+        }
+    }
     let mut pipeline = ModelFolder::open(&arguments.model_dir)?.pipeline()?;
     let settings = settings(&arguments, &pipeline)?;
+    let layout = settings.check(&pipeline)?;
     let backend = open(arguments.backend).await?;
-    let layout = settings.layout(&pipeline)?;
     let prepared = Prepared::new(&backend, &mut pipeline, layout, |_, _| {}).await?;
     let mut sampler = Sampler::new(&pipeline, &prepared, &settings)?;
 
@@ -94,7 +107,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let bar = ProgressBar::new(evaluations as u64);
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} evaluations, {eta} left")?);
     let mut trajectory = Vec::new();
-    let mut shown = sampler.initial();
+    let mut shown = Vec::new();
     loop {
         // Whoever wants every x has to wait for each of them.
         let frame = match arguments.trajectory {
@@ -123,19 +136,9 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 
 fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
     let noise = arguments.noise.as_deref().map(|path| only_tensor(path, "x_T")).transpose()?;
-    let (classes, seeds) = (arguments.class.len(), arguments.seed.len());
+    let (width, seeds) = (pipeline.unet().config().class_width().unwrap_or(1), arguments.seed.len());
     let from_noise = noise.as_ref().and_then(|noise| noise.shape.first().copied());
-    let count = arguments.count.or(from_noise).unwrap_or(classes.max(seeds).max(1));
-    let mut class_labels = arguments.class.clone();
-    if class_labels.len() == 1 {
-        class_labels = vec![class_labels[0]; count];
-    }
-    if class_labels.is_empty() && pipeline.classes() > 0 {
-        let null = arguments.null_class.or(pipeline.card().null_class).ok_or_else(|| {
-            format!("The model has classes; choose one with --class, from 0 to {}.", pipeline.classes() - 1)
-        })?;
-        class_labels = vec![null as f32; count];
-    }
+    let count = arguments.count.or(from_noise).unwrap_or((arguments.class.len() / width).max(seeds).max(1));
     let mut settings = Settings {
         scheduler: Some(scheduler(arguments, pipeline)?),
         steps: arguments.steps,
@@ -149,19 +152,30 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
         size: arguments.size,
         seeds: arguments.seed.clone(),
         noise,
-        class_labels,
+        class_labels: Vec::new(),
         guidance: arguments.guidance,
         guidance_rescale: arguments.guidance_rescale,
         null_class: arguments.null_class,
         inpaint: None,
         precision: precision(arguments.f16),
     };
+    // So many images are possible: what follows makes something for each of them.
+    let layout = settings.layout(pipeline)?;
+    settings.class_labels = match *arguments.class.as_slice() {
+        [label] if width == 1 => vec![label; count],
+        [] if pipeline.classes() > 0 => {
+            let null = arguments.null_class.or(pipeline.card().null_class).ok_or_else(|| {
+                format!("The model has classes; choose one with --class, from 0 to {}.", pipeline.classes() - 1)
+            })?;
+            vec![null as f32; count]
+        }
+        _ => arguments.class.clone(),
+    };
     if let (Some(image), Some(mask)) = (&arguments.image, &arguments.mask) {
-        let layout = settings.layout(pipeline)?;
         let shape = [count, pipeline.unet().config().in_channels, layout.height, layout.width];
         settings.inpaint = Some(Inpainting {
-            original: picture::read(image, shape, |byte| f32::from(byte) / 127.5 - 1.0)?,
-            mask: picture::read(mask, shape, |byte| f32::from(u8::from(byte > 127)))?,
+            original: picture::read(image, "image", shape, |byte| f32::from(byte) / 127.5 - 1.0)?,
+            mask: picture::read(mask, "mask", shape, |byte| f32::from(u8::from(byte > 127)))?,
         });
     }
     Ok(settings)

@@ -20,7 +20,7 @@ pub enum SchedulerKind {
     /// Pseudo numerical methods (Liu et al. 2022).
     #[serde(rename = "PNDMScheduler", alias = "pndm")]
     Pndm,
-    /// Euler's method in σ (Karras et al. 2022, Algorithm 2 without churn).
+    /// Euler's method in σ, with churn if it is asked for (Karras et al. 2022, Algorithm 2).
     #[serde(rename = "EulerDiscreteScheduler", alias = "euler")]
     Euler,
     /// Euler's method with fresh noise (Crowson's k-diffusion).
@@ -229,7 +229,7 @@ pub struct SchedulerConfig {
     pub rescale_betas_zero_snr: bool,
     /// DDPM's σ².
     pub variance_type: VarianceType,
-    /// Whether x̂_0 is clipped (DDPM, DDIM, RePaint and Heun).
+    /// Whether x̂_0 is clipped (DDPM, DDIM and its inversion, RePaint and Heun).
     pub clip_sample: bool,
     /// To what absolute value.
     pub clip_sample_range: f64,
@@ -293,8 +293,10 @@ pub struct SchedulerConfig {
     /// ScoreSdeVe: Langevin steps at each level.
     pub correct_steps: usize,
 
-    // A field with one supported value; `check` names any other.
+    // Fields with one supported value; `check` names any other.
     use_flow_sigmas: bool,
+    use_dynamic_shifting: bool,
+    shift_terminal: Option<f64>,
 
     /// What the file itself says, to be read with another scheduler's defaults.
     #[serde(skip)]
@@ -307,8 +309,8 @@ impl Default for SchedulerConfig {
     }
 }
 
-/// Every field of every scheduler here. `solver_p`, `flow_shift` and others like them do nothing unless something
-/// unsupported is on.
+/// Every field of every scheduler here. `solver_p`, `flow_shift`, `time_shift_type` and `sigmas` do nothing unless something
+/// unsupported is on; the three in the middle are of old versions.
 const KNOWN: &[&str] = &[
     "num_train_timesteps",
     "beta_start",
@@ -351,21 +353,64 @@ const KNOWN: &[&str] = &[
     "time_shift_type",
     "shift_terminal",
     "sigmas",
+    "tensor_format",
+    "timestep_values",
+    "predict_epsilon",
     "eta",
     "snr",
     "sampling_eps",
     "correct_steps",
 ];
 
-/// Takes out what some schedulers write that they do not have, and what is −∞, the default.
-fn without_nothings(
-    mut given: serde_json::Map<String, serde_json::Value>,
-) -> serde_json::Map<String, serde_json::Value> {
-    if given.get("variance_type").is_some_and(serde_json::Value::is_null) {
-        given.remove("variance_type");
+/// Whether diffusers' scheduler of this kind has a field; `from_config` leaves out what it does not have.
+fn has(kind: SchedulerKind, field: &str) -> bool {
+    use SchedulerKind::*;
+    let dpm_solver = matches!(kind, DpmSolverMultistep | DpmSolverMultistepInverse | DpmSolverSinglestep);
+    let solver = dpm_solver || matches!(kind, DeisMultistep | UniPc);
+    let in_sigma = solver || matches!(kind, Euler | Heun | Kdpm2 | Kdpm2Ancestral | Lms);
+    match field {
+        "beta_start" | "beta_end" | "beta_schedule" => !matches!(kind, IpNdm | ScoreSdeVe),
+        "trained_betas" => kind != ScoreSdeVe,
+        // RePaint's is ours: diffusers has it for ε only.
+        "prediction_type" => !matches!(kind, IpNdm | ScoreSdeVe),
+        "timestep_spacing" | "steps_offset" => !matches!(kind, DpmSolverSinglestep | IpNdm | RePaint | ScoreSdeVe),
+        "rescale_betas_zero_snr" => {
+            matches!(kind, Ddpm | Ddim | DdimInverse | Euler | EulerAncestral | DpmSolverMultistep | UniPc)
+        }
+        "variance_type" => dpm_solver || kind == Ddpm,
+        "clip_sample" => matches!(kind, Ddpm | Ddim | DdimInverse | Heun | RePaint),
+        "clip_sample_range" => matches!(kind, Ddpm | Ddim | DdimInverse | Heun),
+        "thresholding" | "dynamic_thresholding_ratio" | "sample_max_value" => solver || matches!(kind, Ddpm | Ddim),
+        "set_alpha_to_one" => matches!(kind, Ddim | DdimInverse | Pndm),
+        "skip_prk_steps" => kind == Pndm,
+        "use_karras_sigmas" | "use_exponential_sigmas" | "use_beta_sigmas" => in_sigma,
+        "use_lu_lambdas" => kind == DpmSolverMultistep,
+        "final_sigmas_type" => matches!(kind, Euler | DpmSolverMultistep | DpmSolverSinglestep | UniPc),
+        "solver_order" | "solver_type" | "lower_order_final" | "use_flow_sigmas" => solver,
+        "algorithm_type" => dpm_solver || kind == DeisMultistep,
+        "euler_at_final" => matches!(kind, DpmSolverMultistep | DpmSolverMultistepInverse),
+        "lambda_min_clipped" => dpm_solver,
+        "predict_x0" | "disable_corrector" | "shift_terminal" => kind == UniPc,
+        "use_dynamic_shifting" => solver && kind != DpmSolverMultistepInverse,
+        "sigma_min" | "sigma_max" => matches!(kind, Euler | UniPc | ScoreSdeVe),
+        "interpolation_type" | "timestep_type" => kind == Euler,
+        "eta" => kind == RePaint,
+        "snr" | "sampling_eps" | "correct_steps" => kind == ScoreSdeVe,
+        _ => true,
     }
-    if given.get("lambda_min_clipped").is_some_and(|value| value.as_str() == Some("-inf")) {
-        given.remove("lambda_min_clipped");
+}
+
+/// The fields as they are called and written today: without what is not set or −∞, which is the default, and without
+/// what older versions of diffusers wrote.
+fn todays(mut given: serde_json::Map<String, serde_json::Value>) -> serde_json::Map<String, serde_json::Value> {
+    given.retain(|field, value| match field.as_str() {
+        "variance_type" => !value.is_null(),
+        "lambda_min_clipped" => value.as_str() != Some("-inf"),
+        "tensor_format" | "timestep_values" => false,
+        _ => true,
+    });
+    if let Some(serde_json::Value::Bool(false)) = given.remove("predict_epsilon") {
+        given.entry("prediction_type").or_insert("sample".into());
     }
     given
 }
@@ -430,6 +475,8 @@ impl SchedulerConfig {
             sampling_eps: 1e-5,
             correct_steps: 1,
             use_flow_sigmas: false,
+            use_dynamic_shifting: false,
+            shift_terminal: None,
             given: serde_json::Map::new(),
         }
     }
@@ -439,22 +486,18 @@ impl SchedulerConfig {
     /// # Errors
     /// When it is not valid JSON or asks for something that is not supported.
     pub fn from_json(json: &str) -> Result<Self> {
-        let given = without_nothings(super::object(FILE, json, KNOWN)?);
+        let given = todays(super::object(FILE, json, KNOWN)?);
         let kind = given.get("_class_name").map_or(Ok(SchedulerKind::Ddpm), kind_named)?;
         Self::read(kind, given)
     }
 
-    /// The same configuration for another scheduler, as diffusers' `from_config`: what the file says stays, what it does
-    /// not say is that scheduler's own default.
+    /// The same configuration for another scheduler, as diffusers' `from_config`: what the file says stays, as far as that
+    /// scheduler has the field; what it does not say is that scheduler's own default.
     ///
     /// # Errors
     /// When the other scheduler does not support what the file says.
     pub fn with_kind(&self, kind: SchedulerKind) -> Result<Self> {
-        let mut given = self.given.clone();
-        // Variants of another solver are none of this one's.
-        given.remove("solver_type");
-        given.remove("algorithm_type");
-        Self::read(kind, given)
+        Self::read(kind, self.given.clone())
     }
 
     /// The same configuration for another scheduler, if one is named, and with the fields of `json` in place of its own.
@@ -462,15 +505,11 @@ impl SchedulerConfig {
     /// # Errors
     /// When `json` is not an object of fields, or the scheduler does not support what is asked.
     pub fn with(&self, kind: Option<SchedulerKind>, json: &str) -> Result<Self> {
-        let changes = super::object(FILE, json, KNOWN)?;
+        let changes = todays(super::object(FILE, json, KNOWN)?);
         let named = changes.get("_class_name").map(kind_named).transpose()?;
-        let base = match kind.or(named) {
-            Some(kind) if kind != self.kind => self.with_kind(kind)?,
-            _ => self.clone(),
-        };
-        let mut given = base.given;
+        let mut given = self.given.clone();
         given.extend(changes);
-        Self::read(base.kind, without_nothings(given))
+        Self::read(kind.or(named).unwrap_or(self.kind), given)
     }
 
     fn read(kind: SchedulerKind, given: serde_json::Map<String, serde_json::Value>) -> Result<Self> {
@@ -478,41 +517,23 @@ impl SchedulerConfig {
             Ok(serde_json::Value::Object(defaults)) => defaults,
             _ => unreachable!("a configuration is an object"),
         };
-        merged.extend(given.iter().map(|(key, value)| (key.clone(), value.clone())));
+        let own = given.iter().filter(|(field, _)| has(kind, field));
+        merged.extend(own.map(|(field, value)| (field.clone(), value.clone())));
         merged.insert("_class_name".into(), serde_json::to_value(kind).unwrap_or_default());
         let mut config: SchedulerConfig = super::parse(FILE, merged)?;
-        config.drop_what_is_not(kind);
+        // DEIS and DPM-Solver have this field, but not its values, in common.
+        if (config.algorithm_type == AlgorithmType::Deis) != (kind == SchedulerKind::DeisMultistep) {
+            config.algorithm_type = Self::defaults(kind).algorithm_type;
+        }
         config.given = given;
         config.check()?;
         Ok(config)
     }
 
-    /// Takes back what another scheduler's file says that this one does not have, as diffusers does.
-    fn drop_what_is_not(&mut self, kind: SchedulerKind) {
-        use SchedulerKind::*;
-        if (self.algorithm_type == AlgorithmType::Deis) != (kind == DeisMultistep) {
-            self.algorithm_type = Self::defaults(kind).algorithm_type;
-        }
-        self.clip_sample &= matches!(kind, Ddpm | Ddim | DdimInverse | RePaint | Heun);
-        self.thresholding &= matches!(
-            kind,
-            Ddpm | Ddim | DpmSolverMultistep | DpmSolverMultistepInverse | DpmSolverSinglestep | DeisMultistep | UniPc
-        );
-        self.use_lu_lambdas &= kind == DpmSolverMultistep;
-        self.use_beta_sigmas &= !matches!(kind, EulerAncestral);
-        self.use_karras_sigmas &= !matches!(kind, EulerAncestral);
-        self.use_exponential_sigmas &= !matches!(kind, EulerAncestral);
-        if !matches!(kind, Euler | UniPc | ScoreSdeVe) {
-            (self.sigma_min, self.sigma_max) = (None, None);
-        }
-        if kind != Euler {
-            self.interpolation_type = InterpolationType::Linear;
-            self.timestep_type = TimestepType::Discrete;
-        }
-    }
-
     fn check(&self) -> Result<()> {
         only(FILE, "use_flow_sigmas", &self.use_flow_sigmas, &false)?;
+        only(FILE, "use_dynamic_shifting", &self.use_dynamic_shifting, &false)?;
+        only(FILE, "shift_terminal", &self.shift_terminal, &None)?;
         let invalid = |problem: String| Err(Error::Config { file: FILE, problem });
         if !(1..=100_000).contains(&self.num_train_timesteps) {
             return invalid(format!(

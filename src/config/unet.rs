@@ -116,6 +116,8 @@ enum SampleSize {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct UNetConfig {
+    #[serde(rename = "_class_name")]
+    class_name: Option<String>,
     sample_size: Option<SampleSize>,
     /// Channels of x_t.
     pub in_channels: usize,
@@ -176,6 +178,7 @@ impl Default for UNetConfig {
         use DownBlockType::*;
         use UpBlockType::*;
         UNetConfig {
+            class_name: None,
             sample_size: None,
             in_channels: 3,
             out_channels: 3,
@@ -306,6 +309,11 @@ impl UNetConfig {
     }
 
     fn check(&self) -> Result<()> {
+        // The last three are what the oldest versions of diffusers called it.
+        const CLASSES: [&str; 4] = ["UNet2DModel", "UNetUnconditionalModel", "UNetModel", "NCSNpp"];
+        if let Some(class) = self.class_name.as_deref().filter(|class| !CLASSES.contains(class)) {
+            return Err(invalid(format!("_class_name is {class}; only UNet2DModel is supported.")));
+        }
         if self.downsample_padding > 1 {
             return Err(invalid(format!("downsample_padding is {}; 0 and 1 are supported.", self.downsample_padding)));
         }

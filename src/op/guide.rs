@@ -1,7 +1,5 @@
 //! Classifier-free guidance.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
 use crate::{Error, Result, Shape};
 
@@ -12,14 +10,6 @@ use crate::{Error, Result, Shape};
 /// [`crate::schedule::Coefficients`]. Output: `[N, H, W, C]`.
 #[derive(Debug)]
 pub struct Guide;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    /// `vec4`s of the output.
-    len: u32,
-    pad: [u32; 3],
-}
 
 impl Op for Guide {
     fn name(&self) -> &'static str {
@@ -44,7 +34,6 @@ impl Op for Guide {
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
-        let len = output.len() / 4;
-        Kernel::flat(row_shader!("guide"), &Params { len: len as u32, pad: [0; 3] }, len)
+        Kernel::elementwise(row_shader!("guide"), output)
     }
 }

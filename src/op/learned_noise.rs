@@ -1,7 +1,5 @@
 //! Noise of a learned variance.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
 use crate::{Error, Result, Shape};
 
@@ -12,14 +10,6 @@ use crate::{Error, Result, Shape};
 /// class after them), and the row, a [`crate::schedule::Coefficients`].
 #[derive(Debug)]
 pub struct LearnedNoise;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    /// `vec4`s of the output.
-    len: u32,
-    pad: [u32; 3],
-}
 
 impl Op for LearnedNoise {
     fn name(&self) -> &'static str {
@@ -53,7 +43,6 @@ impl Op for LearnedNoise {
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
-        let len = output.len() / 4;
-        Kernel::flat(row_shader!("learned_noise"), &Params { len: len as u32, pad: [0; 3] }, len)
+        Kernel::elementwise(row_shader!("learned_noise"), output)
     }
 }

@@ -1,21 +1,11 @@
 //! From 32 bits to the precision of activations.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::{Result, Shape};
 
 /// x as activations are stored: what a network is given, which is `f32`, at its beginning.
 #[derive(Debug)]
 pub struct Narrow;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    /// `vec4`s of the output.
-    len: u32,
-    pad: [u32; 3],
-}
 
 impl Op for Narrow {
     fn name(&self) -> &'static str {
@@ -35,7 +25,6 @@ impl Op for Narrow {
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
-        let len = output.len() / 4;
-        Kernel::flat(shader!("narrow"), &Params { len: len as u32, pad: [0; 3] }, len)
+        Kernel::elementwise(shader!("narrow"), output)
     }
 }

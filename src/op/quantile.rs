@@ -44,8 +44,10 @@ impl Op for Quantile {
             let pixels = image.chunks_exact(x0.shape.stride());
             let mut sizes: Vec<f32> = pixels.flat_map(|pixel| &pixel[..channels]).map(|x| x.abs()).collect();
             sizes.sort_by(f32::total_cmp);
-            let place = row.threshold_ratio * (sizes.len() - 1) as f32;
-            let (low, high) = (sizes[place.floor() as usize], sizes[place.ceil() as usize]);
+            let last = sizes.len() - 1;
+            let place = row.threshold_ratio * last as f32;
+            // The last place of a very large image is rounded up to one that does not exist.
+            let (low, high) = (sizes[last.min(place.floor() as usize)], sizes[last.min(place.ceil() as usize)]);
             let quantile = low + (high - low) * place.fract();
             out.fill(0.0);
             out[0] = quantile.max(1.0).min(row.threshold_max);

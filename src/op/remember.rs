@@ -2,15 +2,15 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, row_shader};
-use crate::schedule::{Coefficients, REGISTERS};
+use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
+use crate::schedule::REGISTERS;
 use crate::{Error, Result, Shape};
 
 /// The registers with some of them replaced by `from_x · x_t + from_model · model + from_x0 · x̂0`; which, and the
 /// coefficients, are in a row of the schedule.
 ///
 /// Inputs: x_t, the model's output and x̂0, all `[N, H, W, C]`, the registers `[REGISTERS · N, H, W, C]`, and the row, a
-/// [`Coefficients`].
+/// [`crate::schedule::Coefficients`].
 #[derive(Debug)]
 pub struct Remember;
 
@@ -31,7 +31,7 @@ impl Op for Remember {
 
     fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
         let [x, model, x0, kept, row] = *inputs else { unreachable!("remember has five inputs") };
-        let fits = model == x && x0 == x && kept.len() == REGISTERS * x.len() && row.dims() == [Coefficients::LEN];
+        let fits = model == x && x0 == x && kept.len() == REGISTERS * x.len() && is_row(row);
         if !fits {
             let found = format!("{x}, {model}, {x0}, {kept} and {row}");
             return Err(Error::shape(self.name(), "three equal shapes, the registers and a row", found));
@@ -41,7 +41,7 @@ impl Op for Remember {
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
         let [x, model, x0, kept, row] = *inputs else { unreachable!("remember has five inputs") };
-        let row: &Coefficients = bytemuck::from_bytes(bytemuck::cast_slice(row.data));
+        let row = super::row(row);
         output.data.copy_from_slice(kept.data);
         for keep in row.keep.iter().filter(|keep| keep.to >= 0.0) {
             let register = &mut output.data[keep.to as usize * x.data.len()..][..x.data.len()];

@@ -1,7 +1,5 @@
 //! A jump back towards the noise.
 
-use bytemuck::{Pod, Zeroable};
-
 use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
 use crate::{Error, Result, Shape};
 
@@ -11,14 +9,6 @@ use crate::{Error, Result, Shape};
 /// Inputs: x and the noise, both `[N, H, W, C]`, and the row, a [`crate::schedule::Coefficients`].
 #[derive(Debug)]
 pub struct Renoise;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    /// `vec4`s of the output.
-    len: u32,
-    pad: [u32; 3],
-}
 
 impl Op for Renoise {
     fn name(&self) -> &'static str {
@@ -42,7 +32,6 @@ impl Op for Renoise {
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
-        let len = output.len() / 4;
-        Kernel::flat(row_shader!("renoise"), &Params { len: len as u32, pad: [0; 3] }, len)
+        Kernel::elementwise(row_shader!("renoise"), output)
     }
 }

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Kernel, Op, View, ViewMut, is_row, shader};
 use crate::schedule::Coefficients;
 use crate::{Error, Result, Shape};
 
@@ -45,7 +45,7 @@ impl Op for RowScale {
 
     fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
         let [x, row] = *inputs else { unreachable!("row_scale has two inputs") };
-        if row.dims() != [Coefficients::LEN] {
+        if !is_row(row) {
             return Err(Error::shape(self.name(), "a row of coefficients", row));
         }
         Ok(x.clone())

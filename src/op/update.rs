@@ -1,9 +1,7 @@
 //! The denoising update: one step of the reverse process.
 
-use bytemuck::{Pod, Zeroable};
-
-use super::{Kernel, Op, View, ViewMut, row_shader};
-use crate::schedule::{Coefficients, REGISTERS};
+use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
+use crate::schedule::REGISTERS;
 use crate::{Error, Result, Shape};
 
 /// `x_prev = prev_from_x · x_t + prev_from_model · model + prev_from_x0 · x̂0 + prev_from_noise · z
@@ -13,17 +11,9 @@ use crate::{Error, Result, Shape};
 /// x_{t−1} = (x_t − β_t / √(1 − ᾱ_t) · ε) / √α_t + σ_t z. DDIM and predictions of x0 or v are other coefficients.
 ///
 /// Inputs: x_t, the model's output, x̂0 and the noise z, all `[N, H, W, C]`, the registers `[REGISTERS · N, H, W, C]`
-/// with what earlier evaluations kept, and the row, a [`Coefficients`].
+/// with what earlier evaluations kept, and the row, a [`crate::schedule::Coefficients`].
 #[derive(Debug)]
 pub struct Update;
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    /// `vec4`s of the output.
-    len: u32,
-    pad: [u32; 3],
-}
 
 impl Op for Update {
     fn name(&self) -> &'static str {
@@ -33,7 +23,7 @@ impl Op for Update {
     fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
         let [x, model, x0, noise, kept, row] = *inputs else { unreachable!("update has six inputs") };
         let equal = [model, x0, noise].iter().all(|&shape| shape == x);
-        if !equal || kept.len() != REGISTERS * x.len() || row.dims() != [Coefficients::LEN] {
+        if !equal || kept.len() != REGISTERS * x.len() || !is_row(row) {
             let found = format!("{x}, {model}, {x0}, {noise}, {kept} and {row}");
             return Err(Error::shape(self.name(), "four equal shapes, the registers and a row", found));
         }
@@ -42,7 +32,7 @@ impl Op for Update {
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
         let [x, model, x0, noise, kept, row] = *inputs else { unreachable!("update has six inputs") };
-        let row: &Coefficients = bytemuck::from_bytes(bytemuck::cast_slice(row.data));
+        let row = super::row(row);
         let given = x.data.iter().zip(model.data).zip(x0.data).zip(noise.data);
         for (out, (((x, model), x0), noise)) in output.data.iter_mut().zip(given) {
             *out =
@@ -58,7 +48,6 @@ impl Op for Update {
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
-        let len = output.len() / 4;
-        Kernel::flat(row_shader!("update"), &Params { len: len as u32, pad: [0; 3] }, len)
+        Kernel::elementwise(row_shader!("update"), output)
     }
 }

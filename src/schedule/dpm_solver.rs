@@ -27,11 +27,7 @@ pub(super) fn levels(run: &Run) -> Result<Levels> {
     let &Run { config, steps, .. } = run;
     let table = table(run.alphas_cumprod);
     let total = usable(run, &table)?;
-    let spacing = match config.kind {
-        SchedulerKind::DpmSolverSinglestep => TimestepSpacing::Linspace, // it has no other
-        _ => config.timestep_spacing,
-    };
-    let mut timesteps: Vec<f64> = match spacing {
+    let mut timesteps: Vec<f64> = match config.timestep_spacing {
         TimestepSpacing::Linspace => {
             let all = linspace(0.0, (total - 1) as f64, steps + 1);
             all.into_iter().rev().take(steps).map(f64::round_ties_even).collect()
@@ -179,6 +175,11 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
 /// From an image to its noise.
 pub(super) fn inverse(run: &Run) -> Result<Vec<Row>> {
     check(run)?;
+    if is_stochastic(run.config.algorithm_type) {
+        return Err(Error::Settings(
+            "An inversion adds no noise; set algorithm_type to dpmsolver++ or dpmsolver.".into(),
+        ));
+    }
     Ok(multistep(run, &inverse_levels(run)?, false))
 }
 

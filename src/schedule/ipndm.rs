@@ -4,12 +4,19 @@
 //! The model is told t = (2/π) atan2(β, α), and what it predicts is taken as v, whatever the configuration says.
 
 use super::{Combination, Row, Run, forward};
+use crate::{Error, Result};
 
 /// How many ε are kept.
 const KEPT: usize = 3;
 
 /// One row a step, at growing order.
-pub(super) fn rows(run: &Run) -> Vec<Row> {
+///
+/// # Errors
+/// When the configuration has betas of its own: here they would be another thing than everywhere else.
+pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
+    if run.config.trained_betas.is_some() {
+        return Err(Error::Settings("IPNDM cannot sample with trained_betas; choose another sampler.".into()));
+    }
     let betas: Vec<f64> = forward::linspace(1.0, 0.0, run.steps + 1)
         .into_iter()
         .map(|s| (s * std::f64::consts::FRAC_PI_2).sin().powi(2))
@@ -37,5 +44,5 @@ pub(super) fn rows(run: &Run) -> Vec<Row> {
             ..Row::NOTHING
         }
     };
-    (0..run.steps).map(row).collect()
+    Ok((0..run.steps).map(row).collect())
 }

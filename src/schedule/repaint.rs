@@ -3,17 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use super::{RePaint, Row, Run, StepOptions, ddim, predict_epsilon};
+use super::{RePaint, Row, Run, StepOptions, check_evaluations, ddim, predict_epsilon};
+use crate::Result;
 
 /// One row an evaluation. A jump back is part of the row after it.
-pub(super) fn rows(run: &Run) -> Vec<Row> {
+///
+/// # Errors
+/// When there would be too many.
+pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
     let &Run { config, alphas_cumprod, steps, options } = run;
     let distance = config.num_train_timesteps / steps;
     let eta = options.eta.unwrap_or(config.eta);
     let mut rows = Vec::new();
     let (mut undo_scale, mut undo_draws) = (1.0, Vec::new());
     let mut last = usize::MAX;
-    for t in timesteps(run) {
+    for t in timesteps(run)? {
         if t > last {
             // One step of the forward process after another (Ho et al. 2020, equation 2).
             for t in last..last + distance {
@@ -44,12 +48,12 @@ pub(super) fn rows(run: &Run) -> Vec<Row> {
         }
         last = t;
     }
-    rows
+    Ok(rows)
 }
 
 /// The timesteps in the order they are visited: one that is larger than the one before it is jumped back to. Figure 9 of
 /// the paper.
-fn timesteps(run: &Run) -> Vec<usize> {
+fn timesteps(run: &Run) -> Result<Vec<usize>> {
     let StepOptions { jump_length, jump_n_sample, .. } = run.options;
     let steps = run.steps;
     let jumps_from = (0..steps.saturating_sub(jump_length)).step_by(jump_length);
@@ -64,6 +68,7 @@ fn timesteps(run: &Run) -> Vec<usize> {
             timesteps.extend(t + 1..=t + jump_length);
             t += jump_length;
         }
+        check_evaluations(timesteps.len())?;
     }
-    timesteps.into_iter().map(|t| t * (run.config.num_train_timesteps / steps)).collect()
+    Ok(timesteps.into_iter().map(|t| t * (run.config.num_train_timesteps / steps)).collect())
 }

@@ -113,6 +113,12 @@ fn eps_is_that_of_diffusers() {
     fail(&arguments, &["sample has the shape [2, 3, 4]; it must be [B, C, H, W]"]);
     write(&input, &[("sample", Dtype::F32, &[2, 3, 4, 4], f32s(&[0.0; 96])), whole[1].clone(), whole[2].clone()]);
     fail(&arguments, &["sample is [2, 4, 4, 3] channels last", "[2, 4, 4, 1]"]);
+    let label = |label: i64| ("class_labels", Dtype::I64, &[1][..], label.to_le_bytes().to_vec());
+    write(&input, &[whole[0].clone(), whole[1].clone(), label(11)]);
+    fail(&arguments, &["Class 11 does not exist; this model has 0 to 10"]);
+    write(&input, &[whole[0].clone(), whole[1].clone(), label(-1)]);
+    fail(&arguments, &["Class -1 does not exist"]);
+    fail(&["eps", DIGITS, "--in", &input, "--out", "nowhere/out.safetensors"], &["there is no folder nowhere"]);
     std::fs::write(&input, "not tensors").unwrap();
     fail(&arguments, &["is not safetensors"]);
     assert!(!Path::new(&out).exists(), "nothing is half written");
@@ -168,17 +174,18 @@ fn sample_takes_noise_and_makes_pictures() {
     let info = reader.next_frame(&mut pixels).unwrap();
     assert_eq!((info.width, info.height), (64, 32), "two pictures side by side");
     // RePaint keeps the half of an image that a mask says.
-    let mask = folder.path("mask.safetensors");
     let half: Vec<f32> = (0..32 * 32).map(|i| f32::from(i % 32 < 16)).collect();
-    write(&mask, &[("mask", Dtype::F32, &[1, 1, 32, 32], f32s(&half))]);
     let painted = folder.path("painted.safetensors");
     let repaint = ["--scheduler", "repaint", "--steps", "4", "--jump-length", "2", "--jump-n-sample", "2"];
-    let kept = ["--image", &noise, "--mask", &mask, "--count", "2", "--backend", "cpu", "--out", &painted];
+    let image = folder.path("image.safetensors");
+    let known: Vec<f32> = golden.get("sample").tensor().data.iter().map(|x| x.clamp(-1.0, 1.0)).collect();
+    let half = f32s(&half);
+    write(&image, &[("image", Dtype::F32, &[2, 1, 32, 32], f32s(&known)), ("mask", Dtype::F32, &[1, 1, 32, 32], half)]);
+    let kept = ["--image", &image, "--mask", &image, "--count", "2", "--backend", "cpu", "--out", &painted];
     succeed(&[&["sample", DIGITS][..], &repaint, &kept].concat());
     let painted = read(&painted, "x_0");
-    let known = golden.get("sample");
-    for (i, (x, known)) in painted.data.iter().zip(&known.data).enumerate() {
-        assert!(i % 32 >= 16 || (f64::from(*x) - known).abs() < 1e-5, "{i}: {x} instead of {known}");
+    for (i, (x, known)) in painted.data.iter().zip(&known).enumerate() {
+        assert!(i % 32 >= 16 || (x - known).abs() < 1e-5, "{i}: {x} instead of {known}");
     }
 }
 
@@ -197,16 +204,48 @@ fn mistakes_are_explained() {
         (&["--scheduler-config", "nothing.json"], "nothing.json could not be read"),
         (&["--scheduler-config", "{\"beta\": 1}"], "\"beta\""),
         (&["--eta", "2", "--scheduler", "ddim"], "η is 2; it must be between 0 and 1"),
-        (&["--eta", "0.5", "--scheduler", "euler"], "only DDIM has an η"),
+        (&["--eta", "0.5", "--scheduler", "euler"], "only DDIM and RePaint have an η"),
         (&["--size", "33"], "multiples of 4; found 33×33"),
         (&["--size", "33x"], "is not a number of pixels"),
         (&["--scheduler", "repaint"], "RePaint needs an image and a mask"),
         (&["--guidance", "2", "--null-class", "12"], "The null class is 12, which does not exist"),
         (&["--backend", "tpu"], "invalid value 'tpu'"),
+        (&["--count", "9223372036854775807"], "fewer or smaller images"),
+        (&["--count", "100000000000", "--class", "7"], "fewer or smaller images"),
+        (&["--count", "0"], "at least one element"),
+        (&["--guidance", "1e39"], "it must be a number"),
+        (&["--guidance", "NaN"], "Guidance is NaN"),
+        (&["--scheduler-config", r#"{"variance_type": "learned_range"}"#], "no output for the variance"),
+        (
+            &[
+                "--scheduler",
+                "repaint",
+                "--jump-length",
+                "1",
+                "--jump-n-sample",
+                "1000",
+                "--steps",
+                "1000",
+                "--image",
+                "x.png",
+                "--mask",
+                "x.png",
+            ],
+            "x.png could not be read",
+        ),
+        (&["--jump-length", "3"], "are RePaint's"),
+        (&["--noise", "tests/golden/unet_tiny_class.safetensors"], "has no tensor x_T"),
+        (&["--trajectory", "nowhere/run.safetensors"], "there is no folder nowhere"),
     ] {
         let arguments = with(more);
         fail(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[expected]);
     }
+    fail(&["sample", DIGITS, "--out", "nowhere/x.png"], &["there is no folder nowhere"]);
+    let same = folder.path("same.safetensors");
+    fail(&["sample", DIGITS, "--out", &same, "--trajectory", &same], &["name the same file"]);
+    let vectors = ["sample", "tests/golden/unet_vector", "--out", &out];
+    fail(&vectors, &["There are 0 numbers for the classes of 1 images; this model takes 32 for each"]);
+    fail(&[&vectors[..], &["--guidance", "2"]].concat(), &["no learned classes to be guided by"]);
     fail(&["sample", DIGITS, "--out", "x.jpeg"], &["x.jpeg is neither .png nor .safetensors"]);
     fail(&["sample", "src", "--out", &out], &["src is not a model folder"]);
     assert!(!Path::new(&out).exists());
@@ -217,6 +256,15 @@ fn mistakes_are_explained() {
     fail(&["check", &pickled], &["no weights"]);
     std::fs::write(format!("{pickled}/diffusion_pytorch_model.bin"), "").unwrap();
     fail(&["check", &pickled], &["safe_serialization=True"]);
+    let index = format!("{pickled}/diffusion_pytorch_model.safetensors.index.json");
+    for (json, expected) in [
+        (r#"{"weight_map": {"conv_in.weight": "../x.safetensors"}}"#, "not one beside it"),
+        (r#"{"weight_map": {}}"#, "names no files"),
+        (r#"{"weight_map": {"conv_in.weight": "x.safetensors"}}"#, "x.safetensors could not be read"),
+    ] {
+        std::fs::write(&index, json).unwrap();
+        fail(&["check", &pickled], &[expected]);
+    }
     assert!(succeed(&["inspect", &pickled]).contains("1,114,209  parameters"), "the weights are not needed");
     fail(&[], &["Usage: denoise"]);
 }

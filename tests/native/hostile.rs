@@ -253,6 +253,12 @@ fn heads_that_are_wider_than_their_layer() {
 }
 
 #[test]
+fn a_network_of_another_class() {
+    let message = UNetConfig::from_json(r#"{"_class_name": "UNet2DConditionModel"}"#).unwrap_err().to_string();
+    assert_message(&message, &["_class_name is UNet2DConditionModel; only UNet2DModel is supported"]);
+}
+
+#[test]
 fn configurations_that_are_not_json() {
     for json in ["", "{", "[]", "null", "<!DOCTYPE html>"] {
         let message = UNetConfig::from_json(json).unwrap_err().to_string();
@@ -288,7 +294,17 @@ fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
         ("s_churn", "2", "not supported"),
     ];
     for (field, value, expected) in cases {
-        let message = SchedulerConfig::from_json(&format!(r#"{{"{field}": {value}}}"#)).unwrap_err().to_string();
+        // A scheduler that has the field; what others have does not concern it.
+        let class = match field {
+            "use_flow_sigmas" | "solver_order" => "UniPCMultistepScheduler",
+            "algorithm_type" => "DPMSolverMultistepScheduler",
+            "interpolation_type" | "final_sigmas_type" => "EulerDiscreteScheduler",
+            "snr" => "ScoreSdeVeScheduler",
+            _ => "DDPMScheduler",
+        };
+        let json = format!(r#"{{"_class_name": "{class}", "{field}": {value}}}"#);
+        let json = if field == "_class_name" { format!(r#"{{"{field}": {value}}}"#) } else { json };
+        let message = SchedulerConfig::from_json(&json).unwrap_err().to_string();
         assert_message(&message, &["scheduler/scheduler_config.json", field, expected]);
     }
 }

@@ -12,7 +12,10 @@ use crate::golden::{self, Golden};
 struct Case {
     name: String,
     scheduler: String,
+    #[serde(default)]
     config: serde_json::Map<String, serde_json::Value>,
+    /// The configuration of another scheduler, that this one is to take over.
+    from: Option<serde_json::Value>,
     /// Every training timestep if it is missing.
     steps: Option<usize>,
     #[serde(default)]
@@ -145,7 +148,12 @@ impl<'a> Interpreter<'a> {
 fn schedule(case: &Case) -> Result<Schedule, String> {
     let mut json = case.config.clone();
     json.insert("_class_name".into(), case.scheduler.clone().into());
-    let config = SchedulerConfig::from_json(&serde_json::Value::Object(json).to_string()).map_err(|e| e.to_string())?;
+    let own = serde_json::Value::Object(json).to_string();
+    let config = match &case.from {
+        None => SchedulerConfig::from_json(&own),
+        Some(other) => SchedulerConfig::from_json(&other.to_string()).and_then(|other| other.with(None, &own)),
+    };
+    let config = config.map_err(|error| error.to_string())?;
     let (step, default) = (&case.step, StepOptions::default());
     let options = StepOptions {
         eta: step.eta.or(case.eta),
@@ -285,5 +293,5 @@ fn runs_agree_with_diffusers() {
     }
     println!("{compared:?}");
     assert!(failures.is_empty(), "{failures:#?}");
-    assert_eq!((compared.values().sum::<usize>(), compared.len()), (153, 18));
+    assert_eq!((compared.values().sum::<usize>(), compared.len()), (175, 18));
 }

@@ -96,12 +96,16 @@ fn every_number_of_steps_is_possible() {
 #[test]
 fn impossible_settings_say_what_is_possible() {
     let config = SchedulerConfig::default();
+    let repaint = SchedulerConfig::from_json(r#"{"_class_name": "RePaintScheduler", "num_train_timesteps": 100000}"#);
+    let jumps = StepOptions { jump_length: 1, jump_n_sample: 1000, ..StepOptions::default() };
+    let message = Schedule::new(&repaint.unwrap(), 100_000, &jumps).unwrap_err().to_string();
+    assert!(message.contains("evaluate the model more than 262144 times"), "{message}");
     let message = |steps, value| Schedule::new(&config, steps, &eta(value)).unwrap_err().to_string();
     assert_eq!(message(0, 0.0), "Steps is 0; this model takes between 1 and 1000.");
     assert_eq!(message(1001, 0.0), "Steps is 1001; this model takes between 1 and 1000.");
     assert_eq!(message(10, 1.5), "η is 1.5; it must be between 0 and 1.");
     assert_eq!(message(10, f64::NAN), "η is NaN; it must be between 0 and 1.");
-    assert_eq!(message(10, 0.5), "η is 0.5, but only DDIM has an η; choose DDIM or set it to 0.");
+    assert_eq!(message(10, 0.5), "η is 0.5, but only DDIM and RePaint have an η; choose DDIM or set it to 0.");
     let config = SchedulerConfig::from_json(r#"{"steps_offset": 1}"#).unwrap();
     let message = Schedule::new(&config, 1000, &StepOptions::default()).unwrap_err().to_string();
     assert!(message.contains("begin at timestep 1000, beyond the last one, 999"), "{message}");

@@ -134,6 +134,13 @@ def score_sde_ve(case, scheduler, given, recorder, timesteps):
     return scheduler.init_noise_sigma, mean
 
 
+def config_of(case, cls):
+    """The arguments of a case's scheduler; of another scheduler's file those that it has, as `from_config` takes them."""
+    if "from" not in case:
+        return case["config"]
+    return {key: value for key, value in case["from"].items() if key in inspect.signature(cls).parameters}
+
+
 LOOPS = {"RePaintScheduler": repaint, "ScoreSdeVeScheduler": score_sde_ve}
 
 
@@ -142,7 +149,7 @@ def run(case, dtype, given, timesteps=None):
     cls = getattr(diffusers, case["scheduler"])
     with default_dtype(dtype):
         cls, module = in_float64(cls) if dtype == torch.float64 else (cls, inspect.getmodule(cls))
-        scheduler = cls(**case["config"])
+        scheduler = cls(**config_of(case, getattr(diffusers, case["scheduler"])))
         given = {key: tensor.to(dtype) for key, tensor in given.items()}
         recorder = Recorder(given["noise"])
         patches = mock.patch.object(module, "randn_tensor", recorder.randn_tensor) if hasattr(module, "randn_tensor") else contextlib.nullcontext()
