@@ -126,6 +126,18 @@ impl Executor {
         }
     }
 
+    /// Runs the plan on the CPU and times its steps: the op of each, and how long it took.
+    ///
+    /// # Errors
+    /// When it runs on a GPU, whose steps cannot be told apart from here.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn run_timed(&self, row: usize) -> Result<Vec<(&'static str, std::time::Duration)>> {
+        match &self.device {
+            Device::Gpu(_) => Err(Error::Settings("Only the CPU's steps can be timed one by one.".into())),
+            Device::Cpu(executor) => Ok(executor.run_timed(row)),
+        }
+    }
+
     /// Reads an output, in device layout, after all runs so far.
     ///
     /// # Errors

@@ -147,7 +147,7 @@ async fn check_step(gpu: &Gpu, plan: &Plan, step: &Step, memory: &mut Memory) ->
     let given: Vec<Cow<'_, [f32]>> =
         step.inputs.iter().map(|input| rounded(memory.value(plan, input), input)).collect();
     let views: Vec<View<'_>> =
-        step.inputs.iter().zip(&given).map(|(input, data)| View { shape: &input.shape, data }).collect();
+        step.inputs.iter().zip(&given).map(|(input, data)| View::new(&input.shape, data)).collect();
     let shape = &step.output.shape;
     let mut expected = vec![0.0; shape.len()];
     step.op.cpu(&views, ViewMut { shape, data: &mut expected });

@@ -10,6 +10,7 @@ use std::fmt::Debug;
 
 use bytemuck::Pod;
 
+use crate::gemm::{self, Panel};
 use crate::schedule::Coefficients;
 use crate::{Precision, Result, Shape};
 
@@ -119,6 +120,11 @@ pub trait Op: Debug {
         false
     }
 
+    /// The input that is the right side of a matrix product, if one is: the CPU packs it once.
+    fn factor(&self) -> Option<usize> {
+        None
+    }
+
     /// Computes the output on the CPU. This is the op's definition: the shader must agree with it.
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>);
 
@@ -138,9 +144,29 @@ pub struct View<'a> {
     pub shape: &'a Shape,
     /// `shape.len()` elements, the channels padded with zeros.
     pub data: &'a [f32],
+    /// The same packed for [`crate::gemm`], if it is a weight that was packed before.
+    panels: Option<&'a [Panel]>,
 }
 
 impl<'a> View<'a> {
+    /// A value of this shape.
+    pub fn new(shape: &'a Shape, data: &'a [f32]) -> Self {
+        View { shape, data, panels: None }
+    }
+
+    /// The value with its elements packed as the right side of a matrix product.
+    pub(crate) fn with_panels(self, panels: Option<&'a [Panel]>) -> Self {
+        View { panels, ..self }
+    }
+
+    /// The elements packed as the right side of a matrix product, now if they were not before.
+    fn packed(self) -> Cow<'a, [Panel]> {
+        match self.panels {
+            Some(panels) => panels.into(),
+            None => gemm::pack(self.data, self.shape.stride()).into(),
+        }
+    }
+
     /// The runs of channels, padding included, one after another.
     fn rows(self) -> std::slice::ChunksExact<'a, f32> {
         self.data.chunks_exact(self.shape.stride())

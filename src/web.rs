@@ -378,7 +378,7 @@ fn requirements(backend: &Backend, needed: &Inspection) -> Requirements {
             (None, problem)
         }
         None => {
-            // The file and the weights made of it are there at the same time.
+            // The file and the weights made of it are there at the same time; later these, and what is packed of them.
             let peak = total + needed.weight_bytes;
             let problem = (peak > WASM_MEMORY).then(|| {
                 format!(

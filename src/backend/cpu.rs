@@ -1,7 +1,9 @@
 //! Plans on the CPU: each op's own function, one after another.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 
+use crate::gemm::{self, Panel};
 use crate::op::{View, ViewMut};
 use crate::plan::{Operand, Place, Plan, Step};
 use crate::{Error, Precision, Result};
@@ -9,6 +11,8 @@ use crate::{Error, Precision, Result};
 /// The values of a plan on the CPU, always in 32 bits.
 pub(crate) struct Memory {
     slots: Vec<Vec<f32>>,
+    /// The constants that matrix products need packed, by their number.
+    panels: HashMap<usize, Vec<Panel>>,
 }
 
 impl Memory {
@@ -41,7 +45,16 @@ impl Memory {
             slot.resize(len, 0.0);
             Ok(slot)
         };
-        Ok(Memory { slots: lengths.iter().map(slot).collect::<Result<_>>()? })
+        let slots = lengths.iter().map(slot).collect::<Result<_>>()?;
+        let mut panels = HashMap::new();
+        for step in &plan.steps {
+            let factor = step.op.factor().map(|factor| &step.inputs[factor]);
+            if let Some(Operand { place: Place::Constant(index), shape, .. }) = factor {
+                let data = &plan.constants[*index].data;
+                panels.entry(*index).or_insert_with(|| gemm::pack(data, shape.stride()));
+            }
+        }
+        Ok(Memory { slots, panels })
     }
 
     /// Writes the value of an operand that lives in a slot.
@@ -63,8 +76,17 @@ impl Memory {
         // Taken out of the list while it is written, so that the inputs can be borrowed beside it.
         let target = slot(&step.output);
         let mut output = std::mem::take(&mut self.slots[target]);
-        let inputs: Vec<View<'_>> =
-            step.inputs.iter().map(|input| View { shape: &input.shape, data: self.value(plan, input) }).collect();
+        let inputs: Vec<View<'_>> = step
+            .inputs
+            .iter()
+            .map(|input| {
+                let panels = match &input.place {
+                    Place::Constant(index) => self.panels.get(index).map(Vec::as_slice),
+                    Place::Slot(_) => None,
+                };
+                View::new(&input.shape, self.value(plan, input)).with_panels(panels)
+            })
+            .collect();
         let shape = &step.output.shape;
         step.op.cpu(&inputs, ViewMut { shape, data: &mut output[..shape.len()] });
         self.slots[target] = output;
@@ -100,13 +122,28 @@ impl Executor {
     }
 
     pub(super) fn run(&self, row: usize) -> Vec<Vec<u8>> {
+        self.run_each(row, |memory, step| memory.compute(&self.plan, step))
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn run_timed(&self, row: usize) -> Vec<(&'static str, std::time::Duration)> {
+        let mut times = Vec::with_capacity(self.plan.steps.len());
+        self.run_each(row, |memory, step| {
+            let begin = std::time::Instant::now();
+            memory.compute(&self.plan, step);
+            times.push((step.op.name(), begin.elapsed()));
+        });
+        times
+    }
+
+    fn run_each(&self, row: usize, mut compute: impl FnMut(&mut Memory, &Step)) -> Vec<Vec<u8>> {
         let mut memory = self.memory.borrow_mut();
         for (input, rows) in &*self.tables.borrow() {
             let len = input.shape.len();
             memory.write(input, &rows[row * len..][..len]);
         }
         for step in &self.plan.steps {
-            memory.compute(&self.plan, step);
+            compute(&mut memory, step);
         }
         for &(from, to, len) in &self.plan.feedback {
             let value = std::mem::take(&mut memory.slots[from]);

@@ -3,6 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
+use crate::gemm::{self, Gemm};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 
@@ -59,28 +60,21 @@ impl Op for AttentionScores {
         &[1]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
         let qkv = inputs[0];
-        let tokens = output.shape.channels();
+        let (tokens, stride) = (output.shape.channels(), output.shape.stride());
         let (width, head) = (qkv.shape.stride(), padded(self.head_dim));
-        let scale = self.scale();
-        for (i, row) in output.rows_mut().enumerate() {
-            let (matrix, query) = (i / tokens, i % tokens);
+        let (scale, bias) = (self.scale(), vec![0.0; stride]);
+        for (matrix, out) in output.data.chunks_exact_mut(tokens * stride).enumerate() {
             let (image, h) = (matrix / self.heads, matrix % self.heads);
             let at = |token: usize, part: usize| (image * tokens + token) * width + (part * self.heads + h) * head;
-            let q = &qkv.data[at(query, 0)..][..head];
-            row.fill(0.0);
-            for (key, score) in row.iter_mut().take(tokens).enumerate() {
-                let k = &qkv.data[at(key, 1)..][..head];
-                // Four sums side by side: a float sum in one chain cannot be vectorised.
-                let mut sums = [0.0; 4];
-                for (q, k) in q.chunks_exact(4).zip(k.chunks_exact(4)) {
-                    for lane in 0..4 {
-                        sums[lane] += q[lane] * k[lane];
-                    }
-                }
-                *score = sums.iter().sum::<f32>() * scale;
-            }
+            let rows: Vec<usize> = (0..tokens).map(|query| at(query, 0)).collect();
+            // The keys, transposed; nothing in the padding.
+            let panels = gemm::pack_with(head, stride, |d, key| match key < tokens {
+                true => scale * qkv.data[at(key, 1) + d],
+                false => 0.0,
+            });
+            Gemm { input: qkv.data, rows: &rows, taps: &[0], depth: head, panels: &panels, bias: &bias }.run(out);
         }
     }
 

@@ -3,6 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
+use crate::gemm::{self, Gemm};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 
@@ -57,18 +58,19 @@ impl Op for AttentionValues {
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
         let [weights, qkv] = *inputs else { unreachable!("attention_values has two inputs") };
-        let tokens = weights.shape.channels();
+        let (tokens, stride) = (weights.shape.channels(), weights.shape.stride());
         let (width, head) = (qkv.shape.stride(), padded(self.head_dim));
-        for (i, out) in output.data.chunks_exact_mut(head).enumerate() {
-            let (token, h) = (i / self.heads, i % self.heads);
-            let (image, query) = (token / tokens, token % tokens);
-            let weights = &weights.data[((image * self.heads + h) * tokens + query) * weights.shape.stride()..];
-            out.fill(0.0);
-            for (key, weight) in weights[..tokens].iter().enumerate() {
-                let value = &qkv.data[(image * tokens + key) * width + (2 * self.heads + h) * head..][..head];
-                for (out, value) in out.iter_mut().zip(value) {
-                    *out += weight * value;
-                }
+        let (bias, mut values) = (vec![0.0; head], vec![0.0; tokens * head]);
+        for matrix in 0..weights.shape.dims()[0] {
+            let (image, h) = (matrix / self.heads, matrix % self.heads);
+            let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
+            let value = |key: usize| (image * tokens + key) * width + (2 * self.heads + h) * head;
+            let panels = gemm::pack_with(tokens, head, |key, d| qkv.data[value(key) + d]);
+            let product =
+                Gemm { input: weights.data, rows: &rows, taps: &[0], depth: tokens, panels: &panels, bias: &bias };
+            product.run(&mut values);
+            for (token, value) in values.chunks_exact(head).enumerate() {
+                output.data[((image * tokens + token) * self.heads + h) * head..][..head].copy_from_slice(value);
             }
         }
     }

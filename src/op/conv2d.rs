@@ -93,6 +93,10 @@ impl Op for Conv2d {
         }
     }
 
+    fn factor(&self) -> Option<usize> {
+        Some(1)
+    }
+
     fn stored(&self) -> &'static [usize] {
         &[1, 2, 4]
     }
@@ -121,7 +125,8 @@ impl Op for Conv2d {
         let rows: Vec<usize> = (0..output.shape.rows()).map(row).collect();
         let taps: Vec<usize> =
             (0..self.kernel * self.kernel).map(|tap| at(tap / self.kernel, tap % self.kernel)).collect();
-        Gemm { input: &framed, rows: &rows, taps: &taps, depth, weight: weight.data, bias: bias.data }.run(output.data);
+        Gemm { input: &framed, rows: &rows, taps: &taps, depth, panels: &weight.packed(), bias: bias.data }
+            .run(output.data);
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

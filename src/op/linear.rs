@@ -57,6 +57,10 @@ impl Op for Linear {
         Ok(Shape::new(&dims))
     }
 
+    fn factor(&self) -> Option<usize> {
+        Some(1)
+    }
+
     fn stored(&self) -> &'static [usize] {
         &[1, 2, 4]
     }
@@ -65,7 +69,8 @@ impl Op for Linear {
         let [x, weight, bias] = *inputs else { unreachable!("linear has three inputs") };
         let depth = x.shape.stride();
         let rows: Vec<usize> = (0..x.shape.rows()).map(|row| row * depth).collect();
-        Gemm { input: x.data, rows: &rows, taps: &[0], depth, weight: weight.data, bias: bias.data }.run(output.data);
+        Gemm { input: x.data, rows: &rows, taps: &[0], depth, panels: &weight.packed(), bias: bias.data }
+            .run(output.data);
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

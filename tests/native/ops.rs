@@ -294,7 +294,7 @@ fn evaluate(graph: &Graph, inputs: &[(String, Tensor)]) -> Vec<(Step, Vec<Vec<f3
         };
         let given: Vec<Vec<f32>> = step.inputs.iter().map(value).collect();
         let views: Vec<View<'_>> =
-            step.inputs.iter().zip(&given).map(|(input, data)| View { shape: &input.shape, data }).collect();
+            step.inputs.iter().zip(&given).map(|(input, data)| View::new(&input.shape, data)).collect();
         let shape = &step.output.shape;
         let mut output = vec![f32::NAN; shape.len()];
         step.op.cpu(&views, ViewMut { shape, data: &mut output });
