@@ -27,7 +27,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
     version,
     after_help = "\
 Examples:
-  denoise sample www/models/digits --scheduler ddim --class 7 --count 16 --guidance 2 --out sevens.png
+  denoise sample www/models/sprites --scheduler ddim --class 12 --guidance 3 --count 16 --out trees.png
   denoise sample my-model --seed 0 --trajectory run.safetensors --out x0.safetensors
   denoise eps my-model --in io.safetensors --out eps.safetensors --backend cpu
   denoise inspect my-model

@@ -14,7 +14,7 @@ use super::{Device, Result, open, picture, precision, size};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  denoise sample MODEL_DIR --scheduler ddim --class 7 --count 16 --guidance 2 --out sevens.png
+  denoise sample MODEL_DIR --scheduler ddim --class 7 --guidance 3 --count 16 --out x.png
   denoise sample MODEL_DIR --scheduler-config '{\"timestep_spacing\": \"trailing\"}' --steps 20 --out x.png
   denoise sample MODEL_DIR --seed 1,2,3,4 --class 0,1,2,3 --out x0.safetensors --trajectory run.safetensors
   denoise sample MODEL_DIR --scheduler repaint --image photo.png --mask kept.png --out whole.png")]
