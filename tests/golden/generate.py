@@ -98,7 +98,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--digits", type=Path, default=REPOSITORY / "www/models/digits", help="folder of the digits model")
     parser.add_argument("--check", action="store_true", help="write nothing; compare with the files kept here")
-    parser.add_argument("--tolerance", type=float, default=1e-4, help="relative difference --check accepts")
+    parser.add_argument("--tolerance", type=float, default=5e-4, help="relative difference --check accepts; whole runs carry rounding on")
     arguments = parser.parse_args()
     if not (arguments.digits / "unet/config.json").is_file():
         sys.exit(f"no model in {arguments.digits}: expected unet/config.json there; give its folder with --digits")
