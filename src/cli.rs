@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use denoise::backend::Gpu;
 use denoise::{Backend, Precision};
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// Any error, to be shown to a person.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -80,6 +81,12 @@ fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// A progress bar over so many of something.
+fn progress_bar(total: usize, what: &str) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template(&format!("{{bar:40}} {{pos}}/{{len}} {what}, {{eta}} left"))?;
+    Ok(ProgressBar::new(total as u64).with_style(style))
 }
 
 /// The precision of `--f16`, or without it.

@@ -118,12 +118,12 @@ impl Settings {
         })
     }
 
-    /// Everything that can be said against a run of `pipeline` before anything is compiled for it: the plan it needs, if
-    /// there is nothing.
+    /// Everything that can be said against a run of `pipeline` before anything is compiled for it; if there is nothing,
+    /// the plan it needs, and its table.
     ///
     /// # Errors
     /// When the settings are not possible with this model.
-    pub fn check(&self, pipeline: &Pipeline) -> Result<Layout> {
+    pub fn check(&self, pipeline: &Pipeline) -> Result<(Layout, Schedule)> {
         let layout = self.layout(pipeline)?;
         let schedule = Schedule::new(self.scheduler(pipeline), self.steps, &self.options)?;
         let timesteps: Vec<f32> = schedule.rows.iter().map(|row| row.timestep as f32).collect();
@@ -152,7 +152,7 @@ impl Settings {
                 return Err(Error::shape(what, format!("{shape:?}"), format!("{:?}", tensor.shape)));
             }
         }
-        Ok(layout)
+        Ok((layout, schedule))
     }
 
     /// The label that stands for no class.
@@ -253,12 +253,11 @@ impl Sampler {
     /// # Errors
     /// When the settings are not possible with this model, or need another layout.
     pub fn new(pipeline: &Pipeline, prepared: &Rc<Prepared>, settings: &Settings) -> Result<Self> {
-        let layout = settings.check(pipeline)?;
+        let (layout, schedule) = settings.check(pipeline)?;
         if layout != prepared.layout {
             let found = format!("{:?}", prepared.layout);
             return Err(Error::shape("Sampler", format!("a pipeline prepared for {layout:?}"), found));
         }
-        let schedule = Schedule::new(settings.scheduler(pipeline), settings.steps, &settings.options)?;
         let executor = &prepared.executor;
         let id = prepared.begin();
         let shape = executor.plan().input(names::SAMPLE)?.shape.clone();

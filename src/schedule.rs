@@ -23,6 +23,7 @@ mod score_sde_ve;
 mod sigmas;
 mod unipc;
 
+use combination::adams_bashforth;
 pub use combination::{Combination, REGISTERS};
 
 use bytemuck::{Pod, Zeroable};

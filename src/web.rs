@@ -303,7 +303,7 @@ impl Engine {
         };
         let precision = model.prepared.layout().precision;
         let settings = Settings { precision, ..settings.settings(&model.pipeline)? };
-        let layout = settings.check(&model.pipeline)?;
+        let (layout, _) = settings.check(&model.pipeline)?;
         if layout != *model.prepared.layout() {
             let prepared = prepare(&self.backend, &mut model.pipeline, &settings, |_, _| {}).await?;
             model.prepared.begin(); // nobody else will, and an earlier run on it is to end

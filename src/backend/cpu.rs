@@ -11,8 +11,6 @@ use crate::{Error, Precision, Result};
 /// The values of a plan on the CPU, always in 32 bits.
 pub(crate) struct Memory {
     slots: Vec<Vec<f32>>,
-    /// The constants that matrix products need packed, by their number.
-    panels: HashMap<usize, Vec<Panel>>,
 }
 
 impl Memory {
@@ -45,16 +43,7 @@ impl Memory {
             slot.resize(len, 0.0);
             Ok(slot)
         };
-        let slots = lengths.iter().map(slot).collect::<Result<_>>()?;
-        let mut panels = HashMap::new();
-        for step in &plan.steps {
-            let factor = step.op.factor().map(|factor| &step.inputs[factor]);
-            if let Some(Operand { place: Place::Constant(index), shape, .. }) = factor {
-                let data = &plan.constants[*index].data;
-                panels.entry(*index).or_insert_with(|| gemm::pack(data, shape.stride()));
-            }
-        }
-        Ok(Memory { slots, panels })
+        Ok(Memory { slots: lengths.iter().map(slot).collect::<Result<_>>()? })
     }
 
     /// Writes the value of an operand that lives in a slot.
@@ -70,27 +59,6 @@ impl Memory {
         };
         &memory[..operand.shape.len()]
     }
-
-    /// Computes a step of `plan` from the values of its inputs.
-    pub(crate) fn compute(&mut self, plan: &Plan, step: &Step) {
-        // Taken out of the list while it is written, so that the inputs can be borrowed beside it.
-        let target = slot(&step.output);
-        let mut output = std::mem::take(&mut self.slots[target]);
-        let inputs: Vec<View<'_>> = step
-            .inputs
-            .iter()
-            .map(|input| {
-                let panels = match &input.place {
-                    Place::Constant(index) => self.panels.get(index).map(Vec::as_slice),
-                    Place::Slot(_) => None,
-                };
-                View::new(&input.shape, self.value(plan, input)).with_panels(panels)
-            })
-            .collect();
-        let shape = &step.output.shape;
-        step.op.cpu(&inputs, ViewMut { shape, data: &mut output[..shape.len()] });
-        self.slots[target] = output;
-    }
 }
 
 /// A plan with its memory.
@@ -98,6 +66,8 @@ pub struct Executor {
     pub(super) plan: Plan,
     frames: Vec<Operand>,
     memory: RefCell<Memory>,
+    /// The constants that matrix products need packed, by their number.
+    panels: HashMap<usize, Vec<Panel>>,
     /// For each table, the input its rows go to, and the rows.
     tables: RefCell<Vec<(Operand, Vec<f32>)>>,
 }
@@ -108,7 +78,15 @@ impl Executor {
             return Err(Error::Settings("The CPU computes in 32 bits only; choose f32.".into()));
         }
         let memory = RefCell::new(Memory::new(&plan)?);
-        Ok(Executor { plan, frames, memory, tables: RefCell::default() })
+        let mut panels = HashMap::new();
+        for step in &plan.steps {
+            let factor = step.op.factor().map(|factor| &step.inputs[factor]);
+            if let Some(Operand { place: Place::Constant(index), shape, .. }) = factor {
+                let data = &plan.constants[*index].data;
+                panels.entry(*index).or_insert_with(|| gemm::pack(data, shape.stride()));
+            }
+        }
+        Ok(Executor { plan, frames, memory, panels, tables: RefCell::default() })
     }
 
     pub(super) fn write(&self, operand: &Operand, data: &[f32]) {
@@ -122,7 +100,7 @@ impl Executor {
     }
 
     pub(super) fn run(&self, row: usize) -> Vec<Vec<u8>> {
-        self.run_each(row, |memory, step| memory.compute(&self.plan, step))
+        self.run_each(row, |memory, step| self.compute(memory, step))
     }
 
     #[cfg(not(target_arch = "wasm32"))]
@@ -130,7 +108,7 @@ impl Executor {
         let mut times = Vec::with_capacity(self.plan.steps.len());
         self.run_each(row, |memory, step| {
             let begin = std::time::Instant::now();
-            memory.compute(&self.plan, step);
+            self.compute(memory, step);
             times.push((step.op.name(), begin.elapsed()));
         });
         times
@@ -155,6 +133,27 @@ impl Executor {
             bytemuck::cast_slice(&value[..frame.shape.channels()]).to_vec()
         };
         self.frames.iter().map(bytes).collect()
+    }
+
+    /// Computes a step from the values of its inputs.
+    fn compute(&self, memory: &mut Memory, step: &Step) {
+        // Taken out of the list while it is written, so that the inputs can be borrowed beside it.
+        let target = slot(&step.output);
+        let mut output = std::mem::take(&mut memory.slots[target]);
+        let inputs: Vec<View<'_>> = step
+            .inputs
+            .iter()
+            .map(|input| {
+                let panels = match &input.place {
+                    Place::Constant(index) => self.panels.get(index).map(Vec::as_slice),
+                    Place::Slot(_) => None,
+                };
+                View::new(&input.shape, memory.value(&self.plan, input)).with_panels(panels)
+            })
+            .collect();
+        let shape = &step.output.shape;
+        step.op.cpu(&inputs, ViewMut { shape, data: &mut output[..shape.len()] });
+        memory.slots[target] = output;
     }
 
     pub(super) fn read(&self, operand: &Operand) -> Vec<f32> {

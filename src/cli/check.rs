@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use denoise::Settings;
 use denoise::backend::Gpu;
 use denoise::check::{self, Layer, Report};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::files::ModelFolder;
-use super::{Result, precision, print, size};
+use super::{Result, precision, print, progress_bar, size};
 
 /// Every layer is computed on both from the same inputs. The exit code is 1 if one is further off than it may be.
 #[derive(clap::Args)]
@@ -30,8 +29,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let gpu = Gpu::open().await?;
     let plan = pipeline.plan(&layout)?;
     let inputs = check::inputs(&pipeline, &plan)?;
-    let bar = ProgressBar::new(plan.steps.len() as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} layers, {eta} left")?);
+    let bar = progress_bar(plan.steps.len(), "layers")?;
     let report = check::check(&gpu, &plan, &inputs, |done, _| bar.set_position(done as u64)).await?;
     bar.finish_and_clear();
     print(&table(&report, gpu.name()))?;

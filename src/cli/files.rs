@@ -146,6 +146,19 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     Ok(tensors)
 }
 
+/// The tensor of this name in a file, or the only one there is.
+pub fn only_tensor(path: &Path, name: &str) -> Result<Tensor> {
+    let mut tensors = read_tensors(path)?;
+    if let Some(tensor) = tensors.remove(name) {
+        return Ok(tensor);
+    }
+    let names: Vec<_> = tensors.keys().cloned().collect();
+    match tensors.into_values().next() {
+        Some(tensor) if names.len() == 1 => Ok(tensor),
+        _ => Err(format!("{} has no tensor {name}, but {names:?}.", path.display()).into()),
+    }
+}
+
 /// Writes tensors to a safetensors file.
 pub fn write_tensors(path: &Path, tensors: &[(&str, &Tensor)]) -> Result<()> {
     let views = tensors.iter().map(|(name, tensor)| {

@@ -5,8 +5,7 @@ use std::path::Path;
 use denoise::Tensor;
 
 use super::Result;
-use super::files;
-use super::sample::only_tensor;
+use super::files::{self, only_tensor};
 
 /// Writes RGBA8 images as one PNG, in a grid as square as can be.
 pub fn write_grid(path: &Path, images: &[u8], count: usize, width: usize, height: usize) -> Result<()> {

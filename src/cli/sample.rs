@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use denoise::config::{SchedulerConfig, SchedulerKind};
 use denoise::schedule::StepOptions;
 use denoise::{Inpainting, Pipeline, Prepared, Sampler, Settings, Tensor};
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::files::{ModelFolder, check_place, read_tensors, read_text, write_tensors};
-use super::{Device, Result, open, picture, precision, size};
+use super::files::{ModelFolder, check_place, only_tensor, read_text, write_tensors};
+use super::{Device, Result, open, picture, precision, progress_bar, size};
 
 /// Everything a run can be told. With the same seed, model, scheduler and steps the images are those of diffusers.
 #[derive(clap::Args)]
@@ -98,14 +97,13 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     }
     let mut pipeline = ModelFolder::open(&arguments.model_dir)?.pipeline()?;
     let settings = settings(&arguments, &pipeline)?;
-    let layout = settings.check(&pipeline)?;
+    let (layout, _) = settings.check(&pipeline)?;
     let backend = open(arguments.backend).await?;
     let prepared = Prepared::new(&backend, &mut pipeline, layout, |_, _| {}).await?;
     let mut sampler = Sampler::new(&pipeline, &prepared, &settings)?;
 
     let evaluations = sampler.schedule().rows.len();
-    let bar = ProgressBar::new(evaluations as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} evaluations, {eta} left")?);
+    let bar = progress_bar(evaluations, "evaluations")?;
     let mut trajectory = Vec::new();
     let mut shown = Vec::new();
     loop {
@@ -196,17 +194,4 @@ fn scheduler(arguments: &Arguments, pipeline: &Pipeline) -> Result<SchedulerConf
         None => "{}".to_string(),
     };
     Ok(pipeline.scheduler().with(kind, &json)?)
-}
-
-/// The tensor of this name in a file, or the only one there is.
-pub fn only_tensor(path: &Path, name: &str) -> Result<Tensor> {
-    let mut tensors = read_tensors(path)?;
-    if let Some(tensor) = tensors.remove(name) {
-        return Ok(tensor);
-    }
-    let names: Vec<_> = tensors.keys().cloned().collect();
-    match tensors.into_values().next() {
-        Some(tensor) if names.len() == 1 => Ok(tensor),
-        _ => Err(format!("{} has no tensor {name}, but {names:?}.", path.display()).into()),
-    }
 }

@@ -42,6 +42,17 @@ impl Combination {
     }
 }
 
+/// The slope of a step by Adams and Bashforth's method, from the slope now and up to three before it, which `kept` has by
+/// how far back they are (Liu et al. 2022, equation 9, and those of lower order).
+pub fn adams_bashforth(earlier: usize, now: Combination, kept: impl Fn(usize) -> Combination) -> Combination {
+    match earlier {
+        0 => now,
+        1 => (now * 3.0 - kept(1)) * (1.0 / 2.0),
+        2 => (now * 23.0 - kept(1) * 16.0 + kept(2) * 5.0) * (1.0 / 12.0),
+        _ => (now * 55.0 - kept(1) * 59.0 + kept(2) * 37.0 - kept(3) * 9.0) * (1.0 / 24.0),
+    }
+}
+
 impl Add for Combination {
     type Output = Self;
 

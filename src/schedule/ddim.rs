@@ -14,7 +14,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
         let alpha_cumprod = alphas_cumprod[timestep];
         let prev = timestep.checked_sub(config.num_train_timesteps / steps);
         let alpha_cumprod_prev = prev.map_or(before_first(run), |prev| alphas_cumprod[prev]);
-        let variance = (1.0 - alpha_cumprod_prev) / (1.0 - alpha_cumprod) * (1.0 - alpha_cumprod / alpha_cumprod_prev);
+        let variance = forward::posterior_variance(alpha_cumprod, alpha_cumprod_prev);
         let sigma = eta * variance.max(0.0).sqrt();
         let epsilon = match options.use_clipped_model_output {
             true => epsilon_of_x0(alpha_cumprod),

@@ -21,7 +21,7 @@ fn row(run: &Run, timestep: usize, alpha_cumprod: f64, alpha_cumprod_prev: f64) 
     let beta = 1.0 - alpha;
     let posterior_mean_coef1 = alpha_cumprod_prev.sqrt() * beta / (1.0 - alpha_cumprod);
     let posterior_mean_coef2 = alpha.sqrt() * (1.0 - alpha_cumprod_prev) / (1.0 - alpha_cumprod);
-    let posterior_variance = ((1.0 - alpha_cumprod_prev) / (1.0 - alpha_cumprod) * beta).max(1e-20);
+    let posterior_variance = forward::posterior_variance(alpha_cumprod, alpha_cumprod_prev).max(1e-20);
     let (sigma, learned_sigma) = match config.variance_type {
         VarianceType::FixedSmall | VarianceType::FixedSmallLog => (posterior_variance.sqrt(), None),
         VarianceType::FixedLarge => (beta.sqrt(), None),

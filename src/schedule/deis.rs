@@ -1,6 +1,6 @@
 //! DEIS in log ρ (Zhang and Chen 2022, section 4; diffusers scheduling_deis_multistep.py).
 
-use super::dpm_solver::{Differences, Levels, alpha_sigma, epsilon, integral, levels, row};
+use super::dpm_solver::{Differences, Levels, alpha_sigma, epsilon, integral, levels, order, row};
 use super::{Combination, Row, Run};
 use crate::{Error, Result};
 
@@ -15,13 +15,8 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
     }
     let Levels { timesteps, sigmas } = levels(run)?;
     let steps = timesteps.len();
-    let short = config.lower_order_final && steps < 15;
     let row = |i: usize| {
-        let order = match i {
-            _ if short && i + 1 == steps => 1,
-            _ if short && i + 2 == steps => config.solver_order.min(2).min(i + 1),
-            _ => config.solver_order.min(i + 1),
-        };
+        let order = order(run, i, steps, false);
         let now = epsilon(run, sigmas[i]);
         let value = |back: usize| if back == 0 { now } else { Combination::kept((i - back) % KEPT) };
         let prev = if order == 1 {

@@ -186,22 +186,25 @@ pub(super) fn inverse(run: &Run) -> Result<Vec<Row>> {
 /// How many of what a step extrapolates are kept.
 const KEPT: usize = 3;
 
+/// The order of step i of a multistep method: growing at first, and falling at the end of a short run, or where the last
+/// step is to be of order one in any case.
+pub(super) fn order(run: &Run, i: usize, steps: usize, ends_low: bool) -> usize {
+    let short = run.config.lower_order_final && steps < 15;
+    let wanted = match steps - i {
+        1 if short || ends_low => 1,
+        2 if short => 2,
+        _ => run.config.solver_order,
+    };
+    wanted.min(run.config.solver_order).min(i + 1)
+}
+
 /// One row a step: order one at first, then as many earlier values as the order asks for.
 fn multistep(run: &Run, levels: &Levels, final_zero: bool) -> Vec<Row> {
     let config = run.config;
     let Levels { timesteps, sigmas } = levels;
     let steps = timesteps.len();
-    let short = config.lower_order_final && steps < 15;
     let row = |i: usize| {
-        let last = i + 1 == steps && (config.euler_at_final || short || final_zero);
-        let second_last = i + 2 == steps && short;
-        let order = match (i, config.solver_order) {
-            (0, _) | (_, 1) => 1,
-            _ if last => 1,
-            (1, _) | (_, 2) => 2,
-            _ if second_last => 2,
-            _ => 3,
-        };
+        let order = order(run, i, steps, config.euler_at_final || final_zero);
         let now = extrapolated(run, sigmas[i]);
         let value = |back: usize| if back == 0 { now } else { Combination::kept((i - back) % KEPT) };
         let differences = divided_differences(run, sigmas, i, order, value);

@@ -53,6 +53,11 @@ fn zero_terminal_snr(betas: &[f64]) -> Vec<f64> {
     (0..bars.len()).map(|t| 1.0 - if t == 0 { bars[0] } else { bars[t] / bars[t - 1] }).collect()
 }
 
+/// β̃: the variance of x at an earlier timestep, given x_t and x_0 (Ho et al. 2020, equation 7).
+pub(super) fn posterior_variance(alpha_cumprod: f64, alpha_cumprod_prev: f64) -> f64 {
+    (1.0 - alpha_cumprod_prev) / (1.0 - alpha_cumprod) * (1.0 - alpha_cumprod / alpha_cumprod_prev)
+}
+
 /// `count` numbers evenly from `start` to `end`, computed as numpy's `linspace` does.
 pub(super) fn linspace(start: f64, end: f64, count: usize) -> Vec<f64> {
     let step = (end - start) / (count.max(2) - 1) as f64;

@@ -3,7 +3,7 @@
 //!
 //! The model is told t = (2/π) atan2(β, α), and what it predicts is taken as v, whatever the configuration says.
 
-use super::{Combination, Row, Run, forward};
+use super::{Combination, Row, Run, adams_bashforth, forward};
 use crate::{Error, Result};
 
 /// How many ε are kept.
@@ -26,13 +26,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
         let (alpha, beta, alpha_next, beta_next) = (alpha(i), betas[i], alpha(i + 1), betas[i + 1]);
         let now = Combination::X * beta + Combination::MODEL * alpha;
         let kept = |back: usize| Combination::kept((i - back) % KEPT);
-        // Adams and Bashforth's weights (Liu et al. 2022, equation 9, and those of lower order).
-        let epsilon = match i {
-            0 => now,
-            1 => (now * 3.0 - kept(1)) * (1.0 / 2.0),
-            2 => (now * 23.0 - kept(1) * 16.0 + kept(2) * 5.0) * (1.0 / 12.0),
-            _ => (now * 55.0 - kept(1) * 59.0 + kept(2) * 37.0 - kept(3) * 9.0) * (1.0 / 24.0),
-        };
+        let epsilon = adams_bashforth(i, now, kept);
         let x0 = (Combination::X - epsilon * beta) * (1.0 / alpha.max(1e-8));
         Row {
             timestep: beta.atan2(alpha) / std::f64::consts::FRAC_PI_2,

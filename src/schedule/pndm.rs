@@ -1,6 +1,6 @@
 //! Pseudo numerical methods for diffusion models (Liu et al. 2022; diffusers scheduling_pndm.py).
 
-use super::{Combination, Row, Run, forward};
+use super::{Combination, Row, Run, adams_bashforth, forward};
 use crate::config::PredictionType;
 use crate::{Error, Result};
 
@@ -26,11 +26,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
     };
     for &t in timesteps[..multistep].iter().rev() {
         let kept = |back: usize| Combination::kept((slopes - back) % SLOPES);
-        let slope = match slopes {
-            1 => (Combination::MODEL * 3.0 - kept(1)) * (1.0 / 2.0),
-            2 => (Combination::MODEL * 23.0 - kept(1) * 16.0 + kept(2) * 5.0) * (1.0 / 12.0),
-            _ => (Combination::MODEL * 55.0 - kept(1) * 59.0 + kept(2) * 37.0 - kept(3) * 9.0) * (1.0 / 24.0),
-        };
+        let slope = adams_bashforth(slopes, Combination::MODEL, kept);
         let prev = transfer(run, Combination::X, t, t - distance, slope);
         rows.push(Row { prev, keep: vec![(slopes % SLOPES, Combination::MODEL)], ..row(run, t) });
         slopes += 1;

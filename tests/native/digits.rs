@@ -14,10 +14,7 @@ use crate::golden::{self, Array, Golden, assert_close};
 
 /// The shipped model.
 pub fn pipeline() -> Pipeline {
-    let text = |file: &str| golden::text(&format!("www/models/digits/{file}"));
-    let weights = golden::bytes("www/models/digits/unet/diffusion_pytorch_model.safetensors");
-    let (config, scheduler) = (text("unet/config.json"), text("scheduler/scheduler_config.json"));
-    Pipeline::from_files(&config, [&weights[..]], Some(&scheduler), Some(&text("card.json"))).unwrap()
+    crate::runs::pipeline("digits")
 }
 
 /// Both backends.

@@ -37,7 +37,8 @@ pub fn folder(model: &str) -> String {
     if model.starts_with("unet_") { format!("tests/golden/{model}") } else { format!("www/models/{model}") }
 }
 
-fn pipeline(model: &str) -> Pipeline {
+/// The model of this name, with whatever of a scheduler and a card it has.
+pub fn pipeline(model: &str) -> Pipeline {
     let folder = folder(model);
     let (unet, shipped) = match model.starts_with("unet_") {
         true => (folder.clone(), false),
