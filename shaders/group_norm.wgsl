@@ -4,24 +4,36 @@
 // its share in order, then pairwise in shared memory, so the result does not depend on timing.
 // Scalars, not vec4s: a group need not start at a multiple of four channels.
 
-struct Params {
-    pixels: u32,   // H · W of the normalised image
-    tiles: u32,    // of 64 pixels, the last one perhaps not full
+// How a tensor was cut for its moments.
+struct Source {
     channels: u32,
-    stride: u32,   // channels, padding included
-    groups: u32,
-    eps: f32,
-    pad0: u32,
-    pad1: u32,
+    stride: u32,      // channels, padding included
+    height: u32,
+    width: u32,
+    tile_height: u32,
+    tile_width: u32,
+    copies: u32,      // images that were interleaved to the one that is meant
+    tiles: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> moments: array<f32>; // [N, tiles, 2, stride]: mean, M2
-@group(0) @binding(2) var<storage, read> weight: array<f32>;  // [channels]
-@group(0) @binding(3) var<storage, read> bias: array<f32>;    // [channels]
-@group(0) @binding(4) var<storage, read_write> out: array<f32>; // [N, 2, stride]: scale, shift
+struct Params {
+    a: Source,
+    b: Source,        // whose channels come after; none if it has none
+    channels: u32,
+    stride: u32,
+    groups: u32,
+    eps: f32,
+}
 
-const TILE = 64u;
+@group(0) @binding(N) var<uniform> params: Params;
+@group(0) @binding(N) var<storage, read> a: array<f32>; // [N, tiles, 2, stride]: mean, M2
+//#if b
+@group(0) @binding(N) var<storage, read> b: array<f32>; // the same of another tensor
+//#end
+@group(0) @binding(N) var<storage, read> weight: array<f32>; // [channels]
+@group(0) @binding(N) var<storage, read> bias: array<f32>;   // [channels]
+@group(0) @binding(N) var<storage, read_write> out: array<f32>; // [N, 2, stride]: scale, shift
+
 const THREADS = 64u;
 
 struct Moment {
@@ -39,6 +51,15 @@ fn merge(a: Moment, b: Moment) -> Moment {
     return Moment(count, a.mean + delta * weight, a.m2 + b.m2 + delta * delta * a.count * weight);
 }
 
+// How many pixels a tile has.
+fn pixels(source: Source, index: u32) -> u32 {
+    let tile = index / source.copies;
+    let across = (source.width + source.tile_width - 1u) / source.tile_width;
+    let y = tile / across * source.tile_height;
+    let x = tile % across * source.tile_width;
+    return min(source.tile_height, source.height - y) * min(source.tile_width, source.width - x);
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
     let size = params.channels / params.groups;
@@ -46,12 +67,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let image = group.y;
 
     var own = Moment(0.0, 0.0, 0.0);
-    for (var i = thread; i < params.tiles * size; i += THREADS) {
-        let tile = i / size;
-        let count = min(TILE, params.pixels - tile * TILE);
-        let at = (image * params.tiles + tile) * 2u * params.stride + first + i % size;
-        own = merge(own, Moment(f32(count), moments[at], moments[at + params.stride]));
+//#each s,f a,0u b,params.a.channels
+//#if $s
+    {
+        // The part of the group that lies in this tensor.
+        let start = max(first, $f) - $f;
+        let end = min(first + size, $f + params.$s.channels);
+        let members = select(0u, end - $f - start, end > $f + start);
+        for (var i = thread; i < params.$s.tiles * members; i += THREADS) {
+            let tile = i / members;
+            let at = (image * params.$s.tiles + tile) * 2u * params.$s.stride + start + i % members;
+            own = merge(own, Moment(f32(pixels(params.$s, tile)), $s[at], $s[at + params.$s.stride]));
+        }
     }
+//#end
+//#end
     shares[thread] = own;
     for (var width = THREADS / 2u; width > 0u; width /= 2u) {
         workgroupBarrier();

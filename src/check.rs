@@ -148,15 +148,23 @@ async fn check_step(gpu: &Gpu, plan: &Plan, step: &Step, memory: &mut Memory) ->
         step.inputs.iter().map(|input| rounded(memory.value(plan, input), input)).collect();
     let views: Vec<View<'_>> =
         step.inputs.iter().zip(&given).map(|(input, data)| View::new(&input.shape, data)).collect();
+    let mut expected: Vec<Vec<f32>> = step.written().map(|operand| vec![0.0; operand.shape.len()]).collect();
     let shape = &step.output.shape;
-    let mut expected = vec![0.0; shape.len()];
-    step.op.cpu(&views, ViewMut { shape, data: &mut expected });
+    step.op.cpu(&views, ViewMut { shape, data: &mut expected[0] });
+    if let ([output, aside], Some(operand)) = (&mut expected[..], &step.aside) {
+        step.op.cpu_aside(&views, View::new(shape, output), ViewMut { shape: &operand.shape, data: aside });
+    }
     // What a shader forgets to write stays what it is: not a number.
-    let blank = vec![f32::NAN; shape.len()];
+    let blank: Vec<Vec<f32>> = expected.iter().map(|data| vec![f32::NAN; data.len()]).collect();
+    let blank: Vec<&[f32]> = blank.iter().map(Vec::as_slice).collect();
     let given: Vec<&[f32]> = given.iter().map(|data| &**data).collect();
     let actual = gpu.run_kernel(step, &given, &blank).await?;
-    memory.write(&step.output, &expected);
-    Ok(error(&actual, &expected, step.op.gives_bytes()))
+    let mut worst: f64 = 0.0;
+    for ((operand, actual), expected) in step.written().zip(&actual).zip(&expected) {
+        memory.write(operand, expected);
+        worst = worst.max(error(actual, expected, step.op.gives_bytes()));
+    }
+    Ok(worst)
 }
 
 /// A value as a GPU holds it.

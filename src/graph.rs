@@ -18,6 +18,8 @@ pub(crate) enum Source {
     Constant(Rc<[f32]>),
     /// Computed from other values.
     Op { op: Rc<dyn Op>, inputs: Vec<ValueId> },
+    /// Left beside a value by the op that computes it. It follows that value.
+    Aside(ValueId),
 }
 
 /// A value: its name (for a layer, the path it has in the checkpoint), shape, precision and origin.
@@ -102,6 +104,11 @@ impl Graph {
     /// When the inputs' shapes or precisions do not fit the op, or the value would be larger than [`LARGEST`]; the
     /// error says so of `name`.
     pub fn op(&mut self, name: &str, op: impl Op + 'static, inputs: &[ValueId]) -> Result<ValueId> {
+        self.shared_op(name, Rc::new(op), inputs)
+    }
+
+    /// As [`Graph::op`], of an op that other graphs may share.
+    pub(crate) fn shared_op(&mut self, name: &str, op: Rc<dyn Op>, inputs: &[ValueId]) -> Result<ValueId> {
         let shapes: Vec<&Shape> = inputs.iter().map(|&id| self.shape(id)).collect();
         let shape = op.output(&shapes).map_err(|error| match error {
             Error::Shape { op, expected, found } => Error::Shape { op: format!("{name} ({op})"), expected, found },
@@ -119,7 +126,19 @@ impl Graph {
             }
         }
         let precision = precision(inputs.len() + 1);
-        Ok(self.push(name, shape, precision, Source::Op { op: Rc::new(op), inputs: inputs.to_vec() }))
+        let aside = op.aside(&shapes);
+        let id = self.push(name, shape, precision, Source::Op { op, inputs: inputs.to_vec() });
+        if let Some(shape) = aside {
+            check_size(name, &shape)?;
+            self.push(&format!("{name}.aside"), shape, Precision::F32, Source::Aside(id));
+        }
+        Ok(id)
+    }
+
+    /// What the op that computes `value` leaves beside it, if it leaves anything.
+    pub fn aside(&self, value: ValueId) -> Option<ValueId> {
+        let next = self.values.get(value.0 + 1)?;
+        matches!(next.source, Source::Aside(of) if of == value).then_some(ValueId(value.0 + 1))
     }
 
     /// Keeps `value` after a run, to be read by this name.

@@ -13,6 +13,7 @@ pub mod backend;
 pub mod check;
 pub mod config;
 mod error;
+pub mod fusion;
 mod gemm;
 pub mod graph;
 pub mod inspect;
@@ -23,6 +24,7 @@ mod pipeline;
 pub mod plan;
 mod sampler;
 pub mod schedule;
+mod template;
 pub mod tensor;
 pub mod unet;
 #[cfg(target_arch = "wasm32")]

@@ -5,6 +5,7 @@
 //! entry in the list of test cases. An op's own fields are constants of the plan: whatever changes from step to step
 //! is an input.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Debug;
 
@@ -12,6 +13,7 @@ use bytemuck::Pod;
 
 use crate::gemm::{self, Panel};
 use crate::schedule::Coefficients;
+use crate::template::{self, Define};
 use crate::{Precision, Result, Shape};
 
 mod activation;
@@ -23,6 +25,7 @@ mod concat;
 mod conv2d;
 mod divide;
 mod embedding;
+mod fused_conv2d;
 mod group_norm;
 mod guide;
 mod inpaint;
@@ -60,6 +63,7 @@ pub use concat::Concat;
 pub use conv2d::Conv2d;
 pub use divide::Divide;
 pub use embedding::Embedding;
+pub use fused_conv2d::{FusedConv2d, Variant};
 pub use group_norm::GroupNorm;
 pub use guide::Guide;
 pub use inpaint::Inpaint;
@@ -67,7 +71,7 @@ pub use langevin::Langevin;
 pub use learned_noise::LearnedNoise;
 pub use linear::Linear;
 pub use modulate::Modulate;
-pub use moments::Moments;
+pub use moments::{Moments, Tiles};
 pub use narrow::Narrow;
 pub use norm::Norm;
 pub use predict_x0::PredictX0;
@@ -99,7 +103,7 @@ fn is_row(shape: &Shape) -> bool {
 }
 
 /// One operation of a network.
-pub trait Op: Debug {
+pub trait Op: Any + Debug {
     /// The stem of the op's source file, of its shader and of its test cases.
     fn name(&self) -> &'static str;
 
@@ -111,8 +115,13 @@ pub trait Op: Debug {
 
     /// The bindings of the shader that are `Stored`: those of the inputs and of the output that are activations or
     /// weights, which a network may keep in 16 bits. All others are `f32`.
-    fn stored(&self) -> &'static [usize] {
-        &[]
+    fn stored(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// The shape of what the op leaves beside its output, if it leaves anything: a summary of the output, in 32 bits.
+    fn aside(&self, _inputs: &[&Shape]) -> Option<Shape> {
+        None
     }
 
     /// Whether the output is bytes, four in the place of each number.
@@ -127,6 +136,11 @@ pub trait Op: Debug {
 
     /// Computes the output on the CPU. This is the op's definition: the shader must agree with it.
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>);
+
+    /// Computes on the CPU what is left beside the output, from the output.
+    fn cpu_aside(&self, _inputs: &[View<'_>], _output: View<'_>, _aside: ViewMut<'_>) {
+        unreachable!("{} leaves nothing beside its output", self.name())
+    }
 
     /// The dispatch that computes the output on the GPU.
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel;
@@ -188,11 +202,14 @@ impl ViewMut<'_> {
     }
 }
 
-/// One dispatch of a compute shader: binding 0 is the parameters, then the inputs, the output last.
+/// One dispatch of a compute shader: binding 0 is the parameters, then the inputs, the output, and last what is left
+/// beside it.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    /// WGSL with the entry point `main`.
+    /// WGSL with the entry point `main`, perhaps for [`template`] to expand.
     pub shader: &'static str,
+    /// Which variant of the shader it is.
+    pub defines: Vec<Define>,
     /// What the shader's `Stored` values are.
     pub precision: Precision,
     /// The bytes of the shader's `Params` uniform.
@@ -205,17 +222,24 @@ impl Kernel {
     /// The shader with `Stored` values of the kernel's precision. Shaders are written for `f32` and convert whatever
     /// they load and store, so that they compute the same in both.
     pub fn source(&self) -> Cow<'static, str> {
+        let shader = template::expand(self.shader, &self.defines);
         match self.precision {
-            Precision::F32 => self.shader.into(),
+            Precision::F32 => shader,
             Precision::F16 => {
-                let shader = self.shader.replace("alias Stored = vec4f;", "alias Stored = vec4h;");
+                let shader = shader.replace("alias Stored = vec4f;", "alias Stored = vec4h;");
                 format!("enable f16;\n\n{shader}").into()
             }
         }
     }
 
     fn new(shader: &'static str, params: &impl Pod, workgroups: [u32; 3]) -> Self {
-        Kernel { shader, precision: Precision::F32, params: bytemuck::bytes_of(params).to_vec(), workgroups }
+        let params = bytemuck::bytes_of(params).to_vec();
+        Kernel { shader, defines: Vec::new(), precision: Precision::F32, params, workgroups }
+    }
+
+    /// What tells its pipeline from others.
+    pub(crate) fn pipeline(&self) -> (&'static str, Vec<Define>, Precision) {
+        (self.shader, self.defines.clone(), self.precision)
     }
 
     /// A dispatch of one invocation a `vec4` of the output, whose shader has no parameter but their number.

@@ -78,6 +78,8 @@ pub struct Step {
     pub inputs: Vec<Operand>,
     /// To where; a slot, and never that of an input.
     pub output: Operand,
+    /// Where to what is left beside the output, if anything is.
+    pub aside: Option<Operand>,
 }
 
 impl Step {
@@ -95,9 +97,14 @@ impl Step {
         self.op.macs(&self.input_shapes(), &self.output.shape)
     }
 
-    /// The inputs, then the output: what the shader's bindings are from 1 on.
+    /// The inputs, the output, and what is left beside it: what the shader's bindings are from 1 on.
     pub fn operands(&self) -> impl Iterator<Item = &Operand> {
-        self.inputs.iter().chain([&self.output])
+        self.inputs.iter().chain(self.written())
+    }
+
+    /// The output, and what is left beside it.
+    pub fn written(&self) -> impl Iterator<Item = &Operand> {
+        [&self.output].into_iter().chain(&self.aside)
     }
 
     fn input_shapes(&self) -> Vec<&Shape> {
@@ -155,6 +162,13 @@ impl Plan {
                     Place::Slot(slots.dedicated(bytes(&value.shape, value.precision)))
                 }
                 Source::Op { .. } => Place::Slot(slots.take(bytes(&value.shape, value.precision))),
+                // Its place was taken with that of the value beside which it is left.
+                Source::Aside(of) => {
+                    if last_use[of] == index {
+                        release(&mut slots, places[of]);
+                    }
+                    continue;
+                }
             };
             places.insert(id, place);
             let operand = |id: ValueId| operand(graph, id, places[&id]);
@@ -162,18 +176,31 @@ impl Plan {
                 plan.inputs.insert(value.name.clone(), operand(id));
             }
             if let Source::Op { op, inputs } = &value.source {
+                let aside = graph.aside(id);
+                if let Some(aside) = aside {
+                    let shape = &graph.values[aside.0].shape;
+                    places.insert(aside, Place::Slot(slots.take(bytes(shape, Precision::F32))));
+                }
+                let operand = |id: ValueId| self::operand(graph, id, places[&id]);
                 plan.steps.push(Step {
                     name: value.name.clone(),
                     op: op.clone(),
                     inputs: inputs.iter().map(|&id| operand(id)).collect(),
                     output: operand(id),
+                    aside: aside.map(operand),
                 });
+                // What nobody reads is free at once.
+                for written in [Some(id), aside].into_iter().flatten() {
+                    if !last_use.contains_key(&written) {
+                        release(&mut slots, places[&written]);
+                    }
+                }
                 // What this step was the last to read is free for the next one's output.
                 let done: HashSet<ValueId> = inputs.iter().copied().filter(|input| last_use[input] == index).collect();
                 for input in done {
-                    let computed = matches!(graph.values[input.0].source, Source::Op { .. });
-                    if let (Place::Slot(slot), true) = (places[&input], computed && !kept.contains(&input)) {
-                        slots.release(slot);
+                    let computed = matches!(graph.values[input.0].source, Source::Op { .. } | Source::Aside(_));
+                    if computed && !kept.contains(&input) {
+                        release(&mut slots, places[&input]);
                     }
                 }
             }
@@ -223,6 +250,13 @@ impl Plan {
     }
 }
 
+/// Frees the slot of a value that is computed.
+fn release(slots: &mut Slots, place: Place) {
+    if let Place::Slot(slot) = place {
+        slots.release(slot);
+    }
+}
+
 /// A value of the graph, where it lives in the plan.
 fn operand(graph: &Graph, id: ValueId, place: Place) -> Operand {
     let value = &graph.values[id.0];
@@ -236,10 +270,13 @@ fn last_uses(graph: &Graph, kept: &HashSet<ValueId>) -> HashMap<ValueId, usize> 
         if !last.contains_key(&ValueId(index)) {
             continue;
         }
-        if let Source::Op { inputs, .. } = &value.source {
-            for &input in inputs {
-                last.entry(input).or_insert(index);
-            }
+        let inputs = match &value.source {
+            Source::Op { inputs, .. } => &inputs[..],
+            Source::Aside(of) => std::slice::from_ref(of),
+            Source::Input | Source::Constant(_) => &[],
+        };
+        for &input in inputs {
+            last.entry(input).or_insert(index);
         }
     }
     last

@@ -11,7 +11,7 @@ use crate::config::{
 use crate::graph::{Graph, ValueId};
 use crate::op::{
     Activation, Add, Affine, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm, Linear,
-    Modulate, Moments, Narrow, ScaleShift, Softmax, TimestepEmbedding, Upfirdn2d, Upsample, Widen,
+    Modulate, Moments, Narrow, ScaleShift, Softmax, Tiles, TimestepEmbedding, Upfirdn2d, Upsample, Widen,
 };
 use crate::tensor::padded;
 use crate::{Error, Precision, Result, Shape, Tensor, Weights};
@@ -747,7 +747,7 @@ impl<'a> Builder<'a> {
     /// A GroupNorm with this weight and bias, `[C]`, as a scale and a shift a channel, `[N, 2, C]`.
     fn normalised(&mut self, path: &str, x: ValueId, groups: usize, [weight, bias]: [ValueId; 2]) -> Result<ValueId> {
         let [_, h, w, _] = self.graph.shape(x).nhwc(path)?;
-        let op = GroupNorm { groups, eps: self.config.norm_eps as f32, pixels: h * w };
+        let op = GroupNorm { groups, eps: self.config.norm_eps as f32, tiles: vec![Tiles::strips(h * w)] };
         let moments = self.graph.op(&format!("{path}.moments"), Moments, &[x])?;
         self.graph.op(&format!("{path}.affine"), op, &[moments, weight, bias])
     }

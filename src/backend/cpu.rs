@@ -21,7 +21,7 @@ impl Memory {
     pub(crate) fn new(plan: &Plan) -> Result<Self> {
         // Not `plan.slots`, which are the bytes that a GPU needs.
         let mut lengths = vec![0; plan.slots.len()];
-        for operand in plan.inputs.values().chain(plan.steps.iter().map(|step| &step.output)) {
+        for operand in plan.inputs.values().chain(plan.steps.iter().flat_map(Step::written)) {
             let length = &mut lengths[slot(operand)];
             *length = operand.shape.len().max(*length);
         }
@@ -140,6 +140,7 @@ impl Executor {
         // Taken out of the list while it is written, so that the inputs can be borrowed beside it.
         let target = slot(&step.output);
         let mut output = std::mem::take(&mut memory.slots[target]);
+        let mut aside = step.aside.as_ref().map(|aside| std::mem::take(&mut memory.slots[slot(aside)]));
         let inputs: Vec<View<'_>> = step
             .inputs
             .iter()
@@ -153,7 +154,14 @@ impl Executor {
             .collect();
         let shape = &step.output.shape;
         step.op.cpu(&inputs, ViewMut { shape, data: &mut output[..shape.len()] });
+        if let (Some(data), Some(Operand { shape: summary, .. })) = (&mut aside, &step.aside) {
+            let output = View::new(shape, &output[..shape.len()]);
+            step.op.cpu_aside(&inputs, output, ViewMut { shape: summary, data: &mut data[..summary.len()] });
+        }
         memory.slots[target] = output;
+        if let (Some(data), Some(operand)) = (aside, &step.aside) {
+            memory.slots[slot(operand)] = data;
+        }
     }
 
     pub(super) fn read(&self, operand: &Operand) -> Vec<f32> {

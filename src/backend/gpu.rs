@@ -16,6 +16,7 @@ use wgpu::BufferUsages;
 
 use crate::op::Kernel;
 use crate::plan::{Constant, Operand, Place, Plan, Step};
+use crate::template::Define;
 use crate::{Error, Precision, Result};
 
 /// How many runs may be under way at once: one that computes, one that waits behind it.
@@ -47,6 +48,9 @@ pub struct Counters {
     pub waits: usize,
 }
 
+/// What tells one pipeline from another.
+type PipelineKey = (&'static str, Vec<Define>, Precision);
+
 /// A buffer that gives its memory back when it is dropped. A browser would only do so when it next collects garbage.
 struct Buffer(wgpu::Buffer);
 
@@ -69,7 +73,7 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
-    pipelines: RefCell<HashMap<(&'static str, Precision), wgpu::ComputePipeline>>,
+    pipelines: RefCell<HashMap<PipelineKey, wgpu::ComputePipeline>>,
     counters: Cell<Counters>,
     /// What went wrong outside any call: a lost device, or a command the device rejected.
     failure: Arc<Mutex<Option<String>>>,
@@ -199,17 +203,17 @@ impl Gpu {
     }
 
     /// Runs the kernel of one step by itself on buffers exactly as long as these, each in the precision of its operand,
-    /// and returns what is then in the output's.
+    /// and returns what is then in those that it writes: the output, and what is left beside it.
     ///
     /// # Errors
     /// When the device rejects the shader or was lost.
-    pub async fn run_kernel(&self, step: &Step, inputs: &[&[f32]], output: &[f32]) -> Result<Vec<f32>> {
+    pub async fn run_kernel(&self, step: &Step, inputs: &[&[f32]], written: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
         let kernel = step.kernel();
-        let pipeline = self.pipeline(step.op.name(), &kernel, inputs.len()).await?;
+        let pipeline = self.pipeline(step, &kernel).await?;
         let params = Params::upload(self, std::slice::from_ref(&kernel));
         let buffers: Vec<_> = inputs
             .iter()
-            .chain([&output])
+            .chain(written)
             .zip(step.operands())
             .map(|(data, operand)| {
                 let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
@@ -226,8 +230,11 @@ impl Gpu {
         Dispatch { pipeline, bind_group, workgroups: kernel.workgroups }
             .encode(&mut encoder.begin_compute_pass(&Default::default()));
         self.submit(encoder);
-        let precision = step.output.precision;
-        self.read(&buffers[inputs.len()], precision, output.len()).await
+        let mut results = Vec::new();
+        for ((buffer, operand), data) in buffers[inputs.len()..].iter().zip(step.written()).zip(written) {
+            results.push(self.read(buffer, operand.precision, data.len()).await?);
+        }
+        Ok(results)
     }
 
     /// The first `len` numbers of a buffer, after everything submitted so far.
@@ -279,19 +286,20 @@ impl Gpu {
     }
 
     /// The pipeline of a kernel's shader in its precision, made the first time it is asked for.
-    async fn pipeline(&self, name: &str, kernel: &Kernel, inputs: usize) -> Result<wgpu::ComputePipeline> {
-        let key = (kernel.shader, kernel.precision);
+    async fn pipeline(&self, step: &Step, kernel: &Kernel) -> Result<wgpu::ComputePipeline> {
+        let key = kernel.pipeline();
         if let Some(pipeline) = self.pipelines.borrow().get(&key) {
             return Ok(pipeline.clone());
         }
+        let (name, inputs) = (step.op.name(), step.inputs.len());
         self.count(|counters| counters.pipelines += 1);
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(name),
             source: wgpu::ShaderSource::Wgsl(kernel.source()),
         });
-        // The binding convention: 0 is the parameters, then the inputs, the output last.
-        let entries: Vec<_> = (0..inputs as u32 + 2)
+        // The binding convention: 0 is the parameters, then the inputs, then what is written.
+        let entries: Vec<_> = (0..1 + step.operands().count() as u32)
             .map(|binding| wgpu::BindGroupLayoutEntry {
                 binding,
                 visibility: wgpu::ShaderStages::COMPUTE,
@@ -379,13 +387,13 @@ impl Executor {
         check_weights(&plan)?;
 
         let kernels: Vec<Kernel> = plan.steps.iter().map(Step::kernel).collect();
-        let distinct: HashSet<_> = kernels.iter().map(|kernel| (kernel.shader, kernel.precision)).collect();
+        let distinct: HashSet<_> = kernels.iter().map(Kernel::pipeline).collect();
         let mut pipelines = HashMap::new();
         progress(0, distinct.len());
         for (step, kernel) in plan.steps.iter().zip(&kernels) {
-            let key = (kernel.shader, kernel.precision);
+            let key = kernel.pipeline();
             if let Entry::Vacant(vacant) = pipelines.entry(key) {
-                vacant.insert(gpu.pipeline(step.op.name(), kernel, step.inputs.len()).await?);
+                vacant.insert(gpu.pipeline(step, kernel).await?);
                 progress(pipelines.len(), distinct.len());
             }
         }
@@ -403,7 +411,7 @@ impl Executor {
         let constants = upload_constants(&gpu, &plan);
         let params = Params::upload(&gpu, &kernels);
         let dispatch = |(i, (step, kernel)): (usize, (&Step, &Kernel))| {
-            let pipeline = pipelines[&(kernel.shader, kernel.precision)].clone();
+            let pipeline = pipelines[&kernel.pipeline()].clone();
             let operands = step.operands().map(|operand| {
                 let (buffer, offset) = match operand.place {
                     Place::Slot(slot) => (&slots[slot], 0),

@@ -56,8 +56,8 @@ impl Op for AttentionScores {
         }
     }
 
-    fn stored(&self) -> &'static [usize] {
-        &[1]
+    fn stored(&self) -> Vec<usize> {
+        vec![1]
     }
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {

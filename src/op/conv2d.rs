@@ -10,7 +10,7 @@ use crate::{Error, Result, Shape, Tensor};
 /// Convolution (`torch.nn.Conv2d`) of x: `[N, H, W, Cin]` with square kernels, stride and zero padding.
 ///
 /// Inputs: x, the weight packed by [`Conv2d::pack`] `[K, K, Cin padded, Cout]`, the bias `[Cout]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv2d {
     /// Height and width of the kernel.
     pub kernel: usize,
@@ -68,7 +68,7 @@ impl Conv2d {
     }
 
     /// Length of an output side for an input side of `size`.
-    fn side(&self, size: usize) -> Option<usize> {
+    pub(super) fn side(&self, size: usize) -> Option<usize> {
         let span = (size + self.pad_before + self.pad_after).checked_sub(self.kernel)?;
         Some(span / self.stride + 1)
     }
@@ -97,8 +97,8 @@ impl Op for Conv2d {
         Some(1)
     }
 
-    fn stored(&self) -> &'static [usize] {
-        &[1, 2, 4]
+    fn stored(&self) -> Vec<usize> {
+        vec![1, 2, 4]
     }
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {

@@ -2,35 +2,63 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Moments, Op, View, ViewMut, shader};
+use super::{Kernel, Op, Tiles, View, ViewMut, shader};
 use crate::{Error, Result, Shape};
 
 /// GroupNorm (Wu and He 2018) as a scale and a shift a channel, `[N, 2, C]`, that [`super::ScaleShift`] applies:
 /// scale = γ / √(σ² + ε) and shift = β − μ · scale, with μ and σ² over a group's channels and all pixels.
 ///
-/// Inputs: the [`Moments`] `[N, tiles, 2, C]`, γ `[C]` and β `[C]`. Moments are merged in pairs after Chan, Golub and
-/// LeVeque (1979): (n, μ, M2) of a union from those of its halves, without cancellation.
-#[derive(Debug)]
+/// Inputs: the moments `[N, tiles, 2, C]` of one tensor, or of each of two that are normalised as one, C = C₁ + C₂; γ `[C]`
+/// and β `[C]`. Moments are merged in pairs after Chan, Golub and LeVeque (1979): (n, μ, M2) of a union from those of its
+/// halves, without cancellation.
+#[derive(Clone, Debug)]
 pub struct GroupNorm {
     /// How many groups; must divide C.
     pub groups: usize,
     /// Added to the variance.
     pub eps: f32,
-    /// H · W of the normalised images: says how full the last tile is.
-    pub pixels: usize,
+    /// How each tensor was cut for its moments.
+    pub tiles: Vec<Tiles>,
 }
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Params {
-    pixels: u32,
-    tiles: u32,
+    sources: [Source; 2],
     channels: u32,
     /// Channels of a run, padding included.
     stride: u32,
     groups: u32,
     eps: f32,
-    pad: [u32; 2],
+}
+
+/// How a tensor was cut for its moments.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
+struct Source {
+    channels: u32,
+    stride: u32,
+    height: u32,
+    width: u32,
+    tile_height: u32,
+    tile_width: u32,
+    copies: u32,
+    tiles: u32,
+}
+
+impl Source {
+    fn new(tiles: &Tiles, moments: &Shape) -> Self {
+        Source {
+            channels: moments.channels() as u32,
+            stride: moments.stride() as u32,
+            height: tiles.height as u32,
+            width: tiles.width as u32,
+            tile_height: tiles.tile_height as u32,
+            tile_width: tiles.tile_width as u32,
+            copies: tiles.copies as u32,
+            tiles: tiles.count() as u32,
+        }
+    }
 }
 
 /// Count, mean and M2 of a set of numbers.
@@ -59,60 +87,77 @@ impl Op for GroupNorm {
     }
 
     fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
-        let [moments, weight, bias] = *inputs else { unreachable!("group_norm has three inputs") };
-        let tiles = self.pixels.div_ceil(Moments::TILE);
-        let [n, t, 2, c] = *moments.dims() else {
-            return Err(Error::shape(self.name(), "moments [N, tiles, 2, C]", moments));
-        };
-        if t != tiles || weight.dims() != [c] || bias.dims() != [c] {
-            let found = format!("{moments}, {weight} and {bias}");
-            return Err(Error::shape(self.name(), format!("[N, {tiles}, 2, C], [C] and [C]"), found));
+        let (moments, [weight, bias]) = split(inputs);
+        let mut channels = 0;
+        for (&moments, tiles) in moments.iter().zip(&self.tiles) {
+            let [_, t, 2, c] = *moments.dims() else {
+                return Err(Error::shape(self.name(), "moments [N, tiles, 2, C]", moments));
+            };
+            if t != tiles.count() || moments.dims()[0] != inputs[0].dims()[0] {
+                return Err(Error::shape(self.name(), format!("moments [N, {}, 2, C]", tiles.count()), moments));
+            }
+            channels += c;
         }
-        if !c.is_multiple_of(self.groups) {
-            return Err(Error::shape(self.name(), format!("a multiple of {} channels", self.groups), c));
+        if moments.len() != self.tiles.len() || weight.dims() != [channels] || bias.dims() != [channels] {
+            let found = inputs.iter().map(|shape| shape.to_string()).collect::<Vec<_>>().join(", ");
+            return Err(Error::shape(self.name(), format!("{} moments, [C] and [C]", self.tiles.len()), found));
         }
-        Ok(Shape::new(&[n, 2, c]))
+        if !channels.is_multiple_of(self.groups) {
+            return Err(Error::shape(self.name(), format!("a multiple of {} channels", self.groups), channels));
+        }
+        Ok(Shape::new(&[inputs[0].dims()[0], 2, channels]))
     }
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
-        let [moments, weight, bias] = *inputs else { unreachable!("group_norm has three inputs") };
-        let [_, tiles, _, channels] = *moments.shape.dims() else { unreachable!("checked by output") };
-        let width = moments.shape.stride();
+        let (moments, [weight, bias]) = split(inputs);
+        let (channels, width) = (output.shape.channels(), output.shape.stride());
         let size = channels / self.groups;
-        let images = moments.data.chunks_exact(tiles * 2 * width);
-        for (moments, out) in images.zip(output.data.chunks_exact_mut(2 * width)) {
+        for (image, out) in output.data.chunks_exact_mut(2 * width).enumerate() {
             out.fill(0.0);
-            for group in 0..self.groups {
-                let members = group * size..(group + 1) * size;
-                let mut all = Moment::default();
-                for tile in 0..tiles {
-                    let count = Moments::TILE.min(self.pixels - tile * Moments::TILE) as f32;
-                    for channel in members.clone() {
-                        let at = tile * 2 * width + channel;
-                        all = all.merge(Moment { count, mean: moments[at], m2: moments[at + width] });
+            let mut groups = vec![Moment::default(); self.groups];
+            let mut first = 0;
+            for (moments, tiles) in moments.iter().zip(&self.tiles) {
+                let stride = moments.shape.stride();
+                let own = &moments.data[image * tiles.count() * 2 * stride..][..tiles.count() * 2 * stride];
+                for (tile, own) in own.chunks_exact(2 * stride).enumerate() {
+                    let count = tiles.size(tile) as f32;
+                    for channel in 0..moments.shape.channels() {
+                        let group = &mut groups[(first + channel) / size];
+                        *group = group.merge(Moment { count, mean: own[channel], m2: own[stride + channel] });
                     }
                 }
-                let inverse = 1.0 / (all.m2 / all.count + self.eps).sqrt();
-                for channel in members {
-                    let scale = weight.data[channel] * inverse;
-                    out[channel] = scale;
-                    out[width + channel] = bias.data[channel] - all.mean * scale;
-                }
+                first += moments.shape.channels();
+            }
+            for channel in 0..channels {
+                let all = groups[channel / size];
+                let scale = weight.data[channel] / (all.m2 / all.count + self.eps).sqrt();
+                out[channel] = scale;
+                out[width + channel] = bias.data[channel] - all.mean * scale;
             }
         }
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
-        let [images, tiles, _, channels] = *inputs[0].dims() else { unreachable!("checked by output") };
+        let (moments, _) = split(inputs);
+        let mut sources = [Source::default(); 2];
+        for (source, (moments, tiles)) in sources.iter_mut().zip(moments.iter().zip(&self.tiles)) {
+            *source = Source::new(tiles, moments);
+        }
         let params = Params {
-            pixels: self.pixels as u32,
-            tiles: tiles as u32,
-            channels: channels as u32,
+            sources,
+            channels: output.channels() as u32,
             stride: output.stride() as u32,
             groups: self.groups as u32,
             eps: self.eps,
-            pad: [0; 2],
         };
-        Kernel::new(shader!("group_norm"), &params, [self.groups as u32, images as u32, 1])
+        let groups = [self.groups as u32, output.dims()[0] as u32, 1];
+        let defines = vec![("a", 1), ("b", u32::from(moments.len() == 2))];
+        Kernel { defines, ..Kernel::new(shader!("group_norm"), &params, groups) }
     }
+}
+
+/// The moments, and γ and β.
+fn split<T: Copy>(inputs: &[T]) -> (&[T], [T; 2]) {
+    let Some((moments, &affine)) = inputs.split_last_chunk::<2>() else { unreachable!("checked by the graph") };
+    (moments, affine)
 }

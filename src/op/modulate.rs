@@ -37,8 +37,8 @@ impl Op for Modulate {
         }
     }
 
-    fn stored(&self) -> &'static [usize] {
-        &[2]
+    fn stored(&self) -> Vec<usize> {
+        vec![2]
     }
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {

@@ -6,16 +6,98 @@ use super::{Kernel, Op, View, ViewMut, shader};
 use crate::{Result, Shape};
 
 /// For x: `[N, H, W, C]`, the mean and the sum of squared deviations from it (M2) of every channel over tiles of
-/// [`Moments::TILE`] pixels: `[N, tiles, 2, C]`.
+/// 64 pixels: `[N, tiles, 2, C]`.
 ///
 /// A channel, not a group, so that a convolution can leave its own when it stores, and so that a group may straddle
 /// two concatenated tensors. [`super::GroupNorm`] merges them.
 #[derive(Debug)]
 pub struct Moments;
 
-impl Moments {
-    /// Pixels of a tile; the last one of an image may have fewer.
-    pub const TILE: usize = 64;
+/// How images are cut into tiles, of which each channel's moments are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiles {
+    /// Pixels of an image from top to bottom.
+    pub height: usize,
+    /// Pixels of an image from left to right.
+    pub width: usize,
+    /// Pixels of a tile from top to bottom; the last ones may have fewer.
+    pub tile_height: usize,
+    /// Pixels of a tile from left to right; the last ones may have fewer.
+    pub tile_width: usize,
+    /// Images that were interleaved to the one that is meant, in both directions: 1, or 4 of a quarter of the pixels
+    /// each. Tiles lie in the order of the images' own, and those of all copies together.
+    pub copies: usize,
+}
+
+impl Tiles {
+    /// Pixels of a tile of [`Tiles::strips`].
+    const STRIP: usize = 64;
+
+    /// Images of this many pixels, in whatever rows, cut into strips.
+    pub fn strips(pixels: usize) -> Self {
+        Tiles { height: 1, width: pixels, tile_height: 1, tile_width: Self::STRIP, copies: 1 }
+    }
+
+    /// Tiles side by side.
+    pub fn across(&self) -> usize {
+        self.width.div_ceil(self.tile_width)
+    }
+
+    /// Tiles of an image.
+    pub fn count(&self) -> usize {
+        self.across() * self.height.div_ceil(self.tile_height) * self.copies
+    }
+
+    /// Pixels of an image.
+    pub fn pixels(&self) -> usize {
+        self.height * self.width * self.copies
+    }
+
+    /// Pixels of a tile.
+    pub fn size(&self, tile: usize) -> usize {
+        let (y, x) = (tile / self.copies / self.across(), tile / self.copies % self.across());
+        let left = |whole: usize, tile: usize, before: usize| tile.min(whole - tile * before);
+        left(self.height, self.tile_height, y) * left(self.width, self.tile_width, x)
+    }
+
+    /// The shape of the moments of images of this shape: `[N, tiles, 2, C]`.
+    pub fn shape(&self, images: &Shape) -> Shape {
+        Shape::new(&[images.dims()[0], self.count(), 2, images.channels()])
+    }
+
+    /// Which tile a pixel of an image of `width` pixels a row is in.
+    fn tile_of(&self, pixel: usize, width: usize) -> usize {
+        let (y, x, copy) = match self.copies {
+            1 => (pixel / self.width, pixel % self.width, 0),
+            _ => (pixel / width / 2, pixel % width / 2, pixel / width % 2 * 2 + pixel % width % 2),
+        };
+        (y / self.tile_height * self.across() + x / self.tile_width) * self.copies + copy
+    }
+
+    /// The moments of x: `[N, H, W, C]`.
+    pub(crate) fn moments(&self, x: View<'_>, output: ViewMut<'_>) {
+        let stride = x.shape.stride();
+        let width = x.shape.dims()[2];
+        let tiles: Vec<usize> = (0..self.pixels()).map(|pixel| self.tile_of(pixel, width)).collect();
+        let images = x.data.chunks_exact(self.pixels() * stride);
+        output.data.fill(0.0);
+        for (image, out) in images.zip(output.data.chunks_exact_mut(self.count() * 2 * stride)) {
+            for (pixel, &tile) in image.chunks_exact(stride).zip(&tiles) {
+                let mean = &mut out[tile * 2 * stride..][..stride];
+                mean.iter_mut().zip(pixel).for_each(|(mean, x)| *mean += x);
+            }
+            for (tile, out) in out.chunks_exact_mut(2 * stride).enumerate() {
+                let scale = 1.0 / self.size(tile) as f32;
+                out[..stride].iter_mut().for_each(|mean| *mean *= scale);
+            }
+            for (pixel, &tile) in image.chunks_exact(stride).zip(&tiles) {
+                let (mean, m2) = out[tile * 2 * stride..][..2 * stride].split_at_mut(stride);
+                for ((m2, x), mean) in m2.iter_mut().zip(pixel).zip(mean) {
+                    *m2 += (x - *mean) * (x - *mean);
+                }
+            }
+        }
+    }
 }
 
 #[repr(C)]
@@ -34,38 +116,17 @@ impl Op for Moments {
     }
 
     fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
-        let [n, h, w, c] = inputs[0].nhwc(self.name())?;
-        Ok(Shape::new(&[n, (h * w).div_ceil(Self::TILE), 2, c]))
+        let [_, h, w, _] = inputs[0].nhwc(self.name())?;
+        Ok(Tiles::strips(h * w).shape(inputs[0]))
     }
 
-    fn stored(&self) -> &'static [usize] {
-        &[1]
+    fn stored(&self) -> Vec<usize> {
+        vec![1]
     }
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
         let x = inputs[0];
-        let width = x.shape.stride();
-        let images = x.data.chunks_exact(x.data.len() / x.shape.dims()[0]);
-        let tiles = images.flat_map(|image| image.chunks(Self::TILE * width));
-        for (tile, out) in tiles.zip(output.data.chunks_exact_mut(2 * width)) {
-            let (mean, m2) = out.split_at_mut(width);
-            mean.fill(0.0);
-            m2.fill(0.0);
-            for pixel in tile.chunks_exact(width) {
-                for (mean, x) in mean.iter_mut().zip(pixel) {
-                    *mean += x;
-                }
-            }
-            let scale = 1.0 / (tile.len() / width) as f32;
-            for mean in mean.iter_mut() {
-                *mean *= scale;
-            }
-            for pixel in tile.chunks_exact(width) {
-                for ((m2, x), mean) in m2.iter_mut().zip(pixel).zip(&*mean) {
-                    *m2 += (x - mean) * (x - mean);
-                }
-            }
-        }
+        Tiles::strips(x.shape.rows() / x.shape.dims()[0]).moments(x, output);
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

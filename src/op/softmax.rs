@@ -33,8 +33,8 @@ impl Op for Softmax {
         Ok(inputs[0].clone())
     }
 
-    fn stored(&self) -> &'static [usize] {
-        &[2]
+    fn stored(&self) -> Vec<usize> {
+        vec![2]
     }
 
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {

@@ -60,8 +60,8 @@ impl Op for TimestepEmbedding {
         }
     }
 
-    fn stored(&self) -> &'static [usize] {
-        &[3]
+    fn stored(&self) -> Vec<usize> {
+        vec![3]
     }
 
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {

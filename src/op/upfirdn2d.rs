@@ -102,8 +102,8 @@ impl Op for Upfirdn2d {
         }
     }
 
-    fn stored(&self) -> &'static [usize] {
-        &[1, 2]
+    fn stored(&self) -> Vec<usize> {
+        vec![1, 2]
     }
 
     fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {

@@ -31,8 +31,8 @@ impl Op for Upsample {
         Ok(Shape::new(&[n, 2 * h, 2 * w, c]))
     }
 
-    fn stored(&self) -> &'static [usize] {
-        &[1, 2]
+    fn stored(&self) -> Vec<usize> {
+        vec![1, 2]
     }
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {

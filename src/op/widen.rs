@@ -16,8 +16,8 @@ impl Op for Widen {
         Ok(inputs[0].clone())
     }
 
-    fn stored(&self) -> &'static [usize] {
-        &[1]
+    fn stored(&self) -> Vec<usize> {
+        vec![1]
     }
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {

@@ -1,10 +1,11 @@
 //! Other people's models: a network for every field of `UNet2DModel`'s configuration, against diffusers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use denoise::backend::{Backend, Gpu};
+use denoise::backend::{Backend, Executor, Gpu};
 use denoise::check::check;
 use denoise::config::UNetConfig;
+use denoise::fusion::{Fusion, fuse};
 use denoise::graph::Graph;
 use denoise::inspect::Inspection;
 use denoise::plan::Plan;
@@ -48,8 +49,14 @@ fn model(case: &Case) -> Result<UNet2DModel> {
     UNet2DModel::new(UNetConfig::from_json(&case.config.to_string())?, weights(&case.weights))
 }
 
-/// The case's network, whose output is "epsilon", and its inputs in device layout.
+/// The plan of the case's network, whose output is "epsilon", and its inputs in device layout.
 fn plan(case: &Case, golden: &Golden, precision: Precision) -> (Plan, HashMap<&'static str, Vec<f32>>) {
+    let (graph, inputs) = graph(case, golden, precision);
+    (Plan::new(&graph), inputs)
+}
+
+/// The case's network, whose output is "epsilon", and its inputs in device layout.
+fn graph(case: &Case, golden: &Golden, precision: Precision) -> (Graph, HashMap<&'static str, Vec<f32>>) {
     let get = |what: &str| golden.find(&format!("{}.{what}", case.name));
     let mut model = model(case).unwrap_or_else(|error| panic!("{}: {error}", case.name));
     let sample = get("sample").unwrap().tensor();
@@ -60,13 +67,18 @@ fn plan(case: &Case, golden: &Golden, precision: Precision) -> (Plan, HashMap<&'
     assert_eq!(values.class_labels.is_some(), get("class_labels").is_some(), "{}", case.name);
     graph.output("epsilon", values.output);
     let given = |name| Some((name, get(name)?.tensor().to_device().unwrap()));
-    (Plan::new(&graph), ["sample", "timestep", "class_labels"].into_iter().filter_map(given).collect())
+    let inputs = ["sample", "timestep", "class_labels"].into_iter().filter_map(given).collect();
+    (graph, inputs)
 }
 
 async fn epsilon(case: &Case, golden: &Golden, backend: &Backend, precision: Precision) -> Vec<f32> {
     let (plan, inputs) = plan(case, golden, precision);
     let executor = backend.compile(plan, &[], |_, _| {}).await.unwrap();
-    for (name, data) in &inputs {
+    run(&executor, &inputs).await
+}
+
+async fn run(executor: &Executor, inputs: &HashMap<&str, Vec<f32>>) -> Vec<f32> {
+    for (name, data) in inputs {
         executor.write(name, data).unwrap();
     }
     executor.run(0).unwrap().wait().await.unwrap();
@@ -122,6 +134,40 @@ fn every_layer_passes_the_check() {
             }
             assert!(worst.0 <= layer && worst.1 <= output, "{precision:?}: {worst:?}");
         }
+    });
+}
+
+/// Every way of fusing: each fused layer as its CPU function says, and ε as the unfused network's.
+#[test]
+fn fused_networks_agree_with_unfused_ones() {
+    let golden = Golden::load("matrix/unets");
+    let cases: Vec<Case> = golden::list("matrix/unets");
+    pollster::block_on(async {
+        let gpu = Gpu::open().await.unwrap();
+        let mut variants = HashSet::new();
+        for (precision, layer, output) in [(Precision::F32, 5e-5, 5e-6), (Precision::F16, 5e-4, 2e-3)] {
+            for (name, fusion) in [("staged", Fusion::STAGED), ("direct", Fusion::DIRECT), ("cpu", Fusion::CPU)] {
+                let mut worst: (f64, f64, f64) = (0.0, 0.0, 0.0);
+                for case in &cases {
+                    let (graph, inputs) = graph(case, &golden, precision);
+                    let plan = Plan::new(&fuse(&graph, fusion).unwrap());
+                    variants.extend(plan.steps.iter().map(|step| step.kernel().source().into_owned()));
+                    let report = check(&gpu, &plan, &inputs, |_, _| {}).await.unwrap();
+                    let found = &report.layers[report.worst];
+                    assert!(report.ok, "{name} {}: {found:?}, {:.1e}", case.name, report.output_error);
+                    worst = (worst.0.max(found.error), worst.1.max(report.output_error), worst.2);
+                    if precision == Precision::F32 {
+                        let executor = Backend::Cpu.compile(plan, &[], |_, _| {}).await.unwrap();
+                        let epsilon = run(&executor, &inputs).await;
+                        let expected = &golden.get(&format!("{}.output", case.name)).data;
+                        worst.2 = worst.2.max(golden::relative_error(&epsilon, expected));
+                    }
+                }
+                println!("{precision:?} {name}: {worst:?}");
+                assert!(worst.0 <= layer && worst.1 <= output && worst.2 <= 1e-5, "{precision:?} {name}: {worst:?}");
+            }
+        }
+        assert!(variants.len() > 60, "{}", variants.len());
     });
 }
 

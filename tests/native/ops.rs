@@ -8,8 +8,8 @@ use denoise::graph::{Graph, ValueId};
 use denoise::op::{
     Activation, Add, Affine, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm, Guide,
     Inpaint, Langevin, LearnedNoise, Linear, Modulate, Moments, Narrow, Norm, PredictX0, Quantile, Remember, Renoise,
-    Repeat, Rescale, Rgba8, RowScale, ScaleShift, Slice, Softmax, Threshold, TimestepEmbedding, Update, Upfirdn2d,
-    Upsample, View, ViewMut, Widen,
+    Repeat, Rescale, Rgba8, RowScale, ScaleShift, Slice, Softmax, Threshold, Tiles, TimestepEmbedding, Update,
+    Upfirdn2d, Upsample, View, ViewMut, Widen,
 };
 use denoise::plan::{Operand, Place, Plan, Step};
 use denoise::schedule::{Coefficients, KEEPS, Keep, REGISTERS};
@@ -160,7 +160,7 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
             let weight = vector(graph, "weight");
             let bias = vector(graph, "bias");
             let moments = graph.op("moments", Moments, &[x]).unwrap();
-            let op = GroupNorm { groups: case.groups, eps: case.eps, pixels };
+            let op = GroupNorm { groups: case.groups, eps: case.eps, tiles: vec![Tiles::strips(pixels)] };
             let affine = graph.op("group_norm", op, &[moments, weight, bias]).unwrap();
             let activation = case.silu.then_some(Activation::Silu);
             graph.op("scale_shift", ScaleShift { activation }, &[x, affine])
@@ -345,7 +345,7 @@ pub async fn check_gpu(gpu: &Gpu, precision: Precision) -> BTreeMap<&'static str
             let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
             let sentinel = sentinel(step.output.precision);
             let blank = vec![sentinel; expected.len() + MARGIN];
-            let output = gpu.run_kernel(&step, &inputs, &blank).await.unwrap();
+            let output = gpu.run_kernel(&step, &inputs, &[&blank]).await.unwrap().remove(0);
             let (output, margin) = output.split_at(expected.len());
             assert!(margin.iter().all(|&x| x == sentinel), "{name}: {op} writes beyond its output");
             if op == "rgba8" {
@@ -396,7 +396,7 @@ pub fn modulated(precision: Precision) -> (String, Graph, Inputs) {
     let constant = |tensor: &Tensor| (tensor.device_shape().unwrap(), tensor.to_device().unwrap());
     let (weight, bias) = (graph.constant("weight", constant(&weight)), graph.constant("bias", constant(&bias)));
     let moments = graph.op("moments", Moments, &[id]).unwrap();
-    let op = GroupNorm { groups: 5, eps: 1e-5, pixels: 6 };
+    let op = GroupNorm { groups: 5, eps: 1e-5, tiles: vec![Tiles::strips(6)] };
     let affine = graph.op("group_norm", op, &[moments, weight, bias]).unwrap();
     let modulated = graph.op("modulate", Modulate, &[affine, time_id]).unwrap();
     graph.output("modulate", modulated);

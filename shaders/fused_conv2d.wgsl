@@ -1,0 +1,148 @@
+// What the kernels of a fused convolution share: their bindings, what they read and what they leave.
+//
+// The input is one tensor or two concatenated ones, normalised and activated while it is loaded, or neither; the output
+// is the convolution's sum plus the bias, plus a row of the time embedding, a residual or a 1×1 convolution of one or two
+// other tensors, times a scale; beside it the moments of its channels over tiles of pixels may be left.
+// Any of them is missing from a variant that does not need it.
+
+struct Params {
+    in_height: u32,
+    in_width: u32,
+    out_height: u32,
+    out_width: u32,
+    x_channels: u32,   // vec4s of a run of channels, as all of these; 0 of what there is not
+    y_channels: u32,
+    u_channels: u32,
+    v_channels: u32,
+    out_channels: u32,
+    kernel: u32,
+    stride: u32,
+    pad: u32,          // rows of zeros above, columns of zeros to the left
+    tiles_x: u32,      // tiles side by side in an image
+    tiles: u32,        // in an image
+    len: u32,          // tiles, strips or pixels in all images
+    activation: u32,   // 0 none, 1 SiLU, 2 Mish, 3 GELU, 4 ReLU
+    scale: f32,
+    share: u32,        // of split sums, the blocks of depth that a workgroup adds up
+    pad0: u32,
+    pad1: u32,
+}
+
+alias Stored = vec4f; // activations and weights
+
+@group(0) @binding(N) var<uniform> params: Params;
+@group(0) @binding(N) var<storage, read> x: array<Stored>; // [N, in_height, in_width, x_channels]
+//#if concat
+@group(0) @binding(N) var<storage, read> y: array<Stored>; // the channels after x's
+//#end
+//#if shortcut
+@group(0) @binding(N) var<storage, read> u: array<Stored>; // [N, out_height, out_width, u_channels]
+//#end
+//#if shortcut2
+@group(0) @binding(N) var<storage, read> v: array<Stored>; // the channels after u's
+//#end
+//#if residual
+@group(0) @binding(N) var<storage, read> residual: array<Stored>; // [N, out_height, out_width, out_channels]
+//#end
+//#if row
+@group(0) @binding(N) var<storage, read> row: array<Stored>; // [N, out_channels]
+//#end
+//#if normalise
+@group(0) @binding(N) var<storage, read> affine: array<vec4f>; // [N, 2, x_channels + y_channels]: scale, shift
+//#end
+@group(0) @binding(N) var<storage, read> weight: array<Stored>; // [kernel, kernel, 4 · in, out], then [4 · shortcut, out]
+@group(0) @binding(N) var<storage, read> bias: array<vec4f>;    // [out_channels]
+//#if split
+@group(0) @binding(N) var<storage, read_write> out: array<vec4f>; // [splits, N, out_height, out_width, out_channels]
+//#else
+@group(0) @binding(N) var<storage, read_write> out: array<Stored>; // [N, out_height, out_width, out_channels]
+//#end
+//#if moments
+@group(0) @binding(N) var<storage, read_write> moments: array<vec4f>; // [N, tiles, 2, out_channels]: mean, M2
+//#end
+
+// What is added up, one tensor after another: x, y, u and v.
+const FIRST_SHORTCUT = 2u;
+
+fn channels_of(source: u32) -> u32 {
+    return vec4u(params.x_channels, params.y_channels, params.u_channels, params.v_channels)[source];
+}
+
+fn fetch(source: u32, at: u32) -> vec4f {
+//#if concat
+    if source == 1u {
+        return vec4f(y[at]);
+    }
+//#end
+//#if shortcut
+    if source == 2u {
+        return vec4f(u[at]);
+    }
+//#end
+//#if shortcut2
+    if source == 3u {
+        return vec4f(v[at]);
+    }
+//#end
+    return vec4f(x[at]);
+}
+
+//#if normalise
+// The error function within 1.2e-7 (the Chebyshev fit of Press et al., Numerical Recipes, `erfcc`).
+fn erf(x: vec4f) -> vec4f {
+    let z = abs(x);
+    let t = 1.0 / (1.0 + 0.5 * z);
+    let p = -1.26551223 + t * (1.00002368 + t * (0.37409196 + t * (0.09678418 + t * (-0.18628806 + t * (0.27886807
+        + t * (-1.13520398 + t * (1.48851587 + t * (-0.82215223 + t * 0.17087277))))))));
+    return sign(x) * (1.0 - t * exp(p - z * z));
+}
+
+fn activate(x: vec4f, function: u32) -> vec4f {
+    switch function {
+        case 1u: {
+            return x / (1.0 + exp(-x));
+        }
+        case 2u: {
+            let e = exp(min(x, vec4f(20.0)));
+            let n = e * (e + 2.0);
+            return x * n / (n + 2.0);
+        }
+        case 3u: {
+            return 0.5 * x * (1.0 + erf(x * 0.70710678));
+        }
+        case 4u: {
+            return max(x, vec4f());
+        }
+        default: {
+            return x;
+        }
+    }
+}
+//#end
+
+// A pixel's channels as the convolution takes them. Zeros outside the image come after this.
+fn load(source: u32, at: u32, image: u32, channel: u32) -> vec4f {
+    let value = fetch(source, at);
+//#if normalise
+    if source < FIRST_SHORTCUT {
+        let channels = params.x_channels + params.y_channels;
+        let scale = image * 2u * channels + source * params.x_channels + channel;
+        return activate(value * affine[scale] + affine[scale + channels], params.activation);
+    }
+//#end
+    return value;
+}
+
+// Stores the sum of a pixel's four channels, and returns what was stored. `pixel` is over all images.
+fn finish(sum: vec4f, pixel: u32, image: u32, channel: u32) -> vec4f {
+    var value = sum;
+//#if row
+    value += vec4f(row[image * params.out_channels + channel]);
+//#end
+//#if residual
+    value += vec4f(residual[pixel * params.out_channels + channel]);
+//#end
+    value *= params.scale;
+    out[pixel * params.out_channels + channel] = Stored(value);
+    return value;
+}

@@ -1,0 +1,463 @@
+//! A convolution with what stands before and after it.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Activation, Conv2d, Kernel, Op, Tiles, View, ViewMut, shader};
+use crate::gemm::Gemm;
+use crate::tensor::padded;
+use crate::{Error, Result, Shape};
+
+/// A convolution, or a linear layer over pixels, that normalises what it reads and completes what it writes, so that
+/// neither is a pass over memory of its own. What it computes is what the ops do that it stands for: [`super::Concat`],
+/// [`super::ScaleShift`], [`super::Upsample`], [`Conv2d`], [`super::Add`] and
+/// [`super::Moments`].
+///
+/// Inputs, those that there are, in this order: the tensors `[N, H, W, C]` whose concatenation is convolved; those whose
+/// concatenation a 1×1 convolution adds (the shortcut); the residual; the row `[N, Cout]` of the time; scale and shift
+/// `[N, 2, C]`; the weight `[K · K · C padded, Cout]`, below it that of the shortcut; the bias `[Cout]`. The output is
+/// `[N, H, W, Cout]`, and beside it are its moments if they are asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FusedConv2d {
+    /// The kernel, its stride and its padding.
+    pub conv: Conv2d,
+    /// Tensors that are concatenated: one or two.
+    pub sources: usize,
+    /// Whether scale and shift are applied, and the activation after them.
+    pub normalise: bool,
+    /// What follows scale and shift.
+    pub activation: Option<Activation>,
+    /// Whether every pixel is doubled in both directions before the convolution. The weight is then that of the four
+    /// convolutions of [`FusedConv2d::phases`].
+    pub upsample: bool,
+    /// Tensors that the shortcut concatenates: none, one or two.
+    pub shortcut: usize,
+    /// Whether a tensor is added.
+    pub residual: bool,
+    /// Whether a row is added to every pixel.
+    pub row: bool,
+    /// What the sum is multiplied by.
+    pub scale: f32,
+    /// Whether the output's moments are left beside it.
+    pub moments: bool,
+    /// How a GPU computes it.
+    pub variant: Variant,
+}
+
+/// A GPU's way to compute a [`FusedConv2d`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Variant {
+    /// Without shared memory or barriers. Normalises nothing: every pixel is loaded for each of its neighbours.
+    Direct,
+    /// 3×3 with stride 1, from tiles that are staged with their surroundings.
+    Halo,
+    /// As a matrix product in tiles of 32×32.
+    Gemm,
+    /// As a matrix product in tiles of 64×64.
+    LargeGemm,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    in_height: u32,
+    in_width: u32,
+    out_height: u32,
+    out_width: u32,
+    channels: [u32; 4],
+    out_channels: u32,
+    kernel: u32,
+    stride: u32,
+    pad: u32,
+    tiles_x: u32,
+    tiles: u32,
+    len: u32,
+    activation: u32,
+    scale: f32,
+    share: u32,
+    pad0: [u32; 2],
+}
+
+/// Pixels of a row that an invocation owns.
+const STRIP: usize = 8;
+/// Invocations of a workgroup.
+const WORKGROUP: usize = 64;
+
+/// The inputs by what they are.
+struct Parts<T> {
+    sources: Vec<T>,
+    shortcut: Vec<T>,
+    residual: Option<T>,
+    row: Option<T>,
+    affine: Option<T>,
+    weight: T,
+    bias: T,
+}
+
+impl FusedConv2d {
+    /// Nothing but this convolution.
+    pub fn plain(conv: Conv2d) -> Self {
+        FusedConv2d {
+            conv,
+            sources: 1,
+            normalise: false,
+            activation: None,
+            upsample: false,
+            shortcut: 0,
+            residual: false,
+            row: false,
+            scale: 1.0,
+            moments: false,
+            variant: Variant::Direct,
+        }
+    }
+
+    /// How many inputs there are.
+    fn inputs(&self) -> usize {
+        self.images() + usize::from(self.row) + usize::from(self.normalise) + 2
+    }
+
+    /// How many inputs are images.
+    fn images(&self) -> usize {
+        self.sources + self.shortcut + usize::from(self.residual)
+    }
+
+    fn parts<T: Copy>(&self, inputs: &[T]) -> Parts<T> {
+        assert_eq!(inputs.len(), self.inputs(), "the inputs that the op says it has");
+        let mut rest = inputs.iter().copied();
+        let mut next = || rest.next().expect("counted above");
+        Parts {
+            sources: (0..self.sources).map(|_| next()).collect(),
+            shortcut: (0..self.shortcut).map(|_| next()).collect(),
+            residual: self.residual.then(&mut next),
+            row: self.row.then(&mut next),
+            affine: self.normalise.then(&mut next),
+            weight: next(),
+            bias: next(),
+        }
+    }
+
+    /// The weights of the four 2×2 convolutions that a nearest-neighbour upsampling and a 3×3 convolution are together:
+    /// `[2 · 2, 2, 2, Cin padded, Cout]`, from that of [`Conv2d::pack`]. Output pixel (2y + p, 2x + q) sees the pixels y + p −
+    /// 1 and y + p, of which one is seen by two of the three rows of taps; so for the columns.
+    pub fn phases(weight: &[f32]) -> Vec<f32> {
+        let run = weight.len() / 9;
+        let mut phases = vec![0.0; 16 * run];
+        for phase in 0..4 {
+            for tap in 0..9 {
+                // Of three taps, at parity 0 the last two see the second pixel; at parity 1 the first two the first.
+                let side = |tap: usize, parity: usize| (tap + 1 - parity) / 2;
+                let (y, x) = (side(tap / 3, phase / 2), side(tap % 3, phase % 2));
+                let sum = &mut phases[(phase * 4 + y * 2 + x) * run..][..run];
+                sum.iter_mut().zip(&weight[tap * run..]).for_each(|(sum, w)| *sum += w);
+            }
+        }
+        phases
+    }
+
+    /// The kernel as it is on the smaller image.
+    fn side(&self) -> usize {
+        if self.upsample { 2 } else { self.conv.kernel }
+    }
+
+    /// How the output is cut for its moments.
+    pub fn tiles(&self, output: &Shape) -> Tiles {
+        let [_, height, width, _] = *output.dims() else { unreachable!("checked by output") };
+        match self.variant {
+            Variant::Direct => Tiles { height, width, tile_height: 1, tile_width: STRIP, copies: 1 },
+            Variant::Halo => {
+                let by = if self.upsample { 2 } else { 1 };
+                let tile_height = WORKGROUP / lanes(output);
+                Tiles { height: height / by, width: width / by, tile_height, tile_width: STRIP, copies: by * by }
+            }
+            Variant::Gemm | Variant::LargeGemm => {
+                let tile_width = self.gemm_tile();
+                Tiles { height: 1, width: height * width, tile_height: 1, tile_width, copies: 1 }
+            }
+        }
+    }
+
+    /// Pixels, and output channels, of a tile of a matrix product.
+    fn gemm_tile(&self) -> usize {
+        if self.variant == Variant::LargeGemm { 64 } else { 32 }
+    }
+
+    /// Whether a GPU computes it in this way.
+    pub fn has(&self, variant: Variant, output: &Shape) -> bool {
+        let [_, height, width, _] = *output.dims() else { return false };
+        let tile = FusedConv2d { variant, ..*self }.gemm_tile();
+        match variant {
+            Variant::Direct => !self.normalise && !self.upsample,
+            Variant::Halo => {
+                let Conv2d { kernel, stride, pad_before, pad_after } = self.conv;
+                [kernel, stride, pad_before, pad_after] == [3, 1, 1, 1]
+            }
+            Variant::Gemm | Variant::LargeGemm => {
+                !self.upsample && (!self.moments || (height * width).is_multiple_of(tile))
+            }
+        }
+    }
+
+    /// What is convolved, one tensor, with zeros around it: height and width of it with them, and its values.
+    fn framed(&self, parts: &Parts<View<'_>>) -> (usize, usize, Vec<f32>) {
+        let [images, in_height, in_width, _] = *parts.sources[0].shape.dims() else {
+            unreachable!("checked by output")
+        };
+        let [before, after] = match self.upsample {
+            true => [1, 1],
+            false => [self.conv.pad_before, self.conv.pad_after],
+        };
+        let (height, width) = (in_height + before + after, in_width + before + after);
+        let depth = padded(parts.sources.iter().map(|source| source.shape.channels()).sum());
+        let mut framed = vec![0.0; images * height * width * depth];
+        for pixel in 0..images * in_height * in_width {
+            let (line, x) = (pixel / in_width, pixel % in_width);
+            let (image, y) = (line / in_height, line % in_height);
+            let at = ((image * height + y + before) * width + x + before) * depth;
+            let run = &mut framed[at..][..depth];
+            let mut first = 0;
+            for source in &parts.sources {
+                let stride = source.shape.stride();
+                run[first..first + stride].copy_from_slice(&source.data[pixel * stride..][..stride]);
+                first += stride;
+            }
+            if let Some(affine) = parts.affine {
+                let (scale, shift) = affine.data[image * 2 * depth..][..2 * depth].split_at(depth);
+                for ((x, scale), shift) in run.iter_mut().zip(scale).zip(shift) {
+                    *x = *x * scale + shift;
+                }
+                if let Some(activation) = self.activation {
+                    activation.apply(run);
+                }
+            }
+        }
+        (height, width, framed)
+    }
+
+    /// Adds the 1×1 convolution of other tensors.
+    fn add_shortcut(&self, sources: &[View<'_>], weight: View<'_>, output: &mut ViewMut<'_>) {
+        let stride = output.shape.stride();
+        let mut first = weight.shape.rows() - sources.iter().map(|source| source.shape.stride()).sum::<usize>();
+        let mut sums = vec![0.0; output.data.len()];
+        for source in sources {
+            let depth = source.shape.stride();
+            let rows: Vec<usize> = (0..source.shape.rows()).map(|row| row * depth).collect();
+            let panels = crate::gemm::pack(&weight.data[first * stride..][..depth * stride], stride);
+            let bias = vec![0.0; stride];
+            Gemm { input: source.data, rows: &rows, taps: &[0], depth, panels: &panels, bias: &bias }.run(&mut sums);
+            output.data.iter_mut().zip(&sums).for_each(|(out, sum)| *out += sum);
+            first += depth;
+        }
+    }
+}
+
+/// Pairs of `vec4`s of output channels that a workgroup of the staged kernel owns.
+fn lanes(output: &Shape) -> usize {
+    match output.stride() {
+        0..=16 => 2,
+        17..=32 => 4,
+        _ => 8,
+    }
+}
+
+impl Op for FusedConv2d {
+    fn name(&self) -> &'static str {
+        "fused_conv2d"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let parts = self.parts(inputs);
+        let [n, h, w, _] = parts.sources[0].nhwc(self.name())?;
+        let joined = |sources: &[&Shape]| -> Result<usize> {
+            let mut channels = 0_usize;
+            for source in sources {
+                source.nhwc(self.name())?;
+                if !channels.is_multiple_of(4) {
+                    let found = format!("{channels} channels");
+                    return Err(Error::shape(self.name(), "a multiple of 4 channels before others", found));
+                }
+                channels += source.channels();
+            }
+            Ok(channels)
+        };
+        let depth = joined(&parts.sources)?;
+        let out = parts.bias.channels();
+        let by = if self.upsample { 2 } else { 1 };
+        let side = |size| self.conv.side(by * size);
+        let (Some(height), Some(width)) = (side(h), side(w)) else {
+            let expected = format!("images of at least {0}×{0} pixels", self.conv.kernel);
+            return Err(Error::shape(self.name(), expected, parts.sources[0]));
+        };
+        let output = Shape::new(&[n, height, width, out]);
+        let taps = self.side() * self.side() * by * by;
+        let rows = taps * padded(depth) + padded(joined(&parts.shortcut)?);
+        let fits = parts.weight.rows() == rows
+            && parts.weight.channels() == out
+            && parts.sources.iter().all(|source| source.dims()[..3] == [n, h, w])
+            && parts.shortcut.iter().all(|source| source.dims()[..3] == output.dims()[..3])
+            && parts.residual.is_none_or(|residual| *residual == output)
+            && parts.row.is_none_or(|row| row.dims() == [n, out])
+            && parts.affine.is_none_or(|affine| affine.dims() == [n, 2, depth]);
+        let possible = self.has(self.variant, &output) && self.inputs() + usize::from(self.moments) < 8;
+        if !fits || !possible {
+            let found = inputs.iter().map(|shape| shape.to_string()).collect::<Vec<_>>().join(", ");
+            return Err(Error::shape(self.name(), format!("the inputs of {self:?}"), found));
+        }
+        Ok(output)
+    }
+
+    fn aside(&self, inputs: &[&Shape]) -> Option<Shape> {
+        let output = self.moments.then(|| self.output(inputs).ok()).flatten()?;
+        Some(self.tiles(&output).shape(&output))
+    }
+
+    fn factor(&self) -> Option<usize> {
+        // Those in several parts are packed part by part.
+        (!self.upsample && self.shortcut == 0).then(|| self.inputs() - 2)
+    }
+
+    fn stored(&self) -> Vec<usize> {
+        let inputs = self.inputs();
+        let mut stored: Vec<usize> = (1..=self.images() + usize::from(self.row)).collect();
+        stored.extend([inputs - 1, inputs + 1]);
+        stored
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+        let parts = self.parts(inputs);
+        let [_, out_height, out_width, _] = *output.shape.dims() else { unreachable!("checked by output") };
+        let (stride, depth) =
+            (output.shape.stride(), padded(parts.sources.iter().map(|source| source.shape.channels()).sum()));
+        let (height, width, framed) = self.framed(&parts);
+        let at = |image: usize, y: usize, x: usize| ((image * height + y) * width + x) * depth;
+        if self.upsample {
+            let (small_height, small_width) = (out_height / 2, out_width / 2);
+            let pixels = output.shape.rows() / 4;
+            let run = 4 * depth * stride;
+            let mut sums = vec![0.0; pixels * stride];
+            for phase in 0..4 {
+                let (p, q) = (phase / 2, phase % 2);
+                let place = |pixel: usize| {
+                    (pixel / small_width / small_height, pixel / small_width % small_height, pixel % small_width)
+                };
+                let rows: Vec<usize> = (0..pixels).map(place).map(|(image, y, x)| at(image, y + p, x + q)).collect();
+                let taps: Vec<usize> = (0..4).map(|tap| at(0, tap / 2, tap % 2)).collect();
+                let panels = crate::gemm::pack(&parts.weight.data[phase * run..][..run], stride);
+                Gemm { input: &framed, rows: &rows, taps: &taps, depth, panels: &panels, bias: parts.bias.data }
+                    .run(&mut sums);
+                for (pixel, sum) in sums.chunks_exact(stride).enumerate() {
+                    let (image, y, x) = place(pixel);
+                    let to = ((image * out_height + 2 * y + p) * out_width + 2 * x + q) * stride;
+                    output.data[to..to + stride].copy_from_slice(sum);
+                }
+            }
+        } else {
+            let place = |pixel: usize| {
+                let (line, x) = (pixel / out_width, pixel % out_width);
+                at(line / out_height, line % out_height * self.conv.stride, x * self.conv.stride)
+            };
+            let rows: Vec<usize> = (0..output.shape.rows()).map(place).collect();
+            let kernel = self.conv.kernel;
+            let taps: Vec<usize> = (0..kernel * kernel).map(|tap| at(0, tap / kernel, tap % kernel)).collect();
+            let run = kernel * kernel * depth * stride;
+            let panels = match self.shortcut {
+                0 => parts.weight.packed(),
+                _ => crate::gemm::pack(&parts.weight.data[..run], stride).into(),
+            };
+            Gemm { input: &framed, rows: &rows, taps: &taps, depth, panels: &panels, bias: parts.bias.data }
+                .run(output.data);
+        }
+        self.add_shortcut(&parts.shortcut, parts.weight, &mut output);
+        if let Some(residual) = parts.residual {
+            output.data.iter_mut().zip(residual.data).for_each(|(out, x)| *out += x);
+        }
+        if let Some(row) = parts.row {
+            for (pixel, out) in output.data.chunks_exact_mut(stride).enumerate() {
+                let row = &row.data[pixel / (out_height * out_width) * stride..][..stride];
+                out.iter_mut().zip(row).for_each(|(out, x)| *out += x);
+            }
+        }
+        if self.scale != 1.0 {
+            output.data.iter_mut().for_each(|out| *out *= self.scale);
+        }
+    }
+
+    fn cpu_aside(&self, _inputs: &[View<'_>], output: View<'_>, aside: ViewMut<'_>) {
+        self.tiles(output.shape).moments(output, aside);
+    }
+
+    fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
+        let parts = self.parts(inputs);
+        let [images, out_height, out_width, _] = *output.dims() else { unreachable!("checked by output") };
+        let [_, in_height, in_width, _] = *parts.sources[0].dims() else { unreachable!("checked by output") };
+        let vec4s = |shape: Option<&&Shape>| shape.map_or(0, |shape| shape.stride() as u32 / 4);
+        let tiles = self.tiles(output);
+        let out_channels = output.stride() / 4;
+        let len = match self.variant {
+            Variant::Direct => images * tiles.count(),
+            Variant::Halo => images * tiles.count() / tiles.copies,
+            Variant::Gemm | Variant::LargeGemm => images * out_height * out_width,
+        };
+        let params = Params {
+            in_height: in_height as u32,
+            in_width: in_width as u32,
+            out_height: out_height as u32,
+            out_width: out_width as u32,
+            channels: [
+                vec4s(parts.sources.first()),
+                vec4s(parts.sources.get(1)),
+                vec4s(parts.shortcut.first()),
+                vec4s(parts.shortcut.get(1)),
+            ],
+            out_channels: out_channels as u32,
+            kernel: self.conv.kernel as u32,
+            stride: self.conv.stride as u32,
+            pad: self.conv.pad_before as u32,
+            tiles_x: tiles.across() as u32,
+            tiles: (tiles.count() / tiles.copies) as u32,
+            len: len as u32,
+            activation: Activation::code(self.activation),
+            scale: self.scale,
+            share: 1,
+            pad0: [0; 2],
+        };
+        let mut defines = vec![
+            ("concat", u32::from(self.sources == 2)),
+            ("shortcut", u32::from(self.shortcut > 0)),
+            ("shortcut2", u32::from(self.shortcut > 1)),
+            ("residual", u32::from(self.residual)),
+            ("row", u32::from(self.row)),
+            ("normalise", u32::from(self.normalise)),
+            ("moments", u32::from(self.moments)),
+            ("upsample", u32::from(self.upsample)),
+        ];
+        let (shader, workgroups) = match self.variant {
+            Variant::Direct => {
+                let groups = [len.div_ceil(8), out_channels.div_ceil(16), 1];
+                (concat!(shader!("fused_conv2d"), shader!("fused_conv2d/direct")), groups)
+            }
+            Variant::Halo => {
+                let lanes = lanes(output);
+                let side = self.side() as u32;
+                defines.extend([("lanes", lanes as u32), ("side", side), ("further", side - 1)]);
+                let groups = [len, out_channels.div_ceil(2 * lanes), tiles.copies];
+                (concat!(shader!("fused_conv2d"), shader!("fused_conv2d/halo")), groups)
+            }
+            Variant::Gemm | Variant::LargeGemm => {
+                let tile = self.gemm_tile();
+                let pixels = tile as u32 / 8;
+                defines.extend([("pixels", pixels), ("columns", pixels / 4), ("staged", pixels / 2)]);
+                let groups = [len.div_ceil(tile), (4 * out_channels).div_ceil(tile), 1];
+                (concat!(shader!("fused_conv2d"), shader!("fused_conv2d/gemm")), groups)
+            }
+        };
+        Kernel { defines, ..Kernel::new(shader, &params, workgroups.map(|groups| groups as u32)) }
+    }
+
+    fn macs(&self, inputs: &[&Shape], output: &Shape) -> u64 {
+        let channels = |shapes: &[&Shape]| shapes.iter().map(|shape| shape.channels()).sum::<usize>();
+        let parts = self.parts(inputs);
+        let taps = self.side() * self.side();
+        let depth = taps * channels(&parts.sources) + channels(&parts.shortcut);
+        depth as u64 * (output.rows() * output.channels()) as u64
+    }
+}
