@@ -8,6 +8,7 @@ use std::rc::Rc;
 pub(crate) use cpu::Memory;
 pub use gpu::{Counters, Gpu};
 
+use crate::fusion::Fusion;
 use crate::plan::Plan;
 use crate::{Error, Result};
 
@@ -33,6 +34,14 @@ impl Backend {
             Backend::Cpu => Device::Cpu(cpu::Executor::new(plan, frames)?),
         };
         Ok(Executor { device })
+    }
+
+    /// What is fused in the plans that it runs fastest.
+    pub fn fusion(&self) -> Fusion {
+        match self {
+            Backend::Gpu(gpu) => gpu.fusion(),
+            Backend::Cpu => Fusion::CPU,
+        }
     }
 
     /// The GPU, if it is one.

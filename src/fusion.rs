@@ -82,7 +82,7 @@ fn inputs(value: &Value) -> &[ValueId] {
     match &value.source {
         Source::Op { inputs, .. } => inputs,
         Source::Aside(of) => std::slice::from_ref(of),
-        Source::Input | Source::Constant(_) => &[],
+        Source::Input | Source::Part { .. } | Source::Constant(_) => &[],
     }
 }
 
@@ -209,7 +209,11 @@ impl Fuser<'_> {
                 continue;
             }
             let new = match &value.source {
-                Source::Input => self.fused.input(&value.name, value.shape.clone())?,
+                Source::Input => self.fused.push(&value.name, value.shape.clone(), value.precision, Source::Input),
+                Source::Part { of, first } => {
+                    let source = Source::Part { of: self.ids[of], first: *first };
+                    self.fused.push(&value.name, value.shape.clone(), value.precision, source)
+                }
                 Source::Constant(data) => {
                     self.fused.set_precision(value.precision);
                     self.fused.shared_weight(&value.name, (value.shape.clone(), data.clone()))

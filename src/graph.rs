@@ -1,5 +1,6 @@
 //! What is computed: a list of operations on values, without a device or a buffer.
 
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::op::Op;
@@ -20,6 +21,8 @@ pub(crate) enum Source {
     Op { op: Rc<dyn Op>, inputs: Vec<ValueId> },
     /// Left beside a value by the op that computes it. It follows that value.
     Aside(ValueId),
+    /// The numbers of an input from `first` on.
+    Part { of: ValueId, first: usize },
 }
 
 /// A value: its name (for a layer, the path it has in the checkpoint), shape, precision and origin.
@@ -44,6 +47,19 @@ pub(crate) fn check_size(name: &str, shape: &Shape) -> Result<()> {
             "{name} would have the shape {shape}, which is more than 1 GiB. Generate fewer or smaller images at a time."
         ))),
     }
+}
+
+/// Where parts of these lengths begin in one input, and its length. Bindings must begin at multiples of 256 bytes.
+pub(crate) fn parts(lengths: impl Iterator<Item = usize>) -> (Vec<usize>, usize) {
+    let mut end = 0;
+    let mut place = |length: usize| {
+        let begin = end;
+        // 256 bytes in 16 bits.
+        end = (end + length).next_multiple_of(128);
+        begin
+    };
+    let offsets = lengths.map(&mut place).collect();
+    (offsets, end)
 }
 
 /// Values in an order in which they can be computed. Activations and weights have the graph's precision, everything
@@ -163,7 +179,77 @@ impl Graph {
         self.values.iter().rposition(|v| v.name == name && matches!(v.source, Source::Op { .. })).map(ValueId)
     }
 
-    fn push(&mut self, name: &str, shape: Shape, precision: Precision, source: Source) -> ValueId {
+    /// The same graph in which what follows from nothing but the inputs of these names, and constants, is no longer
+    /// computed, but parts of an input `name`: what is the same for every x need not be computed with it. The parts are those
+    /// of [`Graph::conditions`], each where [`parts`] says.
+    ///
+    /// # Errors
+    /// When the input would be larger than [`LARGEST`].
+    pub(crate) fn cut(&self, given: &[&str], name: &str) -> Result<Graph> {
+        let follows = self.follows(given);
+        let conditions = self.conditions(given);
+        let Some(&first) = conditions.first() else { return Ok(self.clone()) };
+        let (offsets, end) = parts(conditions.iter().map(|&id| self.shape(id).len()));
+        let mut cut = Graph::new();
+        let shape = Shape::new(&[end]);
+        check_size(name, &shape)?;
+        let input = cut.push(name, shape, self.values[first.0].precision, Source::Input);
+        let mut ids: HashMap<ValueId, ValueId> = HashMap::new();
+        for (index, value) in self.values.iter().enumerate() {
+            let id = ValueId(index);
+            let part = conditions.iter().position(|&condition| condition == id);
+            let source = match (part, &value.source) {
+                (Some(part), _) => Source::Part { of: input, first: offsets[part] },
+                (None, Source::Op { .. }) if follows.contains(&id) => continue,
+                (None, Source::Input) if follows.contains(&id) && !self.is_read(id, &follows) => continue,
+                (None, Source::Op { op, inputs }) => {
+                    Source::Op { op: op.clone(), inputs: inputs.iter().map(|id| ids[id]).collect() }
+                }
+                (None, other) => other.clone(),
+            };
+            ids.insert(id, cut.push(&value.name, value.shape.clone(), value.precision, source));
+        }
+        cut.outputs = self.outputs.iter().map(|(name, id)| (name.clone(), ids[id])).collect();
+        cut.feedback = self.feedback.iter().map(|(from, to)| (ids[from], ids[to])).collect();
+        Ok(cut)
+    }
+
+    /// The values that follow from nothing but the inputs of these names, and constants, and that others read.
+    pub(crate) fn conditions(&self, given: &[&str]) -> Vec<ValueId> {
+        let follows = self.follows(given);
+        let computed = |&id: &ValueId| matches!(self.values[id.0].source, Source::Op { .. });
+        let ids = (0..self.values.len()).map(ValueId).filter(|id| follows.contains(id)).filter(computed);
+        ids.filter(|&id| self.is_read(id, &follows)).collect()
+    }
+
+    /// Whether a value outside `follows` is computed from this one.
+    fn is_read(&self, id: ValueId, follows: &HashSet<ValueId>) -> bool {
+        self.values.iter().enumerate().any(|(index, value)| match &value.source {
+            Source::Op { inputs, .. } => !follows.contains(&ValueId(index)) && inputs.contains(&id),
+            _ => false,
+        })
+    }
+
+    /// The inputs of these names, and what follows from them and constants alone.
+    fn follows(&self, given: &[&str]) -> HashSet<ValueId> {
+        let mut follows = HashSet::new();
+        let constant = |id: &ValueId| matches!(self.values[id.0].source, Source::Constant(_));
+        for (index, value) in self.values.iter().enumerate() {
+            let holds = match &value.source {
+                Source::Input => given.contains(&value.name.as_str()),
+                Source::Op { inputs, .. } => {
+                    inputs.iter().all(|id| follows.contains(id) || constant(id)) && !inputs.iter().all(constant)
+                }
+                _ => false,
+            };
+            if holds {
+                follows.insert(ValueId(index));
+            }
+        }
+        follows
+    }
+
+    pub(crate) fn push(&mut self, name: &str, shape: Shape, precision: Precision, source: Source) -> ValueId {
         self.values.push(Value { name: name.to_string(), shape, precision, source });
         ValueId(self.values.len() - 1)
     }

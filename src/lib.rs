@@ -11,6 +11,7 @@
 
 pub mod backend;
 pub mod check;
+mod conditions;
 pub mod config;
 mod error;
 pub mod fusion;

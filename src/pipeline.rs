@@ -1,6 +1,7 @@
 //! A model and its scheduler: what a diffusers pipeline folder holds.
 
 use crate::config::{Card, SchedulerConfig, SchedulerKind, UNetConfig};
+use crate::fusion::{Fusion, fuse};
 use crate::graph::{Graph, ValueId};
 use crate::op::{
     Affine, Guide, Inpaint, Langevin, LearnedNoise, Norm, PredictX0, Quantile, Remember, Renoise, Repeat, Rescale,
@@ -19,6 +20,8 @@ pub(crate) mod names {
     pub const TIMESTEP: &str = "timestep";
     /// Input: the class of each image.
     pub const CLASS_LABELS: &str = "class_labels";
+    /// Input: what the network makes of time and class alone.
+    pub const CONDITIONS: &str = "conditions";
     /// Input: the coefficients of a row of the schedule.
     pub const ROW: &str = "row";
     /// Input: what earlier evaluations kept, which each run replaces.
@@ -82,6 +85,9 @@ impl Extra {
         }
     }
 }
+
+/// What the network's conditions follow from.
+const GIVEN: [&str; 2] = [names::TIMESTEP, names::CLASS_LABELS];
 
 /// A model with its scheduler.
 pub struct Pipeline {
@@ -164,11 +170,36 @@ impl Pipeline {
         learned_classes(self.unet.config())
     }
 
-    /// One step of sampling: the network, x̂0, the update, and both pictures.
+    /// One step of sampling: the network, x̂0, the update, and both pictures. What the network makes of time and class
+    /// alone is an input, [`Pipeline::conditions`].
     ///
     /// # Errors
     /// When the network cannot take images of this size.
-    pub fn plan(&mut self, layout: &Layout) -> Result<Plan> {
+    pub fn plan(&mut self, layout: &Layout, fusion: Option<Fusion>) -> Result<Plan> {
+        let graph = self.graph(layout)?.cut(&GIVEN, names::CONDITIONS)?;
+        match fusion {
+            Some(fusion) => Ok(Plan::new(&fuse(&graph, fusion)?)),
+            None => Ok(Plan::new(&graph)),
+        }
+    }
+
+    /// What the network makes of `count` times and classes, and nothing of images: the parts of the input of
+    /// [`Pipeline::plan`] of that name, in their order, as outputs `"0"`, `"1"`, ….
+    ///
+    /// # Errors
+    /// None that [`Pipeline::new`] has not found.
+    pub(crate) fn conditions(&mut self, count: usize) -> Result<Plan> {
+        let side = 2 << (self.unet.config().block_out_channels.len() - 1);
+        let mut graph = Graph::new();
+        self.unet.build(&mut graph, count, side, side, Precision::F32)?;
+        for (i, id) in graph.conditions(&GIVEN).into_iter().enumerate() {
+            graph.output(&i.to_string(), id);
+        }
+        Ok(Plan::new(&graph))
+    }
+
+    /// One step of sampling, with all that belongs to it.
+    fn graph(&mut self, layout: &Layout) -> Result<Graph> {
         let channels = self.unet.config().in_channels;
         let shape = Shape::new(&[layout.count, layout.height, layout.width, channels]);
         let mut graph = Graph::new();
@@ -220,7 +251,7 @@ impl Pipeline {
         }
         graph.feedback(prev, sample);
         graph.feedback(remembered, kept);
-        Ok(Plan::new(&graph))
+        Ok(graph)
     }
 
     /// The network's output, guided if that is asked for, and what it says of the variance, if it does.

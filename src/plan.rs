@@ -14,7 +14,7 @@ use crate::{Error, Precision, Result, Shape};
 pub enum Place {
     /// In [`Plan::constants`].
     Constant(usize),
-    /// At the start of [`Plan::slots`].
+    /// In [`Plan::slots`].
     Slot(usize),
 }
 
@@ -27,6 +27,8 @@ pub struct Operand {
     pub precision: Precision,
     /// Its memory.
     pub place: Place,
+    /// Where it begins there, in numbers: a part of an input does not begin at its start.
+    pub first: usize,
 }
 
 impl Operand {
@@ -158,6 +160,7 @@ impl Plan {
                     Place::Constant(plan.constants.len() - 1)
                 }
                 Source::Input => Place::Slot(slots.dedicated(bytes(&value.shape, value.precision))),
+                Source::Part { of, .. } => places[of],
                 Source::Op { .. } if kept.contains(&id) => {
                     Place::Slot(slots.dedicated(bytes(&value.shape, value.precision)))
                 }
@@ -260,7 +263,11 @@ fn release(slots: &mut Slots, place: Place) {
 /// A value of the graph, where it lives in the plan.
 fn operand(graph: &Graph, id: ValueId, place: Place) -> Operand {
     let value = &graph.values[id.0];
-    Operand { shape: value.shape.clone(), precision: value.precision, place }
+    let first = match value.source {
+        Source::Part { first, .. } => first,
+        _ => 0,
+    };
+    Operand { shape: value.shape.clone(), precision: value.precision, place, first }
 }
 
 /// For every value that is needed, the index of the last value computed from it. A kept value is needed to the end.
@@ -273,6 +280,7 @@ fn last_uses(graph: &Graph, kept: &HashSet<ValueId>) -> HashMap<ValueId, usize> 
         let inputs = match &value.source {
             Source::Op { inputs, .. } => &inputs[..],
             Source::Aside(of) => std::slice::from_ref(of),
+            Source::Part { of, .. } => std::slice::from_ref(of),
             Source::Input | Source::Constant(_) => &[],
         };
         for &input in inputs {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::backend::{Backend, Executor, Pending};
+use crate::conditions::{Conditions, Table};
 use crate::config::{SchedulerConfig, SchedulerKind, VarianceType};
 use crate::graph;
 use crate::noise::Generator;
@@ -194,6 +195,7 @@ pub struct Frame {
 /// A pipeline made ready on a device for runs of one layout.
 pub struct Prepared {
     executor: Executor,
+    conditions: Option<Conditions>,
     layout: Layout,
     /// How many samplers have begun: only the latest may go on.
     samplers: Cell<u64>,
@@ -212,8 +214,10 @@ impl Prepared {
         layout: Layout,
         progress: impl FnMut(usize, usize),
     ) -> Result<Rc<Self>> {
-        let executor = backend.compile(pipeline.plan(&layout)?, &names::FRAMES, progress).await?;
-        Ok(Rc::new(Prepared { executor, layout, samplers: Cell::default(), under_way: RefCell::default() }))
+        let plan = pipeline.plan(&layout, Some(backend.fusion()))?;
+        let executor = backend.compile(plan, &names::FRAMES, progress).await?;
+        let conditions = Conditions::new(pipeline).await?;
+        Ok(Rc::new(Prepared { executor, conditions, layout, samplers: Cell::default(), under_way: RefCell::default() }))
     }
 
     /// What runs the plan.
@@ -240,6 +244,7 @@ pub struct Sampler {
     /// Which sampler of the executor this is.
     id: u64,
     schedule: Schedule,
+    table: Table,
     generators: Vec<Generator>,
     shape: Shape,
     initial: Vec<f32>,
@@ -261,21 +266,21 @@ impl Sampler {
         let executor = &prepared.executor;
         let id = prepared.begin();
         let shape = executor.plan().input(names::SAMPLE)?.shape.clone();
-        if !settings.class_labels.is_empty() {
-            let mut labels = settings.class_labels.clone();
-            if layout.guided {
-                // The null class for each image, after them.
-                labels.extend(std::iter::repeat_n(settings.null_class(pipeline)? as f32, layout.count));
-            }
-            let labels = Tensor::new(executor.plan().input(names::CLASS_LABELS)?.shape.dims(), labels)?;
-            executor.write(names::CLASS_LABELS, &labels.to_device()?)?;
+        let mut labels = settings.class_labels.clone();
+        if layout.guided && !labels.is_empty() {
+            // The null class for each image, after them.
+            labels.extend(std::iter::repeat_n(settings.null_class(pipeline)? as f32, layout.count));
         }
+        let images = if layout.guided { 2 * layout.count } else { layout.count };
+        let timesteps: Vec<f32> = schedule.rows.iter().map(|row| row.timestep as f32).collect();
+        if let Ok(input) = executor.plan().input(names::TIMESTEP) {
+            let each = input.shape.len();
+            let rows: Vec<f32> = timesteps.iter().flat_map(|&t| std::iter::repeat_n(t, each)).collect();
+            executor.set_rows(names::TIMESTEP, &rows)?;
+        }
+        let table = Table::new(timesteps, &labels, images);
         let coefficients = schedule.coefficients(settings.guidance as f32, settings.guidance_rescale as f32);
         executor.set_rows(names::ROW, bytemuck::cast_slice(&coefficients))?;
-        let timestep = executor.plan().input(names::TIMESTEP)?.shape.clone();
-        let timesteps: Vec<f32> =
-            schedule.rows.iter().flat_map(|row| vec![row.timestep as f32; timestep.len()]).collect();
-        executor.set_rows(names::TIMESTEP, &timesteps)?;
 
         let mut generators: Vec<Generator> = settings.seeds.iter().map(|&seed| Generator::new(seed)).collect();
         let initial = match &settings.noise {
@@ -291,7 +296,7 @@ impl Sampler {
         // What an earlier run kept must not reach this one, not even with a weight of zero: it may not be finite.
         let kept = executor.plan().input(names::KEPT)?.shape.len();
         executor.write(names::KEPT, &vec![0.0; kept])?;
-        Ok(Sampler { prepared: prepared.clone(), id, schedule, generators, shape, initial, next: 0, read: 0 })
+        Ok(Sampler { prepared: prepared.clone(), id, schedule, table, generators, shape, initial, next: 0, read: 0 })
     }
 
     /// The table that is run.
@@ -329,6 +334,10 @@ impl Sampler {
         let under_way = &self.prepared.under_way;
         while under_way.borrow().len() < depth && self.next < self.schedule.rows.len() {
             write_noise(&self.prepared.executor, &self.schedule.rows[self.next], &mut self.generators, &self.shape)?;
+            if let Some(conditions) = &self.prepared.conditions {
+                let row = conditions.row(&mut self.table, self.next).await?;
+                self.prepared.executor.write(names::CONDITIONS, &row)?;
+            }
             let pending = self.prepared.executor.run(self.next)?;
             under_way.borrow_mut().push_back(pending);
             self.next += 1;

@@ -275,7 +275,7 @@ impl Engine {
         };
         model.prepared.begin();
         let layout = Layout { count: 1, ..*model.prepared.layout() };
-        let plan = model.pipeline.plan(&layout)?;
+        let plan = model.pipeline.plan(&layout, Some(gpu.fusion()))?;
         let inputs = check::inputs(&model.pipeline, &plan)?;
         let report = check::check(gpu, &plan, &inputs, |done, total| {
             // What the page makes of it is not the engine's concern.

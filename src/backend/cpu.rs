@@ -57,7 +57,7 @@ impl Memory {
             Place::Constant(index) => &plan.constants[index].data[..],
             Place::Slot(index) => &self.slots[index][..],
         };
-        &memory[..operand.shape.len()]
+        &memory[operand.first..][..operand.shape.len()]
     }
 }
 

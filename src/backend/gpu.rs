@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use futures_channel::oneshot;
 use wgpu::BufferUsages;
 
+use crate::fusion::Fusion;
 use crate::op::Kernel;
 use crate::plan::{Constant, Operand, Place, Plan, Step};
 use crate::template::Define;
@@ -135,6 +136,14 @@ impl Gpu {
     /// Whether its shaders can read and write 16-bit numbers: whether it runs plans of [`Precision::F16`].
     pub fn half(&self) -> bool {
         self.device.features().contains(wgpu::Features::SHADER_F16)
+    }
+
+    /// What is fused in the plans that it runs fastest.
+    pub fn fusion(&self) -> Fusion {
+        match std::option_env!("DENOISE_DIRECT") {
+            Some(_) => Fusion::DIRECT,
+            None => Fusion::STAGED,
+        }
     }
 
     /// What was made and done so far.
@@ -413,8 +422,9 @@ impl Executor {
         let dispatch = |(i, (step, kernel)): (usize, (&Step, &Kernel))| {
             let pipeline = pipelines[&kernel.pipeline()].clone();
             let operands = step.operands().map(|operand| {
+                let first = (operand.first * operand.precision.bytes()) as u64;
                 let (buffer, offset) = match operand.place {
-                    Place::Slot(slot) => (&slots[slot], 0),
+                    Place::Slot(slot) => (&slots[slot], first),
                     Place::Constant(constant) => (&*constants[constant].0, constants[constant].1),
                 };
                 wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(operand.bytes() as u64) }
@@ -446,7 +456,7 @@ impl Executor {
     }
 
     pub(super) fn write(&self, operand: &Operand, data: &[f32]) {
-        self.gpu.queue.write_buffer(self.slot(operand), 0, bytemuck::cast_slice(data));
+        self.gpu.queue.write_buffer(self.slot(operand), 0, &operand.precision.encode(data));
     }
 
     pub(super) fn set_rows(&self, operand: &Operand, rows: &[f32]) -> Result<()> {

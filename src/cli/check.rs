@@ -27,7 +27,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let layout = Settings { size: arguments.size, precision: precision(arguments.f16), ..Settings::default() }
         .layout(&pipeline)?;
     let gpu = Gpu::open().await?;
-    let plan = pipeline.plan(&layout)?;
+    let plan = pipeline.plan(&layout, Some(gpu.fusion()))?;
     let inputs = check::inputs(&pipeline, &plan)?;
     let bar = progress_bar(plan.steps.len(), "layers")?;
     let report = check::check(&gpu, &plan, &inputs, |done, _| bar.set_position(done as u64)).await?;

@@ -69,12 +69,12 @@ fn a_whole_step_of_sampling_passes() {
         let mut layout = settings.layout(&pipeline).unwrap();
         for extra in [Extra::None, Extra::Inpaint, Extra::Langevin] {
             (layout.extra, layout.thresholded) = (extra, extra == Extra::None);
-            let plan = pipeline.plan(&layout).unwrap();
+            let plan = pipeline.plan(&layout, None).unwrap();
             let inputs = check::inputs(&pipeline, &plan).unwrap();
             let report = check::check(&gpu, &plan, &inputs, |_, _| {}).await.unwrap();
             assert!(report.ok, "{:?} {:.1e}", report.layers[report.worst], report.output_error);
         }
-        let plan = pipeline.plan(&settings.layout(&pipeline).unwrap()).unwrap();
+        let plan = pipeline.plan(&settings.layout(&pipeline).unwrap(), None).unwrap();
         let report = report(&gpu, &plan).await;
         assert!(report.ok, "{:?} {:.1e}", report.layers[report.worst], report.output_error);
         assert!(report.layers.iter().any(|layer| layer.op == "rgba8"));

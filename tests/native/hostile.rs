@@ -322,7 +322,7 @@ fn schedules_beyond_32_bit_numbers() {
 /// A plan for sampling so many images.
 fn plan(pipeline: &mut Pipeline, count: usize) -> Result<Plan> {
     let layout = Settings { count, ..Settings::default() }.layout(pipeline)?;
-    pipeline.plan(&layout)
+    pipeline.plan(&layout, None)
 }
 
 /// Sizes whose products do not fit 32 bits, or any memory.
