@@ -54,11 +54,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut ops: BTreeMap<&str, Duration> = BTreeMap::new();
     for run in 0..WARM_UP + RUNS {
         let begin = Instant::now();
-        let timed = executor.run_timed(0)?;
+        let timed = pollster::block_on(executor.times(0.0))?;
         if run >= WARM_UP {
             times.push(begin.elapsed());
-            for (op, time) in timed {
-                *ops.entry(op).or_default() += time;
+            for (step, time) in executor.plan().steps.iter().zip(timed) {
+                *ops.entry(step.op.name()).or_default() += Duration::from_secs_f64(time);
             }
         }
     }

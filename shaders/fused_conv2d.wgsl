@@ -29,6 +29,14 @@ struct Params {
 }
 
 alias Stored = vec4f; // activations and weights
+//#if scalar
+alias Scalar = f32;   // one of them
+alias Element = Scalar;
+alias Number = f32;
+//#else
+alias Element = Stored;
+alias Number = vec4f;
+//#end
 
 @group(0) @binding(N) var<uniform> params: Params;
 @group(0) @binding(N) var<storage, read> x: array<Stored>; // [N, in_height, in_width, x_channels]
@@ -42,24 +50,26 @@ alias Stored = vec4f; // activations and weights
 @group(0) @binding(N) var<storage, read> v: array<Stored>; // the channels after u's
 //#end
 //#if residual
-@group(0) @binding(N) var<storage, read> residual: array<Stored>; // [N, out_height, out_width, out_channels]
+@group(0) @binding(N) var<storage, read> residual: array<Element>; // [N, out_height, out_width, out_channels]
 //#end
 //#if row
-@group(0) @binding(N) var<storage, read> row: array<Stored>; // [N, out_channels]
+@group(0) @binding(N) var<storage, read> row: array<Element>; // [N, out_channels]
 //#end
 //#if normalise
 @group(0) @binding(N) var<storage, read> affine: array<vec4f>; // [N, 2, x_channels + y_channels]: scale, shift
 //#end
-@group(0) @binding(N) var<storage, read> weight: array<Stored>; // [kernel, kernel, 4 · in, out], then [4 · shortcut, out]
-@group(0) @binding(N) var<storage, read> bias: array<vec4f>;    // [out_channels]
+@group(0) @binding(N) var<storage, read> weight: array<Element>; // [kernel, kernel, 4 · in, out], then [4 · shortcut, out]
+@group(0) @binding(N) var<storage, read> bias: array<Number>;    // [out_channels]
 //#if split
 @group(0) @binding(N) var<storage, read_write> out: array<vec4f>; // [splits, N, out_height, out_width, out_channels]
 //#else
-@group(0) @binding(N) var<storage, read_write> out: array<Stored>; // [N, out_height, out_width, out_channels]
+@group(0) @binding(N) var<storage, read_write> out: array<Element>; // [N, out_height, out_width, out_channels]
 //#end
 //#if moments
-@group(0) @binding(N) var<storage, read_write> moments: array<vec4f>; // [N, tiles, 2, out_channels]: mean, M2
+@group(0) @binding(N) var<storage, read_write> moments: array<Number>; // [N, tiles, 2, out_channels]: mean, M2
 //#end
+//#if scalar
+//#else
 
 // What is added up, one tensor after another: x, y, u and v.
 const FIRST_SHORTCUT = 2u;
@@ -146,3 +156,4 @@ fn finish(sum: vec4f, pixel: u32, image: u32, channel: u32) -> vec4f {
     out[pixel * params.out_channels + channel] = Stored(value);
     return value;
 }
+//#end

@@ -1,5 +1,5 @@
 // exp(x − max) / Σ exp(x − max) over rows. A workgroup of 64 owns one row; its maximum and its sum are reduced pairwise
-// in shared memory.
+// in shared memory. Or, where that is slow, an invocation owns one.
 
 struct Params {
     rows: u32,
@@ -10,14 +10,17 @@ struct Params {
 
 alias Stored = vec4f; // activations and weights
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;         // [rows, row]
-@group(0) @binding(2) var<storage, read_write> out: array<Stored>; // [rows, row]
+@group(0) @binding(N) var<uniform> params: Params;
+@group(0) @binding(N) var<storage, read> x: array<vec4f>;         // [rows, row]
+@group(0) @binding(N) var<storage, read_write> out: array<Stored>; // [rows, row]
 
 const THREADS = 64u;
 const LOWEST = -3.4028234e38;
+//#if serial
+//#else
 
 var<workgroup> shares: array<f32, THREADS>;
+//#end
 
 // The row's elements of vec4 i, with `fill` in place of padding.
 fn load(start: u32, i: u32, fill: f32) -> vec4f {
@@ -25,6 +28,29 @@ fn load(start: u32, i: u32, fill: f32) -> vec4f {
     return select(vec4f(fill), x[start + i], lane < vec4u(params.len));
 }
 
+//#if serial
+@compute @workgroup_size(THREADS)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+    let index = id.x + id.y * 2097152u;
+    if index >= params.rows {
+        return;
+    }
+    let start = index * params.row;
+    var highest = vec4f(LOWEST);
+    for (var i = 0u; i < params.row; i++) {
+        highest = max(highest, load(start, i, LOWEST));
+    }
+    let top = max(max(highest.x, highest.y), max(highest.z, highest.w));
+    var sums = vec4f();
+    for (var i = 0u; i < params.row; i++) {
+        sums += exp(load(start, i, LOWEST) - top);
+    }
+    let scale = 1.0 / dot(sums, vec4f(1.0));
+    for (var i = 0u; i < params.row; i++) {
+        out[start + i] = Stored(exp(load(start, i, LOWEST) - top) * scale);
+    }
+}
+//#else
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
     // Workgroups past the last row own it too: barriers must be reached by all or none.
@@ -67,3 +93,4 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         }
     }
 }
+//#end

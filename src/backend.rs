@@ -135,15 +135,15 @@ impl Executor {
         }
     }
 
-    /// Runs the plan on the CPU and times its steps: the op of each, and how long it took.
+    /// Seconds that each step of the plan takes by itself, on a GPU repeated until they are `least` together. What the
+    /// plan holds is different afterwards.
     ///
     /// # Errors
-    /// When it runs on a GPU, whose steps cannot be told apart from here.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn run_timed(&self, row: usize) -> Result<Vec<(&'static str, std::time::Duration)>> {
+    /// When the device was lost.
+    pub async fn times(&self, least: f64) -> Result<Vec<f64>> {
         match &self.device {
-            Device::Gpu(_) => Err(Error::Settings("Only the CPU's steps can be timed one by one.".into())),
-            Device::Cpu(executor) => Ok(executor.run_timed(row)),
+            Device::Gpu(executor) => executor.times(least).await,
+            Device::Cpu(executor) => Ok(executor.times()),
         }
     }
 

@@ -9,44 +9,29 @@ use std::rc::Rc;
 
 use crate::graph::{Graph, Source, Value, ValueId};
 use crate::op::{
-    Add, Concat, Conv2d, FusedConv2d, GroupNorm, Linear, Moments, Op, ScaleShift, Tiles, Upsample, Variant,
+    Add, Concat, Conv2d, FusedConv2d, GroupNorm, Linear, Moments, Op, ScaleShift, Softmax, Tiles, Upsample, Variant,
 };
+use crate::tuning::Tuning;
 use crate::{Precision, Result, Shape};
 
 /// What is fused, and how convolutions are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fusion {
-    /// Whether a convolution normalises what it reads.
+    /// Whether a convolution normalises what it reads, and reads two tensors as one.
     pub normalise: bool,
     /// Whether a 1×1 shortcut, and an upsampling, become part of a convolution.
     pub combine: bool,
-    /// Whether convolutions are staged through shared memory.
-    pub staged: bool,
+    /// Which variants of the ops are the fastest.
+    pub tuning: Tuning,
 }
 
 impl Fusion {
     /// For GPUs.
-    pub const STAGED: Fusion = Fusion { normalise: true, combine: true, staged: true };
+    pub const STAGED: Fusion = Fusion { normalise: true, combine: true, tuning: Tuning::STAGED };
     /// For devices whose shared memory is slow.
-    pub const DIRECT: Fusion = Fusion { normalise: false, combine: false, staged: false };
+    pub const DIRECT: Fusion = Fusion { tuning: Tuning::DIRECT, ..Fusion::STAGED };
     /// For the CPU, which packs a weight for one product.
-    pub const CPU: Fusion = Fusion { normalise: true, combine: false, staged: true };
-
-    /// How a GPU computes this convolution.
-    fn variant(&self, op: &FusedConv2d, output: &Shape) -> Variant {
-        /// Workgroups that keep a large GPU busy.
-        const BUSY: usize = 128;
-
-        let [n, height, width, _] = *output.dims() else { unreachable!("a convolution gives images") };
-        if !self.staged {
-            return Variant::Direct;
-        }
-        if op.upsample || op.has(Variant::Halo, output) && height.min(width) >= 8 {
-            return Variant::Halo;
-        }
-        let tiles = (n * height * width).div_ceil(64) * output.stride().div_ceil(64);
-        if tiles >= BUSY { Variant::LargeGemm } else { Variant::Gemm }
-    }
+    pub const CPU: Fusion = Fusion { combine: false, ..Fusion::STAGED };
 }
 
 /// `graph` with everything fused that `fusion` asks for.
@@ -99,6 +84,10 @@ struct Chain {
     shortcut: Option<ValueId>,
     /// What the sum is multiplied by.
     scale: f32,
+    /// How a GPU computes it.
+    variant: Variant,
+    /// Whether the upsampling before it becomes part of it.
+    upsample: bool,
 }
 
 struct Fuser<'a> {
@@ -163,7 +152,8 @@ impl Fuser<'_> {
             if self.convolution(conv).is_none() || self.inner.contains(&conv) {
                 continue;
             }
-            let mut chain = Chain { conv, row: None, residual: None, shortcut: None, scale: 1.0 };
+            let (variant, upsample) = self.variant(conv);
+            let mut chain = Chain { conv, row: None, residual: None, shortcut: None, scale: 1.0, variant, upsample };
             let mut last = conv;
             if let Some((add, other, Add { scale: 1.0 })) = self.addition(last)
                 && self.graph.shape(other).dims().len() == 2
@@ -176,7 +166,7 @@ impl Fuser<'_> {
             {
                 self.inner.insert(last);
                 (chain.scale, last) = (scale, add);
-                let shortcut = self.fusion.combine && self.is_shortcut(other);
+                let shortcut = self.fusion.combine && variant != Variant::Direct && self.is_shortcut(other);
                 if shortcut {
                     self.inner.insert(other);
                     chain.shortcut = Some(other);
@@ -186,6 +176,15 @@ impl Fuser<'_> {
             }
             self.chains.insert(last, chain);
         }
+    }
+
+    /// How a convolution is computed, and whether the upsampling before it becomes part of it.
+    fn variant(&self, id: ValueId) -> (Variant, bool) {
+        let conv = self.convolution(id).expect("a chain begins with a convolution");
+        let upsampled = self.op::<Upsample>(self.inputs(id)[0]).is_some();
+        let upsample = self.fusion.combine && upsampled && conv == Conv2d::SAME;
+        let op = FusedConv2d { upsample, ..FusedConv2d::plain(conv) };
+        (self.fusion.tuning.variant(&op, self.graph.shape(id)), upsample)
     }
 
     /// The addition that alone reads a value, if no chain has it, and what else it reads.
@@ -223,6 +222,8 @@ impl Fuser<'_> {
                         self.convolve(id, &chain)?
                     } else if let Some(op) = self.op::<GroupNorm>(id).cloned() {
                         self.group_norm(id, op)?
+                    } else if self.op::<Softmax>(id).is_some() {
+                        self.plain(id, Rc::new(Softmax { serial: self.fusion.tuning.serial }))?
                     } else {
                         self.plain(id, op.clone())?
                     }
@@ -261,7 +262,11 @@ impl Fuser<'_> {
             tiles.push(cut);
         }
         inputs.extend([self.ids[&weight], self.ids[&bias]]);
-        self.fused.op(&self.graph.values[id.0].name, GroupNorm { tiles, ..op }, &inputs)
+        self.fused.op(
+            &self.graph.values[id.0].name,
+            GroupNorm { tiles, serial: self.fusion.tuning.serial, ..op },
+            &inputs,
+        )
     }
 
     /// The moments of a value: what its convolution left, or those of a pass of their own.
@@ -299,19 +304,20 @@ impl Fuser<'_> {
         // What is loaded.
         let mut input = input;
         let mut affine = None;
-        if let (Some(norm), true) = (self.op::<ScaleShift>(input), self.fusion.normalise) {
+        let direct = chain.variant == Variant::Direct;
+        if let (Some(norm), true, false) = (self.op::<ScaleShift>(input), self.fusion.normalise, direct) {
             (op.normalise, op.activation) = (true, norm.activation);
             affine = Some(self.inputs(input)[1]);
             input = self.inputs(input)[0];
-        } else if self.op::<Upsample>(input).is_some() && conv == Conv2d::SAME && self.fusion.combine {
+        } else if chain.upsample {
             op.upsample = true;
             input = self.inputs(input)[0];
         }
-        let sources = self.sources(input);
+        let sources = if direct { vec![input] } else { self.sources(input) };
         op.sources = sources.len();
         let shortcut = chain.shortcut.map(|conv| self.sources(self.inputs(conv)[0])).unwrap_or_default();
         op.shortcut = shortcut.len();
-        op.variant = self.fusion.variant(&op, &output);
+        op.variant = chain.variant;
         op.moments &= op.has(op.variant, &output);
 
         let precision = self.graph.values[chain.conv.0].precision;

@@ -6,6 +6,7 @@
 //! - [`unet`] lays the network out as a [`graph`] of [`op`]s; [`plan`] orders it and gives its values memory.
 //! - [`backend`] runs a plan: on the GPU through the shaders in `shaders/`, or on the CPU; [`check`] compares the two.
 //! - [`schedule`] is the table, [`noise`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
+//! - [`fusion`] makes the graph of fewer and larger ops, in the variants that [`tuning`] finds the fastest.
 //! - [`inspect`] counts what a network is made of.
 //! - `web` is what JavaScript sees of it.
 
@@ -27,6 +28,7 @@ mod sampler;
 pub mod schedule;
 mod template;
 pub mod tensor;
+pub mod tuning;
 pub mod unet;
 #[cfg(target_arch = "wasm32")]
 pub mod web;

@@ -226,7 +226,9 @@ impl Kernel {
         match self.precision {
             Precision::F32 => shader,
             Precision::F16 => {
-                let shader = shader.replace("alias Stored = vec4f;", "alias Stored = vec4h;");
+                let shader = shader
+                    .replace("alias Stored = vec4f;", "alias Stored = vec4h;")
+                    .replace("alias Scalar = f32;", "alias Scalar = f16;");
                 format!("enable f16;\n\n{shader}").into()
             }
         }
@@ -235,6 +237,12 @@ impl Kernel {
     fn new(shader: &'static str, params: &impl Pod, workgroups: [u32; 3]) -> Self {
         let params = bytemuck::bytes_of(params).to_vec();
         Kernel { shader, defines: Vec::new(), precision: Precision::F32, params, workgroups }
+    }
+
+    /// The variant in which `name` is defined as `value`.
+    fn with(mut self, name: &'static str, value: u32) -> Self {
+        self.defines.push((name, value));
+        self
     }
 
     /// What tells its pipeline from others.

@@ -698,7 +698,7 @@ impl<'a> Builder<'a> {
         let bias = self.graph.shared_constant(&format!("{path}.qkv.bias"), qkv_bias);
         let qkv = self.graph.op(&format!("{path}.qkv"), Linear, &[h, weight, bias])?;
         let scores = self.graph.op(&format!("{path}.scores"), AttentionScores { heads, head_dim }, &[qkv])?;
-        let weights = self.graph.op(&format!("{path}.softmax"), Softmax, &[scores])?;
+        let weights = self.graph.op(&format!("{path}.softmax"), Softmax::default(), &[scores])?;
         let values = AttentionValues { heads, head_dim };
         let values = self.graph.op(&format!("{path}.values"), values, &[weights, qkv])?;
         let weight = self.graph.shared_weight(&format!("{path}.to_out.0.weight"), out_weight);
@@ -747,7 +747,8 @@ impl<'a> Builder<'a> {
     /// A GroupNorm with this weight and bias, `[C]`, as a scale and a shift a channel, `[N, 2, C]`.
     fn normalised(&mut self, path: &str, x: ValueId, groups: usize, [weight, bias]: [ValueId; 2]) -> Result<ValueId> {
         let [_, h, w, _] = self.graph.shape(x).nhwc(path)?;
-        let op = GroupNorm { groups, eps: self.config.norm_eps as f32, tiles: vec![Tiles::strips(h * w)] };
+        let op =
+            GroupNorm { groups, eps: self.config.norm_eps as f32, tiles: vec![Tiles::strips(h * w)], serial: false };
         let moments = self.graph.op(&format!("{path}.moments"), Moments, &[x])?;
         self.graph.op(&format!("{path}.affine"), op, &[moments, weight, bias])
     }

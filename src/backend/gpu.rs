@@ -12,12 +12,14 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use futures_channel::oneshot;
+use web_time::Instant;
 use wgpu::BufferUsages;
 
 use crate::fusion::Fusion;
 use crate::op::Kernel;
 use crate::plan::{Constant, Operand, Place, Plan, Step};
 use crate::template::Define;
+use crate::tuning::Tuning;
 use crate::{Error, Precision, Result};
 
 /// How many runs may be under way at once: one that computes, one that waits behind it.
@@ -76,6 +78,7 @@ pub struct Gpu {
     info: wgpu::AdapterInfo,
     pipelines: RefCell<HashMap<PipelineKey, wgpu::ComputePipeline>>,
     counters: Cell<Counters>,
+    tuning: Cell<Tuning>,
     /// What went wrong outside any call: a lost device, or a command the device rejected.
     failure: Arc<Mutex<Option<String>>>,
 }
@@ -119,7 +122,15 @@ impl Gpu {
         device.on_uncaptured_error(Arc::new(move |error| {
             report(&rejected, format!("The GPU rejected a command ({error}). Try again, or use the CPU."));
         }));
-        Ok(Rc::new(Gpu { device, queue, info, pipelines: RefCell::default(), counters: Cell::default(), failure }))
+        Ok(Rc::new(Gpu {
+            device,
+            queue,
+            info,
+            pipelines: RefCell::default(),
+            counters: Cell::default(),
+            tuning: Cell::default(),
+            failure,
+        }))
     }
 
     /// The adapter's own name, empty where the browser hides it.
@@ -140,10 +151,12 @@ impl Gpu {
 
     /// What is fused in the plans that it runs fastest.
     pub fn fusion(&self) -> Fusion {
-        match std::option_env!("DENOISE_DIRECT") {
-            Some(_) => Fusion::DIRECT,
-            None => Fusion::STAGED,
-        }
+        Fusion { tuning: self.tuning.get(), ..Fusion::STAGED }
+    }
+
+    /// Which variants of the ops it is taken to run fastest: what [`crate::tuning`] found, or by counting.
+    pub fn set_tuning(&self, tuning: Tuning) {
+        self.tuning.set(tuning);
     }
 
     /// What was made and done so far.
@@ -279,6 +292,43 @@ impl Gpu {
             layout: &pipeline.get_bind_group_layout(0),
             entries: &entries,
         })
+    }
+
+    /// Waits until everything submitted so far is done.
+    async fn finish(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
+        let (sender, done) = oneshot::channel();
+        self.queue.on_submitted_work_done(move || {
+            // Nobody listens any more when the wait was given up.
+            let _ = sender.send(());
+        });
+        self.poll(submission)?;
+        done.await.map_err(|_| Error::Gpu("The GPU never finished. Try again, or use the CPU.".into()))?;
+        self.check()
+    }
+
+    /// Seconds that one dispatch takes, from as many of them one after another as take `least` seconds together. A
+    /// submission by itself costs more than most dispatches, and clocks are coarse.
+    async fn time(&self, dispatch: &Dispatch, least: f64) -> Result<f64> {
+        /// Enough for anything that is worth timing.
+        const MOST: usize = 1 << 14;
+
+        let mut repeats = 1;
+        loop {
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                (0..repeats).for_each(|_| dispatch.encode(&mut pass));
+            }
+            let begin = Instant::now();
+            let submission = self.submit(encoder);
+            self.finish(submission).await?;
+            let seconds = begin.elapsed().as_secs_f64();
+            if seconds >= least || repeats >= MOST {
+                return Ok(seconds / repeats as f64);
+            }
+            let wanted = 1.2 * least / seconds.max(1e-9) * repeats as f64;
+            repeats = (wanted as usize).clamp(2 * repeats, MOST);
+        }
     }
 
     /// Natively somebody must drive the device; the browser does it itself. The only difference between the two.
@@ -508,6 +558,15 @@ impl Executor {
         let submission = self.gpu.submit(encoder);
         self.gpu.count(|counters| counters.dispatches += self.dispatches.len());
         Ok(Readback::new(&self.gpu, staging.clone(), lengths, submission))
+    }
+
+    /// Seconds that each step takes by itself. What the plan holds is different afterwards.
+    pub(super) async fn times(&self, least: f64) -> Result<Vec<f64>> {
+        let mut times = Vec::with_capacity(self.dispatches.len());
+        for dispatch in &self.dispatches {
+            times.push(self.gpu.time(dispatch, least).await?);
+        }
+        Ok(times)
     }
 
     pub(super) async fn read(&self, operand: &Operand) -> Result<Vec<f32>> {

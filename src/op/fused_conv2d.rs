@@ -46,7 +46,8 @@ pub struct FusedConv2d {
 /// A GPU's way to compute a [`FusedConv2d`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Variant {
-    /// Without shared memory or barriers. Normalises nothing: every pixel is loaded for each of its neighbours.
+    /// Without shared memory or barriers. Normalises and concatenates nothing: every pixel is loaded for each of its
+    /// neighbours.
     Direct,
     /// 3×3 with stride 1, from tiles that are staged with their surroundings.
     Halo,
@@ -163,7 +164,11 @@ impl FusedConv2d {
     pub fn tiles(&self, output: &Shape) -> Tiles {
         let [_, height, width, _] = *output.dims() else { unreachable!("checked by output") };
         match self.variant {
-            Variant::Direct => Tiles { height, width, tile_height: 1, tile_width: STRIP, copies: 1 },
+            Variant::Direct => {
+                let by = if self.upsample { 2 } else { 1 };
+                let tile_width = if width / by > STRIP / 2 { STRIP } else { STRIP / 2 };
+                Tiles { height: height / by, width: width / by, tile_height: 1, tile_width, copies: by * by }
+            }
             Variant::Halo => {
                 let by = if self.upsample { 2 } else { 1 };
                 let tile_height = WORKGROUP / lanes(output);
@@ -186,7 +191,7 @@ impl FusedConv2d {
         let [_, height, width, _] = *output.dims() else { return false };
         let tile = FusedConv2d { variant, ..*self }.gemm_tile();
         match variant {
-            Variant::Direct => !self.normalise && !self.upsample,
+            Variant::Direct => !self.normalise && self.sources == 1 && self.shortcut == 0,
             Variant::Halo => {
                 let Conv2d { kernel, stride, pad_before, pad_after } = self.conv;
                 [kernel, stride, pad_before, pad_after] == [3, 1, 1, 1]
@@ -248,6 +253,17 @@ impl FusedConv2d {
             first += depth;
         }
     }
+}
+
+/// How many invocations of the kernel without shared memory own neighbouring channels, and how many each owns.
+fn direct_lanes(output: &Shape) -> (usize, usize) {
+    /// Channels of an invocation that needs no more registers than a GPU has.
+    const CHANNELS: usize = 8;
+
+    let width = output.stride();
+    let fits = |&(lanes, channels): &(usize, usize)| width.is_multiple_of(lanes * channels);
+    let choices = (1..=CHANNELS).rev().flat_map(|channels| [16, 8, 4].map(|lanes| (lanes, channels)));
+    choices.filter(fits).max_by_key(|&(_, channels)| channels).expect("a run of channels is whole vec4s")
 }
 
 /// Pairs of `vec4`s of output channels that a workgroup of the staged kernel owns.
@@ -393,8 +409,7 @@ impl Op for FusedConv2d {
         let tiles = self.tiles(output);
         let out_channels = output.stride() / 4;
         let len = match self.variant {
-            Variant::Direct => images * tiles.count(),
-            Variant::Halo => images * tiles.count() / tiles.copies,
+            Variant::Direct | Variant::Halo => images * tiles.count() / tiles.copies,
             Variant::Gemm | Variant::LargeGemm => images * out_height * out_width,
         };
         let params = Params {
@@ -409,7 +424,7 @@ impl Op for FusedConv2d {
                 vec4s(parts.shortcut.get(1)),
             ],
             out_channels: out_channels as u32,
-            kernel: self.conv.kernel as u32,
+            kernel: self.side() as u32,
             stride: self.conv.stride as u32,
             pad: self.conv.pad_before as u32,
             tiles_x: tiles.across() as u32,
@@ -432,7 +447,15 @@ impl Op for FusedConv2d {
         ];
         let (shader, workgroups) = match self.variant {
             Variant::Direct => {
-                let groups = [len.div_ceil(8), out_channels.div_ceil(16), 1];
+                let (lanes, channels) = direct_lanes(output);
+                let groups = tiles.tile_width as u32 / 4;
+                defines.extend([
+                    ("scalar", 1),
+                    ("groups", groups),
+                    ("lanes", lanes as u32),
+                    ("channels", channels as u32),
+                ]);
+                let groups = [len.div_ceil(WORKGROUP / lanes), output.stride() / (lanes * channels), tiles.copies];
                 (concat!(shader!("fused_conv2d"), shader!("fused_conv2d/direct")), groups)
             }
             Variant::Halo => {

@@ -19,6 +19,8 @@ pub struct GroupNorm {
     pub eps: f32,
     /// How each tensor was cut for its moments.
     pub tiles: Vec<Tiles>,
+    /// Whether each group is left to one invocation of the GPU.
+    pub serial: bool,
 }
 
 #[repr(C)]
@@ -60,6 +62,9 @@ impl Source {
         }
     }
 }
+
+/// Invocations of a workgroup.
+const THREADS: usize = 64;
 
 /// Count, mean and M2 of a set of numbers.
 #[derive(Clone, Copy, Default)]
@@ -150,8 +155,9 @@ impl Op for GroupNorm {
             groups: self.groups as u32,
             eps: self.eps,
         };
-        let groups = [self.groups as u32, output.dims()[0] as u32, 1];
-        let defines = vec![("a", 1), ("b", u32::from(moments.len() == 2))];
+        let groups = if self.serial { self.groups.div_ceil(THREADS) } else { self.groups };
+        let groups = [groups as u32, output.dims()[0] as u32, 1];
+        let defines = vec![("a", 1), ("b", u32::from(moments.len() == 2)), ("serial", u32::from(self.serial))];
         Kernel { defines, ..Kernel::new(shader!("group_norm"), &params, groups) }
     }
 }

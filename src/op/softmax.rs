@@ -7,8 +7,11 @@ use crate::math::exp;
 use crate::{Result, Shape};
 
 /// `exp(x) / Σ exp(x)` over the last dimension (`torch.softmax(x, dim=-1)`), with the row's maximum taken out first.
-#[derive(Debug)]
-pub struct Softmax;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Softmax {
+    /// Whether each row is left to one invocation of the GPU.
+    pub serial: bool,
+}
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -57,6 +60,9 @@ impl Op for Softmax {
         let rows = output.rows();
         let params =
             Params { rows: rows as u32, len: inputs[0].channels() as u32, row: (output.stride() / 4) as u32, pad: 0 };
+        if self.serial {
+            return Kernel::flat(shader!("softmax"), &params, rows).with("serial", 1);
+        }
         let groups = [rows.min(WIDTH) as u32, rows.div_ceil(WIDTH) as u32, 1];
         Kernel::new(shader!("softmax"), &params, groups)
     }

@@ -4,15 +4,17 @@
 use std::collections::BTreeMap;
 
 use denoise::backend::Gpu;
+use denoise::fusion::{Fusion, fuse};
 use denoise::graph::{Graph, ValueId};
 use denoise::op::{
     Activation, Add, Affine, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm, Guide,
     Inpaint, Langevin, LearnedNoise, Linear, Modulate, Moments, Narrow, Norm, PredictX0, Quantile, Remember, Renoise,
     Repeat, Rescale, Rgba8, RowScale, ScaleShift, Slice, Softmax, Threshold, Tiles, TimestepEmbedding, Update,
-    Upfirdn2d, Upsample, View, ViewMut, Widen,
+    Upfirdn2d, Upsample, Variant, View, ViewMut, Widen,
 };
 use denoise::plan::{Operand, Place, Plan, Step};
 use denoise::schedule::{Coefficients, KEEPS, Keep, REGISTERS};
+use denoise::tuning::Tuning;
 use denoise::{Precision, Shape, Tensor};
 use serde::Deserialize;
 
@@ -75,7 +77,7 @@ fn tolerance(op: &str) -> f64 {
         // So are the angles of random frequencies, which go up to some thousand.
         "timestep_embedding" | "fourier" => 2e-4,
         "moments" => 1e-5,
-        "conv2d" | "linear" | "attention" | "attention_scores" | "attention_values" => 3e-6,
+        "conv2d" | "fused_conv2d" | "linear" | "attention" | "attention_scores" | "attention_values" => 3e-6,
         other => panic!("no tolerance for {other}"),
     }
 }
@@ -160,7 +162,8 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
             let weight = vector(graph, "weight");
             let bias = vector(graph, "bias");
             let moments = graph.op("moments", Moments, &[x]).unwrap();
-            let op = GroupNorm { groups: case.groups, eps: case.eps, tiles: vec![Tiles::strips(pixels)] };
+            let op =
+                GroupNorm { groups: case.groups, eps: case.eps, tiles: vec![Tiles::strips(pixels)], serial: false };
             let affine = graph.op("group_norm", op, &[moments, weight, bias]).unwrap();
             let activation = case.silu.then_some(Activation::Silu);
             graph.op("scale_shift", ScaleShift { activation }, &[x, affine])
@@ -170,7 +173,7 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
             let qkv = input(graph, "qkv", qkv, precision);
             let (heads, head_dim) = (case.heads, case.head_dim);
             let scores = graph.op("scores", AttentionScores { heads, head_dim }, &[qkv]).unwrap();
-            let weights = graph.op("softmax", Softmax, &[scores]).unwrap();
+            let weights = graph.op("softmax", Softmax::default(), &[scores]).unwrap();
             graph.op("values", AttentionValues { heads, head_dim }, &[weights, qkv])
         }
         "activation" => {
@@ -275,9 +278,9 @@ fn as_golden(case: &Case, shape: &Shape, device: &[f32]) -> Vec<f32> {
     }
 }
 
-/// The values of every step of `graph` on the CPU: (step, its inputs, its output). What a step reads is rounded to the
+/// The values of every step of `graph` on the CPU: (step, its inputs, what it writes). What a step reads is rounded to the
 /// precision in which a GPU would hold it, so that a shader's error is its own.
-fn evaluate(graph: &Graph, inputs: &[(String, Tensor)]) -> Vec<(Step, Vec<Vec<f32>>, Vec<f32>)> {
+fn evaluate(graph: &Graph, inputs: &[(String, Tensor)]) -> Vec<(Step, Vec<Vec<f32>>, Vec<Vec<f32>>)> {
     let plan = Plan::new(graph);
     let mut slots: Vec<Vec<f32>> = vec![Vec::new(); plan.slots.len()];
     for (name, tensor) in inputs {
@@ -298,8 +301,16 @@ fn evaluate(graph: &Graph, inputs: &[(String, Tensor)]) -> Vec<(Step, Vec<Vec<f3
         let shape = &step.output.shape;
         let mut output = vec![f32::NAN; shape.len()];
         step.op.cpu(&views, ViewMut { shape, data: &mut output });
-        slots[step.output.slot().unwrap()] = output.clone();
-        evaluated.push((step.clone(), given, output));
+        let mut written = vec![output];
+        if let Some(aside) = &step.aside {
+            let mut data = vec![f32::NAN; aside.shape.len()];
+            step.op.cpu_aside(&views, View::new(shape, &written[0]), ViewMut { shape: &aside.shape, data: &mut data });
+            written.push(data);
+        }
+        for (operand, data) in step.written().zip(&written) {
+            slots[operand.slot().unwrap()] = data.clone();
+        }
+        evaluated.push((step.clone(), given, written));
     }
     evaluated
 }
@@ -309,8 +320,8 @@ pub fn check_cpu() {
     let goldens = Golden::load("ops");
     for (case, graph, inputs) in cases(Precision::F32) {
         let evaluated = evaluate(&graph, &inputs);
-        let (step, _, output) = evaluated.last().unwrap();
-        let actual = as_golden(&case, &step.output.shape, output);
+        let (step, _, written) = evaluated.last().unwrap();
+        let actual = as_golden(&case, &step.output.shape, &written[0]);
         let expected = &goldens.get(&format!("{}.output", case.name)).data;
         assert_close(&case.name, &actual, expected, tolerance(&case.op));
     }
@@ -329,37 +340,137 @@ const MARGIN: usize = 64;
 /// error.
 pub async fn check_gpu(gpu: &Gpu, precision: Precision) -> BTreeMap<&'static str, f64> {
     let mut covered = BTreeMap::new();
-    for (name, graph, inputs) in cases(precision)
-        .into_iter()
-        .map(|(case, graph, inputs)| (case.name, graph, inputs))
-        .chain(updates())
-        .chain(wide())
-        .chain([modulated(precision)])
-    {
+    for (name, graph, inputs) in graphs(precision) {
         for (step, inputs, expected) in evaluate(&graph, &inputs) {
             let op = step.op.name();
-            // Inputs end in NaN: a shader that reads beyond one poisons its result. The output starts as the sentinel
+            // Inputs end in NaN: a shader that reads beyond one poisons its result. What is written starts as the sentinel
             // and ends in a margin of it.
             let inputs: Vec<Vec<f32>> =
                 inputs.into_iter().map(|input| [input, vec![f32::NAN; MARGIN]].concat()).collect();
             let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-            let sentinel = sentinel(step.output.precision);
-            let blank = vec![sentinel; expected.len() + MARGIN];
-            let output = gpu.run_kernel(&step, &inputs, &[&blank]).await.unwrap().remove(0);
-            let (output, margin) = output.split_at(expected.len());
-            assert!(margin.iter().all(|&x| x == sentinel), "{name}: {op} writes beyond its output");
-            if op == "rgba8" {
-                let (a, b): (&[u32], &[u32]) = (bytemuck::cast_slice(output), bytemuck::cast_slice(&expected));
-                assert_eq!(a, b, "{name}: {op}");
-                covered.insert(op, 0.0);
-            } else {
-                let error = assert_close(&format!("{name}: {op}"), output, &widen(&expected), allowed(&step));
+            let blank = |(operand, data): (&Operand, &Vec<f32>)| vec![sentinel(operand.precision); data.len() + MARGIN];
+            let blank: Vec<Vec<f32>> = step.written().zip(&expected).map(blank).collect();
+            let blank: Vec<&[f32]> = blank.iter().map(Vec::as_slice).collect();
+            let written = gpu.run_kernel(&step, &inputs, &blank).await.unwrap();
+            for ((operand, written), expected) in step.written().zip(&written).zip(&expected) {
+                let (output, margin) = written.split_at(expected.len());
+                let intact = margin.iter().all(|&x| x == sentinel(operand.precision));
+                assert!(intact, "{name}: {op} writes beyond its output");
+                if op == "rgba8" {
+                    let (a, b): (&[u32], &[u32]) = (bytemuck::cast_slice(output), bytemuck::cast_slice(expected));
+                    assert_eq!(a, b, "{name}: {op}");
+                    covered.insert(op, 0.0);
+                    continue;
+                }
+                let error = assert_close(&format!("{name}: {op}"), output, &widen(expected), allowed(&step));
                 let worst = covered.entry(op).or_insert(0.0);
                 *worst = error.max(*worst);
             }
         }
     }
     covered
+}
+
+/// Every graph whose steps' shaders are compared with their CPU functions.
+pub fn graphs(precision: Precision) -> Vec<(String, Graph, Inputs)> {
+    let cases: Vec<_> = cases(precision).into_iter().map(|(case, graph, inputs)| (case.name, graph, inputs)).collect();
+    let mut graphs: Vec<_> = cases.iter().cloned().chain([modulated(precision)]).collect();
+    for (name, fusion) in fusions() {
+        for (case, graph, inputs) in cases.iter().cloned().chain(blocks(precision)) {
+            graphs.push((format!("{case}, {name}"), fuse(&graph, fusion).unwrap(), inputs));
+        }
+    }
+    graphs.extend(updates());
+    graphs.extend(wide());
+    graphs
+}
+
+/// Every way of fusing, and every variant of a convolution wherever it is possible.
+pub fn fusions() -> Vec<(&'static str, Fusion)> {
+    let all = |variant| Fusion { tuning: Tuning::all(variant), ..Fusion::STAGED };
+    vec![
+        ("direct", Fusion::DIRECT),
+        ("halo", all(Variant::Halo)),
+        ("gemm", all(Variant::Gemm)),
+        ("large gemm", all(Variant::LargeGemm)),
+    ]
+}
+
+/// Residual blocks, with all that can stand around a convolution, at sizes that fit no tile.
+pub fn blocks(precision: Precision) -> Vec<(String, Graph, Inputs)> {
+    // Images, height, width, channels of the two inputs, of the output, groups.
+    let sizes = [
+        [1, 8, 8, 8, 4, 16, 2],
+        [2, 5, 7, 4, 5, 6, 3],
+        [1, 9, 17, 20, 12, 36, 4],
+        [2, 4, 4, 64, 64, 68, 8],
+        [3, 16, 16, 4, 8, 12, 4],
+    ];
+    sizes.map(|size| block(size, precision)).into()
+}
+
+fn block([n, h, w, a, b, out, groups]: [usize; 7], precision: Precision) -> (String, Graph, Inputs) {
+    let mut generator = denoise::noise::Generator::new(11);
+    let mut random = |shape: &[usize]| Tensor::new(shape, generator.randn(shape.iter().product())).unwrap();
+    let mut inputs = Inputs::new();
+    let mut graph = Graph::new();
+    graph.set_precision(precision);
+    let mut input = |graph: &mut Graph, name: &str, tensor: Tensor| {
+        let id = graph.input(name, tensor.device_shape().unwrap()).unwrap();
+        inputs.push((name.to_string(), tensor));
+        narrowed(graph, name, id, precision)
+    };
+    let (first, second) = (random(&[n, a, h, w]), random(&[n, b, h, w]));
+    let first = input(&mut graph, "a", first);
+    let second = input(&mut graph, "b", second);
+    let time = input(&mut graph, "time", random(&[n, out]));
+    // So that both are what convolutions left, with moments beside them.
+    let mut conv = |graph: &mut Graph, name: &str, x: ValueId, channels: usize, op: Conv2d| {
+        let depth = graph.shape(x).channels();
+        let scale = 1.0 / ((depth * op.kernel * op.kernel) as f32).sqrt();
+        let mut weight = random(&[channels, depth, op.kernel, op.kernel]);
+        weight.data.iter_mut().for_each(|x| *x *= scale);
+        let weight = graph.weight(&format!("{name}.weight"), Conv2d::pack(&weight));
+        let bias = random(&[channels]);
+        let bias = graph.constant(&format!("{name}.bias"), (bias.device_shape().unwrap(), bias.to_device().unwrap()));
+        graph.op(name, op, &[x, weight, bias]).unwrap()
+    };
+    let norm = |graph: &mut Graph, name: &str, x: ValueId, groups: usize, activation: Option<Activation>| {
+        let [_, height, width, channels] = *graph.shape(x).dims() else { panic!("images") };
+        let scale: Vec<f32> = (0..channels).map(|i| 0.5 + i as f32 / channels as f32).collect();
+        let vector = |data: Vec<f32>| {
+            let tensor = Tensor::new(&[channels], data).unwrap();
+            (tensor.device_shape().unwrap(), tensor.to_device().unwrap())
+        };
+        let shift = vector(scale.iter().map(|x| x - 0.7).collect());
+        let weight = graph.constant(&format!("{name}.weight"), vector(scale));
+        let bias = graph.constant(&format!("{name}.bias"), shift);
+        let moments = graph.op(&format!("{name}.moments"), Moments, &[x]).unwrap();
+        let op = GroupNorm { groups, eps: 1e-5, tiles: vec![Tiles::strips(height * width)], serial: false };
+        let affine = graph.op(&format!("{name}.affine"), op, &[moments, weight, bias]).unwrap();
+        graph.op(name, ScaleShift { activation }, &[x, affine]).unwrap()
+    };
+    let first = conv(&mut graph, "first", first, a, Conv2d::POINTWISE);
+    let second = conv(&mut graph, "second", second, b, Conv2d::SAME);
+    let x = graph.op("concat", Concat, &[first, second]).unwrap();
+    let y = norm(&mut graph, "norm1", x, groups, Some(Activation::Silu));
+    let y = conv(&mut graph, "conv1", y, out, Conv2d::SAME);
+    let y = graph.op("add_time", Add::PLAIN, &[y, time]).unwrap();
+    let y = norm(&mut graph, "norm2", y, out / 2, Some(Activation::Gelu));
+    let y = conv(&mut graph, "conv2", y, out, Conv2d::SAME);
+    let shortcut = conv(&mut graph, "conv_shortcut", x, out, Conv2d::POINTWISE);
+    let x = graph.op("sum", Add { scale: 0.7 }, &[shortcut, y]).unwrap();
+    // A block without a shortcut; then twice the size, and half of it.
+    let y = norm(&mut graph, "norm3", x, 2, None);
+    let y = conv(&mut graph, "conv3", y, out, Conv2d::POINTWISE);
+    let x = graph.op("residual", Add::PLAIN, &[y, x]).unwrap();
+    let large = graph.op("nearest", Upsample, &[x]).unwrap();
+    let x = conv(&mut graph, "upsample", large, out, Conv2d::SAME);
+    let y = norm(&mut graph, "norm4", x, 1, Some(Activation::Silu));
+    let down = Conv2d { kernel: 3, stride: 2, pad_before: 0, pad_after: 1 };
+    let y = conv(&mut graph, "downsample", y, 4, down);
+    graph.output("output", y);
+    (format!("block of [{n}, {h}, {w}, {a} + {b}]"), graph, inputs)
 }
 
 /// Sizes at which a dispatch no longer fits one dimension of workgroups.
@@ -374,7 +485,7 @@ fn wide() -> Vec<(String, Graph, Inputs)> {
     let rows = tensor(&[32_768 + 3, 5]);
     let mut softmax = Graph::new();
     let id = softmax.input("x", rows.device_shape().unwrap()).unwrap();
-    let y = softmax.op("softmax", Softmax, &[id]).unwrap();
+    let y = softmax.op("softmax", Softmax::default(), &[id]).unwrap();
     softmax.output("y", y);
     vec![
         ("wide_activation".into(), flat, vec![("x".into(), x)]),
@@ -396,7 +507,7 @@ pub fn modulated(precision: Precision) -> (String, Graph, Inputs) {
     let constant = |tensor: &Tensor| (tensor.device_shape().unwrap(), tensor.to_device().unwrap());
     let (weight, bias) = (graph.constant("weight", constant(&weight)), graph.constant("bias", constant(&bias)));
     let moments = graph.op("moments", Moments, &[id]).unwrap();
-    let op = GroupNorm { groups: 5, eps: 1e-5, tiles: vec![Tiles::strips(6)] };
+    let op = GroupNorm { groups: 5, eps: 1e-5, tiles: vec![Tiles::strips(6)], serial: false };
     let affine = graph.op("group_norm", op, &[moments, weight, bias]).unwrap();
     let modulated = graph.op("modulate", Modulate, &[affine, time_id]).unwrap();
     graph.output("modulate", modulated);
@@ -522,7 +633,7 @@ mod native {
         }
         let shaders = std::fs::read_dir(golden::path("shaders")).unwrap();
         let shaders: BTreeSet<String> = shaders
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap().replace(".wgsl", ""))
+            .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".wgsl")?.to_string()))
             .filter(|name| name != "row")
             .collect();
         let covered: BTreeSet<String> = covered.into_iter().map(String::from).collect();
