@@ -21,11 +21,11 @@ struct Params {
     tiles_x: u32,      // tiles side by side in an image
     tiles: u32,        // in an image
     len: u32,          // tiles, strips or pixels in all images
-    activation: u32,   // 0 none, 1 SiLU, 2 Mish, 3 GELU, 4 ReLU
     scale: f32,
     share: u32,        // of split sums, the blocks of depth that a workgroup adds up
     pad0: u32,
     pad1: u32,
+    pad2: u32,
 }
 
 alias Stored = vec4f; // activations and weights
@@ -107,8 +107,10 @@ fn erf(x: vec4f) -> vec4f {
     return sign(x) * (1.0 - t * exp(p - z * z));
 }
 
-fn activate(x: vec4f, function: u32) -> vec4f {
-    switch function {
+const ACTIVATION: u32 = $activation; // 0 none, 1 SiLU, 2 Mish, 3 GELU, 4 ReLU
+
+fn activate(x: vec4f) -> vec4f {
+    switch ACTIVATION {
         case 1u: {
             return x / (1.0 + exp(-x));
         }
@@ -137,7 +139,7 @@ fn load(source: u32, at: u32, image: u32, channel: u32) -> vec4f {
     if source < FIRST_SHORTCUT {
         let channels = params.x_channels + params.y_channels;
         let scale = image * 2u * channels + source * params.x_channels + channel;
-        return activate(value * affine[scale] + affine[scale + channels], params.activation);
+        return activate(value * affine[scale] + affine[scale + channels]);
     }
 //#end
     return value;

@@ -126,6 +126,14 @@ impl Pipeline {
         Ok(Pipeline { unet: UNet2DModel::new(config, weights)?, scheduler, card })
     }
 
+    /// A network of this configuration without weights, with diffusers' DDPM: its plans can be looked at but not run.
+    ///
+    /// # Errors
+    /// When the configuration contradicts itself.
+    pub fn without_weights(config: UNetConfig) -> Result<Self> {
+        Self::new(config, Weights::blank(), SchedulerConfig::default(), Card::default())
+    }
+
     /// Reads the files of a pipeline folder: `unet/config.json`, the shards of
     /// `unet/diffusion_pytorch_model.safetensors` (or the one file), and if there are any,
     /// `scheduler/scheduler_config.json` (else diffusers' DDPM) and `card.json`.

@@ -11,10 +11,11 @@ const WIDTH = 8u * COLUMNS;
 const DEPTH = 4u;              // vec4s of a block
 const STRIDE = DEPTH + 1u;     // of a staged pixel: one more keeps the banks apart
 
-var<workgroup> inputs: array<Stored, TILE * STRIDE>;
-var<workgroup> weights: array<Stored, 4u * DEPTH * WIDTH>; // [4 · DEPTH, WIDTH]
+// An index that is a constant needs no check, and those that are not are checked once for many reads.
+var<workgroup> inputs: array<array<array<Stored, STRIDE>, PIXELS>, 8>;
+var<workgroup> weights: array<array<array<array<Stored, COLUMNS>, 8>, 4>, DEPTH>;
 //#if moments
-var<workgroup> parts: array<vec4f, 16u * WIDTH>; // [mean or M2, 8, WIDTH]
+var<workgroup> parts: array<array<vec4f, 8>, 8>; // [line, lane]
 //#end
 
 // An output pixel's image, and the input pixel under the kernel's first tap.
@@ -53,8 +54,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let first = group.y * WIDTH;
     let line = thread / 8u;
     let lane = thread % 8u;
-    // What this invocation stages: a vec4 of the depth of every sixteenth pixel.
+    // What this invocation stages: a vec4 of the depth of every sixteenth pixel, and of every so many rows of the weight
+    // one vec4.
     let part = thread % DEPTH;
+    let column = thread % WIDTH;
+    let own_weight = min(first + column, params.out_channels - 1u);
 //#each i staged
     let pixel$i = locate(start + thread / DEPTH + 16u * $i);
 //#end
@@ -90,28 +94,33 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                         continue;
                     }
 //#end
-                    workgroupBarrier();
+                    // All loads are under way before the first is waited for.
 //#each i staged
+                    let row$i = thread / WIDTH + $i * (64u / WIDTH);
+                    // Beyond the last channel the inputs are zero, so any weight will do.
+                    let in$i = row + min(ci * 4u + row$i, channels * 4u - 1u);
+                    let weight$i = weight[in$i * params.out_channels + own_weight];
+//#end
+//#each i staged
+                    var value$i = Stored();
                     if ci + part < channels {
-                        inputs[(thread / DEPTH + 16u * $i) * STRIDE + part] = input(pixel$i, source, offset, channels, ci + part);
-                    } else {
-                        inputs[(thread / DEPTH + 16u * $i) * STRIDE + part] = Stored();
+                        value$i = input(pixel$i, source, offset, channels, ci + part);
                     }
 //#end
-                    for (var i = thread; i < 4u * DEPTH * WIDTH; i += 64u) {
-                        // Beyond the last channel the inputs are zero, so any weight will do.
-                        let in = row + min(ci * 4u + i / WIDTH, channels * 4u - 1u);
-                        weights[i] = weight[in * params.out_channels + min(first + i % WIDTH, params.out_channels - 1u)];
-                    }
+                    workgroupBarrier();
+//#each i staged
+                    inputs[thread / (DEPTH * PIXELS) + $i * (16u / PIXELS)][thread / DEPTH % PIXELS][part] = value$i;
+                    weights[row$i / 4u][row$i % 4u][column / COLUMNS][column % COLUMNS] = weight$i;
+//#end
                     workgroupBarrier();
                     for (var k = 0u; k < DEPTH; k++) {
 //#each i pixels
-                        let x$i = vec4f(inputs[(line * PIXELS + $i) * STRIDE + k]);
+                        let x$i = vec4f(inputs[line][$i][k]);
 //#end
 //#each c,k x,0 y,1 z,2 w,3
 //#each j columns
                         {
-                            let w = vec4f(weights[(k * 4u + $k) * WIDTH + lane * COLUMNS + $j]);
+                            let w = vec4f(weights[k][$k][lane][$j]);
 //#each i pixels
                             s$i_$j += x$i.$c * w;
 //#end
@@ -146,7 +155,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         let own_bias = bias[min(channel, params.out_channels - 1u)];
         let images = params.out_height * params.out_width;
 //#if moments
-        var mean = vec4f();
+        var sum = vec4f();
 //#end
 //#each i pixels
         if inside && start + line * PIXELS + $i < params.len {
@@ -154,38 +163,37 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             s$i_$j = finish(s$i_$j + own_bias, pixel, pixel / images, channel);
         }
 //#if moments
-        mean += s$i_$j;
+        sum += s$i_$j;
 //#end
 //#end
 //#if moments
-        // Only where tiles are full and in one image.
-        mean /= f32(PIXELS);
+        // The tile's mean first, then what deviates from it. There are moments only where tiles are full and in one image.
+        workgroupBarrier();
+        parts[line][lane] = sum;
+        workgroupBarrier();
+        var mean = vec4f();
+        for (var r = 0u; r < 8u; r++) {
+            mean += parts[r][lane];
+        }
+        mean /= f32(TILE);
         var m2 = vec4f();
 //#each i pixels
         m2 += (s$i_$j - mean) * (s$i_$j - mean);
 //#end
-        parts[line * WIDTH + column] = mean;
-        parts[(8u + line) * WIDTH + column] = m2;
-//#end
-//#end
-    }
-//#end
-//#if moments
-    workgroupBarrier();
-    if thread < WIDTH && first + thread < params.out_channels {
-        var mean = vec4f();
-        for (var r = 0u; r < 8u; r++) {
-            mean += parts[r * WIDTH + thread];
+        workgroupBarrier();
+        parts[line][lane] = m2;
+        workgroupBarrier();
+        if line == 0u && inside {
+            m2 = vec4f();
+            for (var r = 0u; r < 8u; r++) {
+                m2 += parts[r][lane];
+            }
+            let at = group.x * 2u * params.out_channels + channel;
+            moments[at] = mean;
+            moments[at + params.out_channels] = m2;
         }
-        mean /= 8.0;
-        var m2 = vec4f();
-        for (var r = 0u; r < 8u; r++) {
-            let deviation = parts[r * WIDTH + thread] - mean;
-            m2 += parts[(8u + r) * WIDTH + thread] + f32(PIXELS) * deviation * deviation;
-        }
-        let at = group.x * 2u * params.out_channels + first + thread;
-        moments[at] = mean;
-        moments[at + params.out_channels] = m2;
+//#end
+//#end
     }
 //#end
 }

@@ -11,14 +11,24 @@ const ROWS = 64u / LANES;           // pixels of a tile from top to bottom
 const COLUMNS = 2u * LANES;         // vec4s of output channels
 const SIDE: u32 = $side;            // of the kernel
 const WIDTH = 7u + SIDE;            // of the staged pixels
-const PIXELS = (ROWS + SIDE - 1u) * WIDTH;
-const WEIGHTS = SIDE * SIDE * 4u * COLUMNS;
+const HEIGHT = ROWS + SIDE - 1u;
 
-var<workgroup> pixels: array<Stored, PIXELS>;
-var<workgroup> taps: array<Stored, WEIGHTS>; // [tap, 4, COLUMNS]
+// An index that is a constant needs no check, and those that are not are checked once for many reads.
+var<workgroup> pixels: array<array<Stored, WIDTH>, HEIGHT>;
+var<workgroup> taps: array<array<array<array<Stored, 2>, LANES>, 4u * SIDE>, SIDE>; // [row, tap and input channel, …]
 //#if moments
-var<workgroup> parts: array<vec4f, 256>;     // [mean or M2, ROWS, COLUMNS]
+var<workgroup> parts: array<array<vec4f, LANES>, ROWS>;
 //#end
+
+// The i-th of the tile's pixels and those around it, of which `origin` is the first.
+fn surrounding(i: u32, origin: vec2i, image: u32, source: u32, channels: u32, channel: u32) -> Stored {
+    let at = origin + vec2i(i32(i % WIDTH), i32(i / WIDTH));
+    if any(at < vec2i()) || at.x >= i32(params.in_width) || at.y >= i32(params.in_height) {
+        return Stored();
+    }
+    let pixel = (image * params.in_height + u32(at.y)) * params.in_width + u32(at.x);
+    return Stored(load(source, pixel * channels + channel, image, channel));
+}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -27,9 +37,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let top = tile / params.tiles_x * ROWS;
     let left = tile % params.tiles_x * 8u;
     let first = group.y * COLUMNS;
-    let lane = thread % LANES * 2u;
+    let pair = thread % LANES;
     let line = thread / LANES;
-    let channel = first + lane;
+    let channel = first + 2u * pair;
     let depth = params.x_channels + params.y_channels;
     // Which of the four convolutions after an upsampling, otherwise 0.
     let phase = vec2u(group.z & 1u, group.z >> 1u);
@@ -41,6 +51,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     var b$i = vec4f();
 //#end
 
+    // What this invocation stages besides pixels: of every so many taps, a vec4 of one input channel's weights.
+    let part = thread / COLUMNS % 4u;
+    let column = thread % COLUMNS;
+    let own_weight = part * params.out_channels + min(first + column, params.out_channels - 1u);
+
 //#if concat
     for (var source = 0u; source < 2u; source++) {
 //#else
@@ -48,33 +63,39 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 //#end
         let channels = channels_of(source);
         for (var ci = 0u; ci < channels; ci++) {
+            // All loads are under way before the first is waited for.
+            let before = base + (source * params.x_channels + ci) * 4u;
+//#each i loads
+            let tap$i = thread / (4u * COLUMNS) + $i * (16u / COLUMNS);
+            let weight$i = weight[(before + min(tap$i, SIDE * SIDE - 1u) * depth * 4u) * params.out_channels + own_weight];
+//#end
+//#each i 0 1
+            let pixel$i = surrounding(thread + 64u * $i, origin, image, source, channels, ci);
+//#end
             workgroupBarrier();
-            for (var i = thread; i < PIXELS; i += 64u) {
-                let at = origin + vec2i(i32(i % WIDTH), i32(i / WIDTH));
-                var value = vec4f();
-                if all(at >= vec2i()) && at.x < i32(params.in_width) && at.y < i32(params.in_height) {
-                    let pixel = (image * params.in_height + u32(at.y)) * params.in_width + u32(at.x);
-                    value = load(source, pixel * channels + ci, image, ci);
-                }
-                pixels[i] = Stored(value);
+            pixels[thread / WIDTH][thread % WIDTH] = pixel0;
+            if thread + 64u < HEIGHT * WIDTH {
+                pixels[(thread + 64u) / WIDTH][(thread + 64u) % WIDTH] = pixel1;
             }
-            for (var i = thread; i < WEIGHTS; i += 64u) {
-                let tap = i / (4u * COLUMNS);
-                let in = (base + (tap * depth + source * params.x_channels + ci) * 4u + i / COLUMNS % 4u);
-                taps[i] = weight[in * params.out_channels + min(first + i % COLUMNS, params.out_channels - 1u)];
+//#if more
+            for (var i = thread + 128u; i < HEIGHT * WIDTH; i += 64u) {
+                pixels[i / WIDTH][i % WIDTH] = surrounding(i, origin, image, source, channels, ci);
             }
+//#end
+//#each i loads
+            if tap$i < SIDE * SIDE {
+                taps[tap$i / SIDE][tap$i % SIDE * 4u + part][column / 2u][column % 2u] = weight$i;
+            }
+//#end
             workgroupBarrier();
             for (var ky = 0u; ky < SIDE; ky++) {
-                let start = (line + ky) * WIDTH;
 //#each i 0 1 2 3 4 5 6 7
-                var p$i = vec4f(pixels[start + $i]);
+                var p$i = vec4f(pixels[line + ky][$i]);
 //#end
-                var w = ky * SIDE * 4u * COLUMNS + lane;
-//#each c x y z w
+//#each c,k x,0 y,1 z,2 w,3
                 {
-                    let wa = vec4f(taps[w]);
-                    let wb = vec4f(taps[w + 1u]);
-                    w += COLUMNS;
+                    let wa = vec4f(taps[ky][$k][pair][0]);
+                    let wb = vec4f(taps[ky][$k][pair][1]);
 //#each i 0 1 2 3 4 5 6 7
                     a$i += p$i.$c * wa;
                     b$i += p$i.$c * wb;
@@ -86,12 +107,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 //#each i,n 0,1 1,2 2,3 3,4 4,5 5,6 6,7
                 p$i = p$n;
 //#end
-                p7 = vec4f(pixels[start + 8u + $kx]);
-//#each c x y z w
+                p7 = vec4f(pixels[line + ky][8 + $kx]);
+//#each c,k x,0 y,1 z,2 w,3
                 {
-                    let wa = vec4f(taps[w]);
-                    let wb = vec4f(taps[w + 1u]);
-                    w += COLUMNS;
+                    let wa = vec4f(taps[ky][4 * $kx + 4 + $k][pair][0]);
+                    let wb = vec4f(taps[ky][4 * $kx + 4 + $k][pair][1]);
 //#each i 0 1 2 3 4 5 6 7
                     a$i += p$i.$c * wa;
                     b$i += p$i.$c * wb;
@@ -108,28 +128,30 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     for (var source = FIRST_SHORTCUT; source < 4u; source++) {
         let channels = channels_of(source);
         for (var ci = 0u; ci < channels; ci++) {
-            workgroupBarrier();
-            {
-                let at = vec2u(left + thread % 8u, top + thread / 8u);
-//#each h 0 1 2 3
-                if 8u * $h < ROWS && at.x < params.out_width && at.y + 8u * $h < params.out_height {
-                    let pixel = (image * params.out_height + at.y + 8u * $h) * params.out_width + at.x;
-                    pixels[64u * $h + thread] = Stored(fetch(source, pixel * channels + ci));
-                }
-//#end
+            let own = weight[(before + ci * 4u) * params.out_channels + own_weight];
+//#each i own
+            let y$i = top + thread / 8u + 8u * $i;
+            let x$i = left + thread % 8u;
+            var value$i = vec4f();
+            if x$i < params.out_width && y$i < params.out_height {
+                value$i = fetch(source, ((image * params.out_height + y$i) * params.out_width + x$i) * channels + ci);
             }
+//#end
+            workgroupBarrier();
+//#each i own
+            pixels[thread / 8u + 8u * $i][thread % 8u] = Stored(value$i);
+//#end
             if thread < 4u * COLUMNS {
-                let in = before + ci * 4u + thread / COLUMNS;
-                taps[thread] = weight[in * params.out_channels + min(first + thread % COLUMNS, params.out_channels - 1u)];
+                taps[0][part][column / 2u][column % 2u] = own;
             }
             workgroupBarrier();
 //#each i 0 1 2 3 4 5 6 7
-            let p$i = vec4f(pixels[line * 8u + $i]);
+            let p$i = vec4f(pixels[line][$i]);
 //#end
 //#each c,k x,0 y,1 z,2 w,3
             {
-                let wa = vec4f(taps[$k * COLUMNS + lane]);
-                let wb = vec4f(taps[$k * COLUMNS + lane + 1u]);
+                let wa = vec4f(taps[0][$k][pair][0]);
+                let wb = vec4f(taps[0][$k][pair][1]);
 //#each i 0 1 2 3 4 5 6 7
                 a$i += p$i.$c * wa;
                 b$i += p$i.$c * wb;
@@ -158,8 +180,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let count = select(0u, min(8u, width - left), y < height && channel < params.out_channels);
     let both = channel + 1u < params.out_channels;
 //#if moments
-    var mean_a = vec4f();
-    var mean_b = vec4f();
+    var sum_a = vec4f();
+    var sum_b = vec4f();
 //#end
 //#each i 0 1 2 3 4 5 6 7
     if $i < count {
@@ -168,48 +190,45 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
             b$i = finish(b$i + bias_b, start + $i * apart, image, channel + 1u);
         }
 //#if moments
-        mean_a += a$i;
-        mean_b += b$i;
+        sum_a += a$i;
+        sum_b += b$i;
 //#end
     }
 //#end
 //#if moments
-    mean_a /= f32(max(count, 1u));
-    mean_b /= f32(max(count, 1u));
-    var m2_a = vec4f();
-    var m2_b = vec4f();
+    // The tile's mean first, then what deviates from it, one vec4 of channels at a time. Rows outside have nothing.
+    let all = f32(min(ROWS, height - top) * min(8u, width - left));
+//#if upsample
+    let at = (group.x * 4u + group.z) * 2u * params.out_channels + channel;
+//#else
+    let at = group.x * 2u * params.out_channels + channel;
+//#end
+//#each c,o a,0 b,1
+    workgroupBarrier();
+    parts[line][pair] = sum_$c;
+    workgroupBarrier();
+    var mean_$c = vec4f();
+    for (var r = 0u; r < ROWS; r++) {
+        mean_$c += parts[r][pair];
+    }
+    mean_$c /= all;
+    var m2_$c = vec4f();
 //#each i 0 1 2 3 4 5 6 7
     if $i < count {
-        m2_a += (a$i - mean_a) * (a$i - mean_a);
-        m2_b += (b$i - mean_b) * (b$i - mean_b);
+        m2_$c += ($c$i - mean_$c) * ($c$i - mean_$c);
     }
 //#end
-    let part = line * COLUMNS + lane;
-    parts[part] = mean_a;
-    parts[part + 1u] = mean_b;
-    parts[128u + part] = m2_a;
-    parts[128u + part + 1u] = m2_b;
     workgroupBarrier();
-    // All rows that are inside have the same number of pixels, so their moments merge without weights.
-    if thread < COLUMNS && first + thread < params.out_channels {
-        let rows = min(ROWS, height - top);
-        var mean = vec4f();
-        for (var r = 0u; r < rows; r++) {
-            mean += parts[r * COLUMNS + thread];
+    parts[line][pair] = m2_$c;
+    workgroupBarrier();
+    if line == 0u && channel + $o < params.out_channels {
+        m2_$c = vec4f();
+        for (var r = 0u; r < ROWS; r++) {
+            m2_$c += parts[r][pair];
         }
-        mean /= f32(rows);
-        var m2 = vec4f();
-        for (var r = 0u; r < rows; r++) {
-            let deviation = parts[r * COLUMNS + thread] - mean;
-            m2 += parts[128u + r * COLUMNS + thread] + f32(min(8u, width - left)) * deviation * deviation;
-        }
-//#if upsample
-        let at = (group.x * 4u + group.z) * 2u * params.out_channels + first + thread;
-//#else
-        let at = group.x * 2u * params.out_channels + first + thread;
-//#end
-        moments[at] = mean;
-        moments[at + params.out_channels] = m2;
+        moments[at + $o] = mean_$c;
+        moments[at + $o + params.out_channels] = m2_$c;
     }
+//#end
 //#end
 }

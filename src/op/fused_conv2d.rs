@@ -72,10 +72,9 @@ struct Params {
     tiles_x: u32,
     tiles: u32,
     len: u32,
-    activation: u32,
     scale: f32,
     share: u32,
-    pad0: [u32; 2],
+    pad0: [u32; 3],
 }
 
 /// Pixels of a row that an invocation owns.
@@ -430,10 +429,9 @@ impl Op for FusedConv2d {
             tiles_x: tiles.across() as u32,
             tiles: (tiles.count() / tiles.copies) as u32,
             len: len as u32,
-            activation: Activation::code(self.activation),
             scale: self.scale,
             share: 1,
-            pad0: [0; 2],
+            pad0: [0; 3],
         };
         let mut defines = vec![
             ("concat", u32::from(self.sources == 2)),
@@ -442,6 +440,7 @@ impl Op for FusedConv2d {
             ("residual", u32::from(self.residual)),
             ("row", u32::from(self.row)),
             ("normalise", u32::from(self.normalise)),
+            ("activation", Activation::code(self.activation)),
             ("moments", u32::from(self.moments)),
             ("upsample", u32::from(self.upsample)),
         ];
@@ -460,8 +459,14 @@ impl Op for FusedConv2d {
             }
             Variant::Halo => {
                 let lanes = lanes(output);
-                let side = self.side() as u32;
-                defines.extend([("lanes", lanes as u32), ("side", side), ("further", side - 1)]);
+                let (side, rows) = (self.side(), WORKGROUP / lanes);
+                // An invocation stages two pixels at once, and more in turn if there are more; so many weights at once; and
+                // of a shortcut so many pixels.
+                let more = (rows + side - 1) * (STRIP + side - 1) > 2 * WORKGROUP;
+                let loads = (side * side * 4 * 2 * lanes).div_ceil(WORKGROUP);
+                let own = rows * STRIP / WORKGROUP;
+                let numbers = [side, side - 1, lanes, usize::from(more), loads, own].map(|number| number as u32);
+                defines.extend(["side", "further", "lanes", "more", "loads", "own"].into_iter().zip(numbers));
                 let groups = [len, out_channels.div_ceil(2 * lanes), tiles.copies];
                 (concat!(shader!("fused_conv2d"), shader!("fused_conv2d/halo")), groups)
             }
