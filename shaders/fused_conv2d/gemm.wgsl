@@ -152,22 +152,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         }
 //#end
 //#else
-        let own_bias = bias[min(channel, params.out_channels - 1u)];
+        let own = min(channel, params.out_channels - 1u);
         let images = params.out_height * params.out_width;
-//#if moments
-        var sum = vec4f();
-//#end
 //#each i pixels
+        let pixel$i = min(start + line * PIXELS + $i, params.len - 1u);
+        let end$i = finish(s$i_$j + bias[own], pixel$i, pixel$i / images, own);
         if inside && start + line * PIXELS + $i < params.len {
-            let pixel = start + line * PIXELS + $i;
-            s$i_$j = finish(s$i_$j + own_bias, pixel, pixel / images, channel);
+            out[pixel$i * params.out_channels + channel] = Stored(end$i);
         }
-//#if moments
-        sum += s$i_$j;
-//#end
 //#end
 //#if moments
         // The tile's mean first, then what deviates from it. There are moments only where tiles are full and in one image.
+        var sum = vec4f();
+//#each i pixels
+        sum += end$i;
+//#end
         workgroupBarrier();
         parts[line][lane] = sum;
         workgroupBarrier();
@@ -178,7 +177,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         mean /= f32(TILE);
         var m2 = vec4f();
 //#each i pixels
-        m2 += (s$i_$j - mean) * (s$i_$j - mean);
+        m2 += (end$i - mean) * (end$i - mean);
 //#end
         workgroupBarrier();
         parts[line][lane] = m2;
