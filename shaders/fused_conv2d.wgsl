@@ -23,9 +23,9 @@ struct Params {
     len: u32,          // tiles, strips or pixels in all images
     scale: f32,
     share: u32,        // of split sums, the blocks of depth that a workgroup adds up
+    first: u32,        // workgroup in x: a dispatch that takes long is cut in pieces
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }
 
 alias Stored = vec4f; // activations and weights

@@ -49,7 +49,8 @@ fn input(pixel: Pixel, source: u32, offset: vec2i, channels: u32, channel: u32) 
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = own + vec3u(params.first, 0u, 0u);
     let start = group.x * TILE;
     let first = group.y * WIDTH;
     let line = thread / 8u;

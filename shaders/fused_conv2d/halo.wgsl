@@ -31,7 +31,8 @@ fn surrounding(i: u32, origin: vec2i, image: u32, source: u32, channels: u32, ch
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = own + vec3u(params.first, 0u, 0u);
     let image = group.x / params.tiles;
     let tile = group.x % params.tiles;
     let top = tile / params.tiles_x * ROWS;
