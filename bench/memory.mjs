@@ -40,7 +40,7 @@ async function used() {
  * @returns {Promise<{stop: () => Promise<number|null>}>}  the most there was, beyond what there is now; null where it
  *   cannot be told
  */
-export async function watchMemory(interval = 100) {
+export async function watchMemory(interval = 500) {
   if (process.platform !== 'linux') return { stop: async () => null };
   const before = await used();
   let most = before;
