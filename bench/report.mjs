@@ -24,7 +24,10 @@ const seconds = (milliseconds) => number(milliseconds / 1000);
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
 /** @param {number[]} values */
-export const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+}
 
 /** Median, smallest, largest and number. */
 function spread(values) {

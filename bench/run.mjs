@@ -15,7 +15,7 @@ import { parseArgs, promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { folderOf, launch, ready, servePage } from '../tests/e2e/harness.mjs';
 import { watchMemory } from './memory.mjs';
-import { markdown } from './report.mjs';
+import { markdown, median } from './report.mjs';
 
 const run = promisify(execFile);
 
@@ -58,7 +58,6 @@ const QUICK = 500;
 
 const say = (text) => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
 const exists = (path) => access(path).then(() => true, () => false);
-const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 /** Makes what the engines are given, unless it is there. */
 async function prepare() {
