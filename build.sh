@@ -95,24 +95,33 @@ setup_test() {
     export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
 }
 
+# Whether a Python has the packages of bench/requirements.txt, in their versions.
+has_requirements() {
+    "$1" - bench/requirements.txt 2>/dev/null <<'END'
+import sys
+from importlib.metadata import version
+
+for line in open(sys.argv[1]):
+    name, pinned = line.strip().split("==")
+    assert version(name).split("+")[0] == pinned
+END
+}
+
 # What the comparison needs besides: PyTorch and diffusers, whose models become ONNX files.
 setup_bench() {
     setup_test
-    have python3 || { have apt-get && debian python3 python3-venv; }
-    have python3 || fail "python3 is missing; install Python 3.11 or newer with its venv module"
     PYTHON=${PYTHON:-python3}
-    local installed='import sys; from importlib.metadata import version
-for line in open(sys.argv[1]):
-    name, pinned = line.strip().split("==")
-    assert version(name).split("+")[0] == pinned'
-    if ! "$PYTHON" -c "$installed" bench/requirements.txt 2>/dev/null; then
-        PYTHON=target/bench/venv/bin/python
-        if ! "$PYTHON" -c "$installed" bench/requirements.txt 2>/dev/null; then
-            say "installing the Python packages of bench/requirements.txt"
-            python3 -m venv target/bench/venv
-            "$PYTHON" -m pip install --quiet --requirement bench/requirements.txt
+    if ! has_requirements "$PYTHON"; then
+        PYTHON=$PWD/target/bench/venv/bin/python
+    fi
+    if ! has_requirements "$PYTHON"; then
+        if have apt-get; then
+            debian python3 python3-venv
         fi
-        PYTHON=$PWD/$PYTHON
+        have python3 || fail "python3 is missing; install Python 3.11 or newer with its venv module"
+        say "installing the Python packages of bench/requirements.txt"
+        python3 -m venv target/bench/venv
+        "$PYTHON" -m pip install --quiet --requirement bench/requirements.txt
     fi
     export PYTHON
 }

@@ -108,6 +108,8 @@ export function markdown(results) {
     const found = files(key);
     return found ? `${megabytes(sum(found.map((file) => file.bytes)))} (${megabytes(sum(found.map((file) => file.gzipped)))})` : NONE;
   });
+  const pages = Object.values(results.models).map(({ page }) => page).find((page) => page.gpu);
+  if (pages) row('**the page** with it, without a model, MB gzipped', (key) => (key.startsWith('denoise') ? megabytes(pages[key.split(' ')[1]]?.bytes) : NONE));
   lines.push(
     '',
     'Denoise’s step includes the sampler’s update, noise and pictures, others’ the network alone; Denoise computes what depends on time and class alone once a run. “Off” is the largest difference of x̂0 in levels of 255, or ‖ε − PyTorch’s‖/‖PyTorch’s‖. Peak memory is what all processes of a browser of its own held more than with an empty page: their proportional set sizes, sampled from before the runtime was fetched to the first result. Buffers and counts are taken by wrapping WebGPU’s own methods, in the same way for both; counts are of a step after the first.',

@@ -6,7 +6,6 @@
 // It needs what `./build.sh bench` builds. Without --hardware the browser's GPU is SwiftShader, a processor in disguise,
 // whose figures say nothing of a graphics card.
 
-import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
@@ -46,15 +45,25 @@ const { values: options } = parseArgs({
     hardware: { type: 'boolean', default: false },
   },
 });
-for (const model of options.model) assert.ok(model in MODELS, `There is no model ${model}; choose ${Object.keys(MODELS).join(', ')}.`);
-for (const part of options.part) assert.ok(PARTS.includes(part), `There is no part ${part}; choose ${PARTS.join(', ')}.`);
+/** Ends with what is wrong with the command. */
+function refuse(problem) {
+  console.error(problem);
+  process.exit(2);
+}
+for (const [name, given, known] of [['model', options.model, Object.keys(MODELS)], ['part', options.part, PARTS]]) {
+  const unknown = given.find((value) => !known.includes(value));
+  if (unknown) refuse(`There is no ${name} ${unknown}; choose ${known.join(', ')}.`);
+}
 const budget = 1000 * Number(options.budget);
-assert.ok(budget > 0, '--budget is the seconds that a pair of engines may take for a model.');
+if (!(budget > 0)) refuse('--budget is the seconds that a pair of engines may take for a model.');
 
-/** At most so many turns of a pair, and at least so many where they fit the budget twice over. */
-const MOST_ROUNDS = 10;
-/** An evaluation that is quicker than this is repeated within a turn, and comes after one that is not timed. */
+/** Turns of a pair after the first, where they fit the budget. */
+const MOST_TURNS = 10;
+/** Milliseconds. What is quicker is repeated within a turn, after an evaluation that is not timed. */
 const QUICK = 500;
+const MOST_IN_A_TURN = 10;
+/** Milliseconds of evaluations before those that are timed. */
+const WARM_UP = 2000;
 
 const say = (text) => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
 const exists = (path) => access(path).then(() => true, () => false);
@@ -79,7 +88,7 @@ async function prepare() {
 const browserOptions = { software: !options.hardware };
 
 /** A new page of the benchmark. Failures in it are ours. */
-async function openBench(browser, server) {
+async function openBench(browser) {
   const page = await browser.newPage();
   page.setDefaultTimeout(0);
   await page.goto(`${server.url}bench/`);
@@ -101,10 +110,10 @@ async function runtimeFiles(paths) {
 }
 
 /** An engine in a browser of its own, from nothing to its first evaluation. */
-async function alone(server, name, model) {
-  const browser = await launch(browserOptions);
+async function alone(name, model) {
+  const own = await launch(browserOptions);
   try {
-    const page = await openBench(browser, server);
+    const page = await openBench(own);
     const paths = [];
     page.on('request', (request) => paths.push(new URL(request.url()).pathname));
     const memory = await watchMemory();
@@ -114,15 +123,15 @@ async function alone(server, name, model) {
     say(`${model}, ${name} alone: ${(loaded.open + loaded.load + loaded.first).toFixed(0)} ms to the first evaluation`);
     return { ...loaded, memory: bytes, buffers, files: await runtimeFiles(paths) };
   } finally {
-    await browser.close();
+    await own.close();
   }
 }
 
 /** The page itself, in a browser that has seen nothing, from its address to the first picture. */
-async function firstPicture(server, backend, model) {
-  const browser = await launch(browserOptions);
+async function firstPicture(backend, model) {
+  const own = await launch(browserOptions);
   try {
-    const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
+    const page = await own.newPage({ viewport: { width: 1440, height: 900 } });
     page.setDefaultTimeout(0);
     await page.addInitScript(() => {
       // Everything that happens comes to the page as a message of its worker; see www/protocol.js.
@@ -136,9 +145,10 @@ async function firstPicture(server, backend, model) {
         }
       };
     });
-    let bytes = 0;
-    page.on('response', async (response) => {
-      if (!new URL(response.url()).pathname.startsWith('/models/')) bytes += gzipSync(await response.body().catch(() => Buffer.alloc(0)), { level: 9 }).length;
+    const sizes = [];
+    page.on('response', (response) => {
+      if (new URL(response.url()).pathname.startsWith('/models/')) return;
+      sizes.push(response.body().then((body) => gzipSync(body, { level: 9 }).length));
     });
     await page.goto(`${server.url}?model=./models/${model}&backend=${backend}&sampler=ddim&steps=3&count=1&seed=0`);
     await ready(page, 0);
@@ -162,56 +172,57 @@ async function firstPicture(server, backend, model) {
     };
     parts.total = Object.values(parts).reduce((sum, part) => sum + part, 0);
     say(`${model}, the page on ${backend}: ${parts.total.toFixed(0)} ms to the first picture`);
-    return { ...parts, bytes };
+    return { ...parts, bytes: (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0) };
   } finally {
-    await browser.close();
+    await own.close();
   }
 }
 
-/** Two engines in one page, by turns. */
-async function pair(page, [ours, theirs], model) {
-  const load = (name) => page.evaluate(([n, m]) => globalThis.bench.load(n, m), [name, model]);
+/** What is asked of WebGPU for one evaluation more. */
+const difference = (more, less) => Object.fromEntries(Object.entries(more).map(([what, value]) => [what, value - less[what]]));
+
+/**
+ * Two engines in one page, by turns.
+ * @param {import('playwright-core').Page} page
+ * @param {[string, string]} names  ours and theirs
+ * @param {string} model
+ */
+async function pair(page, names, model) {
+  const [ours, theirs] = names;
   const evaluate = (name, count, lead) => page.evaluate(([n, c, l]) => globalThis.bench.evaluate(n, c, l), [name, count, lead]);
   const results = {};
-  for (const name of [ours, theirs]) {
-    const { relative, levels } = await load(name);
-    results[name] = { milliseconds: [], error: { relative, levels } };
+  for (const name of names) {
+    await page.evaluate(([n, m]) => globalThis.bench.load(n, m), [name, model]);
     // Wasm is compiled once more while it runs, and shaders when they are first used.
-    for (const begin = performance.now(); performance.now() - begin < 2000;) await evaluate(name, 0, true);
+    for (const begin = performance.now(); performance.now() - begin < WARM_UP;) await evaluate(name, 0, true);
+    results[name] = { milliseconds: [] };
   }
+  // A run of ours does some things once, so an evaluation is what one of two does beyond one of one.
+  const once = { [ours]: (await evaluate(ours, 0)).counts, [theirs]: null };
 
-  // Of our runs, what one of two evaluations does beyond one of one is what an evaluation does.
-  const perEvaluation = (more, less) => Object.fromEntries(Object.entries(more).map(([what, value]) => [what, value - (less?.[what] ?? 0)]));
-  const short = await evaluate(ours, 0);
-  const block = {};
-  let turn = 0;
-  const turns = [];
-  const take = async (counts) => {
-    const blocks = {};
-    for (const name of [ours, theirs]) {
-      const count = block[name] ?? 1;
-      const begin = performance.now();
-      const result = await evaluate(name, count, block[name] > 1);
-      turn += performance.now() - begin;
-      blocks[name] = median(result.milliseconds);
-      results[name].milliseconds.push(...result.milliseconds);
-      if (counts) results[name].counts = perEvaluation(result.counts, name === ours ? short.counts : undefined);
+  const block = { [ours]: 1, [theirs]: 1 };
+  const ratios = [];
+  /** One turn: a block of evaluations of each. Who begins, changes. */
+  const turn = async () => {
+    const medians = {};
+    for (const name of ratios.length % 2 ? [theirs, ours] : names) {
+      const { milliseconds, counts } = await evaluate(name, block[name], block[name] > 1);
+      medians[name] = median(milliseconds);
+      results[name].milliseconds.push(...milliseconds);
+      results[name].counts ??= once[name] ? difference(counts, once[name]) : counts;
     }
-    turns.push(blocks[theirs] / blocks[ours]);
+    ratios.push(medians[theirs] / medians[ours]);
   };
-  await take(true);
-  for (const name of [ours, theirs]) {
-    const [once] = results[name].milliseconds;
-    block[name] = once < QUICK ? Math.min(10, Math.ceil(QUICK / once)) : 1;
-  }
-  const repeated = [ours, theirs].reduce((sum, name) => sum + (block[name] + 1) * results[name].milliseconds[0], 0);
-  const rounds = Math.min(MOST_ROUNDS, Math.max(1, Math.floor((budget - turn) / repeated)));
-  for (let round = 0; round < rounds; round++) await take(false);
-  for (const name of [ours, theirs]) {
+  await turn();
+  for (const name of names) block[name] = Math.min(MOST_IN_A_TURN, Math.ceil(QUICK / results[name].milliseconds[0]));
+  const expected = names.reduce((sum, name) => sum + (block[name] + 1) * results[name].milliseconds[0], 0);
+  const more = Math.min(MOST_TURNS, Math.max(1, Math.floor(budget / expected)));
+  for (let i = 0; i < more; i++) await turn();
+  for (const name of names) {
     const { milliseconds } = results[name];
     say(`${model}, ${name}: ${median(milliseconds).toFixed(1)} ms (${Math.min(...milliseconds).toFixed(1)}–${Math.max(...milliseconds).toFixed(1)}, ${milliseconds.length})`);
   }
-  return { ...results, ratio: median(turns), turns: turns.length };
+  return { ...results, ratio: median(ratios), turns: ratios.length };
 }
 
 /** bench/native.rs: the times of evaluations, and what there is to compute. */
@@ -248,43 +259,58 @@ const server = await servePage({
   '/convolution/': join(OUT, 'convolution'),
   ...Object.fromEntries(options.model.filter((model) => MODELS[model]).map((model) => [`/models/${model}/`, MODELS[model]])),
 });
-const does = (part) => options.part.includes(part);
+const browser = await launch(browserOptions);
 const results = { date: new Date().toISOString(), models: {} };
 try {
-  const browser = await launch(browserOptions);
-  const page = await openBench(browser, server);
-  const onnxruntime = JSON.parse(await readFile(folderOf('node_modules/onnxruntime-web/package.json'), 'utf8')).version;
-  results.machine = { cpu: cpus()[0].model.trim(), threads: cpus().length, adapter: await page.evaluate(() => globalThis.bench.adapter()) };
-  results.versions = { browser: `Chromium ${browser.version()}`, 'onnxruntime-web': onnxruntime };
-  await page.close();
+  results.machine = await describeMachine();
+  results.versions = await describeVersions();
   for (const model of options.model) {
-    const result = { example: JSON.parse(await readFile(join(OUT, 'onnx', model, 'inputs.json'), 'utf8')), alone: {}, page: {}, paired: {}, native: {} };
-    results.models[model] = result;
-    Object.assign(results.versions, result.example.versions);
-    const { macs, plans } = MODELS[model] ? await denoiseNatively(model, 1, 1) : result.example;
-    result.plan = { macs, plans };
-    if (does('alone')) {
-      for (const name of PAIRS.flat()) result.alone[name] = await alone(server, name, model);
-    }
-    if (does('page') && MODELS[model]) {
-      for (const backend of ['gpu', 'cpu']) result.page[backend] = await firstPicture(server, backend, model);
-    }
-    if (does('paired')) {
-      for (const names of PAIRS) {
-        const together = await openBench(browser, server);
-        result.paired[names[0]] = await pair(together, names, model);
-        await together.close();
-      }
-    }
-    if (does('native') && NATIVE.includes(model)) {
-      for (const threads of THREADS) result.native[threads] = await native(model, threads);
-    }
+    results.models[model] = await measure(model);
+    // What is there is kept, should a later model fail.
+    await writeFile(join(OUT, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
+    await writeFile(join(OUT, 'results.md'), markdown(results));
   }
-  await browser.close();
 } finally {
+  await browser.close();
   await server.close();
 }
-const table = markdown(results);
-await writeFile(join(OUT, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
-await writeFile(join(OUT, 'results.md'), table);
-console.log(table);
+console.log(markdown(results));
+
+async function describeMachine() {
+  const page = await openBench(browser);
+  const adapter = await page.evaluate(() => globalThis.bench.adapter());
+  await page.close();
+  return { cpu: cpus()[0].model.trim(), threads: cpus().length, adapter };
+}
+
+async function describeVersions() {
+  const { version } = JSON.parse(await readFile(folderOf('node_modules/onnxruntime-web/package.json'), 'utf8'));
+  return { browser: `Chromium ${browser.version()}`, 'onnxruntime-web': version };
+}
+
+/** Everything that was asked for, of one model. @param {string} model */
+async function measure(model) {
+  const does = (part) => options.part.includes(part);
+  const network = MODELS[model] !== null;
+  const example = JSON.parse(await readFile(join(OUT, 'onnx', model, 'inputs.json'), 'utf8'));
+  Object.assign(results.versions, example.versions);
+  const { macs, plans } = network ? await denoiseNatively(model, 1, 1) : example;
+  const result = { example, plan: { macs, plans }, alone: {}, page: {}, paired: {}, native: {} };
+  if (does('alone')) {
+    for (const name of PAIRS.flat()) result.alone[name] = await alone(name, model);
+  }
+  if (does('page') && network) {
+    for (const backend of ['gpu', 'cpu']) result.page[backend] = await firstPicture(backend, model);
+  }
+  if (does('paired')) {
+    for (const names of PAIRS) {
+      const page = await openBench(browser);
+      result.paired[names[0]] = await pair(page, names, model);
+      await page.close();
+    }
+  }
+  if (does('native') && NATIVE.includes(model)) {
+    for (const threads of THREADS) result.native[threads] = await native(model, threads);
+  }
+  return result;
+}
