@@ -81,7 +81,7 @@ export function markdown(results) {
     const gigamacs = plan.macs / 1e9;
     row(`**${model}**, ${channels}×${height}×${width}, ${number(example.parameters / 1e6)} M parameters, ${number(gigamacs)} GMAC`, () => '');
     row('a step, ms', (key) => spread(milliseconds(result, key)));
-    row('… Denoise is quicker', (key) => ratio(result, key));
+    row('… the other’s time ÷ Denoise’s', (key) => ratio(result, key));
     row('… GFLOP/s', (key) => number(2 * gigamacs / median(milliseconds(result, key) ?? [NaN]) * 1000));
     if (plan.plans) {
       const of = { 'denoise gpu': 'staged', 'denoise cpu': 'cpu', 'denoise 1': 'cpu', 'denoise 2': 'cpu' };
