@@ -57,7 +57,7 @@ for (const [name, given, known] of [['model', options.model, Object.keys(MODELS)
 const budget = 1000 * Number(options.budget);
 if (!(budget > 0)) refuse('--budget is the seconds that a pair of engines may take for a model.');
 
-/** Turns of a pair after the first, where they fit the budget. */
+/** Turns of a pair after the first, where they fit the budget; one, where it is not exceeded by far. */
 const MOST_TURNS = 10;
 /** Milliseconds. What is quicker is repeated within a turn, after an evaluation that is not timed. */
 const QUICK = 500;
@@ -192,9 +192,13 @@ async function pair(page, names, model) {
   const evaluate = (name, count, lead) => page.evaluate(([n, c, l]) => globalThis.bench.evaluate(n, c, l), [name, count, lead]);
   const results = {};
   for (const name of names) {
-    await page.evaluate(([n, m]) => globalThis.bench.load(n, m), [name, model]);
     // Wasm is compiled once more while it runs, and shaders when they are first used.
-    for (const begin = performance.now(); performance.now() - begin < WARM_UP;) await evaluate(name, 0, true);
+    let { first: warm } = await page.evaluate(([n, m]) => globalThis.bench.load(n, m), [name, model]);
+    while (warm < WARM_UP) {
+      const begin = performance.now();
+      await evaluate(name, 0, true);
+      warm += performance.now() - begin;
+    }
     results[name] = { milliseconds: [] };
   }
   // A run of ours does some things once, so an evaluation is what one of two does beyond one of one.
@@ -216,7 +220,7 @@ async function pair(page, names, model) {
   await turn();
   for (const name of names) block[name] = Math.min(MOST_IN_A_TURN, Math.ceil(QUICK / results[name].milliseconds[0]));
   const expected = names.reduce((sum, name) => sum + (block[name] + 1) * results[name].milliseconds[0], 0);
-  const more = Math.min(MOST_TURNS, Math.max(1, Math.floor(budget / expected)));
+  const more = Math.min(MOST_TURNS, Math.max(expected < 2 * budget ? 1 : 0, Math.floor(budget / expected)));
   for (let i = 0; i < more; i++) await turn();
   for (const name of names) {
     const { milliseconds } = results[name];
