@@ -40,7 +40,7 @@ async function used() {
  * @returns {Promise<{stop: () => Promise<number|null>}>}  the most there was, beyond what there is now; null where it
  *   cannot be told
  */
-export async function watchMemory(interval = 500) {
+export async function watchMemory(interval = 200) {
   if (process.platform !== 'linux') return { stop: async () => null };
   const before = await used();
   let most = before;
@@ -55,7 +55,7 @@ export async function watchMemory(interval = 500) {
     stop: async () => {
       stopped = true;
       await watching;
-      return most - before;
+      return Math.max(most, await used()) - before;
     },
   };
 }

@@ -53,6 +53,14 @@ function counts({ paired }, key) {
   return ['dispatches', 'submissions', 'buffers', 'bind_groups', 'writes', 'reads'].map((what) => found[what]).join(' / ');
 }
 
+/** Which of its plans Denoise runs: on a GPU it is told by its dispatches. */
+function planOf({ plan: { plans }, paired }, key) {
+  if (!key.startsWith('denoise')) return undefined;
+  if (key !== 'denoise gpu') return plans.cpu;
+  const dispatches = paired[key]?.[key]?.counts.dispatches;
+  return [plans.staged, plans.direct].find((plan) => plan.dispatches === dispatches);
+}
+
 function error({ alone }, key) {
   const found = alone[key];
   if (!found) return NONE;
@@ -83,10 +91,7 @@ export function markdown(results) {
     row('a step, ms', (key) => spread(milliseconds(result, key)));
     row('… the other’s time ÷ Denoise’s', (key) => ratio(result, key));
     row('… GFLOP/s', (key) => number(2 * gigamacs / median(milliseconds(result, key) ?? [NaN]) * 1000));
-    if (plan.plans) {
-      const of = { 'denoise gpu': 'staged', 'denoise cpu': 'cpu', 'denoise 1': 'cpu', 'denoise 2': 'cpu' };
-      row('… MB read and written by its plan', (key) => megabytes(plan.plans[of[key]]?.bytes));
-    }
+    if (plan.plans) row('… MB read and written by its plan', (key) => megabytes(planOf(result, key)?.bytes));
     row('… dispatches / submissions / buffers / bind groups / writes / reads', (key) => counts(result, key));
     row('nothing to first result, s: runtime + load + step', (key) => {
       const found = alone[key];
