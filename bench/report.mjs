@@ -108,7 +108,7 @@ export function markdown(results) {
     row('… of GPU buffers, MB', (key) => megabytes(alone[key]?.buffers || null));
     row('off from PyTorch', (key) => error(result, key));
   }
-  const files = (key) => Object.values(results.models).map(({ alone }) => alone[key]?.files).find(Boolean);
+  const files = (key) => Object.values(results.models).map(({ alone }) => alone[key]?.files).find((found) => found?.length);
   row('**runtime**, MB fetched (gzipped)', (key) => {
     const found = files(key);
     return found ? `${megabytes(sum(found.map((file) => file.bytes)))} (${megabytes(sum(found.map((file) => file.gzipped)))})` : NONE;

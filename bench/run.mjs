@@ -98,7 +98,7 @@ async function openBench(browser) {
 
 /** The runtime's files among those that were fetched, with their sizes as they are and gzipped. */
 async function runtimeFiles(paths) {
-  const folders = { pkg: folderOf('pkg'), ort: folderOf('node_modules/onnxruntime-web/dist'), convolution: join(OUT, 'convolution') };
+  const folders = { pkg: folderOf('pkg'), ort: folderOf('node_modules/onnxruntime-web/dist') };
   const files = [];
   for (const path of new Set(paths)) {
     const [, mount, file] = path.match(/^\/(\w+)\/(.+)$/) ?? [];
