@@ -176,7 +176,8 @@ impl FusedConv2d {
                 Tiles { height: height / by, width: width / by, tile_height, tile_width: STRIP, copies: by * by }
             }
             Variant::Gemm | Variant::LargeGemm => {
-                let tile_width = self.gemm_tile();
+                // Several small images make a tile of the product.
+                let tile_width = self.gemm_tile().min(height * width);
                 Tiles { height: 1, width: height * width, tile_height: 1, tile_width, copies: 1 }
             }
         }
@@ -198,7 +199,11 @@ impl FusedConv2d {
                 [kernel, stride, pad_before, pad_after] == [3, 1, 1, 1]
             }
             Variant::Gemm | Variant::LargeGemm => {
-                !self.upsample && (!self.moments || (height * width).is_multiple_of(tile))
+                let pixels = height * width;
+                // An invocation's pixels lie in one image.
+                let whole =
+                    pixels.is_multiple_of(tile) || tile.is_multiple_of(pixels) && pixels.is_multiple_of(tile / 8);
+                !self.upsample && (!self.moments || whole)
             }
         }
     }
