@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use denoise::backend::Backend;
 use denoise::config::UNetConfig;
+use denoise::fusion::fuse;
 use denoise::graph::Graph;
 use denoise::noise::Generator;
 use denoise::plan::Plan;
@@ -42,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut graph = Graph::new();
     let output = unet.build(&mut graph, count, height, width, Precision::F32)?.output;
     graph.output("model_output", output);
-    let plan = Plan::new(&graph);
+    let plan = Plan::new(&fuse(&graph, Backend::Cpu.fusion())?);
     let macs = plan.macs();
     let executor = pollster::block_on(Backend::Cpu.compile(plan, &[], |_, _| {}))?;
     let sample = executor.plan().input("sample")?.shape.len();

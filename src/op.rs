@@ -11,7 +11,7 @@ use std::fmt::Debug;
 
 use bytemuck::Pod;
 
-use crate::gemm::{self, Panel};
+use crate::gemm::{Packing, Panel};
 use crate::schedule::Coefficients;
 use crate::template::{self, Define};
 use crate::{Precision, Result, Shape};
@@ -129,8 +129,8 @@ pub trait Op: Any + Debug {
         false
     }
 
-    /// The input that is the right side of a matrix product, if one is: the CPU packs it once.
-    fn factor(&self) -> Option<usize> {
+    /// The input that is the right side of a matrix product, if one is, and as what: the CPU packs it once.
+    fn factor(&self, _inputs: &[&Shape]) -> Option<(usize, Packing)> {
         None
     }
 
@@ -173,11 +173,11 @@ impl<'a> View<'a> {
         View { panels, ..self }
     }
 
-    /// The elements packed as the right side of a matrix product, now if they were not before.
-    fn packed(self) -> Cow<'a, [Panel]> {
+    /// The elements packed as [`Op::factor`] says, now if they were not before.
+    fn packed(self, packing: Packing) -> Cow<'a, [Panel]> {
         match self.panels {
             Some(panels) => panels.into(),
-            None => gemm::pack(self.data, self.shape.stride()).into(),
+            None => packing.pack(self.data, self.shape.stride()).into(),
         }
     }
 
