@@ -46,7 +46,8 @@ pub fn exp_vector<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(1.666_666_5e-1));
     let p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(0.5));
     let biased = simd.add_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(127));
-    let scale = simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(biased, simd.splat_u32s(23)));
+    // Times 2²³ and not shifted by 23: in wasm a vector can only be shifted lane by lane here.
+    let scale = simd.transmute_f32s_u32s(simd.mul_u32s(biased, simd.splat_u32s(1 << 23)));
     let p = simd.mul_add_e_f32s(simd.mul_f32s(p, r), r, r);
     simd.mul_f32s(simd.add_f32s(p, simd.splat_f32s(1.0)), scale)
 }

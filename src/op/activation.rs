@@ -51,7 +51,7 @@ impl TryFrom<String> for Activation {
     type Error = String;
 
     fn try_from(name: String) -> std::result::Result<Self, String> {
-        match name.to_lowercase().as_str() {
+        match name.to_ascii_lowercase().as_str() {
             "silu" | "swish" => Ok(Activation::Silu),
             "mish" => Ok(Activation::Mish),
             "gelu" => Ok(Activation::Gelu),
