@@ -262,10 +262,10 @@ const FLAT_WORKGROUP: u32 = 64;
 /// Invocations of a full row of workgroups in a [`Kernel::flat`] dispatch.
 const FLAT_WIDTH: u32 = 1 << 21;
 
-/// The shader of an op, by its name.
+/// The shader of an op, by its name, as `build.rs` leaves it.
 macro_rules! shader {
     ($name:literal) => {
-        include_str!(concat!("../../shaders/", $name, ".wgsl"))
+        include_str!(concat!(env!("OUT_DIR"), "/shaders/", $name, ".wgsl"))
     };
 }
 use shader;
@@ -273,7 +273,7 @@ use shader;
 /// The shader of an op that reads a row of the schedule, with the row's declaration before it.
 macro_rules! row_shader {
     ($name:literal) => {
-        concat!(include_str!("../../shaders/row.wgsl"), include_str!(concat!("../../shaders/", $name, ".wgsl")))
+        concat!($crate::op::shader!("row"), $crate::op::shader!($name))
     };
 }
 use row_shader;
