@@ -138,7 +138,7 @@ test('what a model needs and what is stored stand in the menu', async () => {
   assert.match(await page.locator('#model-facts').textContent(), /Memory\s*needs [\d.]+ [kMG]B, in 32 bit/);
   await page.locator('#stored summary').click();
   await page.waitForFunction(() => document.querySelectorAll('#stored-list li').length === 1);
-  assert.match(await page.locator('#stored-list').textContent(), /models\/digits4\.5 MB/);
+  assert.match(await page.locator('#stored-list').textContent(), /models\/digits2\.2 MB/);
   await page.keyboard.press('Escape');
   await loadModel(page, 'models/sprites');
   await page.waitForFunction(() => document.getElementById('model-name').textContent === 'Sprites');
