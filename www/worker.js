@@ -5,6 +5,8 @@ import { removeStored, storedModels } from './model-cache.js';
 import { openFiles, readModel } from './model-files.js';
 import { listen, send } from './protocol.js';
 
+/** @type {typeof import('./pkg/denoise.js')} */
+let library;
 /** @type {import('./pkg/denoise.js').Engine} */
 let engine;
 /** The loaded model. @type {import('./protocol.js').Model} */
@@ -58,9 +60,9 @@ function fail(during, error, more = {}) {
 async function open({ backend, source, options }, signal) {
   progress('engine', 0, 1);
   try {
-    const { default: init, Engine } = await import('./pkg/denoise.js');
-    await init();
-    engine = await Engine.create(backend);
+    library = await import('./pkg/denoise.js');
+    await library.default();
+    engine = await library.Engine.create(backend);
   } catch (error) {
     return fail('engine', error);
   }
@@ -74,13 +76,18 @@ async function load({ source, options }, signal) {
   let count;
   try {
     const files = await openFiles(source, signal);
-    const pieces = await readModel(files, throttled('download'), (small) => {
+    // Reads the weights while they arrive, so that they are never here as a whole file.
+    const weights = new library.ModelWeights();
+    const small = await readModel(files, weights, throttled('download'), (small) => {
       count = countThatFits(small.config, options);
       // Not waited for: it is decoration.
       sendPreview(files, small);
+    }).catch((error) => {
+      weights.free();
+      throw error;
     });
-    model = await engine.load(pieces, { count, precision: options.precision }, progress);
-    const assumed = pieces.scheduler === null ? 'It has no scheduler_config.json, so DDPM’s defaults are assumed: 1000 steps, linear β from 0.0001 to 0.02, ε-prediction.' : '';
+    model = await engine.load(small, weights, { count, precision: options.precision }, progress);
+    const assumed = small.scheduler === null ? 'It has no scheduler_config.json, so DDPM’s defaults are assumed: 1000 steps, linear β from 0.0001 to 0.02, ε-prediction.' : '';
     const note = [assumed, await files.settle()].filter(Boolean).join(' ');
     send(self, { type: 'model', source, model, count, note: note || null });
   } catch (error) {
