@@ -21,7 +21,8 @@ usage: ./build.sh COMMAND
   build   build the page into dist/, ready to be put on any web server
   serve   build, then serve the page and print its address [--port N]
   test    run every test and check
-  bench   time a run of the shipped model in headless Chromium, on WebGPU and on the CPU
+  bench   compare with ONNX Runtime in headless Chromium and with PyTorch natively, the same weights by turns; prints a
+          table and leaves it in target/bench/ [--model M] [--part P] [--budget SECONDS] [--hardware]
 
 serve, test and bench set up what they need first.
 END
@@ -92,6 +93,51 @@ setup_test() {
     [ -e "${drivers[0]}" ] || fail "Mesa's lavapipe (a Vulkan driver in software) is missing"
     export VK_ICD_FILENAMES=${VK_ICD_FILENAMES:-${drivers[0]}}
     export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
+}
+
+# Whether a Python has the packages of bench/requirements.txt, in their versions.
+has_requirements() {
+    "$1" - bench/requirements.txt 2>/dev/null <<'END'
+import sys
+from importlib.metadata import version
+
+for line in open(sys.argv[1]):
+    name, pinned = line.strip().split("==")
+    assert version(name).split("+")[0] == pinned
+END
+}
+
+# What the comparison needs besides: PyTorch and diffusers, whose models become ONNX files.
+setup_bench() {
+    setup_test
+    PYTHON=${PYTHON:-python3}
+    if ! has_requirements "$PYTHON"; then
+        PYTHON=$PWD/target/bench/venv/bin/python
+    fi
+    if ! has_requirements "$PYTHON"; then
+        if have apt-get; then
+            debian python3 python3-venv
+        fi
+        have python3 || fail "python3 is missing; install Python 3.11 or newer with its venv module"
+        say "installing the Python packages of bench/requirements.txt"
+        python3 -m venv target/bench/venv
+        "$PYTHON" -m pip install --quiet --requirement bench/requirements.txt
+    fi
+    export PYTHON
+}
+
+# One convolution as wasm, compiled as the engine is, and the engine natively.
+build_bench() {
+    say "building the benchmark"
+    local target=${CARGO_TARGET_DIR:-target} options
+    options=$(sed -n 's/^wasm-opt = \[\(.*\)\]$/\1/p' Cargo.toml | tr -d '",')
+    [ -n "$options" ] || fail "Cargo.toml has no options for wasm-opt"
+    cargo build --release --target wasm32-unknown-unknown --example convolution
+    wasm-bindgen --target web --no-typescript --out-dir target/bench/convolution \
+        "$target/wasm32-unknown-unknown/release/examples/convolution.wasm"
+    # shellcheck disable=SC2086 # these are several words
+    wasm-opt $options target/bench/convolution/convolution_bg.wasm -o target/bench/convolution/convolution_bg.wasm
+    cargo build --release --example native
 }
 
 gzipped() { cat "$@" | gzip -9 | wc -c; }
@@ -167,9 +213,11 @@ case ${1:-} in
         run_tests
         ;;
     bench)
-        setup_test
+        shift
+        setup_bench
         build
-        npm run --silent bench
+        build_bench
+        exec node bench/run.mjs "$@"
         ;;
     *)
         usage

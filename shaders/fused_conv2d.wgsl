@@ -23,9 +23,9 @@ struct Params {
     len: u32,          // tiles, strips or pixels in all images
     scale: f32,
     share: u32,        // of split sums, the blocks of depth that a workgroup adds up
+    first: u32,        // workgroup in x: a dispatch that takes long is cut in pieces
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }
 
 alias Stored = vec4f; // activations and weights
@@ -145,7 +145,10 @@ fn load(source: u32, at: u32, image: u32, channel: u32) -> vec4f {
     return value;
 }
 
-// Stores the sum of a pixel's four channels, and returns what was stored. `pixel` is over all images.
+// A pixel's four channels from their sum. `pixel` is over all images.
+//
+// Kernels call this for pixels that they do not store too, and branch only around the store itself: a value that is
+// changed in some branches only makes a shader slow to compile.
 fn finish(sum: vec4f, pixel: u32, image: u32, channel: u32) -> vec4f {
     var value = sum;
 //#if row
@@ -154,8 +157,6 @@ fn finish(sum: vec4f, pixel: u32, image: u32, channel: u32) -> vec4f {
 //#if residual
     value += vec4f(residual[pixel * params.out_channels + channel]);
 //#end
-    value *= params.scale;
-    out[pixel * params.out_channels + channel] = Stored(value);
-    return value;
+    return value * params.scale;
 }
 //#end

@@ -2,7 +2,9 @@
 
 mod cpu;
 mod gpu;
+mod pace;
 
+use std::ops::Range;
 use std::rc::Rc;
 
 pub(crate) use cpu::Memory;
@@ -56,7 +58,7 @@ impl Backend {
 /// A plan that is ready to run. What it holds stays between runs.
 ///
 /// A run takes one row of each table that [`Executor::set_rows`] gave it, computes every step, does the feedback, and
-/// reads the frames. On the GPU nothing is allocated, bound or compiled for it.
+/// reads the frames. On the GPU nothing is allocated, bound or compiled for it, and several runs may be one submission.
 pub struct Executor {
     device: Device,
 }
@@ -66,12 +68,12 @@ enum Device {
     Cpu(cpu::Executor),
 }
 
-/// The frames of a run that may still be under way.
+/// The frames of a batch of runs that may still be under way.
 pub enum Pending {
     /// Being computed or read by the GPU.
     Gpu(gpu::Readback),
     /// Already here.
-    Cpu(Vec<Vec<u8>>),
+    Cpu(Vec<Vec<Vec<u8>>>),
 }
 
 impl Executor {
@@ -83,10 +85,26 @@ impl Executor {
         }
     }
 
-    /// How many runs may be under way at once.
+    /// How many batches may usefully be under way at once.
     pub fn depth(&self) -> usize {
         match &self.device {
-            Device::Gpu(_) => gpu::DEPTH,
+            Device::Gpu(executor) => executor.depth(),
+            Device::Cpu(_) => 1,
+        }
+    }
+
+    /// How many runs a batch should have: as many as the device does in a tenth of a second, as far as is known.
+    pub fn batch(&self) -> usize {
+        match &self.device {
+            Device::Gpu(executor) => executor.batch(),
+            Device::Cpu(_) => 1,
+        }
+    }
+
+    /// The most runs that a batch can have.
+    pub fn most(&self) -> usize {
+        match &self.device {
+            Device::Gpu(executor) => executor.most(),
             Device::Cpu(_) => 1,
         }
     }
@@ -107,7 +125,8 @@ impl Executor {
         Ok(())
     }
 
-    /// Gives an input a table, one row a run, in place of any it had.
+    /// Gives an input a table, one row a run, in place of any it had. A run beyond its last row takes the first again, and
+    /// so on.
     ///
     /// # Errors
     /// When there is no such input, or the rows do not have its length.
@@ -124,15 +143,40 @@ impl Executor {
         Ok(())
     }
 
-    /// Runs the plan with row `row` of every table. At most [`Executor::depth`] results may be waited for at a time.
+    /// Writes the row of an input's table that run `row` will take. Runs submitted before still take what was there.
+    ///
+    /// # Errors
+    /// When there is no such input, or the data do not fill a row.
+    pub fn write_row(&self, input: &str, row: usize, data: &[f32]) -> Result<()> {
+        let operand = self.plan().input(input)?;
+        if data.len() != operand.shape.len() {
+            return Err(Error::shape(input, format!("{} elements", operand.shape.len()), data.len()));
+        }
+        match &self.device {
+            Device::Gpu(executor) => executor.write_row(operand, row, data),
+            Device::Cpu(executor) => executor.write_row(operand, row, data),
+        }
+        Ok(())
+    }
+
+    /// Submits runs with these rows of every table, at most [`Executor::most`]. At most [`Executor::depth`] results may be
+    /// waited for at a time.
     ///
     /// # Errors
     /// When the device was lost, or too many runs are under way.
-    pub fn run(&self, row: usize) -> Result<Pending> {
+    pub async fn submit(&self, rows: Range<usize>) -> Result<Pending> {
         match &self.device {
-            Device::Gpu(executor) => Ok(Pending::Gpu(executor.run(row)?)),
-            Device::Cpu(executor) => Ok(Pending::Cpu(executor.run(row))),
+            Device::Gpu(executor) => Ok(Pending::Gpu(executor.run(rows).await?)),
+            Device::Cpu(executor) => Ok(Pending::Cpu(rows.map(|row| executor.run(row)).collect())),
         }
+    }
+
+    /// Runs the plan with row `row` of every table: its frames.
+    ///
+    /// # Errors
+    /// When the device was lost, or too many runs are under way.
+    pub async fn run(&self, row: usize) -> Result<Vec<Vec<u8>>> {
+        Ok(self.submit(row..row + 1).await?.wait().await?.pop().unwrap_or_default())
     }
 
     /// Seconds that each step of the plan takes by itself, on a GPU repeated until they are `least` together. What the
@@ -161,11 +205,11 @@ impl Executor {
 }
 
 impl Pending {
-    /// The frames' bytes, in the order they were named, once they are computed.
+    /// For each run the frames' bytes, in the order they were named, once they are computed.
     ///
     /// # Errors
     /// When the device was lost.
-    pub async fn wait(self) -> Result<Vec<Vec<u8>>> {
+    pub async fn wait(self) -> Result<Vec<Vec<Vec<u8>>>> {
         match self {
             Pending::Gpu(readback) => readback.wait().await,
             Pending::Cpu(frames) => Ok(frames),

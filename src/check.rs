@@ -96,7 +96,7 @@ pub async fn check(
     for name in plan.inputs.keys() {
         executor.write(name, &inputs[name.as_str()])?;
     }
-    executor.run(0)?.wait().await?;
+    executor.run(0).await?;
     let mut output_error: f64 = 0.0;
     for (name, operand) in &plan.outputs {
         let actual = executor.read(name).await?;

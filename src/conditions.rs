@@ -100,7 +100,7 @@ impl Conditions {
                 let labels: Vec<f32> = (0..TOGETHER).flat_map(|i| padded(i).1.iter().copied()).collect();
                 self.executor.write(names::CLASS_LABELS, &self.laid_out(names::CLASS_LABELS, &labels)?)?;
             }
-            self.executor.run(0)?.wait().await?;
+            self.executor.run(0).await?;
             for (part, (values, width)) in values.iter_mut().zip(&self.widths).enumerate() {
                 let computed = self.executor.read(&part.to_string()).await?;
                 values.extend_from_slice(&computed[..pairs.len() * width]);

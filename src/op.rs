@@ -216,6 +216,8 @@ pub struct Kernel {
     pub params: Vec<u8>,
     /// Workgroups in x, y and z.
     pub workgroups: [u32; 3],
+    /// For a kernel that can be dispatched in pieces, where in the parameters its first workgroup in x is.
+    pub first: Option<usize>,
 }
 
 impl Kernel {
@@ -236,7 +238,7 @@ impl Kernel {
 
     fn new(shader: &'static str, params: &impl Pod, workgroups: [u32; 3]) -> Self {
         let params = bytemuck::bytes_of(params).to_vec();
-        Kernel { shader, defines: Vec::new(), precision: Precision::F32, params, workgroups }
+        Kernel { shader, defines: Vec::new(), precision: Precision::F32, params, workgroups, first: None }
     }
 
     /// The variant in which `name` is defined as `value`.

@@ -248,8 +248,12 @@ pub struct Sampler {
     generators: Vec<Generator>,
     shape: Shape,
     initial: Vec<f32>,
+    /// The next evaluation to be submitted.
     next: usize,
+    /// The next frame to be handed out.
     read: usize,
+    /// Frames that have come before they were asked for.
+    ready: VecDeque<Vec<Vec<u8>>>,
 }
 
 impl Sampler {
@@ -296,7 +300,25 @@ impl Sampler {
         // What an earlier run kept must not reach this one, not even with a weight of zero: it may not be finite.
         let kept = executor.plan().input(names::KEPT)?.shape.len();
         executor.write(names::KEPT, &vec![0.0; kept])?;
-        Ok(Sampler { prepared: prepared.clone(), id, schedule, table, generators, shape, initial, next: 0, read: 0 })
+        // What is written before each evaluation: rows for as many as are submitted at once.
+        for input in [names::NOISE, names::UNDO_NOISE, names::CONDITIONS] {
+            if let Ok(operand) = executor.plan().input(input) {
+                executor.set_rows(input, &vec![0.0; executor.most() * operand.shape.len()])?;
+            }
+        }
+        let prepared = prepared.clone();
+        Ok(Sampler {
+            prepared,
+            id,
+            schedule,
+            table,
+            generators,
+            shape,
+            initial,
+            next: 0,
+            read: 0,
+            ready: VecDeque::new(),
+        })
     }
 
     /// The table that is run.
@@ -317,39 +339,56 @@ impl Sampler {
     /// # Errors
     /// When the device was lost, or another run began.
     pub async fn next(&mut self) -> Result<Option<Frame>> {
-        self.advance(self.prepared.executor.depth()).await
+        let executor = &self.prepared.executor;
+        self.advance(executor.depth(), executor.batch()).await
     }
 
-    /// As [`Sampler::next`], but nothing is submitted beyond the frame, so that [`Sampler::sample`] is what it shows.
+    /// As [`Sampler::next`], but nothing is submitted beyond the frame, so that [`Sampler::sample`] is what it shows if every
+    /// frame before it was taken in this way.
     ///
     /// # Errors
     /// When the device was lost, or another run began.
     pub async fn next_alone(&mut self) -> Result<Option<Frame>> {
-        self.advance(1).await
+        self.advance(1, 1).await
     }
 
-    /// Submits evaluations until `depth` of them are under way, and waits for the oldest.
-    async fn advance(&mut self, depth: usize) -> Result<Option<Frame>> {
+    /// Submits evaluations until `depth` batches of `batch` are under way, and waits for the oldest if no frame is ready.
+    async fn advance(&mut self, depth: usize, batch: usize) -> Result<Option<Frame>> {
         self.check()?;
-        let under_way = &self.prepared.under_way;
-        while under_way.borrow().len() < depth && self.next < self.schedule.rows.len() {
-            write_noise(&self.prepared.executor, &self.schedule.rows[self.next], &mut self.generators, &self.shape)?;
-            if let Some(conditions) = &self.prepared.conditions {
-                let row = conditions.row(&mut self.table, self.next).await?;
-                self.prepared.executor.write(names::CONDITIONS, &row)?;
+        let prepared = self.prepared.clone();
+        let under_way = &prepared.under_way;
+        while under_way.borrow().len() < depth && self.next < self.schedule.rows.len() && self.ready.len() < batch {
+            let end = self.schedule.rows.len().min(self.next + batch);
+            for row in self.next..end {
+                self.write_inputs(row).await?;
             }
-            let pending = self.prepared.executor.run(self.next)?;
+            let pending = prepared.executor.submit(self.next..end).await?;
+            // While there was no room for it, another run may have begun.
+            self.check()?;
             under_way.borrow_mut().push_back(pending);
-            self.next += 1;
+            self.next = end;
         }
-        let pending = under_way.borrow_mut().pop_front();
-        let Some(pending) = pending else { return Ok(None) };
-        let mut frames = pending.wait().await?.into_iter();
-        let (Some(prev), Some(x0)) = (frames.next(), frames.next()) else {
-            unreachable!("a plan for sampling has two frames")
+        if self.ready.is_empty() {
+            let pending = under_way.borrow_mut().pop_front();
+            let Some(pending) = pending else { return Ok(None) };
+            self.ready.extend(pending.wait().await?);
+        }
+        let Some(Ok([prev, x0])) = self.ready.pop_front().map(<[_; 2]>::try_from) else {
+            unreachable!("a plan for sampling has two frames, and a batch is not empty")
         };
         self.read += 1;
         Ok(Some(Frame { step: self.read - 1, prev, x0 }))
+    }
+
+    /// Writes what an evaluation takes besides its row: noise, and what follows from time and class.
+    async fn write_inputs(&mut self, row: usize) -> Result<()> {
+        let executor = &self.prepared.executor;
+        write_noise(executor, row, &self.schedule.rows[row], &mut self.generators, &self.shape)?;
+        if let Some(conditions) = &self.prepared.conditions {
+            let values = conditions.row(&mut self.table, row).await?;
+            executor.write_row(names::CONDITIONS, row, &values)?;
+        }
+        Ok(())
     }
 
     /// Checks that no other run has begun on the executor.
@@ -379,18 +418,24 @@ impl Sampler {
     }
 }
 
-/// Draws the noise that a row takes, a jump back's first, and writes it to the plan.
-fn write_noise(executor: &Executor, row: &Row, generators: &mut [Generator], shape: &Shape) -> Result<()> {
+/// Draws the noise that a row takes, a jump back's first, and writes it to the tables of the plan.
+fn write_noise(
+    executor: &Executor,
+    index: usize,
+    row: &Row,
+    generators: &mut [Generator],
+    shape: &Shape,
+) -> Result<()> {
     if let Some(repaint) = &row.repaint {
         let mut sum = vec![0.0; shape.len()];
         for &weight in &repaint.undo_draws {
             let noise = randn(generators, shape)?;
             sum.iter_mut().zip(noise).for_each(|(sum, z)| *sum += weight as f32 * z);
         }
-        executor.write(names::UNDO_NOISE, &sum)?;
+        executor.write_row(names::UNDO_NOISE, index, &sum)?;
     }
     if row.draws_noise {
-        executor.write(names::NOISE, &randn(generators, shape)?)?;
+        executor.write_row(names::NOISE, index, &randn(generators, shape)?)?;
     }
     Ok(())
 }

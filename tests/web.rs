@@ -112,7 +112,7 @@ async fn epsilon_agrees_with_diffusers_on_both_backends() {
                     let tensor = Tensor::new(&[2], data.to_vec()).unwrap();
                     executor.write(name, &tensor.to_device().unwrap()).unwrap();
                 }
-                executor.run(0).unwrap().wait().await.unwrap();
+                executor.run(0).await.unwrap();
                 let shape = &executor.plan().output("epsilon").unwrap().shape;
                 let actual = Tensor::from_device(shape, &executor.read("epsilon").await.unwrap()).unwrap();
                 let error = relative_error(&actual.data, &golden(&format!("eps.t{t}.{key}")).data);

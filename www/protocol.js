@@ -17,10 +17,11 @@
  *   {type: 'generate', settings: EngineSettings} |
  *   {type: 'stop'} |
  *   {type: 'check'} |
+ *   {type: 'profile'} |
  *   {type: 'stored', remove?: string|null}
  * )} Command
  * `open` creates the engine and loads the first model; `load` changes the model. `check` compares the
- * GPU with the CPU, layer by layer. `stored` asks which models are stored, after removing one of them
+ * GPU with the CPU, layer by layer; `profile` times the layers of an evaluation. `stored` asks which models are stored, after removing one of them
  * or, with null, all.
  */
 
@@ -35,15 +36,16 @@
  *   {type: 'frame', step: number, x: Uint8Array, x0: Uint8Array, milliseconds: number} |
  *   {type: 'finished', stopped: boolean} |
  *   {type: 'checked', report: CheckReport} |
+ *   {type: 'profiled', profile: Profile|null} |
  *   {type: 'stored', models: {id: string, bytes: number, total: number}[], quota: number|null} |
  *   {type: 'failed', during: Stage, message: string, source?: Source, fits?: number}
  * )} Event
  * `progress.total` is null when a server does not tell a size; `waiting` means that the connection is
  * lost and tried again. `fits` is a number of images that the device has room for. `preview` comes before the `model`
- * it belongs to. A `generate` is answered by `started`, frames, then `finished`, or by `failed`.
+ * it belongs to. `profiled` has null where the device cannot time its layers. A `generate` is answered by `started`, frames, then `finished`, or by `failed`.
  */
 
-/** What the worker was doing when it failed. @typedef {'engine'|'load'|'start'|'run'|'check'} Stage */
+/** What the worker was doing when it failed. @typedef {'engine'|'load'|'start'|'run'|'check'|'profile'} Stage */
 
 /** Images of one size, as RGBA8. @typedef {{pixels: Uint8Array, count: number, width: number, height: number}} Batch */
 
@@ -96,6 +98,10 @@
  */
 
 /** @typedef {{name: string, op: string, error: number}} LayerError */
+
+/** How long the layers of an evaluation take, in their order. @typedef {{layers: LayerTime[]}} Profile */
+
+/** @typedef {{name: string, op: string, milliseconds: number}} LayerTime */
 
 /**
  * One evaluation of the model: x̂0 = clip(x0_from_x·x_t + x0_from_model·output) and

@@ -39,6 +39,7 @@ listen(self, {
     stopRequested = true;
   },
   check: () => enqueue(check),
+  profile: () => enqueue(profile),
   stored: ({ remove }) => listStored(remove).catch((error) => console.warn(error)),
 });
 
@@ -134,6 +135,15 @@ async function check() {
     send(self, { type: 'checked', report: await engine.check((_, done, total) => progress('check', done, total)) });
   } catch (error) {
     fail('check', error);
+  }
+}
+
+async function profile() {
+  try {
+    // An engine that cannot time its layers has no such method.
+    send(self, { type: 'profiled', profile: await engine.profile?.() ?? null });
+  } catch (error) {
+    fail('profile', error);
   }
 }
 

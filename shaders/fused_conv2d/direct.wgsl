@@ -12,7 +12,8 @@ const LANES: u32 = $lanes;
 const STRIPS = 64u / LANES;
 
 @compute @workgroup_size(LANES, STRIPS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) thread: vec3u) {
+fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_id) thread: vec3u) {
+    let group = own + vec3u(params.first, 0u, 0u);
     // Numbers from here on, not vec4s: a row of the weight has `width` of them.
     let width = 4u * params.out_channels;
     let strip = group.x * STRIPS + thread.y;

@@ -49,7 +49,8 @@ fn input(pixel: Pixel, source: u32, offset: vec2i, channels: u32, channel: u32) 
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = own + vec3u(params.first, 0u, 0u);
     let start = group.x * TILE;
     let first = group.y * WIDTH;
     let line = thread / 8u;
@@ -152,22 +153,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         }
 //#end
 //#else
-        let own_bias = bias[min(channel, params.out_channels - 1u)];
+        let own = min(channel, params.out_channels - 1u);
         let images = params.out_height * params.out_width;
-//#if moments
-        var sum = vec4f();
-//#end
 //#each i pixels
+        let pixel$i = min(start + line * PIXELS + $i, params.len - 1u);
+        let end$i = finish(s$i_$j + bias[own], pixel$i, pixel$i / images, own);
         if inside && start + line * PIXELS + $i < params.len {
-            let pixel = start + line * PIXELS + $i;
-            s$i_$j = finish(s$i_$j + own_bias, pixel, pixel / images, channel);
+            out[pixel$i * params.out_channels + channel] = Stored(end$i);
         }
-//#if moments
-        sum += s$i_$j;
-//#end
 //#end
 //#if moments
         // The tile's mean first, then what deviates from it. There are moments only where tiles are full and in one image.
+        var sum = vec4f();
+//#each i pixels
+        sum += end$i;
+//#end
         workgroupBarrier();
         parts[line][lane] = sum;
         workgroupBarrier();
@@ -178,7 +178,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         mean /= f32(TILE);
         var m2 = vec4f();
 //#each i pixels
-        m2 += (s$i_$j - mean) * (s$i_$j - mean);
+        m2 += (end$i - mean) * (end$i - mean);
 //#end
         workgroupBarrier();
         parts[line][lane] = m2;

@@ -31,7 +31,8 @@ fn surrounding(i: u32, origin: vec2i, image: u32, source: u32, channels: u32, ch
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thread: u32) {
+    let group = own + vec3u(params.first, 0u, 0u);
     let image = group.x / params.tiles;
     let tile = group.x % params.tiles;
     let top = tile / params.tiles_x * ROWS;
@@ -164,9 +165,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 //#end
 
     let y = top + line;
-    let bias_a = bias[min(channel, params.out_channels - 1u)];
-    let bias_b = bias[min(channel + 1u, params.out_channels - 1u)];
-//#if upsample
+    //#if upsample
     let height = params.in_height;
     let width = params.in_width;
     let start = (image * params.out_height + 2u * y + phase.y) * params.out_width + 2u * left + phase.x;
@@ -179,20 +178,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 //#end
     let count = select(0u, min(8u, width - left), y < height && channel < params.out_channels);
     let both = channel + 1u < params.out_channels;
-//#if moments
-    var sum_a = vec4f();
-    var sum_b = vec4f();
-//#end
+    let channel_a = min(channel, params.out_channels - 1u);
+    let channel_b = min(channel + 1u, params.out_channels - 1u);
+    let bias_a = bias[channel_a];
+    let bias_b = bias[channel_b];
 //#each i 0 1 2 3 4 5 6 7
+    let pixel$i = start + min($i, max(count, 1u) - 1u) * apart;
+    let end_a$i = finish(a$i + bias_a, pixel$i, image, channel_a);
+    let end_b$i = finish(b$i + bias_b, pixel$i, image, channel_b);
     if $i < count {
-        a$i = finish(a$i + bias_a, start + $i * apart, image, channel);
+        out[pixel$i * params.out_channels + channel_a] = Stored(end_a$i);
         if both {
-            b$i = finish(b$i + bias_b, start + $i * apart, image, channel + 1u);
+            out[pixel$i * params.out_channels + channel_b] = Stored(end_b$i);
         }
-//#if moments
-        sum_a += a$i;
-        sum_b += b$i;
-//#end
     }
 //#end
 //#if moments
@@ -204,6 +202,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let at = group.x * 2u * params.out_channels + channel;
 //#end
 //#each c,o a,0 b,1
+    var sum_$c = vec4f();
+//#each i 0 1 2 3 4 5 6 7
+    sum_$c += select(vec4f(), end_$c$i, $i < count);
+//#end
     workgroupBarrier();
     parts[line][pair] = sum_$c;
     workgroupBarrier();
@@ -214,9 +216,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     mean_$c /= all;
     var m2_$c = vec4f();
 //#each i 0 1 2 3 4 5 6 7
-    if $i < count {
-        m2_$c += ($c$i - mean_$c) * ($c$i - mean_$c);
-    }
+    m2_$c += select(vec4f(), (end_$c$i - mean_$c) * (end_$c$i - mean_$c), $i < count);
 //#end
     workgroupBarrier();
     parts[line][pair] = m2_$c;

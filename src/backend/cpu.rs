@@ -101,6 +101,14 @@ impl Executor {
         tables.push((operand.clone(), rows.to_vec()));
     }
 
+    pub(super) fn write_row(&self, operand: &Operand, row: usize, data: &[f32]) {
+        let mut tables = self.tables.borrow_mut();
+        if let Some((_, rows)) = tables.iter_mut().find(|(input, _)| input.place == operand.place) {
+            let first = row * data.len() % rows.len();
+            rows[first..first + data.len()].copy_from_slice(data);
+        }
+    }
+
     pub(super) fn run(&self, row: usize) -> Vec<Vec<u8>> {
         self.run_each(row, |memory, step| self.compute(memory, step))
     }
@@ -119,7 +127,7 @@ impl Executor {
         let mut memory = self.memory.borrow_mut();
         for (input, rows) in &*self.tables.borrow() {
             let len = input.shape.len();
-            memory.write(input, &rows[row * len..][..len]);
+            memory.write(input, &rows[row * len % rows.len()..][..len]);
         }
         for step in &self.plan.steps {
             compute(&mut memory, step);

@@ -1,20 +1,23 @@
 //! Plans on the GPU, through WebGPU in the browser and through wgpu's native backends elsewhere.
 //!
-//! Everything is made before the first run: one buffer a slot, arenas of constants, one pipeline a shader and
-//! precision, one bind group a dispatch. A run is then a flat list of dispatches in one submission, and its frames are
-//! read through a ring of staging buffers, so that the next run is submitted while the last one's are still on their
-//! way.
+//! Everything is made before the first run: one buffer a slot, arenas of constants, one pipeline a variant of a shader,
+//! one bind group a dispatch. A run is then a flat list of dispatches. Several runs of a small plan are one submission, one
+//! run of a large plan is several; the frames are read through a ring of staging buffers, so that the next runs are
+//! submitted while the last ones' frames are still on their way.
 
 use std::cell::{Cell, RefCell};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use web_time::Instant;
 use wgpu::BufferUsages;
 
+use super::pace::{self, Pace};
 use crate::fusion::Fusion;
 use crate::op::Kernel;
 use crate::plan::{Constant, Operand, Place, Plan, Step};
@@ -22,11 +25,20 @@ use crate::template::Define;
 use crate::tuning::Tuning;
 use crate::{Error, Precision, Result};
 
-/// How many runs may be under way at once: one that computes, one that waits behind it.
-pub(super) const DEPTH: usize = 2;
+/// How many batches of runs may be under way at once: one that computes, one that waits behind it.
+const DEPTH: usize = 2;
 
-/// Staging buffers: one for each run under way, and one for a frame of an abandoned run that is still awaited.
+/// Staging buffers: one for each batch under way, and one for that of an abandoned run that is still awaited.
 const RING: usize = DEPTH + 1;
+
+/// The most runs of a batch.
+const MOST_RUNS: usize = 16;
+
+/// Bytes of the frames that a batch has at most, unless those of one run are more.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Into how many pieces all dispatches together may be cut beyond one each.
+const PIECES: usize = 1024;
 
 /// Buffer offsets in a bind group are multiples of this (WebGPU's default limits).
 const ALIGNMENT: u64 = 256;
@@ -49,6 +61,8 @@ pub struct Counters {
     pub dispatches: usize,
     /// Results waited for before any later run had been submitted.
     pub waits: usize,
+    /// Time that it took to encode and submit them.
+    pub encoding: Duration,
 }
 
 /// What tells one pipeline from another.
@@ -232,7 +246,7 @@ impl Gpu {
     pub async fn run_kernel(&self, step: &Step, inputs: &[&[f32]], written: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
         let kernel = step.kernel();
         let pipeline = self.pipeline(step, &kernel).await?;
-        let params = Params::upload(self, std::slice::from_ref(&kernel));
+        let params = Params::upload(self, std::slice::from_ref(&kernel), 0);
         let buffers: Vec<_> = inputs
             .iter()
             .chain(written)
@@ -246,11 +260,11 @@ impl Gpu {
             })
             .collect();
         let operands = buffers.iter().map(|buffer| buffer.as_entire_buffer_binding());
-        let bindings = std::iter::once(params.binding(0, &kernel)).chain(operands);
+        let bindings = std::iter::once(params.binding(&kernel)).chain(operands);
         let bind_group = self.bind_group(&step.name, &pipeline, bindings);
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        Dispatch { pipeline, bind_group, workgroups: kernel.workgroups }
-            .encode(&mut encoder.begin_compute_pass(&Default::default()));
+        let whole = Piece { dispatch: 0, params: params.offset(0), workgroups: kernel.workgroups, work: 0.0 };
+        Dispatch { pipeline, bind_group }.encode(&mut encoder.begin_compute_pass(&Default::default()), &whole);
         self.submit(encoder);
         let mut results = Vec::new();
         for ((buffer, operand), data) in buffers[inputs.len()..].iter().zip(step.written()).zip(written) {
@@ -294,21 +308,27 @@ impl Gpu {
         })
     }
 
-    /// Waits until everything submitted so far is done.
-    async fn finish(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
+    /// What tells when everything submitted so far is done.
+    fn ticket(&self, submission: wgpu::SubmissionIndex) -> Ticket {
         let (sender, done) = oneshot::channel();
         self.queue.on_submitted_work_done(move || {
             // Nobody listens any more when the wait was given up.
-            let _ = sender.send(());
+            let _ = sender.send(Instant::now());
         });
-        self.poll(submission)?;
-        done.await.map_err(|_| Error::Gpu("The GPU never finished. Try again, or use the CPU.".into()))?;
-        self.check()
+        Ticket { submission, done }
+    }
+
+    /// Waits for a ticket: when the work was done.
+    async fn finish(&self, ticket: Ticket) -> Result<Instant> {
+        self.poll(ticket.submission)?;
+        let done = ticket.done.await;
+        self.check()?;
+        done.map_err(|_| Error::Gpu("The GPU never finished. Try again, or use the CPU.".into()))
     }
 
     /// Seconds that one dispatch takes, from as many of them one after another as take `least` seconds together. A
     /// submission by itself costs more than most dispatches, and clocks are coarse.
-    async fn time(&self, dispatch: &Dispatch, least: f64) -> Result<f64> {
+    async fn time(&self, dispatch: &Dispatch, piece: &Piece, least: f64) -> Result<f64> {
         /// Enough for anything that is worth timing.
         const MOST: usize = 1 << 14;
 
@@ -317,11 +337,11 @@ impl Gpu {
             let mut encoder = self.device.create_command_encoder(&Default::default());
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                (0..repeats).for_each(|_| dispatch.encode(&mut pass));
+                (0..repeats).for_each(|_| dispatch.encode(&mut pass, piece));
             }
             let begin = Instant::now();
-            let submission = self.submit(encoder);
-            self.finish(submission).await?;
+            let ticket = self.ticket(self.submit(encoder));
+            self.finish(ticket).await?;
             let seconds = begin.elapsed().as_secs_f64();
             if seconds >= least || repeats >= MOST {
                 return Ok(seconds / repeats as f64);
@@ -367,7 +387,8 @@ impl Gpu {
                         0 => wgpu::BufferBindingType::Uniform,
                         _ => wgpu::BufferBindingType::Storage { read_only: binding as usize <= inputs },
                     },
-                    has_dynamic_offset: false,
+                    // Pieces of a dispatch differ by their parameters alone.
+                    has_dynamic_offset: binding == 0,
                     min_binding_size: None,
                 },
                 count: None,
@@ -398,18 +419,34 @@ impl Gpu {
     }
 }
 
+/// What tells when a submission is done.
+struct Ticket {
+    submission: wgpu::SubmissionIndex,
+    done: oneshot::Receiver<Instant>,
+}
+
 /// One dispatch, ready to be encoded.
 struct Dispatch {
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
+}
+
+/// A dispatch, or a part of one that would take too long.
+struct Piece {
+    /// Which dispatch.
+    dispatch: usize,
+    /// Where its parameters are.
+    params: u32,
     workgroups: [u32; 3],
+    /// See [`pace::work`].
+    work: f64,
 }
 
 impl Dispatch {
-    fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
-        let [x, y, z] = self.workgroups;
+    fn encode(&self, pass: &mut wgpu::ComputePass<'_>, piece: &Piece) {
+        let [x, y, z] = piece.workgroups;
         pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.set_bind_group(0, &self.bind_group, &[piece.params]);
         pass.dispatch_workgroups(x, y, z);
     }
 }
@@ -418,7 +455,76 @@ impl Dispatch {
 struct Table {
     slot: usize,
     rows: Buffer,
+    bytes: u64,
     row_bytes: u64,
+}
+
+impl Table {
+    /// Where the row of a run is. A table of fewer rows begins anew after its last.
+    fn offset(&self, row: usize) -> u64 {
+        row as u64 * self.row_bytes % self.bytes
+    }
+}
+
+/// Commands on their way into submissions of the size that the device is quick with.
+struct Encoding<'a> {
+    executor: &'a Executor,
+    encoder: Option<wgpu::CommandEncoder>,
+    work: f64,
+}
+
+impl<'a> Encoding<'a> {
+    fn new(executor: &'a Executor) -> Self {
+        Encoding { executor, encoder: None, work: 0.0 }
+    }
+
+    /// Adds commands, and the time that takes to what is counted.
+    fn record<T>(&mut self, record: impl FnOnce(&mut wgpu::CommandEncoder) -> T) -> T {
+        let begin = Instant::now();
+        let device = &self.executor.gpu.device;
+        let encoder = self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()));
+        let result = record(encoder);
+        self.executor.gpu.count(|counters| counters.encoding += begin.elapsed());
+        result
+    }
+
+    /// Adds dispatches, at least one to an empty submission and as many as fit: how many.
+    fn dispatch(&mut self, pieces: &[Piece]) -> usize {
+        let (executor, mut work, most) = (self.executor, self.work, self.executor.pace.submission());
+        let mut count = 0;
+        for piece in pieces {
+            if work > 0.0 && work + piece.work > most {
+                break;
+            }
+            work += piece.work;
+            count += 1;
+        }
+        if count > 0 {
+            self.record(|encoder| {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                for piece in &pieces[..count] {
+                    executor.dispatches[piece.dispatch].encode(&mut pass, piece);
+                }
+            });
+        }
+        self.work = work;
+        count
+    }
+
+    /// Submits what there is, once there is room for it.
+    async fn submit(&mut self) -> Result<wgpu::SubmissionIndex> {
+        let Executor { gpu, pace, .. } = self.executor;
+        if let Some((work, begin, ticket)) = pace.must_wait() {
+            pace.learn(work, begin, gpu.finish(ticket).await?);
+        }
+        let begin = Instant::now();
+        let encoder = self.encoder.take();
+        let encoder = encoder.unwrap_or_else(|| gpu.device.create_command_encoder(&Default::default()));
+        let submission = gpu.submit(encoder);
+        gpu.count(|counters| counters.encoding += begin.elapsed());
+        pace.begin(std::mem::take(&mut self.work), gpu.ticket(submission.clone()));
+        Ok(submission)
+    }
 }
 
 /// A plan with its memory and its dispatches.
@@ -427,10 +533,17 @@ pub struct Executor {
     pub(super) plan: Plan,
     slots: Vec<Buffer>,
     /// What the bind groups name: to drop it would destroy it.
-    _resident: (Vec<Rc<Buffer>>, Params),
+    _constants: Vec<Rc<Buffer>>,
+    params: Params,
+    kernels: Vec<Kernel>,
     dispatches: Vec<Dispatch>,
+    /// All of them in order, cut where they take long.
+    pieces: RefCell<Rc<[Piece]>>,
+    pace: Pace<Ticket>,
     tables: RefCell<Vec<Table>>,
     frames: Vec<Operand>,
+    /// The most runs of a batch.
+    most: usize,
     ring: Vec<Rc<Staging>>,
 }
 
@@ -468,8 +581,8 @@ impl Executor {
             .map(|(i, &bytes)| gpu.buffer(&format!("slot {i}"), bytes as u64, storage))
             .collect();
         let constants = upload_constants(&gpu, &plan);
-        let params = Params::upload(&gpu, &kernels);
-        let dispatch = |(i, (step, kernel)): (usize, (&Step, &Kernel))| {
+        let params = Params::upload(&gpu, &kernels, PIECES);
+        let dispatch = |(step, kernel): (&Step, &Kernel)| {
             let pipeline = pipelines[&kernel.pipeline()].clone();
             let operands = step.operands().map(|operand| {
                 let first = (operand.first * operand.precision.bytes()) as u64;
@@ -479,13 +592,14 @@ impl Executor {
                 };
                 wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(operand.bytes() as u64) }
             });
-            let bindings = std::iter::once(params.binding(i, kernel)).chain(operands);
+            let bindings = std::iter::once(params.binding(kernel)).chain(operands);
             let bind_group = gpu.bind_group(&step.name, &pipeline, bindings);
-            Dispatch { pipeline, bind_group, workgroups: kernel.workgroups }
+            Dispatch { pipeline, bind_group }
         };
-        let dispatches = plan.steps.iter().zip(&kernels).enumerate().map(dispatch).collect();
+        let dispatches = plan.steps.iter().zip(&kernels).map(dispatch).collect();
         let frame_bytes: u64 = frames.iter().map(|frame| frame.bytes() as u64).sum();
-        let ring = (0..RING).map(|_| Staging::new(&gpu, frame_bytes.max(4))).collect();
+        let most = (BATCH_BYTES / (frame_bytes as usize).max(1)).clamp(1, MOST_RUNS);
+        let ring = (0..RING).map(|_| Staging::new(&gpu, (most as u64 * frame_bytes).max(4))).collect();
         // Memory first: a buffer that could not be made makes everything that names it invalid too.
         let (memory, validation) = (memory.pop(), validation.pop());
         if let Some(error) = memory.await {
@@ -497,8 +611,27 @@ impl Executor {
             return Err(Error::Gpu(format!("The GPU cannot run the model ({error}). Use the CPU.")));
         }
         gpu.check()?;
-        let resident = (constants.into_iter().map(|(arena, _)| arena).collect(), params);
-        Ok(Executor { gpu, plan, slots, _resident: resident, dispatches, tables: RefCell::default(), frames, ring })
+        let whole = plan.steps.iter().zip(&kernels).enumerate().map(|(i, (step, kernel))| Piece {
+            dispatch: i,
+            params: params.offset(i),
+            workgroups: kernel.workgroups,
+            work: pace::work(step),
+        });
+        Ok(Executor {
+            pieces: RefCell::new(whole.collect()),
+            _constants: constants.into_iter().map(|(arena, _)| arena).collect(),
+            gpu,
+            plan,
+            slots,
+            params,
+            kernels,
+            dispatches,
+            pace: Pace::new(),
+            tables: RefCell::default(),
+            frames,
+            most,
+            ring,
+        })
     }
 
     fn slot(&self, operand: &Operand) -> &wgpu::Buffer {
@@ -520,51 +653,157 @@ impl Executor {
             )));
         }
         let slot = slot(operand);
-        let usage = BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-        let buffer = self.gpu.buffer("rows", 4 * rows.len() as u64, usage);
-        self.gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(rows));
+        let data = operand.precision.encode(rows);
         let mut tables = self.tables.borrow_mut();
+        // One of the same size is written anew.
+        if let Some(table) = tables.iter().find(|table| table.slot == slot && table.bytes == data.len() as u64) {
+            self.gpu.queue.write_buffer(&table.rows, 0, &data);
+            return Ok(());
+        }
+        let usage = BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        let buffer = self.gpu.buffer("rows", data.len() as u64, usage);
+        self.gpu.queue.write_buffer(&buffer, 0, &data);
         tables.retain(|table| table.slot != slot);
-        tables.push(Table { slot, rows: buffer, row_bytes: 4 * operand.shape.len() as u64 });
+        let (bytes, row_bytes) = (data.len() as u64, operand.bytes() as u64);
+        tables.push(Table { slot, rows: buffer, bytes, row_bytes });
         Ok(())
     }
 
-    pub(super) fn run(&self, row: usize) -> Result<Readback> {
-        self.gpu.check()?;
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        for table in &*self.tables.borrow() {
-            let from = row as u64 * table.row_bytes;
-            encoder.copy_buffer_to_buffer(&table.rows, from, &self.slots[table.slot], 0, table.row_bytes);
+    pub(super) fn write_row(&self, operand: &Operand, row: usize, data: &[f32]) {
+        if let Some(table) = self.tables.borrow().iter().find(|table| table.slot == slot(operand)) {
+            self.gpu.queue.write_buffer(&table.rows, table.offset(row), &operand.precision.encode(data));
         }
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            for dispatch in &self.dispatches {
-                dispatch.encode(&mut pass);
+    }
+
+    /// The work of one run.
+    fn work(&self) -> f64 {
+        self.pieces.borrow().iter().map(|piece| piece.work).sum()
+    }
+
+    pub(super) fn batch(&self) -> usize {
+        self.pace.times(self.work()).clamp(1, self.most)
+    }
+
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
+    pub(super) fn depth(&self) -> usize {
+        /// Submissions of a run from which on it keeps the GPU busy by itself, and its frames are not to wait for the next.
+        const LONG: f64 = 4.0;
+
+        if self.work() > LONG * self.pace.submission() { 1 } else { DEPTH }
+    }
+
+    pub(super) async fn run(&self, rows: Range<usize>) -> Result<Readback> {
+        self.gpu.check()?;
+        if rows.len() > self.most {
+            return Err(Error::Gpu(format!("At most {} runs may be under way in one batch.", self.most)));
+        }
+        let free = self.ring.iter().find(|staging| !staging.busy.get()).cloned();
+        let staging = free.ok_or_else(|| Error::Gpu(format!("At most {DEPTH} batches may be under way at once.")))?;
+        staging.busy.set(true);
+        let result = self.submit(&staging, rows).await;
+        if result.is_err() {
+            staging.busy.set(false);
+        }
+        let (lengths, submission) = result?;
+        Ok(Readback::new(&self.gpu, staging, lengths, self.frames.len(), submission))
+    }
+
+    /// Submits runs whose frames go to `staging`: where they are, and the last submission.
+    async fn submit(
+        &self,
+        staging: &Staging,
+        rows: Range<usize>,
+    ) -> Result<(Vec<(usize, usize)>, wgpu::SubmissionIndex)> {
+        let mut lengths = Vec::with_capacity(self.frames.len() * rows.len());
+        let mut encoding = Encoding::new(self);
+        let (mut to, mut dispatches) = (0, 0);
+        for row in rows {
+            // What else is to be written before it is first read.
+            encoding.record(|encoder| {
+                for table in &*self.tables.borrow() {
+                    let (rows, from) = (&table.rows, table.offset(row));
+                    encoder.copy_buffer_to_buffer(rows, from, &self.slots[table.slot], 0, table.row_bytes);
+                }
+            });
+            let mut pieces = self.pieces.borrow().clone();
+            let mut next = 0;
+            while next < pieces.len() {
+                next += encoding.dispatch(&pieces[next..]);
+                let Some(Piece { dispatch, .. }) = pieces.get(next) else { break };
+                encoding.submit().await?;
+                // Nothing is recorded now, so dispatches may be cut anew; but not one that is half done.
+                if pieces[next - 1].dispatch != *dispatch && self.cut() {
+                    let dispatch = *dispatch;
+                    pieces = self.pieces.borrow().clone();
+                    next = pieces.iter().position(|piece| piece.dispatch == dispatch).expect("it is still to be done");
+                }
+            }
+            dispatches += pieces.len();
+            encoding.record(|encoder| {
+                for &(from, to, len) in &self.plan.feedback {
+                    encoder.copy_buffer_to_buffer(&self.slots[from], 0, &self.slots[to], 0, 4 * len as u64);
+                }
+                for frame in &self.frames {
+                    let size = frame.bytes();
+                    encoder.copy_buffer_to_buffer(self.slot(frame), 0, &staging.buffer, to, size as u64);
+                    lengths.push((frame.precision.bytes() * frame.shape.channels(), size));
+                    to += size as u64;
+                }
+            });
+        }
+        let submission = encoding.submit().await?;
+        self.cut();
+        self.gpu.count(|counters| counters.dispatches += dispatches);
+        Ok((lengths, submission))
+    }
+
+    /// Cuts dispatches that take too long, as far as is known by now: whether there were any. Their parameters are written
+    /// before whatever is submitted next, so nothing may be recorded and not submitted.
+    fn cut(&self) -> bool {
+        let long = |piece: &Piece| {
+            let by_x = piece.workgroups[0] as usize;
+            self.kernels[piece.dispatch].first.is_some() && self.pace.pieces(piece.work).min(by_x) > 1
+        };
+        if !self.pieces.borrow().iter().any(long) {
+            return false;
+        }
+        let mut room = PIECES;
+        let mut pieces = Vec::new();
+        for (i, (step, kernel)) in self.plan.steps.iter().zip(&self.kernels).enumerate() {
+            let [x, y, z] = kernel.workgroups;
+            let work = pace::work(step);
+            let count = match kernel.first {
+                Some(_) => self.pace.pieces(work).clamp(1, x as usize).min(room + 1),
+                None => 1,
+            };
+            let each = x.div_ceil(count as u32);
+            for (part, first) in (0..x).step_by(each as usize).enumerate() {
+                let params = match (part, kernel.first) {
+                    (0, _) | (_, None) => self.params.offset(i),
+                    (_, Some(place)) => {
+                        room -= 1;
+                        self.params.write(&self.gpu, room, kernel, place, first)
+                    }
+                };
+                let width = each.min(x - first);
+                let share = f64::from(width) / f64::from(x);
+                pieces.push(Piece { dispatch: i, params, workgroups: [width, y, z], work: share * work });
             }
         }
-        for &(from, to, len) in &self.plan.feedback {
-            encoder.copy_buffer_to_buffer(&self.slots[from], 0, &self.slots[to], 0, 4 * len as u64);
-        }
-        let free = self.ring.iter().find(|staging| !staging.busy.get());
-        let staging = free.ok_or_else(|| Error::Gpu(format!("At most {DEPTH} runs may be under way at once.")))?;
-        let mut lengths = Vec::with_capacity(self.frames.len());
-        let mut to = 0;
-        for frame in &self.frames {
-            let size = frame.bytes();
-            encoder.copy_buffer_to_buffer(self.slot(frame), 0, &staging.buffer, to, size as u64);
-            lengths.push((frame.precision.bytes() * frame.shape.channels(), size));
-            to += size as u64;
-        }
-        let submission = self.gpu.submit(encoder);
-        self.gpu.count(|counters| counters.dispatches += self.dispatches.len());
-        Ok(Readback::new(&self.gpu, staging.clone(), lengths, submission))
+        *self.pieces.borrow_mut() = pieces.into();
+        true
     }
 
     /// Seconds that each step takes by itself. What the plan holds is different afterwards.
     pub(super) async fn times(&self, least: f64) -> Result<Vec<f64>> {
         let mut times = Vec::with_capacity(self.dispatches.len());
-        for dispatch in &self.dispatches {
-            times.push(self.gpu.time(dispatch, least).await?);
+        for (i, (dispatch, kernel)) in self.dispatches.iter().zip(&self.kernels).enumerate() {
+            let (params, workgroups) = (self.params.offset(i), kernel.workgroups);
+            let whole = Piece { dispatch: i, params, workgroups, work: 0.0 };
+            times.push(self.gpu.time(dispatch, &whole, least).await?);
         }
         Ok(times)
     }
@@ -614,33 +853,54 @@ fn upload_constants(gpu: &Gpu, plan: &Plan) -> Vec<(Rc<Buffer>, u64)> {
     places
 }
 
-/// The parameters of every dispatch, in one uniform buffer.
+/// The parameters of every dispatch, in one uniform buffer, and room for those of pieces.
 struct Params {
     buffer: Buffer,
+    /// Where those of each dispatch are, and where the room begins.
     offsets: Vec<u64>,
+    room: u64,
 }
 
+/// Bytes of any kernel's parameters, from one offset to the next.
+const PARAMS: u64 = ALIGNMENT;
+
 impl Params {
-    fn upload(gpu: &Gpu, kernels: &[Kernel]) -> Self {
+    /// Uploads the kernels' parameters, and makes room for `pieces` more.
+    fn upload(gpu: &Gpu, kernels: &[Kernel], pieces: usize) -> Self {
         let mut bytes = Vec::new();
         let mut offsets = Vec::with_capacity(kernels.len());
         for kernel in kernels {
             offsets.push(bytes.len() as u64);
             bytes.extend_from_slice(&kernel.params);
-            bytes.resize(bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
+            bytes.resize(bytes.len().next_multiple_of(PARAMS as usize), 0);
         }
-        let size = bytes.len().max(ALIGNMENT as usize) as u64;
-        let buffer = gpu.buffer("params", size, BufferUsages::UNIFORM | BufferUsages::COPY_DST);
+        let room = bytes.len() as u64;
+        let cut = kernels.iter().any(|kernel| kernel.first.is_some());
+        let size = room + if cut { pieces as u64 * PARAMS } else { 0 };
+        let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
+        let buffer = gpu.buffer("params", size.max(PARAMS), usage);
         gpu.queue.write_buffer(&buffer, 0, &bytes);
-        Params { buffer, offsets }
+        Params { buffer, offsets, room }
     }
 
-    fn binding(&self, index: usize, kernel: &Kernel) -> wgpu::BufferBinding<'_> {
-        wgpu::BufferBinding {
-            buffer: &self.buffer,
-            offset: self.offsets[index],
-            size: wgpu::BufferSize::new(kernel.params.len() as u64),
-        }
+    /// Where those of a dispatch are.
+    fn offset(&self, dispatch: usize) -> u32 {
+        self.offsets[dispatch] as u32
+    }
+
+    /// Writes those of a piece that begins with workgroup `first`, the number at `place`, and says where they are.
+    fn write(&self, gpu: &Gpu, piece: usize, kernel: &Kernel, place: usize, first: u32) -> u32 {
+        let mut params = kernel.params.clone();
+        params[place..place + 4].copy_from_slice(&first.to_ne_bytes());
+        let offset = self.room + piece as u64 * PARAMS;
+        gpu.queue.write_buffer(&self.buffer, offset, &params);
+        offset as u32
+    }
+
+    /// The binding, to which the offset is added when it is set.
+    fn binding(&self, kernel: &Kernel) -> wgpu::BufferBinding<'_> {
+        let size = wgpu::BufferSize::new(kernel.params.len() as u64);
+        wgpu::BufferBinding { buffer: &self.buffer, offset: 0, size }
     }
 }
 
@@ -691,13 +951,15 @@ impl Staging {
     }
 }
 
-/// The frames of a run on their way to the host. Dropping it gives its staging buffer back.
+/// The frames of a batch on their way to the host. Dropping it gives its staging buffer back.
 pub struct Readback {
     gpu: Rc<Gpu>,
     staging: Rc<Staging>,
     mapped: Option<Mapped>,
     /// Of each frame, the bytes that count and the bytes it takes.
     lengths: Vec<(usize, usize)>,
+    /// How many frames a run has.
+    frames: usize,
     submission: Option<wgpu::SubmissionIndex>,
     /// How many submissions there had been with this one.
     submissions: usize,
@@ -708,20 +970,21 @@ impl Readback {
         gpu: &Rc<Gpu>,
         staging: Rc<Staging>,
         lengths: Vec<(usize, usize)>,
+        frames: usize,
         submission: wgpu::SubmissionIndex,
     ) -> Self {
-        staging.busy.set(true);
         Readback {
             gpu: gpu.clone(),
             mapped: Some(staging.map()),
             staging,
             lengths,
+            frames,
             submission: Some(submission),
             submissions: gpu.counters().submissions,
         }
     }
 
-    pub(super) async fn wait(mut self) -> Result<Vec<Vec<u8>>> {
+    pub(super) async fn wait(mut self) -> Result<Vec<Vec<Vec<u8>>>> {
         if self.gpu.counters().submissions == self.submissions {
             self.gpu.count(|counters| counters.waits += 1);
         }
@@ -729,7 +992,8 @@ impl Readback {
             unreachable!("a readback is waited for once")
         };
         self.gpu.poll(submission)?;
-        self.staging.frames(&self.gpu, mapped, &self.lengths).await
+        let frames = self.staging.frames(&self.gpu, mapped, &self.lengths).await?;
+        Ok(frames.chunks(self.frames.max(1)).map(<[_]>::to_vec).collect())
     }
 }
 

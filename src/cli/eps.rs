@@ -69,7 +69,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         }
         executor.write(name, &tensor.to_device()?)?;
     }
-    executor.run(0)?.wait().await?;
+    executor.run(0).await?;
     let shape = &executor.plan().output("model_output")?.shape;
     let output = Tensor::from_device(shape, &executor.read("model_output").await?)?;
     write_tensors(&arguments.out, &[("model_output", &output)])

@@ -74,7 +74,9 @@ struct Params {
     len: u32,
     scale: f32,
     share: u32,
-    pad0: [u32; 3],
+    /// Where a dispatch in pieces begins.
+    first: u32,
+    pad0: [u32; 2],
 }
 
 /// Pixels of a row that an invocation owns.
@@ -431,7 +433,8 @@ impl Op for FusedConv2d {
             len: len as u32,
             scale: self.scale,
             share: 1,
-            pad0: [0; 3],
+            first: 0,
+            pad0: [0; 2],
         };
         let mut defines = vec![
             ("concat", u32::from(self.sources == 2)),
@@ -478,7 +481,8 @@ impl Op for FusedConv2d {
                 (concat!(shader!("fused_conv2d"), shader!("fused_conv2d/gemm")), groups)
             }
         };
-        Kernel { defines, ..Kernel::new(shader, &params, workgroups.map(|groups| groups as u32)) }
+        let first = Some(std::mem::offset_of!(Params, first));
+        Kernel { defines, first, ..Kernel::new(shader, &params, workgroups.map(|groups| groups as u32)) }
     }
 
     fn macs(&self, inputs: &[&Shape], output: &Shape) -> u64 {

@@ -18,11 +18,15 @@ const SOFTWARE_GPU = [
   '--enable-features=Vulkan', '--use-vulkan=swiftshader',
 ];
 
-/** @param {{gpu?: boolean}} [options] */
-export function launch({ gpu = true } = {}) {
+/** The machine's own GPU, where Chromium does not offer it without a window or on Linux. */
+const HARDWARE_GPU = ['--enable-unsafe-webgpu', '--ignore-gpu-blocklist', '--enable-features=Vulkan'];
+
+/** @param {{gpu?: boolean, software?: boolean}} [options]  `software`: the GPU is the processor */
+export function launch({ gpu = true, software = true } = {}) {
+  const device = software ? SOFTWARE_GPU : HARDWARE_GPU;
   return chromium.launch({
     executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-background-networking', ...(gpu ? SOFTWARE_GPU : ['--disable-gpu'])],
+    args: ['--no-sandbox', '--disable-background-networking', ...(gpu ? device : ['--disable-gpu'])],
   });
 }
 

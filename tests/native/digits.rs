@@ -46,7 +46,7 @@ fn epsilon_agrees_with_diffusers() {
                     };
                     write("timestep", [t as f32; 2]);
                     write("class_labels", labels);
-                    executor.run(0).unwrap().wait().await.unwrap();
+                    executor.run(0).await.unwrap();
                     let shape = executor.plan().output("epsilon").unwrap().shape.clone();
                     let actual = Tensor::from_device(&shape, &executor.read("epsilon").await.unwrap()).unwrap();
                     let key = format!("eps.t{t}.{key}");

@@ -6,8 +6,8 @@ use crate::golden;
 
 /// The paths between backticks that look like files or folders of the repository.
 fn paths(text: &str) -> impl Iterator<Item = &str> {
-    const ROOTS: [&str; 9] =
-        ["src/", "shaders/", "www/", "tests/", "examples/", "scripts/", "build.sh", ".ci/", "docs/"];
+    const ROOTS: [&str; 10] =
+        ["src/", "shaders/", "www/", "tests/", "bench/", "examples/", "scripts/", "build.sh", ".ci/", "docs/"];
     let quoted = text.split('`').skip(1).step_by(2);
     quoted.filter(|path| ROOTS.iter().any(|root| path.starts_with(root)) && !path.contains("NAME"))
 }

@@ -81,7 +81,7 @@ async fn run(executor: &Executor, inputs: &HashMap<&str, Vec<f32>>) -> Vec<f32> 
     for (name, data) in inputs {
         executor.write(name, data).unwrap();
     }
-    executor.run(0).unwrap().wait().await.unwrap();
+    executor.run(0).await.unwrap();
     let shape = &executor.plan().output("epsilon").unwrap().shape;
     Tensor::from_device(shape, &executor.read("epsilon").await.unwrap()).unwrap().data
 }

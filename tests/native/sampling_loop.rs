@@ -28,11 +28,19 @@ fn the_loop_makes_nothing_and_never_waits_for_a_frame_before_the_next_step() {
         assert_eq!(after.buffers - before.buffers, 0, "buffers");
         assert_eq!(after.bind_groups - before.bind_groups, 0, "bind groups");
         assert_eq!(after.pipelines - before.pipelines, 0, "pipelines");
-        assert_eq!(after.submissions - before.submissions, STEPS, "one submission a step");
+        // One of several steps, or several of one step, as the device is quick or slow.
+        let submissions = after.submissions - before.submissions;
+        println!(
+            "{submissions} submissions, {:?} of encoding a step",
+            (after.encoding - before.encoding) / STEPS as u32
+        );
+        assert!(submissions > 0);
         assert_eq!(after.waits - before.waits, 1, "only the last frame is waited for with nothing behind it");
         let dispatches = (after.dispatches - before.dispatches) / STEPS;
-        println!("{dispatches} dispatches a step, {} slots", prepared.executor().plan().slots.len());
-        assert_eq!(dispatches, prepared.executor().plan().steps.len());
+        let plan = prepared.executor().plan();
+        println!("{dispatches} dispatches a step, {} slots", plan.slots.len());
+        // More where a device is so slow that they are cut.
+        assert!(dispatches >= plan.steps.len() && plan.steps.len() <= 90, "{dispatches} of {}", plan.steps.len());
     });
 }
 

@@ -41,7 +41,7 @@ async fn check(name: &str, model: &str, backend: &Backend) {
             executor.write(name, &tensor.to_device().unwrap()).unwrap();
         }
     }
-    executor.run(0).unwrap().wait().await.unwrap();
+    executor.run(0).await.unwrap();
     for key in compared.into_iter().chain(["output"]) {
         let shape = executor.plan().output(key).unwrap().shape.clone();
         let mut actual = Tensor::from_device(&shape, &executor.read(key).await.unwrap()).unwrap();
