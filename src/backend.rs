@@ -32,8 +32,8 @@ impl Backend {
     pub async fn compile(&self, plan: Plan, frames: &[&str], progress: impl FnMut(usize, usize)) -> Result<Executor> {
         let frames = frames.iter().map(|name| plan.output(name).cloned()).collect::<Result<Vec<_>>>()?;
         let device = match self {
-            Backend::Gpu(gpu) => Device::Gpu(gpu::Executor::new(gpu.clone(), plan, frames, progress).await?),
-            Backend::Cpu => Device::Cpu(cpu::Executor::new(plan, frames)?),
+            Backend::Gpu(gpu) => Device::Gpu(Box::new(gpu::Executor::new(gpu.clone(), plan, frames, progress).await?)),
+            Backend::Cpu => Device::Cpu(Box::new(cpu::Executor::new(plan, frames)?)),
         };
         Ok(Executor { device })
     }
@@ -64,8 +64,8 @@ pub struct Executor {
 }
 
 enum Device {
-    Gpu(gpu::Executor),
-    Cpu(cpu::Executor),
+    Gpu(Box<gpu::Executor>),
+    Cpu(Box<cpu::Executor>),
 }
 
 /// The frames of a batch of runs that may still be under way.

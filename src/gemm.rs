@@ -5,25 +5,57 @@
 //! (an indirect GEMM) makes a convolution, a strided convolution and a linear layer the same loop, without ever
 //! copying the image out.
 //!
-//! The loop is plain Rust over arrays that fit vector registers. Natively it is compiled once for each generation of
-//! vectors, chosen when it runs, and its rows or columns are shared out to all cores; in wasm there is one of each.
+//! The loop is written with vectors, whatever they are: natively the widest there are, chosen when it runs, in wasm those
+//! of `simd128`. Nothing in it is left to the compiler's own vectoriser or unroller, which do not work when it compiles
+//! for size, as it does for the page.
 
-/// Rows computed together. Six rows of two vectors are twelve accumulators, which with two weights and one input fit the
-/// sixteen registers of AVX2, and of SSE and wasm's `simd128` on x86.
-const ROWS: usize = 6;
-/// Columns computed together: two vectors.
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+
+use crate::{parallel, winograd};
+
+/// Rows computed together: with two vectors each they are accumulators, which with two weights and an input fit the sixteen
+/// registers of AVX2. In wasm the product before its addition takes another, V8 keeps one to itself, and LLVM loads all
+/// inputs before it uses them.
+const ROWS: usize = if cfg!(target_arch = "wasm32") { 4 } else { 6 };
+/// Columns computed together: two vectors of AVX2, or of wasm's `simd128`.
 pub const COLUMNS: usize = if cfg!(target_arch = "wasm32") { 8 } else { 16 };
 /// Rows whose inputs are meant to stay in the cache: some 600 of 64 channels are 150 KB.
-const BLOCK: usize = 100 * ROWS;
+const BLOCK: usize = 600;
 
 /// `COLUMNS` neighbouring columns of a row of a weight, zeros beyond the last.
 pub type Panel = [f32; COLUMNS];
 
+/// How a weight is laid out for the product that it is a factor of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Packing {
+    /// As it is, `[…, columns]`.
+    Plain,
+    /// `[3, 3, depth, columns]`, transformed for [`crate::winograd`].
+    Winograd,
+}
+
+impl Packing {
+    /// The panels of a weight of so many columns.
+    pub fn pack(self, weight: &[f32], columns: usize) -> Vec<Panel> {
+        match self {
+            Packing::Plain => pack(weight, columns),
+            Packing::Winograd => winograd::pack(weight, columns),
+        }
+    }
+}
+
 /// A weight `[…, columns]` as panels, those of the first columns first, so that the inner loop streams them.
 pub fn pack(weight: &[f32], columns: usize) -> Vec<Panel> {
-    let mut panels = Vec::with_capacity(weight.len().div_ceil(COLUMNS));
+    let mut panels = Vec::with_capacity(weight.len() / columns * columns.div_ceil(COLUMNS));
     for first in (0..columns).step_by(COLUMNS) {
-        panels.extend(weight.chunks_exact(columns).map(|row| padded(&row[first..])));
+        let width = COLUMNS.min(columns - first);
+        panels.extend(weight.chunks_exact(columns).map(|row| {
+            let mut panel = [0.0; COLUMNS];
+            panel[..width].copy_from_slice(&row[first..][..width]);
+            panel
+        }));
     }
     panels
 }
@@ -42,12 +74,7 @@ pub fn pack_with(depth: usize, columns: usize, element: impl Fn(usize, usize) ->
     panels
 }
 
-/// The first elements, with zeros in place of those that are missing.
-fn padded(row: &[f32]) -> Panel {
-    std::array::from_fn(|i| row.get(i).copied().unwrap_or(0.0))
-}
-
-/// `out[r, c] = bias[c] + Σ_tap Σ_k input[rows[r] + taps[tap] + k] · weight[tap, k, c]`.
+/// `sum[r, c] = Σ_tap Σ_k input[rows[r] + taps[tap] + k] · weight[tap, k, c]`, completed by [`Store`].
 pub struct Gemm<'a> {
     /// The elements that rows are gathered from.
     pub input: &'a [f32],
@@ -59,56 +86,103 @@ pub struct Gemm<'a> {
     pub depth: usize,
     /// The weight `[taps, depth, columns]`, packed.
     pub panels: &'a [Panel],
-    /// `[columns]`.
+    /// What becomes of the sums.
+    pub store: Store<'a>,
+}
+
+/// What is done to sums on their way to memory: `out[r, c] = (sum + bias[r / share, c] + residual[r, c]) · scale`.
+#[derive(Clone, Copy)]
+pub struct Store<'a> {
+    /// How many columns there are.
+    pub columns: usize,
+    /// `[rows / share, columns]`; empty is none.
     pub bias: &'a [f32],
+    /// Rows that share a row of the bias.
+    pub share: usize,
+    /// `[rows, columns]`; empty is none.
+    pub residual: &'a [f32],
+    /// What all is multiplied by.
+    pub scale: f32,
+}
+
+impl<'a> Store<'a> {
+    /// Nothing but the sums.
+    pub fn sums(columns: usize) -> Self {
+        Store { columns, bias: &[], share: usize::MAX, residual: &[], scale: 1.0 }
+    }
+
+    /// The sums and a bias `[columns]`.
+    pub fn biased(bias: &'a [f32]) -> Self {
+        Store { bias, ..Store::sums(bias.len()) }
+    }
+
+    /// The completed sum of one row and column.
+    pub fn complete(&self, row: usize, column: usize, sum: f32) -> f32 {
+        let at = |data: &[f32], row: usize| if data.is_empty() { 0.0 } else { data[row * self.columns + column] };
+        (sum + at(self.bias, row / self.share) + at(self.residual, row)) * self.scale
+    }
+
+    /// Completes two vectors of a row, from `column` on, or as much of them as `out` takes.
+    #[inline(always)]
+    pub fn put<S: Simd>(&self, simd: S, row: usize, column: usize, sums: [S::f32s; 2], out: &mut [f32]) {
+        if let ([out_a, out_b], []) = S::as_mut_simd_f32s(out) {
+            let [a, b] = sums;
+            *out_a = self.complete_vector(simd, row, column, a);
+            *out_b = self.complete_vector(simd, row, column + S::F32_LANES, b);
+            return;
+        }
+        for (i, (out, sum)) in out.iter_mut().zip(bytemuck::cast_slice(&sums)).enumerate() {
+            *out = self.complete(row, column + i, *sum);
+        }
+    }
+
+    /// The completed sums of a vector of columns.
+    #[inline(always)]
+    pub fn complete_vector<S: Simd>(&self, simd: S, row: usize, column: usize, sum: S::f32s) -> S::f32s {
+        let mut sum = sum;
+        if !self.bias.is_empty() {
+            let bias = &self.bias[row / self.share * self.columns + column..][..S::F32_LANES];
+            sum = simd.add_f32s(sum, S::as_simd_f32s(bias).0[0]);
+        }
+        if !self.residual.is_empty() {
+            let residual = &self.residual[row * self.columns + column..][..S::F32_LANES];
+            sum = simd.add_f32s(sum, S::as_simd_f32s(residual).0[0]);
+        }
+        simd.mul_f32s(sum, simd.splat_f32s(self.scale))
+    }
 }
 
 impl Gemm<'_> {
     /// Computes `out`: `[rows, columns]`.
-    #[cfg(target_arch = "wasm32")]
     pub fn run(&self, out: &mut [f32]) {
-        self.block(Arrays, 0, 0, self.bias.len(), out);
-    }
-
-    /// Computes `out`: `[rows, columns]`.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn run(&self, out: &mut [f32]) {
-        use rayon::prelude::*;
-
         /// Multiply-adds that are done before another core has been woken.
         const SMALL: usize = 1 << 18;
 
-        let columns = self.bias.len();
-        let threads = rayon::current_num_threads();
+        let columns = self.store.columns;
+        let threads = parallel::threads();
         let macs = self.rows.len() * self.taps.len() * self.depth * columns;
         if threads == 1 || macs < SMALL {
             return self.vectorised(0, 0, columns, out);
         }
         if self.rows.len() >= 4 * ROWS * threads {
             let share = self.rows.len().div_ceil(2 * threads).next_multiple_of(ROWS).min(BLOCK);
-            let shares = out.par_chunks_mut(share * columns).enumerate();
-            return shares.for_each(|(i, out)| self.vectorised(i * share, 0, columns, out));
+            let shares = out.chunks_mut(share * columns).enumerate().collect();
+            return parallel::each(shares, |(i, out)| self.vectorised(i * share, 0, columns, out));
         }
         // Few rows, as at the bottom of a U-Net: each core takes some of the columns.
         let share = columns.div_ceil(2 * threads).next_multiple_of(COLUMNS);
-        let starts: Vec<usize> = (0..columns).step_by(share).collect();
-        let compute = |&first: &usize| {
-            let width = share.min(columns - first);
-            let mut part = vec![0.0; self.rows.len() * width];
-            self.vectorised(0, first, width, &mut part);
-            part
-        };
-        let parts: Vec<Vec<f32>> = starts.par_iter().map(compute).collect();
-        for (first, part) in starts.into_iter().zip(parts) {
-            let width = share.min(columns - first);
-            for (row, part) in out.chunks_exact_mut(columns).zip(part.chunks_exact(width)) {
-                row[first..][..width].copy_from_slice(part);
+        let width = |first: usize| share.min(columns - first);
+        let part = |first: usize| (first, vec![0.0; self.rows.len() * width(first)]);
+        let mut parts: Vec<(usize, Vec<f32>)> = (0..columns).step_by(share).map(part).collect();
+        parallel::each(parts.iter_mut().collect(), |(first, part)| self.vectorised(0, *first, width(*first), part));
+        for (first, part) in parts {
+            for (row, part) in out.chunks_exact_mut(columns).zip(part.chunks_exact(width(first))) {
+                row[first..][..width(first)].copy_from_slice(part);
             }
         }
     }
 
     /// [`Gemm::block`] with the widest vectors there are.
-    #[cfg(not(target_arch = "wasm32"))]
     fn vectorised(&self, row: usize, first: usize, width: usize, out: &mut [f32]) {
         /// A closure would not be inlined, and so not be compiled for those vectors.
         struct Block<'a> {
@@ -119,121 +193,126 @@ impl Gemm<'_> {
             out: &'a mut [f32],
         }
 
-        impl pulp::WithSimd for Block<'_> {
+        impl WithSimd for Block<'_> {
             type Output = ();
 
             #[inline(always)]
-            fn with_simd<S: pulp::Simd>(self, simd: S) {
-                self.gemm.block(Vectors(simd), self.row, self.first, self.width, self.out);
+            fn with_simd<S: Simd>(self, simd: S) {
+                self.gemm.block(simd, self.row, self.first, self.width, self.out);
             }
         }
 
-        match pulp::Arch::new() {
-            pulp::Arch::Scalar => self.block(Arrays, row, first, width, out),
-            arch => arch.dispatch(Block { gemm: self, row, first, width, out }),
-        }
+        pulp::Arch::new().dispatch(Block { gemm: self, row, first, width, out });
     }
 
     /// Rows from `row` on, as many as fill `out`, `[…, width]`, of the `width` columns from `first`, which begins a panel.
     #[inline(always)]
-    fn block(&self, kernel: impl Kernel, row: usize, first: usize, width: usize, out: &mut [f32]) {
+    pub fn block<S: Simd>(&self, simd: S, row: usize, first: usize, width: usize, out: &mut [f32]) {
         let depth = self.taps.len() * self.depth;
+        let lanes = 2 * S::F32_LANES;
         // A block of rows stays in the cache while all columns of it are computed.
         for (i, out) in out.chunks_mut(BLOCK * width).enumerate() {
-            let (begin, rows) = (row + i * BLOCK, out.len() / width);
+            let begin = row + i * BLOCK;
             for column in (0..width).step_by(COLUMNS) {
                 let panel = &self.panels[(first + column) / COLUMNS * depth..][..depth];
-                let bias = padded(&self.bias[first + column..]);
-                let columns = column..width.min(column + COLUMNS);
-                let mut r = 0;
-                while r + ROWS <= rows {
-                    let sums = self.tile::<ROWS>(kernel, begin + r, panel, &bias);
-                    for (sum, out) in sums.iter().zip(out[r * width..].chunks_exact_mut(width)) {
-                        out[columns.clone()].copy_from_slice(&sum[..columns.len()]);
+                // Vectors of which a panel has more than two go over it in pairs.
+                for pair in 0..COLUMNS / lanes {
+                    let column = column + pair * lanes;
+                    if column >= width {
+                        break;
                     }
-                    r += ROWS;
-                }
-                while r < rows {
-                    let [sum] = self.tile::<1>(kernel, begin + r, panel, &bias);
-                    out[r * width..][columns.clone()].copy_from_slice(&sum[..columns.len()]);
-                    r += 1;
-                }
-            }
-        }
-    }
-
-    /// `R` rows from `row` on, of a panel's columns. The bias comes as an array: built in here it would keep the sums out of
-    /// registers, which makes the whole product three times slower in wasm.
-    #[inline(always)]
-    fn tile<const R: usize>(&self, kernel: impl Kernel, row: usize, panel: &[Panel], bias: &Panel) -> [Panel; R] {
-        let mut sums = [*bias; R];
-        for (tap, panel) in self.taps.iter().zip(panel.chunks_exact(self.depth)) {
-            let mut runs: [&[f32]; R] = [&[]; R];
-            for (run, row) in runs.iter_mut().zip(&self.rows[row..]) {
-                *run = &self.input[row + tap..][..panel.len()];
-            }
-            kernel.accumulate(&mut sums, &runs, panel);
-        }
-        sums
-    }
-}
-
-/// The innermost loop.
-trait Kernel: Copy {
-    /// `sums[r, c] += Σ_k runs[r][k] · panel[k][c]`.
-    fn accumulate<const R: usize>(self, sums: &mut [Panel; R], runs: &[&[f32]; R], panel: &[Panel]);
-}
-
-/// Written over arrays, for the compiler to find vectors in.
-#[derive(Clone, Copy)]
-struct Arrays;
-
-impl Kernel for Arrays {
-    #[inline(always)]
-    fn accumulate<const R: usize>(self, sums: &mut [Panel; R], runs: &[&[f32]; R], panel: &[Panel]) {
-        for (k, weights) in panel.iter().enumerate() {
-            for (sum, run) in sums.iter_mut().zip(runs) {
-                let x = run[k];
-                for (sum, weight) in sum.iter_mut().zip(weights) {
-                    *sum += x * weight;
+                    let columns = column..width.min(column + lanes);
+                    let mut place = Place { panel, pair, row: begin, column: first + column, columns };
+                    let mut out = &mut *out;
+                    while !out.is_empty() {
+                        // Eight are better two fours than a six and two ones.
+                        let done = match out.len() / width {
+                            left if ROWS == 6 && left >= 6 && left != 8 => self.six(simd, &place, width, out),
+                            4.. => self.four(simd, &place, width, out),
+                            _ => self.one(simd, &place, width, out),
+                        };
+                        place.row += done;
+                        out = &mut out[done * width..];
+                    }
                 }
             }
         }
     }
 }
 
-/// Written with vectors that multiply and add in one instruction.
-#[cfg(not(target_arch = "wasm32"))]
-#[derive(Clone, Copy)]
-struct Vectors<S>(S);
+/// What a tile computes.
+struct Place<'a> {
+    panel: &'a [Panel],
+    /// Which pair of vectors of the panel.
+    pair: usize,
+    /// The first row.
+    row: usize,
+    /// The first column.
+    column: usize,
+    /// Where its columns are in a row of what is written.
+    columns: Range<usize>,
+}
 
-#[cfg(not(target_arch = "wasm32"))]
-impl<S: pulp::Simd> Kernel for Vectors<S> {
-    #[inline(always)]
-    fn accumulate<const R: usize>(self, sums: &mut [Panel; R], runs: &[&[f32]; R], panel: &[Panel]) {
-        let simd = self.0;
-        let lanes = S::F32_LANES;
-        // A pair of vectors at a time: what fits the registers with R rows.
-        for first in (0..COLUMNS).step_by(2 * lanes) {
-            let pair = |row: &Panel| {
-                let (a, b) = row[first..].split_at(lanes);
-                (simd.partial_load_f32s(a), simd.partial_load_f32s(&b[..lanes]))
-            };
-            let mut accumulators = [pair(&sums[0]); R];
-            for (accumulator, sum) in accumulators.iter_mut().zip(sums.iter()) {
-                *accumulator = pair(sum);
-            }
-            for (k, weights) in panel.iter().enumerate() {
-                let (a, b) = pair(weights);
-                for (accumulator, run) in accumulators.iter_mut().zip(runs) {
-                    let x = simd.splat_f32s(run[k]);
-                    accumulator.0 = simd.mul_add_f32s(x, a, accumulator.0);
-                    accumulator.1 = simd.mul_add_f32s(x, b, accumulator.1);
+/// A method that computes so many rows of two vectors, the first rows of `out`, `[…, width]`. Returns their number.
+///
+/// Rows have names, since an array of sums would be kept in memory by a compiler that does not unroll the loop over it.
+macro_rules! tile {
+    ($name:ident: $($index:literal $run:ident $a:ident $b:ident),*) => {
+        #[inline(always)]
+        fn $name<S: Simd>(&self, simd: S, place: &Place<'_>, width: usize, out: &mut [f32]) -> usize {
+            $(let (mut $a, mut $b) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));)*
+            for (tap, panel) in self.taps.iter().zip(place.panel.chunks_exact(self.depth)) {
+                $(let $run = &self.input[self.rows[place.row + $index] + tap..][..panel.len()];)*
+                for (k, weights) in panel.iter().enumerate() {
+                    let [a, b] = S::as_simd_f32s(weights).0.as_chunks().0[place.pair];
+                    $(
+                        let x = simd.splat_f32s($run[k]);
+                        $a = simd.mul_add_e_f32s(x, a, $a);
+                        $b = simd.mul_add_e_f32s(x, b, $b);
+                    )*
                 }
             }
-            for (accumulator, sum) in accumulators.iter().zip(sums.iter_mut()) {
-                simd.partial_store_f32s(&mut sum[first..][..lanes], accumulator.0);
-                simd.partial_store_f32s(&mut sum[first + lanes..][..lanes], accumulator.1);
+            $(
+                let columns = &mut out[$index * width..][..width][place.columns.clone()];
+                self.store.put(simd, place.row + $index, place.column, [$a, $b], columns);
+            )*
+            [$($index),*].len()
+        }
+    };
+}
+
+impl Gemm<'_> {
+    tile!(one: 0 run0 a0 b0);
+    tile!(four: 0 run0 a0 b0, 1 run1 a1 b1, 2 run2 a2 b2, 3 run3 a3 b3);
+    tile!(six: 0 run0 a0 b0, 1 run1 a1 b1, 2 run2 a2 b2, 3 run3 a3 b3, 4 run4 a4 b4, 5 run5 a5 b5);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Generator;
+
+    /// A product with everything, over rows that overlap.
+    #[test]
+    fn agrees_with_its_definition() {
+        for (rows, depth, columns) in [(1, 4, 4), (7, 12, 20), (8, 5, 16), (9, 8, 36), (16, 4, 100), (700, 4, 8)] {
+            let (share, taps) = (3, [0, 2]);
+            let mut random = Generator::new(1);
+            let starts: Vec<usize> = (0..rows).map(|row| row * 3).collect();
+            let input = random.randn(3 * rows + depth + 2);
+            let weight = random.randn(taps.len() * depth * columns);
+            let bias = random.randn(rows.div_ceil(share) * columns);
+            let residual = random.randn(rows * columns);
+            let mut out = vec![f32::NAN; rows * columns];
+            let store = Store { columns, bias: &bias, share, residual: &residual, scale: 0.5 };
+            let panels = pack(&weight, columns);
+            Gemm { input: &input, rows: &starts, taps: &taps, depth, panels: &panels, store }.run(&mut out);
+            for (i, &out) in out.iter().enumerate() {
+                let (row, column) = (i / columns, i % columns);
+                let run = taps.iter().flat_map(|tap| &input[starts[row] + tap..][..depth]);
+                let sum: f32 = run.zip(weight[column..].iter().step_by(columns)).map(|(x, w)| x * w).sum();
+                let expected = (sum + bias[row / share * columns + column] + residual[i]) * 0.5;
+                assert!((out - expected).abs() < 1e-4, "{rows}×{depth}×{columns}: {out} at {i}, not {expected}");
             }
         }
     }

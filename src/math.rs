@@ -1,4 +1,9 @@
-//! Elementary functions written so that the compiler can vectorise a loop over them.
+//! Elementary functions, of numbers and of vectors, and the loops over vectors that ops share.
+
+use pulp::{Simd, WithSimd};
+
+/// Adding 1.5 · 2²³ rounds a float to an integer and leaves that integer in its low bits.
+const ROUND: f32 = 12_582_912.0;
 
 /// eˣ, within 2 units in the last place of the true value for x in [−87, 88], clamped beyond.
 ///
@@ -6,8 +11,6 @@
 /// rounded quotient (the method and coefficients of Moshier's Cephes `expf`).
 #[inline]
 pub fn exp(x: f32) -> f32 {
-    /// Adding 1.5 · 2²³ rounds a float to an integer and leaves that integer in its low bits.
-    const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
@@ -28,6 +31,144 @@ pub fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
 }
 
+/// [`exp`] of a vector.
+#[inline(always)]
+pub fn exp_vector<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let x = simd.max_f32s(simd.splat_f32s(-87.0), simd.min_f32s(simd.splat_f32s(88.0), x));
+    let shifted = simd.mul_add_e_f32s(x, simd.splat_f32s(std::f32::consts::LOG2_E), simd.splat_f32s(ROUND));
+    let n = simd.sub_f32s(shifted, simd.splat_f32s(ROUND));
+    let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-0.693_359_4), x);
+    let r = simd.mul_add_e_f32s(n, simd.splat_f32s(2.121_944_4e-4), r);
+    let p = simd.splat_f32s(1.987_569_1e-4);
+    let p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(1.398_2e-3));
+    let p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(8.333_452e-3));
+    let p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(4.166_579_6e-2));
+    let p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(1.666_666_5e-1));
+    let p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(0.5));
+    let biased = simd.add_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(127));
+    // Times 2²³ and not shifted by 23: in wasm a vector can only be shifted lane by lane here.
+    let scale = simd.transmute_f32s_u32s(simd.mul_u32s(biased, simd.splat_u32s(1 << 23)));
+    let p = simd.mul_add_e_f32s(simd.mul_f32s(p, r), r, r);
+    simd.mul_f32s(simd.add_f32s(p, simd.splat_f32s(1.0)), scale)
+}
+
+/// [`silu`] of a vector.
+#[inline(always)]
+fn silu_vector<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let e = exp_vector(simd, simd.neg_f32s(x));
+    simd.div_f32s(x, simd.add_f32s(simd.splat_f32s(1.0), e))
+}
+
+/// `out = f(out, a, b)`, element by element, of slices of the same length.
+#[inline(always)]
+pub fn update<S: Simd>(
+    simd: S,
+    out: &mut [f32],
+    a: &[f32],
+    b: &[f32],
+    f: impl Fn(S::f32s, S::f32s, S::f32s) -> S::f32s,
+) {
+    let ((outs, out), (a_s, a), (b_s, b)) = (S::as_mut_simd_f32s(out), S::as_simd_f32s(a), S::as_simd_f32s(b));
+    for ((out, a), b) in outs.iter_mut().zip(a_s).zip(b_s) {
+        *out = f(*out, *a, *b);
+    }
+    if !out.is_empty() {
+        let value = f(simd.partial_load_f32s(out), simd.partial_load_f32s(a), simd.partial_load_f32s(b));
+        simd.partial_store_f32s(out, value);
+    }
+}
+
+/// Applies [`silu`] to every element.
+pub fn silu_all(x: &mut [f32]) {
+    struct Silu<'a>(&'a mut [f32]);
+
+    impl WithSimd for Silu<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let (vectors, rest) = S::as_mut_simd_f32s(self.0);
+            for x in vectors {
+                *x = silu_vector(simd, *x);
+            }
+            for x in rest {
+                *x = silu(*x);
+            }
+        }
+    }
+
+    pulp::Arch::new().dispatch(Silu(x));
+}
+
+/// `x · scale + shift` for every row of x, `[…, scale.len()]`: rounded twice, as shaders do, since with a large mean the sum
+/// cancels and would differ.
+pub fn scale_shift(x: &mut [f32], scale: &[f32], shift: &[f32]) {
+    struct ScaleShift<'a> {
+        x: &'a mut [f32],
+        scale: &'a [f32],
+        shift: &'a [f32],
+    }
+
+    impl WithSimd for ScaleShift<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            for row in self.x.chunks_exact_mut(self.scale.len()) {
+                update(
+                    simd,
+                    row,
+                    self.scale,
+                    self.shift,
+                    #[inline(always)]
+                    |x, scale, shift| simd.add_f32s(simd.mul_f32s(x, scale), shift),
+                );
+            }
+        }
+    }
+
+    pulp::Arch::new().dispatch(ScaleShift { x, scale, shift });
+}
+
+/// `exp(x) / Σ exp(x)` in place, with the maximum taken out first.
+pub fn softmax(x: &mut [f32]) {
+    struct Softmax<'a>(&'a mut [f32]);
+
+    impl WithSimd for Softmax<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let (vectors, rest) = S::as_mut_simd_f32s(self.0);
+            let mut maxima = simd.splat_f32s(f32::NEG_INFINITY);
+            for x in &*vectors {
+                maxima = simd.max_f32s(maxima, *x);
+            }
+            let max = simd.reduce_max_f32s(maxima);
+            let max = rest.iter().fold(max, |max, &x| max.max(x));
+            let mut sums = simd.splat_f32s(0.0);
+            for x in &mut *vectors {
+                *x = exp_vector(simd, simd.sub_f32s(*x, simd.splat_f32s(max)));
+                sums = simd.add_f32s(sums, *x);
+            }
+            let mut sum = simd.reduce_sum_f32s(sums);
+            for x in &mut *rest {
+                *x = exp(*x - max);
+                sum += *x;
+            }
+            let scale = 1.0 / sum;
+            for x in vectors {
+                *x = simd.mul_f32s(*x, simd.splat_f32s(scale));
+            }
+            for x in rest {
+                *x *= scale;
+            }
+        }
+    }
+
+    pulp::Arch::new().dispatch(Softmax(x));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +183,25 @@ mod tests {
         }
         assert_eq!(exp(0.0), 1.0);
         assert!(exp(f32::NEG_INFINITY) < 1e-37);
+    }
+
+    #[test]
+    fn vectors_agree_with_numbers() {
+        // Of a length that leaves some over.
+        let x: Vec<f32> = (0..1003).map(|i| (i - 500) as f32 * 0.2).collect();
+        let mut out = x.clone();
+        silu_all(&mut out);
+        for (x, out) in x.iter().zip(&out) {
+            assert!((out - silu(*x)).abs() <= 4e-7 * silu(*x).abs(), "silu({x}) is not {out}");
+        }
+        for len in [1, 3, 8, 13, 64] {
+            let mut out = x[500..][..len].to_vec();
+            softmax(&mut out);
+            let sum: f64 = x[500..][..len].iter().map(|&x| f64::from(x).exp()).sum();
+            for (x, out) in x[500..].iter().zip(&out) {
+                let expected = f64::from(*x).exp() / sum;
+                assert!((f64::from(*out) - expected).abs() < 1e-6 * expected + 1e-12, "{out} is not {expected}");
+            }
+        }
     }
 }

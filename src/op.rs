@@ -11,7 +11,7 @@ use std::fmt::Debug;
 
 use bytemuck::Pod;
 
-use crate::gemm::{self, Panel};
+use crate::gemm::{Packing, Panel};
 use crate::schedule::Coefficients;
 use crate::template::{self, Define};
 use crate::{Precision, Result, Shape};
@@ -129,8 +129,8 @@ pub trait Op: Any + Debug {
         false
     }
 
-    /// The input that is the right side of a matrix product, if one is: the CPU packs it once.
-    fn factor(&self) -> Option<usize> {
+    /// The input that is the right side of a matrix product, if one is, and as what: the CPU packs it once.
+    fn factor(&self, _inputs: &[&Shape]) -> Option<(usize, Packing)> {
         None
     }
 
@@ -173,11 +173,11 @@ impl<'a> View<'a> {
         View { panels, ..self }
     }
 
-    /// The elements packed as the right side of a matrix product, now if they were not before.
-    fn packed(self) -> Cow<'a, [Panel]> {
+    /// The elements packed as [`Op::factor`] says, now if they were not before.
+    fn packed(self, packing: Packing) -> Cow<'a, [Panel]> {
         match self.panels {
             Some(panels) => panels.into(),
-            None => gemm::pack(self.data, self.shape.stride()).into(),
+            None => packing.pack(self.data, self.shape.stride()).into(),
         }
     }
 
@@ -272,10 +272,10 @@ const FLAT_WORKGROUP: u32 = 64;
 /// Invocations of a full row of workgroups in a [`Kernel::flat`] dispatch.
 const FLAT_WIDTH: u32 = 1 << 21;
 
-/// The shader of an op, by its name.
+/// The shader of an op, by its name, as `build.rs` leaves it.
 macro_rules! shader {
     ($name:literal) => {
-        include_str!(concat!("../../shaders/", $name, ".wgsl"))
+        include_str!(concat!(env!("OUT_DIR"), "/shaders/", $name, ".wgsl"))
     };
 }
 use shader;
@@ -283,7 +283,7 @@ use shader;
 /// The shader of an op that reads a row of the schedule, with the row's declaration before it.
 macro_rules! row_shader {
     ($name:literal) => {
-        concat!(include_str!("../../shaders/row.wgsl"), include_str!(concat!("../../shaders/", $name, ".wgsl")))
+        concat!($crate::op::shader!("row"), $crate::op::shader!($name))
     };
 }
 use row_shader;

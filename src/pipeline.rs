@@ -130,8 +130,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the configuration contradicts itself.
-    pub fn without_weights(config: UNetConfig) -> Result<Self> {
-        Self::new(config, Weights::blank(), SchedulerConfig::default(), Card::default())
+    pub fn without_weights(config: UNetConfig, scheduler: SchedulerConfig) -> Result<Self> {
+        Self::new(config, Weights::blank(), scheduler, Card::default())
     }
 
     /// Reads the files of a pipeline folder: `unet/config.json`, the shards of

@@ -241,6 +241,12 @@ impl Plan {
         constants.chain(self.slots.iter().copied()).map(|bytes| bytes as u64).sum()
     }
 
+    /// Bytes that a run reads and writes if every step does so once: a GPU's caches rarely hold one step's values for the
+    /// next.
+    pub fn bytes_moved(&self) -> u64 {
+        self.steps.iter().flat_map(Step::operands).map(|operand| operand.bytes() as u64).sum()
+    }
+
     /// In how many bits the network's activations and weights are kept.
     pub fn precision(&self) -> Precision {
         let half = |step: &Step| step.operands().any(|operand| operand.precision == Precision::F16);

@@ -1,7 +1,20 @@
 //! Which variant of a kernel is the fastest: by counting, or as a device was seen to run them.
+//!
+//! Browsers hide which GPU it is, so a device is asked with a few small convolutions, for less than a second, and the
+//! answer is kept as text.
 
-use crate::Shape;
-use crate::op::{FusedConv2d, Variant};
+use std::fmt;
+use std::rc::Rc;
+use std::str::FromStr;
+
+use web_time::Instant;
+
+use crate::backend::{Backend, Gpu};
+use crate::fusion::{Fusion, fuse};
+use crate::graph::Graph;
+use crate::op::{Activation, Conv2d, FusedConv2d, ScaleShift, Softmax, Variant};
+use crate::plan::Plan;
+use crate::{Error, Result, Shape};
 
 /// Which variants of the ops a device runs fastest, by classes of shapes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -56,4 +69,154 @@ fn counted(op: &FusedConv2d, output: &Shape) -> Variant {
     }
     let tiles = (n * height * width).div_ceil(64) * output.stride().div_ceil(64);
     if tiles >= BUSY { Variant::LargeGemm } else { Variant::Gemm }
+}
+
+/// Seconds after which nothing more is tried.
+const BUDGET: f64 = 0.8;
+/// Seconds that a dispatch is repeated for.
+const LEAST: f64 = 4e-3;
+
+impl Tuning {
+    /// Times the variants on a device: less than a second, unless a single shader takes longer to compile.
+    ///
+    /// # Errors
+    /// When the device rejects a shader or was lost.
+    pub async fn measure(gpu: &Rc<Gpu>) -> Result<Self> {
+        /// Where sharing memory is this much slower, it is not memory that is shared, and nothing that uses it is tried.
+        const EMULATED: f64 = 3.0;
+        /// Those asked first matter most.
+        const ORDER: [usize; SIZES.len()] = [1, 2, 0, 3];
+
+        let begin = Instant::now();
+        let backend = Backend::Gpu(gpu.clone());
+        let shared = time(&backend, softmax()?, Fusion::STAGED).await?;
+        let serial = time(&backend, softmax()?, Fusion::DIRECT).await?;
+        if shared > EMULATED * serial {
+            return Ok(Tuning::DIRECT);
+        }
+        let mut tuning = Tuning { serial: serial < shared, ..Tuning::STAGED };
+        for conv in [Conv2d::SAME, Conv2d::POINTWISE] {
+            let mut latest = None;
+            for size in ORDER {
+                let (graph, op, output) = convolution(conv, size)?;
+                let mut best = f64::INFINITY;
+                for variant in [Variant::Halo, Variant::Gemm, Variant::LargeGemm, Variant::Direct] {
+                    if !op.has(variant, &output) || begin.elapsed().as_secs_f64() > BUDGET {
+                        continue;
+                    }
+                    let fusion = Fusion { tuning: Tuning::all(variant), ..Fusion::STAGED };
+                    let seconds = time(&backend, graph.clone(), fusion).await?;
+                    if seconds < best {
+                        (best, latest) = (seconds, Some(variant));
+                    }
+                }
+                // What there was no time for is taken to be as what came before it.
+                tuning.convolutions[class(&op, &output)] = latest;
+            }
+        }
+        Ok(tuning)
+    }
+}
+
+/// Seconds that the steps of a graph take as it is fused so.
+async fn time(backend: &Backend, graph: Graph, fusion: Fusion) -> Result<f64> {
+    let executor = backend.compile(Plan::new(&fuse(&graph, fusion)?), &[], |_, _| {}).await?;
+    Ok(executor.times(LEAST).await?.iter().sum())
+}
+
+/// A softmax as in the attention of two heads at 16×16.
+fn softmax() -> Result<Graph> {
+    let mut graph = Graph::new();
+    let x = graph.input("x", Shape::new(&[2, 256, 256]))?;
+    let y = graph.op("softmax", Softmax::default(), &[x])?;
+    graph.output("y", y);
+    Ok(graph)
+}
+
+/// A normalised convolution of a size: the graph, and the op and shape by which its class is known.
+fn convolution(conv: Conv2d, size: usize) -> Result<(Graph, FusedConv2d, Shape)> {
+    let (side, channels) = [(8, 128), (16, 128), (32, 128), (64, 64)][size];
+    let shape = Shape::new(&[1, side, side, channels]);
+    let mut graph = Graph::new();
+    let x = graph.input("x", shape.clone())?;
+    let affine = graph.input("affine", Shape::new(&[1, 2, channels]))?;
+    let weight = Shape::new(&[conv.kernel, conv.kernel, channels, channels]);
+    let weight = graph.weight("weight", (weight.clone(), vec![0.01; weight.len()]));
+    let bias = graph.constant("bias", (Shape::new(&[channels]), vec![0.0; channels]));
+    let normalised = graph.op("norm", ScaleShift { activation: Some(Activation::Silu) }, &[x, affine])?;
+    let y = graph.op("conv", conv, &[normalised, weight, bias])?;
+    graph.output("y", y);
+    Ok((graph, FusedConv2d::plain(conv), shape))
+}
+
+/// The format of the text.
+const VERSION: &str = "1";
+
+/// What [`fmt::Display`] and [`FromStr`] call a variant; "counted" is none.
+const NAMES: [(&str, Option<Variant>); 5] = [
+    ("counted", None),
+    ("direct", Some(Variant::Direct)),
+    ("halo", Some(Variant::Halo)),
+    ("gemm", Some(Variant::Gemm)),
+    ("large-gemm", Some(Variant::LargeGemm)),
+];
+
+impl fmt::Display for Tuning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{VERSION} {}", if self.serial { "serial" } else { "shared" })?;
+        for found in self.convolutions {
+            let name = NAMES.iter().find(|(_, variant)| *variant == found).map_or("counted", |(name, _)| name);
+            write!(f, " {name}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Tuning {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let invalid = || Error::Settings(format!("\"{text}\" is not a tuning of this version; tune again."));
+        let mut words = text.split(' ');
+        if words.next() != Some(VERSION) {
+            return Err(invalid());
+        }
+        let serial = match words.next() {
+            Some("serial") => true,
+            Some("shared") => false,
+            _ => return Err(invalid()),
+        };
+        let variant = |word| NAMES.iter().find(|(name, _)| *name == word).map(|(_, variant)| *variant);
+        let variants: Vec<_> = words.map(variant).collect::<Option<_>>().ok_or_else(invalid)?;
+        Ok(Tuning { convolutions: variants.try_into().map_err(|_| invalid())?, serial })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tuning_is_kept_as_text() {
+        let mut tuning = Tuning { serial: true, ..Tuning::STAGED };
+        for (place, (_, variant)) in tuning.convolutions.iter_mut().zip(NAMES) {
+            *place = variant;
+        }
+        assert_eq!(tuning.to_string().parse::<Tuning>().unwrap(), tuning);
+        assert_eq!(tuning.to_string(), "1 serial counted direct halo gemm large-gemm counted counted counted");
+        for wrong in
+            ["", "0 serial", "1 serial", "1 fast counted", "1 serial counted direct halo gemm large-gemm a b c"]
+        {
+            let error = wrong.parse::<Tuning>().unwrap_err().to_string();
+            assert_eq!(error, format!("\"{wrong}\" is not a tuning of this version; tune again."));
+        }
+    }
+
+    #[test]
+    fn classes_are_of_kernels_and_sizes() {
+        let class = |conv: Conv2d, shape: &[usize]| class(&FusedConv2d::plain(conv), &Shape::new(shape));
+        assert_eq!(class(Conv2d::SAME, &[1, 16, 16, 8]), class(Conv2d::SAME, &[1, 31, 32, 512]));
+        assert_ne!(class(Conv2d::SAME, &[1, 16, 16, 8]), class(Conv2d::POINTWISE, &[1, 16, 16, 8]));
+        assert_ne!(class(Conv2d::SAME, &[1, 16, 16, 8]), class(Conv2d::SAME, &[4, 16, 16, 8]));
+    }
 }

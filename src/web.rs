@@ -10,9 +10,13 @@ use wasm_bindgen::prelude::*;
 
 use crate::backend::Gpu;
 use crate::check;
-use crate::config::{ClassEmbedType, PredictionType, SchedulerKind, TimestepSpacing, UNetConfig, VarianceType};
+use crate::config::{
+    ClassEmbedType, PredictionType, SchedulerConfig, SchedulerKind, TimestepSpacing, UNetConfig, VarianceType,
+};
 use crate::inspect::Inspection;
+use crate::plan::Step;
 use crate::schedule::{Row, StepOptions};
+use crate::tuning::Tuning;
 use crate::{
     Backend, Error, Frame, Layout, Pipeline, Precision, Prepared, Result, Sampler, Settings, Weights, WeightsReader,
 };
@@ -56,6 +60,20 @@ struct BackendInfo<'a> {
     note: Option<&'a str>,
     /// Whether weights and activations may have 16 bits.
     half: bool,
+}
+
+/// How long a model's steps take.
+#[derive(Serialize)]
+struct Profile {
+    layers: Vec<LayerTime>,
+}
+
+#[derive(Serialize)]
+struct LayerTime {
+    name: String,
+    op: &'static str,
+    milliseconds: f64,
+    macs: u64,
 }
 
 /// What a check found.
@@ -235,6 +253,81 @@ impl Engine {
             }
         };
         Ok(Engine { backend, note, model: None })
+    }
+
+    /// Finds out which variants of the kernels the GPU runs fastest, in less than a second, and uses them for models that
+    /// are loaded from now on. The text is for [`Engine::set_tuning`] another time; on the CPU it is empty.
+    ///
+    /// # Errors
+    /// When the GPU was lost.
+    pub async fn tune(&self) -> std::result::Result<String, JsValue> {
+        let Backend::Gpu(gpu) = &self.backend else { return Ok(String::new()) };
+        let tuning = Tuning::measure(gpu).await?;
+        gpu.set_tuning(tuning);
+        Ok(tuning.to_string())
+    }
+
+    /// Uses what an earlier [`Engine::tune`] found.
+    ///
+    /// # Errors
+    /// When the text is not from this version of the engine.
+    pub fn set_tuning(&self, tuning: &str) -> std::result::Result<(), JsValue> {
+        if let Backend::Gpu(gpu) = &self.backend {
+            gpu.set_tuning(tuning.parse()?);
+        }
+        Ok(())
+    }
+
+    /// Compiles all that a model of these files will need on the GPU, before its weights are there. `progress` is called
+    /// with `"compile"` and how many shaders of how many are compiled.
+    ///
+    /// # Errors
+    /// When the configuration is not supported, or the GPU rejects a shader.
+    pub async fn compile(
+        &self,
+        config: &str,
+        scheduler: Option<String>,
+        options: JsValue,
+        progress: &js_sys::Function,
+    ) -> std::result::Result<(), JsValue> {
+        let Backend::Gpu(gpu) = &self.backend else { return Ok(()) };
+        let LoadOptions { count, precision } = serde_wasm_bindgen::from_value(options)?;
+        let config = UNetConfig::from_json(config)?;
+        let scheduler = scheduler.as_deref().map(SchedulerConfig::from_json).transpose()?.unwrap_or_default();
+        let mut pipeline = Pipeline::without_weights(config, scheduler)?;
+        let precision = precision.choose(&self.backend, pipeline.unet().parameters());
+        let layout = Settings { count, precision, ..Settings::default() }.layout(&pipeline)?;
+        let plan = pipeline.plan(&layout, Some(gpu.fusion()))?;
+        gpu.compile(&plan, |done, total| {
+            // What the page makes of it is not the engine's concern.
+            let _ = progress.call3(&JsValue::NULL, &"compile".into(), &done.into(), &total.into());
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// How long each step of a sampling step of the loaded model takes: `{ layers: [{ name, op, milliseconds, macs }] }`.
+    /// On a GPU each is repeated until it can be measured. Any run ends.
+    ///
+    /// # Errors
+    /// When no model is loaded, or the GPU was lost.
+    pub async fn profile(&mut self) -> std::result::Result<JsValue, JsValue> {
+        /// Seconds that a GPU repeats a step for.
+        const LEAST: f64 = 5e-3;
+
+        let Some(model) = &self.model else {
+            return Err(Error::Settings("No model is loaded yet.".into()).into());
+        };
+        model.prepared.begin();
+        let executor = model.prepared.executor();
+        let times = executor.times(LEAST).await?;
+        let layer = |(step, seconds): (&Step, f64)| LayerTime {
+            name: step.name.clone(),
+            op: step.op.name(),
+            milliseconds: 1e3 * seconds,
+            macs: step.macs(),
+        };
+        to_js(&Profile { layers: executor.plan().steps.iter().zip(times).map(layer).collect() })
     }
 
     /// `{ kind: "gpu" | "cpu", name: string, note: string | null, half: boolean }`

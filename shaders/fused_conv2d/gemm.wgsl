@@ -163,7 +163,10 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
         }
 //#end
 //#if moments
-        // The tile's mean first, then what deviates from it. There are moments only where tiles are full and in one image.
+        // Moments are of tiles that lie in one image, or of images of which several make a tile: of `span` lines of
+        // invocations. The mean first, then what deviates from it.
+        let span = min(8u, images / PIXELS);
+        let line0 = line - line % span;
         var sum = vec4f();
 //#each i pixels
         sum += end$i;
@@ -172,10 +175,10 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
         parts[line][lane] = sum;
         workgroupBarrier();
         var mean = vec4f();
-        for (var r = 0u; r < 8u; r++) {
-            mean += parts[r][lane];
+        for (var r = 0u; r < span; r++) {
+            mean += parts[line0 + r][lane];
         }
-        mean /= f32(TILE);
+        mean /= f32(span * PIXELS);
         var m2 = vec4f();
 //#each i pixels
         m2 += (end$i - mean) * (end$i - mean);
@@ -183,12 +186,12 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
         workgroupBarrier();
         parts[line][lane] = m2;
         workgroupBarrier();
-        if line == 0u && inside {
+        if line == line0 && inside && start + line * PIXELS < params.len {
             m2 = vec4f();
-            for (var r = 0u; r < 8u; r++) {
-                m2 += parts[r][lane];
+            for (var r = 0u; r < span; r++) {
+                m2 += parts[line0 + r][lane];
             }
-            let at = group.x * 2u * params.out_channels + channel;
+            let at = (start + line * PIXELS) / (span * PIXELS) * 2u * params.out_channels + channel;
             moments[at] = mean;
             moments[at + params.out_channels] = m2;
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use web_time::Instant;
 
-use crate::gemm::{self, Panel};
+use crate::gemm::{Packing, Panel};
 use crate::op::{View, ViewMut};
 use crate::plan::{Operand, Place, Plan, Step};
 use crate::{Error, Precision, Result};
@@ -69,7 +69,7 @@ pub struct Executor {
     frames: Vec<Operand>,
     memory: RefCell<Memory>,
     /// The constants that matrix products need packed, by their number.
-    panels: HashMap<usize, Vec<Panel>>,
+    panels: HashMap<(usize, Packing), Vec<Panel>>,
     /// For each table, the input its rows go to, and the rows.
     tables: RefCell<Vec<(Operand, Vec<f32>)>>,
 }
@@ -82,10 +82,10 @@ impl Executor {
         let memory = RefCell::new(Memory::new(&plan)?);
         let mut panels = HashMap::new();
         for step in &plan.steps {
-            let factor = step.op.factor().map(|factor| &step.inputs[factor]);
-            if let Some(Operand { place: Place::Constant(index), shape, .. }) = factor {
+            let Some((factor, packing)) = factor(step) else { continue };
+            if let Operand { place: Place::Constant(index), shape, .. } = &step.inputs[factor] {
                 let data = &plan.constants[*index].data;
-                panels.entry(*index).or_insert_with(|| gemm::pack(data, shape.stride()));
+                panels.entry((*index, packing)).or_insert_with(|| packing.pack(data, shape.stride()));
             }
         }
         Ok(Executor { plan, frames, memory, panels, tables: RefCell::default() })
@@ -150,17 +150,13 @@ impl Executor {
         let target = slot(&step.output);
         let mut output = std::mem::take(&mut memory.slots[target]);
         let mut aside = step.aside.as_ref().map(|aside| std::mem::take(&mut memory.slots[slot(aside)]));
-        let inputs: Vec<View<'_>> = step
-            .inputs
-            .iter()
-            .map(|input| {
-                let panels = match &input.place {
-                    Place::Constant(index) => self.panels.get(index).map(Vec::as_slice),
-                    Place::Slot(_) => None,
-                };
-                View::new(&input.shape, memory.value(&self.plan, input)).with_panels(panels)
-            })
-            .collect();
+        let mut inputs: Vec<View<'_>> =
+            step.inputs.iter().map(|input| View::new(&input.shape, memory.value(&self.plan, input))).collect();
+        if let Some((factor, packing)) = factor(step)
+            && let Place::Constant(index) = step.inputs[factor].place
+        {
+            inputs[factor] = inputs[factor].with_panels(self.panels.get(&(index, packing)).map(Vec::as_slice));
+        }
         let shape = &step.output.shape;
         step.op.cpu(&inputs, ViewMut { shape, data: &mut output[..shape.len()] });
         if let (Some(data), Some(Operand { shape: summary, .. })) = (&mut aside, &step.aside) {
@@ -176,6 +172,11 @@ impl Executor {
     pub(super) fn read(&self, operand: &Operand) -> Vec<f32> {
         self.memory.borrow().value(&self.plan, operand).to_vec()
     }
+}
+
+/// Which input of a step is packed, and how.
+fn factor(step: &Step) -> Option<(usize, Packing)> {
+    step.op.factor(&step.inputs.iter().map(|input| &input.shape).collect::<Vec<_>>())
 }
 
 /// The slot of an operand that is written.

@@ -6,8 +6,8 @@
 //! submitted while the last ones' frames are still on their way.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -234,6 +234,24 @@ impl Gpu {
                     step.name
                 )));
             }
+        }
+        Ok(())
+    }
+
+    /// Compiles every shader of a plan. `progress` hears how many of how many are compiled.
+    ///
+    /// # Errors
+    /// When the device rejects one.
+    pub(crate) async fn compile(&self, plan: &Plan, mut progress: impl FnMut(usize, usize)) -> Result<()> {
+        let mut distinct = HashMap::new();
+        for step in &plan.steps {
+            let kernel = step.kernel();
+            distinct.entry(kernel.pipeline()).or_insert((step, kernel));
+        }
+        progress(0, distinct.len());
+        for (done, (step, kernel)) in distinct.values().enumerate() {
+            self.pipeline(step, kernel).await?;
+            progress(done + 1, distinct.len());
         }
         Ok(())
     }
@@ -552,21 +570,18 @@ impl Executor {
         gpu: Rc<Gpu>,
         plan: Plan,
         frames: Vec<Operand>,
-        mut progress: impl FnMut(usize, usize),
+        progress: impl FnMut(usize, usize),
     ) -> Result<Self> {
         gpu.check()?;
         gpu.check_plan(&plan)?;
         check_weights(&plan)?;
 
         let kernels: Vec<Kernel> = plan.steps.iter().map(Step::kernel).collect();
-        let distinct: HashSet<_> = kernels.iter().map(Kernel::pipeline).collect();
+        gpu.compile(&plan, progress).await?;
         let mut pipelines = HashMap::new();
-        progress(0, distinct.len());
         for (step, kernel) in plan.steps.iter().zip(&kernels) {
-            let key = kernel.pipeline();
-            if let Entry::Vacant(vacant) = pipelines.entry(key) {
+            if let Entry::Vacant(vacant) = pipelines.entry(kernel.pipeline()) {
                 vacant.insert(gpu.pipeline(step, kernel).await?);
-                progress(pipelines.len(), distinct.len());
             }
         }
 

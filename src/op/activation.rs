@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use serde::Deserialize;
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::math::{exp, silu};
+use crate::math::{exp, silu_all};
 use crate::{Result, Shape};
 
 /// A function applied element by element (diffusers `models/activations.py`, `get_activation`). Each keeps 0 at 0.
@@ -26,7 +26,7 @@ impl Activation {
     pub(crate) fn apply(self, data: &mut [f32]) {
         // One loop a function: a choice within the loop would keep it from being vectorised.
         match self {
-            Activation::Silu => data.iter_mut().for_each(|x| *x = silu(*x)),
+            Activation::Silu => silu_all(data),
             Activation::Mish => data.iter_mut().for_each(|x| *x = mish(*x)),
             Activation::Gelu => {
                 data.iter_mut().for_each(|x| *x *= 0.5 * (1.0 + libm::erff(*x * std::f32::consts::FRAC_1_SQRT_2)));
@@ -51,7 +51,7 @@ impl TryFrom<String> for Activation {
     type Error = String;
 
     fn try_from(name: String) -> std::result::Result<Self, String> {
-        match name.to_lowercase().as_str() {
+        match name.to_ascii_lowercase().as_str() {
             "silu" | "swish" => Ok(Activation::Silu),
             "mish" => Ok(Activation::Mish),
             "gelu" => Ok(Activation::Gelu),

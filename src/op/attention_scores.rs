@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::gemm::{self, Gemm};
+use crate::gemm::{self, Gemm, Store};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 
@@ -64,7 +64,7 @@ impl Op for AttentionScores {
         let qkv = inputs[0];
         let (tokens, stride) = (output.shape.channels(), output.shape.stride());
         let (width, head) = (qkv.shape.stride(), padded(self.head_dim));
-        let (scale, bias) = (self.scale(), vec![0.0; stride]);
+        let (scale, store) = (self.scale(), Store::sums(stride));
         for (matrix, out) in output.data.chunks_exact_mut(tokens * stride).enumerate() {
             let (image, h) = (matrix / self.heads, matrix % self.heads);
             let at = |token: usize, part: usize| (image * tokens + token) * width + (part * self.heads + h) * head;
@@ -74,7 +74,7 @@ impl Op for AttentionScores {
                 true => scale * qkv.data[at(key, 1) + d],
                 false => 0.0,
             });
-            Gemm { input: qkv.data, rows: &rows, taps: &[0], depth: head, panels: &panels, bias: &bias }.run(out);
+            Gemm { input: qkv.data, rows: &rows, taps: &[0], depth: head, panels: &panels, store }.run(out);
         }
     }
 

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::gemm::{self, Gemm};
+use crate::gemm::{self, Gemm, Store};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 
@@ -60,14 +60,13 @@ impl Op for AttentionValues {
         let [weights, qkv] = *inputs else { unreachable!("attention_values has two inputs") };
         let (tokens, stride) = (weights.shape.channels(), weights.shape.stride());
         let (width, head) = (qkv.shape.stride(), padded(self.head_dim));
-        let (bias, mut values) = (vec![0.0; head], vec![0.0; tokens * head]);
+        let (store, mut values) = (Store::sums(head), vec![0.0; tokens * head]);
         for matrix in 0..weights.shape.dims()[0] {
             let (image, h) = (matrix / self.heads, matrix % self.heads);
             let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
             let value = |key: usize| (image * tokens + key) * width + (2 * self.heads + h) * head;
             let panels = gemm::pack_with(tokens, head, |key, d| qkv.data[value(key) + d]);
-            let product =
-                Gemm { input: weights.data, rows: &rows, taps: &[0], depth: tokens, panels: &panels, bias: &bias };
+            let product = Gemm { input: weights.data, rows: &rows, taps: &[0], depth: tokens, panels: &panels, store };
             product.run(&mut values);
             for (token, value) in values.chunks_exact(head).enumerate() {
                 output.data[((image * tokens + token) * self.heads + h) * head..][..head].copy_from_slice(value);

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::gemm::Gemm;
+use crate::gemm::{Gemm, Packing, Store};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape, Tensor};
 
@@ -93,8 +93,8 @@ impl Op for Conv2d {
         }
     }
 
-    fn factor(&self) -> Option<usize> {
-        Some(1)
+    fn factor(&self, _inputs: &[&Shape]) -> Option<(usize, Packing)> {
+        Some((1, Packing::Plain))
     }
 
     fn stored(&self) -> Vec<usize> {
@@ -125,8 +125,15 @@ impl Op for Conv2d {
         let rows: Vec<usize> = (0..output.shape.rows()).map(row).collect();
         let taps: Vec<usize> =
             (0..self.kernel * self.kernel).map(|tap| at(tap / self.kernel, tap % self.kernel)).collect();
-        Gemm { input: &framed, rows: &rows, taps: &taps, depth, panels: &weight.packed(), bias: bias.data }
-            .run(output.data);
+        Gemm {
+            input: &framed,
+            rows: &rows,
+            taps: &taps,
+            depth,
+            panels: &weight.packed(Packing::Plain),
+            store: Store::biased(bias.data),
+        }
+        .run(output.data);
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

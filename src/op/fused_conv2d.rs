@@ -1,9 +1,11 @@
 //! A convolution with what stands before and after it.
 
+mod cpu;
+
 use bytemuck::{Pod, Zeroable};
 
 use super::{Activation, Conv2d, Kernel, Op, Tiles, View, ViewMut, shader};
-use crate::gemm::Gemm;
+use crate::gemm::Packing;
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 
@@ -176,7 +178,8 @@ impl FusedConv2d {
                 Tiles { height: height / by, width: width / by, tile_height, tile_width: STRIP, copies: by * by }
             }
             Variant::Gemm | Variant::LargeGemm => {
-                let tile_width = self.gemm_tile();
+                // Several small images make a tile of the product.
+                let tile_width = self.gemm_tile().min(height * width);
                 Tiles { height: 1, width: height * width, tile_height: 1, tile_width, copies: 1 }
             }
         }
@@ -198,60 +201,12 @@ impl FusedConv2d {
                 [kernel, stride, pad_before, pad_after] == [3, 1, 1, 1]
             }
             Variant::Gemm | Variant::LargeGemm => {
-                !self.upsample && (!self.moments || (height * width).is_multiple_of(tile))
+                let pixels = height * width;
+                // An invocation's pixels lie in one image.
+                let whole =
+                    pixels.is_multiple_of(tile) || tile.is_multiple_of(pixels) && pixels.is_multiple_of(tile / 8);
+                !self.upsample && (!self.moments || whole)
             }
-        }
-    }
-
-    /// What is convolved, one tensor, with zeros around it: height and width of it with them, and its values.
-    fn framed(&self, parts: &Parts<View<'_>>) -> (usize, usize, Vec<f32>) {
-        let [images, in_height, in_width, _] = *parts.sources[0].shape.dims() else {
-            unreachable!("checked by output")
-        };
-        let [before, after] = match self.upsample {
-            true => [1, 1],
-            false => [self.conv.pad_before, self.conv.pad_after],
-        };
-        let (height, width) = (in_height + before + after, in_width + before + after);
-        let depth = padded(parts.sources.iter().map(|source| source.shape.channels()).sum());
-        let mut framed = vec![0.0; images * height * width * depth];
-        for pixel in 0..images * in_height * in_width {
-            let (line, x) = (pixel / in_width, pixel % in_width);
-            let (image, y) = (line / in_height, line % in_height);
-            let at = ((image * height + y + before) * width + x + before) * depth;
-            let run = &mut framed[at..][..depth];
-            let mut first = 0;
-            for source in &parts.sources {
-                let stride = source.shape.stride();
-                run[first..first + stride].copy_from_slice(&source.data[pixel * stride..][..stride]);
-                first += stride;
-            }
-            if let Some(affine) = parts.affine {
-                let (scale, shift) = affine.data[image * 2 * depth..][..2 * depth].split_at(depth);
-                for ((x, scale), shift) in run.iter_mut().zip(scale).zip(shift) {
-                    *x = *x * scale + shift;
-                }
-                if let Some(activation) = self.activation {
-                    activation.apply(run);
-                }
-            }
-        }
-        (height, width, framed)
-    }
-
-    /// Adds the 1×1 convolution of other tensors.
-    fn add_shortcut(&self, sources: &[View<'_>], weight: View<'_>, output: &mut ViewMut<'_>) {
-        let stride = output.shape.stride();
-        let mut first = weight.shape.rows() - sources.iter().map(|source| source.shape.stride()).sum::<usize>();
-        let mut sums = vec![0.0; output.data.len()];
-        for source in sources {
-            let depth = source.shape.stride();
-            let rows: Vec<usize> = (0..source.shape.rows()).map(|row| row * depth).collect();
-            let panels = crate::gemm::pack(&weight.data[first * stride..][..depth * stride], stride);
-            let bias = vec![0.0; stride];
-            Gemm { input: source.data, rows: &rows, taps: &[0], depth, panels: &panels, bias: &bias }.run(&mut sums);
-            output.data.iter_mut().zip(&sums).for_each(|(out, sum)| *out += sum);
-            first += depth;
         }
     }
 }
@@ -327,9 +282,10 @@ impl Op for FusedConv2d {
         Some(self.tiles(&output).shape(&output))
     }
 
-    fn factor(&self) -> Option<usize> {
+    fn factor(&self, inputs: &[&Shape]) -> Option<(usize, Packing)> {
         // Those in several parts are packed part by part.
-        (!self.upsample && self.shortcut == 0).then(|| self.inputs() - 2)
+        let packing = self.packing(&self.parts(inputs).sources, &self.output(inputs).ok()?)?;
+        Some((self.inputs() - 2, packing))
     }
 
     fn stored(&self) -> Vec<usize> {
@@ -339,63 +295,8 @@ impl Op for FusedConv2d {
         stored
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
-        let parts = self.parts(inputs);
-        let [_, out_height, out_width, _] = *output.shape.dims() else { unreachable!("checked by output") };
-        let (stride, depth) =
-            (output.shape.stride(), padded(parts.sources.iter().map(|source| source.shape.channels()).sum()));
-        let (height, width, framed) = self.framed(&parts);
-        let at = |image: usize, y: usize, x: usize| ((image * height + y) * width + x) * depth;
-        if self.upsample {
-            let (small_height, small_width) = (out_height / 2, out_width / 2);
-            let pixels = output.shape.rows() / 4;
-            let run = 4 * depth * stride;
-            let mut sums = vec![0.0; pixels * stride];
-            for phase in 0..4 {
-                let (p, q) = (phase / 2, phase % 2);
-                let place = |pixel: usize| {
-                    (pixel / small_width / small_height, pixel / small_width % small_height, pixel % small_width)
-                };
-                let rows: Vec<usize> = (0..pixels).map(place).map(|(image, y, x)| at(image, y + p, x + q)).collect();
-                let taps: Vec<usize> = (0..4).map(|tap| at(0, tap / 2, tap % 2)).collect();
-                let panels = crate::gemm::pack(&parts.weight.data[phase * run..][..run], stride);
-                Gemm { input: &framed, rows: &rows, taps: &taps, depth, panels: &panels, bias: parts.bias.data }
-                    .run(&mut sums);
-                for (pixel, sum) in sums.chunks_exact(stride).enumerate() {
-                    let (image, y, x) = place(pixel);
-                    let to = ((image * out_height + 2 * y + p) * out_width + 2 * x + q) * stride;
-                    output.data[to..to + stride].copy_from_slice(sum);
-                }
-            }
-        } else {
-            let place = |pixel: usize| {
-                let (line, x) = (pixel / out_width, pixel % out_width);
-                at(line / out_height, line % out_height * self.conv.stride, x * self.conv.stride)
-            };
-            let rows: Vec<usize> = (0..output.shape.rows()).map(place).collect();
-            let kernel = self.conv.kernel;
-            let taps: Vec<usize> = (0..kernel * kernel).map(|tap| at(0, tap / kernel, tap % kernel)).collect();
-            let run = kernel * kernel * depth * stride;
-            let panels = match self.shortcut {
-                0 => parts.weight.packed(),
-                _ => crate::gemm::pack(&parts.weight.data[..run], stride).into(),
-            };
-            Gemm { input: &framed, rows: &rows, taps: &taps, depth, panels: &panels, bias: parts.bias.data }
-                .run(output.data);
-        }
-        self.add_shortcut(&parts.shortcut, parts.weight, &mut output);
-        if let Some(residual) = parts.residual {
-            output.data.iter_mut().zip(residual.data).for_each(|(out, x)| *out += x);
-        }
-        if let Some(row) = parts.row {
-            for (pixel, out) in output.data.chunks_exact_mut(stride).enumerate() {
-                let row = &row.data[pixel / (out_height * out_width) * stride..][..stride];
-                out.iter_mut().zip(row).for_each(|(out, x)| *out += x);
-            }
-        }
-        if self.scale != 1.0 {
-            output.data.iter_mut().for_each(|out| *out *= self.scale);
-        }
+    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+        self.compute(inputs, output);
     }
 
     fn cpu_aside(&self, _inputs: &[View<'_>], output: View<'_>, aside: ViewMut<'_>) {

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::gemm::Gemm;
+use crate::gemm::{Gemm, Packing, Store};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape, Tensor};
 
@@ -57,8 +57,8 @@ impl Op for Linear {
         Ok(Shape::new(&dims))
     }
 
-    fn factor(&self) -> Option<usize> {
-        Some(1)
+    fn factor(&self, _inputs: &[&Shape]) -> Option<(usize, Packing)> {
+        Some((1, Packing::Plain))
     }
 
     fn stored(&self) -> Vec<usize> {
@@ -69,8 +69,15 @@ impl Op for Linear {
         let [x, weight, bias] = *inputs else { unreachable!("linear has three inputs") };
         let depth = x.shape.stride();
         let rows: Vec<usize> = (0..x.shape.rows()).map(|row| row * depth).collect();
-        Gemm { input: x.data, rows: &rows, taps: &[0], depth, panels: &weight.packed(), bias: bias.data }
-            .run(output.data);
+        Gemm {
+            input: x.data,
+            rows: &rows,
+            taps: &[0],
+            depth,
+            panels: &weight.packed(Packing::Plain),
+            store: Store::biased(bias.data),
+        }
+        .run(output.data);
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

@@ -3,6 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Activation, Kernel, Op, View, ViewMut, shader};
+use crate::math::scale_shift;
 use crate::{Error, Result, Shape};
 
 /// `x · scale + shift` for x: `[N, H, W, C]`, with scale and shift the two rows of the second input, `[N, 2, C]`.
@@ -42,18 +43,17 @@ impl Op for ScaleShift {
         vec![1, 3]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
         let [x, affine] = *inputs else { unreachable!("scale_shift has two inputs") };
         let pixels = x.shape.rows() / x.shape.dims()[0];
         let width = x.shape.stride();
-        for (row, (out, x)) in output.rows_mut().zip(x.rows()).enumerate() {
-            let (scale, shift) = affine.data[row / pixels * 2 * width..][..2 * width].split_at(width);
-            for (((out, x), scale), shift) in out.iter_mut().zip(x).zip(scale).zip(shift) {
-                *out = x * scale + shift;
-            }
-            if let Some(activation) = self.activation {
-                activation.apply(out);
-            }
+        output.data.copy_from_slice(x.data);
+        for (image, out) in output.data.chunks_exact_mut(pixels * width).enumerate() {
+            let (scale, shift) = affine.data[image * 2 * width..][..2 * width].split_at(width);
+            scale_shift(out, scale, shift);
+        }
+        if let Some(activation) = self.activation {
+            activation.apply(output.data);
         }
     }
 

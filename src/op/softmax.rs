@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::math::exp;
+use crate::math::softmax;
 use crate::{Result, Shape};
 
 /// `exp(x) / Σ exp(x)` over the last dimension (`torch.softmax(x, dim=-1)`), with the row's maximum taken out first.
@@ -45,14 +45,8 @@ impl Op for Softmax {
         for (x, out) in inputs[0].rows().zip(output.rows_mut()) {
             let (out, padding) = out.split_at_mut(len);
             padding.fill(0.0);
-            let max = x[..len].iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            for (out, x) in out.iter_mut().zip(x) {
-                *out = exp(x - max);
-            }
-            let scale = 1.0 / out.iter().sum::<f32>();
-            for out in out {
-                *out *= scale;
-            }
+            out.copy_from_slice(&x[..len]);
+            softmax(out);
         }
     }
 

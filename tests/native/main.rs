@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod digits;
 mod docs;
+mod economy;
 mod hostile;
 mod matrix;
 mod noise;

@@ -1,0 +1,189 @@
+//! [`FusedConv2d`] on the CPU.
+
+use super::{FusedConv2d, Parts};
+use crate::Shape;
+use crate::gemm::{self, Gemm, Packing, Store};
+use crate::math;
+use crate::op::{Conv2d, View, ViewMut};
+use crate::parallel;
+use crate::scratch::scratch;
+use crate::tensor::padded;
+use crate::winograd::{self, Winograd};
+
+/// What is convolved, one tensor with zeros around it: `[N, height, width, depth]`.
+struct Frame {
+    /// Zeros above and to the left.
+    before: usize,
+    height: usize,
+    width: usize,
+    depth: usize,
+}
+
+impl Frame {
+    /// Where the run of channels of a pixel begins.
+    fn at(&self, image: usize, y: usize, x: usize) -> usize {
+        ((image * self.height + y) * self.width + x) * self.depth
+    }
+}
+
+impl FusedConv2d {
+    /// How the weight is packed, if it is for one product.
+    pub(super) fn packing(&self, sources: &[&Shape], output: &Shape) -> Option<Packing> {
+        if self.upsample || self.shortcut > 0 {
+            return None;
+        }
+        let [_, height, width, _] = *output.dims() else { unreachable!("checked by output") };
+        let depth = padded(sources.iter().map(|source| source.channels()).sum());
+        let winograd = self.conv == Conv2d::SAME && winograd::pays(height, width, depth, output.stride());
+        Some(if winograd { Packing::Winograd } else { Packing::Plain })
+    }
+
+    pub(super) fn compute(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+        let parts = self.parts(inputs);
+        let [images, out_height, out_width, _] = *output.shape.dims() else { unreachable!("checked by output") };
+        let columns = output.shape.stride();
+        // The row of the time is another bias for each image.
+        let biases: Vec<f32> = match parts.row {
+            Some(row) => row.data.iter().zip(parts.bias.data.iter().cycle()).map(|(row, bias)| row + bias).collect(),
+            None => Vec::new(),
+        };
+        let (bias, share) = match parts.row {
+            Some(_) => (&biases[..], out_height * out_width),
+            None => (parts.bias.data, usize::MAX),
+        };
+        let shortcut = self.shortcut_sums(&parts, columns);
+        let residual = match &shortcut {
+            Some(sums) => sums,
+            None => parts.residual.map_or(&[][..], |residual| residual.data),
+        };
+        let store = Store { columns, bias, share, residual, scale: self.scale };
+
+        let sources: Vec<&Shape> = parts.sources.iter().map(|source| source.shape).collect();
+        let packing = self.packing(&sources, output.shape);
+        let winograd = packing == Some(Packing::Winograd);
+        let frame = self.frame(&parts, winograd);
+        scratch(images * frame.height * frame.width * frame.depth, |framed| {
+            self.fill(&frame, &parts, framed);
+            let input = &*framed;
+            if winograd {
+                let (down, across) = (out_height.div_ceil(2), out_width.div_ceil(2));
+                let panels = &parts.weight.packed(Packing::Winograd);
+                let (depth, height, width) = (frame.depth, out_height, out_width);
+                Winograd { input, down, across, depth, height, width, panels, store }.run(output.data);
+            } else if self.upsample {
+                self.upsampled(&frame, input, parts.weight.data, store, output);
+            } else {
+                let stride = self.conv.stride;
+                let place = |pixel: usize| {
+                    let (line, x) = (pixel / out_width, pixel % out_width);
+                    frame.at(line / out_height, line % out_height * stride, x * stride)
+                };
+                let rows: Vec<usize> = (0..output.shape.rows()).map(place).collect();
+                let (taps, run) = self.taps(&frame, columns);
+                let panels = match packing {
+                    Some(packing) => parts.weight.packed(packing),
+                    None => gemm::pack(&parts.weight.data[..run], columns).into(),
+                };
+                Gemm { input, rows: &rows, taps: &taps, depth: frame.depth, panels: &panels, store }.run(output.data);
+            }
+        });
+    }
+
+    /// Where each tap's pixel is from the first one's, and the weights of all taps.
+    fn taps(&self, frame: &Frame, columns: usize) -> (Vec<usize>, usize) {
+        let side = self.side();
+        let taps = (0..side * side).map(|tap| frame.at(0, tap / side, tap % side)).collect();
+        (taps, side * side * frame.depth * columns)
+    }
+
+    /// The frame that the convolution needs.
+    fn frame(&self, parts: &Parts<View<'_>>, winograd: bool) -> Frame {
+        let [_, height, width, _] = *parts.sources[0].shape.dims() else { unreachable!("checked by output") };
+        let depth = padded(parts.sources.iter().map(|source| source.shape.channels()).sum());
+        let (before, side): (usize, fn(&Conv2d, usize) -> usize) = match (self.upsample, winograd) {
+            (true, _) => (1, |_, size| size + 2),
+            // A whole number of tiles.
+            (_, true) => (1, |_, size| size.next_multiple_of(2) + 2),
+            _ => (self.conv.pad_before, |conv, size| conv.pad_before + size + conv.pad_after),
+        };
+        Frame { before, height: side(&self.conv, height), width: side(&self.conv, width), depth }
+    }
+
+    /// Copies what is convolved into its frame, normalised if it is to be.
+    fn fill(&self, frame: &Frame, parts: &Parts<View<'_>>, framed: &mut [f32]) {
+        let [_, height, width, _] = *parts.sources[0].shape.dims() else { unreachable!("checked by output") };
+        let Frame { before, depth, .. } = *frame;
+        let fill = |(i, line): (usize, &mut [f32])| {
+            let (image, y) = (i / frame.height, i % frame.height);
+            if !(before..before + height).contains(&y) {
+                return line.fill(0.0);
+            }
+            let first = (image * height + y - before) * width;
+            let (left, inner) = line.split_at_mut(before * depth);
+            let (inner, right) = inner.split_at_mut(width * depth);
+            left.fill(0.0);
+            right.fill(0.0);
+            let mut channel = 0;
+            for source in &parts.sources {
+                let stride = source.shape.stride();
+                let pixels = source.data[first * stride..].chunks_exact(stride);
+                for (run, pixel) in inner.chunks_exact_mut(depth).zip(pixels) {
+                    run[channel..channel + stride].copy_from_slice(pixel);
+                }
+                channel += stride;
+            }
+            if let Some(affine) = parts.affine {
+                let (scale, shift) = affine.data[image * 2 * depth..][..2 * depth].split_at(depth);
+                math::scale_shift(inner, scale, shift);
+                if let Some(activation) = self.activation {
+                    activation.apply(inner);
+                }
+            }
+        };
+        parallel::each(framed.chunks_exact_mut(frame.width * depth).enumerate().collect(), fill);
+    }
+
+    /// The four convolutions that one of an upsampled image is.
+    fn upsampled(&self, frame: &Frame, input: &[f32], weight: &[f32], store: Store<'_>, output: ViewMut<'_>) {
+        let [_, out_height, out_width, columns] = *output.shape.dims() else { unreachable!("checked by output") };
+        let columns = padded(columns);
+        let (height, width) = (out_height / 2, out_width / 2);
+        let pixels = output.shape.rows() / 4;
+        let (taps, run) = self.taps(frame, columns);
+        let place = |pixel: usize| (pixel / width / height, pixel / width % height, pixel % width);
+        scratch(pixels * columns, |sums| {
+            for phase in 0..4 {
+                let (p, q) = (phase / 2, phase % 2);
+                let rows: Vec<usize> = (0..pixels).map(place).map(|(i, y, x)| frame.at(i, y + p, x + q)).collect();
+                let panels = &gemm::pack(&weight[phase * run..][..run], columns);
+                let store_sums = Store::sums(columns);
+                Gemm { input, rows: &rows, taps: &taps, depth: frame.depth, panels, store: store_sums }.run(sums);
+                for (pixel, sums) in sums.chunks_exact(columns).enumerate() {
+                    let (image, y, x) = place(pixel);
+                    let to = (image * out_height + 2 * y + p) * out_width + 2 * x + q;
+                    for (column, sum) in sums.iter().enumerate() {
+                        output.data[to * columns + column] = store.complete(to, column, *sum);
+                    }
+                }
+            }
+        });
+    }
+
+    /// The 1×1 convolution of other tensors, and the residual, if there is such a convolution.
+    fn shortcut_sums(&self, parts: &Parts<View<'_>>, columns: usize) -> Option<Vec<f32>> {
+        let mut sums: Option<Vec<f32>> = None;
+        let depths = parts.shortcut.iter().map(|source| source.shape.stride()).sum::<usize>();
+        let mut first = (parts.weight.shape.rows() - depths) * columns;
+        for source in &parts.shortcut {
+            let (depth, rows) = (source.shape.stride(), source.shape.rows());
+            let starts: Vec<usize> = (0..rows).map(|row| row * depth).collect();
+            let panels = &gemm::pack(&parts.weight.data[first..][..depth * columns], columns);
+            let residual = sums.as_deref().or(parts.residual.map(|residual| residual.data)).unwrap_or_default();
+            let store = Store { residual, ..Store::sums(columns) };
+            let mut out = vec![0.0; rows * columns];
+            Gemm { input: source.data, rows: &starts, taps: &[0], depth, panels, store }.run(&mut out);
+            (sums, first) = (Some(out), first + depth * columns);
+        }
+        sums
+    }
+}

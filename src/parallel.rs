@@ -1,0 +1,19 @@
+//! Work that is shared out to the CPU's cores. In wasm there is one.
+
+/// How many cores there are.
+pub fn threads() -> usize {
+    #[cfg(not(target_arch = "wasm32"))]
+    return rayon::current_num_threads();
+    #[cfg(target_arch = "wasm32")]
+    return 1;
+}
+
+/// Does the same with all items, on whatever cores are free.
+pub fn each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
+    #[cfg(not(target_arch = "wasm32"))]
+    if threads() > 1 && items.len() > 1 {
+        use rayon::prelude::*;
+        return items.into_par_iter().for_each(&work);
+    }
+    items.into_iter().for_each(work);
+}
