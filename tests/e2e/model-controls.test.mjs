@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import axe from 'axe-core';
-import { makeFaultyEngine } from './faulty-engine.mjs';
+import { makeFaultyEngine } from './engines.mjs';
 import { closePage as close, controls, DESKTOP, differ, equal, folderOf, generate, launch, loadModel, openPage, PHONE, pixels, ready, roughness, servePage } from './harness.mjs';
 
 let browser;
