@@ -37,4 +37,4 @@ pub use error::{Error, Result};
 pub use pipeline::{Extra, Layout, Pipeline};
 pub use sampler::{Frame, Inpainting, Prepared, Sampler, Settings};
 pub use tensor::{Precision, Shape, Tensor};
-pub use weights::Weights;
+pub use weights::{Weights, WeightsReader};

@@ -146,11 +146,19 @@ impl Pipeline {
         scheduler: Option<&str>,
         card: Option<&str>,
     ) -> Result<Self> {
+        let shards: Vec<Weights> = weights.into_iter().map(Weights::from_bytes).collect::<Result<_>>()?;
+        Self::from_json(config, Weights::merge(shards)?, scheduler, card)
+    }
+
+    /// As [`Pipeline::from_files`], with weights that were read before.
+    ///
+    /// # Errors
+    /// As [`Pipeline::new`], and when a file cannot be read.
+    pub fn from_json(config: &str, weights: Weights, scheduler: Option<&str>, card: Option<&str>) -> Result<Self> {
         let config = UNetConfig::from_json(config)?;
         let scheduler = scheduler.map(SchedulerConfig::from_json).transpose()?.unwrap_or_default();
         let card = card.map(Card::from_json).transpose()?.unwrap_or_default();
-        let shards: Vec<Weights> = weights.into_iter().map(Weights::from_bytes).collect::<Result<_>>()?;
-        Pipeline::new(config, Weights::merge(shards)?, scheduler, card)
+        Pipeline::new(config, weights, scheduler, card)
     }
 
     /// The network.

@@ -17,7 +17,9 @@ use crate::inspect::Inspection;
 use crate::plan::Step;
 use crate::schedule::{Row, StepOptions};
 use crate::tuning::Tuning;
-use crate::{Backend, Error, Frame, Layout, Pipeline, Precision, Prepared, Result, Sampler, Settings};
+use crate::{
+    Backend, Error, Frame, Layout, Pipeline, Precision, Prepared, Result, Sampler, Settings, Weights, WeightsReader,
+};
 
 #[wasm_bindgen(start)]
 fn start() {
@@ -157,20 +159,56 @@ impl PrecisionChoice {
     }
 }
 
-/// The files of a model folder.
+/// The small files of a model folder.
 #[wasm_bindgen]
 extern "C" {
-    /// `{ config: string, weights: Uint8Array[], scheduler: string | null, card: string | null }`, the weights in as many
-    /// parts as there are shards.
+    /// `{ config: string, scheduler: string | null, card: string | null }`
     pub type Files;
     #[wasm_bindgen(method, getter)]
     fn config(this: &Files) -> String;
     #[wasm_bindgen(method, getter)]
-    fn weights(this: &Files) -> Vec<Uint8Array>;
-    #[wasm_bindgen(method, getter)]
     fn scheduler(this: &Files) -> Option<String>;
     #[wasm_bindgen(method, getter)]
     fn card(this: &Files) -> Option<String>;
+}
+
+/// The weights of a model folder, read while they arrive: one file, or several that hold a part each.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct ModelWeights {
+    shards: Vec<Weights>,
+    file: WeightsReader,
+}
+
+#[wasm_bindgen]
+impl ModelWeights {
+    /// None yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A file begins. Of one that began but did not end, what came is forgotten.
+    pub fn begin(&mut self) {
+        self.file = WeightsReader::default();
+    }
+
+    /// The next bytes of the file.
+    ///
+    /// # Errors
+    /// When they are damaged or not supported; the file then has to begin anew.
+    pub fn push(&mut self, bytes: &[u8]) -> std::result::Result<(), JsValue> {
+        Ok(self.file.push(bytes)?)
+    }
+
+    /// The file is complete.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn end(&mut self) -> std::result::Result<(), JsValue> {
+        self.shards.push(std::mem::take(&mut self.file).finish()?);
+        Ok(())
+    }
 }
 
 /// The settings of a run, as the page sends them.
@@ -326,6 +364,7 @@ impl Engine {
     pub async fn load(
         &mut self,
         files: Files,
+        weights: ModelWeights,
         options: JsValue,
         progress: &js_sys::Function,
     ) -> std::result::Result<JsValue, JsValue> {
@@ -335,14 +374,9 @@ impl Engine {
         };
         let LoadOptions { count, precision } = serde_wasm_bindgen::from_value(options)?;
         report("parse", 0, 1);
-        let shards: Vec<Vec<u8>> = files.weights().iter().map(Uint8Array::to_vec).collect();
-        let mut pipeline = Pipeline::from_files(
-            &files.config(),
-            shards.iter().map(Vec::as_slice),
-            files.scheduler().as_deref(),
-            files.card().as_deref(),
-        )?;
-        drop(shards);
+        let weights = Weights::merge(weights.shards)?;
+        let (scheduler, card) = (files.scheduler(), files.card());
+        let mut pipeline = Pipeline::from_json(&files.config(), weights, scheduler.as_deref(), card.as_deref())?;
         report("parse", 1, 1);
         let precision = precision.choose(&self.backend, pipeline.unet().parameters());
         let settings = Settings { count, precision, ..Settings::default() };
@@ -471,7 +505,7 @@ fn requirements(backend: &Backend, needed: &Inspection) -> Requirements {
             (None, problem)
         }
         None => {
-            // The file and the weights made of it are there at the same time; later these, and what is packed of them.
+            // The weights, and what is packed of them, are there at the same time.
             let peak = total + needed.weight_bytes;
             let problem = (peak > WASM_MEMORY).then(|| {
                 format!(

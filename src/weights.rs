@@ -1,11 +1,10 @@
 //! Named, shape-checked tensors out of the bytes of a safetensors file.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+mod reader;
 
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
-use serde::Deserializer;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use reader::WeightsReader;
 
 use crate::graph::LARGEST;
 use crate::{Error, Result, Tensor};
@@ -23,26 +22,14 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Reads a safetensors file of `f32`, `f16` or `bf16` tensors.
+    /// Reads a safetensors file of `f32`, `f16` or `bf16` tensors; [`WeightsReader`] reads one that is still arriving.
     ///
     /// # Errors
     /// When the file is truncated or malformed, repeats a name, holds another dtype, or a number that is not finite.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        check_header(bytes)?;
-        let file = SafeTensors::deserialize(bytes).map_err(|error| Error::Weights(explain(&error, bytes.len())))?;
-        let mut tensors = BTreeMap::new();
-        for (name, view) in file.iter() {
-            let data = decode(name, view.dtype(), view.data())?;
-            if let Some(at) = data.iter().position(|x| !x.is_finite()) {
-                return Err(Error::Weights(format!(
-                    "has a value that is not a finite number: {} at element {at} of {name}. It may come from a \
-                     training run that diverged; use an earlier checkpoint.",
-                    data[at]
-                )));
-            }
-            tensors.insert(name.to_string(), Tensor::new(view.shape(), data)?);
-        }
-        Ok(Weights { tensors, taken: 0, blank: false })
+        let mut reader = WeightsReader::default();
+        reader.push(bytes)?;
+        reader.finish()
     }
 
     /// Weights of whatever shapes are asked for, without elements: what is made of them can be counted but not run.
@@ -170,91 +157,5 @@ impl Weights {
             "has tensors that the configuration has no place for: {shown}{more}. The configuration and the weights may \
              be of different models."
         )))
-    }
-}
-
-/// The elements of a tensor as `f32`. The bytes need not be aligned.
-fn decode(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>> {
-    let halves = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
-    match dtype {
-        Dtype::F32 => Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
-        Dtype::F16 => Ok(halves().map(|b| half::f16::from_le_bytes(b).to_f32()).collect()),
-        Dtype::BF16 => Ok(halves().map(|b| half::bf16::from_le_bytes(b).to_f32()).collect()),
-        other => Err(Error::Weights(format!(
-            "has {name} of dtype {other:?}; F32, F16 and BF16 are supported. Convert the model with \
-             `model.to(torch.float32)` before saving it."
-        ))),
-    }
-}
-
-/// Checks what the `safetensors` crate lets pass: names that stand twice in the header (the last would win) and a
-/// header that does not start with `{`, as the format demands.
-fn check_header(bytes: &[u8]) -> Result<()> {
-    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
-        return Err(Error::Weights(format!(
-            "is only {} bytes long; a safetensors file starts with the 8-byte length of its header. It may be cut \
-             off: download it again.",
-            bytes.len()
-        )));
-    };
-    let header = usize::try_from(u64::from_le_bytes(*length)).ok().and_then(|length| rest.get(..length));
-    let Some(header) = header else { return Ok(()) }; // `SafeTensors` says how it is too short
-    if header.first() != Some(&b'{') {
-        return Err(Error::Weights(
-            "is not safetensors: its header does not start with '{'. If it is a PyTorch .bin or .ckpt file, save the \
-             model again with `save_pretrained(..., safe_serialization=True)`."
-                .into(),
-        ));
-    }
-    let mut json = serde_json::Deserializer::from_slice(header);
-    json.deserialize_map(UniqueKeys)
-        .map_err(|error| Error::Weights(format!("has a header that is not valid: {error}.")))
-}
-
-/// Visits a JSON object and fails at a key that stands twice.
-struct UniqueKeys;
-
-impl<'de> Visitor<'de> for UniqueKeys {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of tensors")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
-        let mut seen = BTreeSet::new();
-        while let Some(key) = map.next_key::<String>()? {
-            map.next_value::<IgnoredAny>()?;
-            if let Some(key) = seen.replace(key) {
-                return Err(serde::de::Error::custom(format!("the tensor {key} stands in it twice")));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A sentence's end for what the `safetensors` crate found wrong with a file of `length` bytes.
-fn explain(error: &SafeTensorError, length: usize) -> String {
-    const AGAIN: &str = "It may be cut off or damaged: download it again.";
-    match error {
-        SafeTensorError::HeaderTooSmall | SafeTensorError::InvalidHeaderLength => {
-            format!("ends within its header ({length} bytes in all). {AGAIN}")
-        }
-        SafeTensorError::MetadataIncompleteBuffer => {
-            format!("does not have the length its header promises ({length} bytes are here). {AGAIN}")
-        }
-        SafeTensorError::InvalidOffset(name) => {
-            format!("has a header whose data offsets overlap or leave a gap at {name}. {AGAIN}")
-        }
-        SafeTensorError::TensorInvalidInfo => {
-            format!("has a tensor whose shape and dtype do not fit its data offsets. {AGAIN}")
-        }
-        SafeTensorError::HeaderTooLarge => {
-            format!("says its header is over 100 MB long, so it is damaged or not safetensors. {AGAIN}")
-        }
-        SafeTensorError::InvalidHeader(_) | SafeTensorError::InvalidHeaderDeserialization(_) => {
-            format!("has a header that is not valid: {error}. Dtypes F32, F16 and BF16 are supported.")
-        }
-        other => format!("is not valid safetensors: {other}."),
     }
 }

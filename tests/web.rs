@@ -12,7 +12,7 @@ use denoise::graph::Graph;
 use denoise::noise::Generator;
 use denoise::plan::Plan;
 use denoise::schedule::StepOptions;
-use denoise::web::Engine;
+use denoise::web::{Engine, ModelWeights};
 use denoise::{Pipeline, Precision, Prepared, Sampler, Settings, Tensor};
 use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -248,13 +248,24 @@ fn object(fields: &[(&str, JsValue)]) -> JsValue {
     object.into()
 }
 
-fn files(config: &str, weights: &[u8]) -> JsValue {
-    object(&[
-        ("config", config.into()),
-        ("weights", js_sys::Array::of1(&Uint8Array::from(weights)).into()),
-        ("scheduler", SCHEDULER.into()),
-        ("card", CARD.into()),
-    ])
+/// Loads a model whose weights arrive in pieces.
+async fn load(
+    engine: &mut Engine,
+    config: &str,
+    weights: &[u8],
+    progress: &js_sys::Function,
+) -> Result<JsValue, JsValue> {
+    let files = object(&[("config", config.into()), ("scheduler", SCHEDULER.into()), ("card", CARD.into())]);
+    let mut arriving = ModelWeights::new();
+    // A file that breaks off, and then from its beginning.
+    for bytes in [&weights[..500], weights] {
+        arriving.begin();
+        for piece in bytes.chunks(100_001) {
+            arriving.push(piece)?;
+        }
+    }
+    arriving.end()?;
+    engine.load(files.unchecked_into(), arriving, one(), progress).await
 }
 
 /// The options to load a model for one image.
@@ -309,7 +320,7 @@ async fn an_engine_generates() {
         let heard = stages.clone();
         let progress = Closure::<dyn FnMut(String)>::new(move |stage| heard.borrow_mut().push(stage));
         let progress = progress.as_ref().unchecked_ref();
-        let model = engine.load(files(CONFIG, WEIGHTS).unchecked_into(), one(), progress).await.unwrap();
+        let model = load(&mut engine, CONFIG, WEIGHTS, progress).await.unwrap();
         assert_eq!(get(&model, "title"), "Digits");
         assert_eq!(get(&model, "null_class"), 10);
         assert_eq!(get(&model, "parameters"), 1_114_209);
@@ -329,18 +340,18 @@ async fn an_engine_keeps_its_model_when_another_cannot_be_loaded() {
     let error = engine.start(run_settings(1)).await.err().unwrap();
     assert_eq!(get(&error, "message"), "No model is loaded yet.");
     let progress = js_sys::Function::new_no_args("");
-    engine.load(files(CONFIG, WEIGHTS).unchecked_into(), one(), &progress).await.unwrap();
+    load(&mut engine, CONFIG, WEIGHTS, &progress).await.unwrap();
     let mut not_a_number = WEIGHTS.to_vec();
     let last = not_a_number.len() - 4;
     not_a_number[last..].copy_from_slice(&f32::NAN.to_le_bytes());
     let unsupported = CONFIG.replace("positional", "gaussian");
     let hostile = [
-        (files(CONFIG, &WEIGHTS[..1000]), "download it again"),
-        (files(CONFIG, &not_a_number), "not a finite number"),
-        (files(&unsupported, WEIGHTS), "time_embedding_type is \"gaussian\""),
+        (CONFIG, &WEIGHTS[..1000], "download it again"),
+        (CONFIG, &not_a_number, "not a finite number"),
+        (&unsupported, WEIGHTS, "time_embedding_type is \"gaussian\""),
     ];
-    for (files, expected) in hostile {
-        let error = engine.load(files.unchecked_into(), one(), &progress).await.err().unwrap();
+    for (config, weights, expected) in hostile {
+        let error = load(&mut engine, config, weights, &progress).await.err().unwrap();
         let message = get(&error, "message").as_string().unwrap();
         assert!(message.contains(expected), "{message}");
         assert_eq!(generate(&mut engine, 1).await.len(), 2, "the model loaded before still generates");

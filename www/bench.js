@@ -135,7 +135,7 @@ async function measure(source, first, part, onbackend) {
   const { count, precision, backend } = settings;
   const begin = performance.now();
   const loading = { source, options: { count, precision } };
-  const { model } = await engine.ask(first ? { type: 'open', backend, ...loading } : { type: 'load', ...loading }, 'model', {
+  const { model } = await engine.ask(first ? { type: 'open', backend, autotune: settings.autotune === '1', ...loading } : { type: 'load', ...loading }, 'model', {
     backend: onbackend,
     progress: ({ stage, done, total }) => {
       const number = stage === 'download' ? `${megabytes(done)} MB` : stage === 'compile' ? `${done} of ${total}` : '';

@@ -14,44 +14,48 @@ export const isTransient = (status) => status === 408 || status === 429 || statu
 export const tagOf = (response) => response.headers.get('etag') ?? response.headers.get('last-modified');
 
 /**
+ * Takes a file while it arrives. What was pushed counts only once the file has ended; it may begin anew before.
+ * @typedef {{begin: () => void, push: (bytes: Uint8Array) => void, end: () => void}} Sink
+ */
+
+/**
  * @param {string} address
  * @param {object} options
  * @param {ReturnType<import('./model-cache.js').ModelCache['file']>} options.file  where parts are kept
+ * @param {Sink} options.sink  what throws there ends the download
  * @param {boolean} options.pinned  the address always means the same bytes, so what is kept needs no asking
  * @param {AbortSignal} options.signal
  * @param {(done: number, total: number|null, waiting?: boolean) => void} options.onbytes
  * @param {(response: Response) => Error} options.refused  what to say of an answer that will not change
- * @returns {Promise<Uint8Array|null>}  null when there is no such file
+ * @returns {Promise<number|null>}  its bytes; null when there is no such file
  */
-export async function download(address, { file, pinned, signal, onbytes, refused }) {
+export async function download(address, { file, sink, pinned, signal, onbytes, refused }) {
   let version = await file.held();
   if (version && !pinned && !await isCurrent(address, version, signal)) {
     await file.clear();
     version = null;
   }
-  const buffer = new GrowingBuffer(version?.total);
+  const received = new Received(file, sink);
   for (let part = 0; part < (version?.parts ?? 0); part++) {
     const bytes = await file.read(part);
     if (bytes?.length !== Math.min(PART, version.total - part * PART)) break;
-    buffer.append(bytes);
-    onbytes(buffer.length, version.total);
+    received.pushStored(bytes);
+    onbytes(received.length, version.total);
   }
-  if (buffer.length === version?.total) return buffer.bytes;
 
-  const kept = { parts: Math.floor(buffer.length / PART) };
   let failures = 0;
   let restarts = 0;
   let ranges = true;
-  onbytes(buffer.length, version?.total ?? null);
-  while (buffer.length !== version?.total) {
-    const from = buffer.length;
+  onbytes(received.length, version?.total ?? null);
+  while (received.length !== version?.total) {
+    const from = received.length;
     try {
       const response = await request(address, ranges && from, version, signal);
       if (response.status === 404 && from === 0) return null;
       if (isTransient(response.status)) throw new Error(`the server answered ${response.status}`);
       if (response.status === 416 && from === 0) ranges = false; // an empty file has no range at all
       const changed = response.status === 416;
-      if (!response.ok && !changed) throw Object.assign(refused(response), { final: true });
+      if (!response.ok && !changed) throw final(refused(response));
       const range = changed ? null : extent(response, from);
       if (range === undefined) {
         // A partial answer that does not say which part it is cannot be trusted: take the whole file.
@@ -61,41 +65,44 @@ export async function download(address, { file, pinned, signal, onbytes, refused
       }
       const tag = tagOf(response);
       if (changed || (version && ((range.total !== null && range.total !== version.total) || (tag && version.tag && tag !== version.tag)))) {
-        if (++restarts > MOST_RESTARTS) throw Object.assign(new Error(`${address} keeps changing while it is downloaded. Wait until its upload is done and load the model again.`), { final: true });
+        if (++restarts > MOST_RESTARTS) throw final(new Error(`${address} keeps changing while it is downloaded. Wait until its upload is done and load the model again.`));
         await response.body?.cancel();
         await file.clear();
-        buffer.length = kept.parts = 0;
+        received.restart();
         version = null;
         continue;
       }
-      buffer.length = range.from;
-      buffer.reserve(range.total);
+      if (range.from !== from) received.restart(); // the whole file, though only the rest was asked for
       if (range.total !== null) version = { tag: version?.tag ?? tag, total: range.total };
       for (const reader = response.body.getReader(); ;) {
         const { done, value } = await reader.read();
         if (done) break;
-        buffer.append(value);
-        onbytes(buffer.length, version?.total ?? null);
-        await keep(file, buffer, version, kept);
+        received.push(value);
+        onbytes(received.length, version?.total ?? null);
+        await received.store(version);
       }
-      if (range.to !== null && buffer.length !== range.to) throw new Error('the connection was closed');
-      version ??= { tag, total: buffer.length };
-      await keep(file, buffer, version, kept);
+      if (range.to !== null && received.length !== range.to) throw new Error('the connection was closed');
+      version ??= { tag, total: received.length };
+      await received.store(version);
       failures = 0;
     } catch (error) {
       signal.throwIfAborted();
       if (error.final) throw error;
-      failures = buffer.length > from ? 1 : failures + 1;
+      failures = received.length > from ? 1 : failures + 1;
       if (failures > PAUSES.length) {
         const total = version ? ` of ${version.total.toLocaleString('en')}` : '';
-        throw new Error(`${address} stopped arriving after ${buffer.length.toLocaleString('en')}${total} bytes (${error.message}). Check the connection and try again: it goes on from there.`, { cause: error });
+        throw new Error(`${address} stopped arriving after ${received.length.toLocaleString('en')}${total} bytes (${error.message}). Check the connection and try again: it goes on from there.`, { cause: error });
       }
-      onbytes(buffer.length, version?.total ?? null, true);
+      onbytes(received.length, version?.total ?? null, true);
       await pause(PAUSES[failures - 1], signal);
     }
   }
-  return buffer.bytes;
+  sink.end();
+  return received.length;
 }
+
+/** Marks what another attempt would not change. @param {Error} error */
+const final = (error) => Object.assign(error, { final: true });
 
 /** @param {number|false} from  false asks for the whole file */
 function request(address, from, version, signal) {
@@ -113,15 +120,6 @@ function extent(response, from) {
   }
   const [, first, last, total] = (response.headers.get('content-range') ?? '').match(/^bytes (\d+)-(\d+)\/(\d+)$/)?.map(Number) ?? [];
   return first === from && last >= first && last < total ? { from, to: last + 1, total } : undefined;
-}
-
-/** Stores the parts that are complete; without knowing the size, none is. */
-async function keep(file, buffer, version, kept) {
-  if (!version) return;
-  for (let end = (kept.parts + 1) * PART; buffer.length >= Math.min(end, version.total) && kept.parts * PART < version.total; end += PART) {
-    const part = kept.parts++;
-    await file.write(part, buffer.bytes.subarray(part * PART, Math.min(end, version.total)), version);
-  }
 }
 
 /** Whether what is kept is still what the server has. Offline it is taken as it is. */
@@ -146,38 +144,70 @@ export function pause(milliseconds, signal) {
   });
 }
 
-/** Bytes that come in pieces; one allocation when the size is known beforehand. */
-export class GrowingBuffer {
+/** What has come of a file: it is passed on at once, and stored part by part. */
+class Received {
+  /** Bytes so far. */
   length = 0;
-  #room;
+  #file;
+  #sink;
+  /** How many parts are stored, or wait for it: none is stored before the file's size is known. */
+  #parts = 0;
+  /** @type {{part: number, bytes: Uint8Array}[]} */
+  #waiting = [];
+  /** What has come of the next part. @type {Uint8Array[]} */
+  #pieces = [];
 
-  /** @param {number} [size] */
-  constructor(size = 0) {
-    this.#room = new Uint8Array(size);
+  /** @param {ReturnType<import('./model-cache.js').ModelCache['file']>} file @param {Sink} sink */
+  constructor(file, sink) {
+    this.#file = file;
+    this.#sink = sink;
+    sink.begin();
   }
 
-  get bytes() {
-    return this.#room.subarray(0, this.length);
+  restart() {
+    this.length = this.#parts = 0;
+    this.#waiting = [];
+    this.#pieces = [];
+    this.#sink.begin();
   }
 
-  /** @param {number|null} size */
-  reserve(size) {
-    if (size === null || size <= this.#room.length) return;
-    let larger;
-    try {
-      larger = new Uint8Array(size);
-    } catch (error) {
-      throw Object.assign(new Error(`The browser has no memory for ${size.toLocaleString('en')} bytes in one piece. Close other pages, or use a smaller model.`, { cause: error }), { final: true });
-    }
-    larger.set(this.bytes);
-    this.#room = larger;
+  /** The next part, which is stored already. @param {Uint8Array} bytes */
+  pushStored(bytes) {
+    this.#sink.push(bytes);
+    this.length += bytes.length;
+    this.#parts++;
   }
 
   /** @param {Uint8Array} bytes */
-  append(bytes) {
-    const end = this.length + bytes.length;
-    if (end > this.#room.length) this.reserve(Math.max(end, 2 * this.#room.length));
-    this.#room.set(bytes, this.length);
-    this.length = end;
+  push(bytes) {
+    try {
+      this.#sink.push(bytes);
+    } catch (error) {
+      throw final(error);
+    }
+    for (let at = 0; at < bytes.length;) {
+      const piece = bytes.subarray(at, at + PART - this.length % PART);
+      this.#pieces.push(piece);
+      this.length += piece.length;
+      at += piece.length;
+      if (this.length % PART === 0) this.#endPart();
+    }
+  }
+
+  /** Stores the parts that are complete. @param {{tag: string|null, total: number}|null} version  null: not known yet */
+  async store(version) {
+    if (!version) return;
+    if (this.length === version.total && this.#pieces.length) this.#endPart();
+    for (const { part, bytes } of this.#waiting.splice(0)) await this.#file.write(part, bytes, version);
+  }
+
+  #endPart() {
+    const bytes = new Uint8Array(this.#pieces.reduce((sum, piece) => sum + piece.length, 0));
+    let at = 0;
+    for (const piece of this.#pieces.splice(0)) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+    this.#waiting.push({ part: this.#parts++, bytes });
   }
 }

@@ -91,8 +91,11 @@ export class Gallery {
   }
 }
 
+let noise = { pixels: new Uint8Array(), count: 0, width: 0, height: 0 };
+
 /** Grey noise in the shape of a batch, for when there is nothing to show yet. Always the same. */
 export function noiseBatch(count, width, height) {
+  if (noise.count === count && noise.width === width && noise.height === height) return noise;
   const pixels = new Uint8Array(count * width * height * 4).fill(255);
   let state = 7;
   for (let i = 0; i < pixels.length; i += 4) {
@@ -101,7 +104,8 @@ export function noiseBatch(count, width, height) {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
       sum += state / 2 ** 32;
     }
-    pixels.fill(sum * 85, i, i + 3);
+    pixels[i] = pixels[i + 1] = pixels[i + 2] = sum * 85;
   }
-  return { pixels, count, width, height };
+  noise = { pixels, count, width, height };
+  return noise;
 }

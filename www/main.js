@@ -40,8 +40,8 @@ const STAGES = {
   // What the stage is called, and which part of the progress bar it fills.
   engine: { text: 'Starting the engine', from: 0, to: 0.03 },
   download: { text: 'Downloading the model', from: 0.03, to: 0.55 },
-  parse: { text: 'Checking the model', from: 0.55, to: 0.65 },
-  compile: { text: 'Compiling the shaders', from: 0.65, to: 1 },
+  compile: { text: 'Compiling the shaders', from: 0.55, to: 0.9 },
+  parse: { text: 'Preparing the model', from: 0.9, to: 1 },
   check: { text: 'Checking the GPU', from: 0, to: 1 },
 };
 const FAILURES = {
@@ -146,7 +146,7 @@ function connect() {
   byId('backend-name').textContent = 'Starting';
   byId('backend-button').dataset.kind = '';
   setPhase('loading');
-  send(worker, { type: 'open', backend: settings.backend, source: wanted, options: loadOptions() });
+  send(worker, { type: 'open', backend: settings.backend, source: wanted, options: loadOptions(), autotune: settings.autotune === '1' });
 }
 
 /** @returns {import('./protocol.js').LoadOptions} */
@@ -182,10 +182,11 @@ function onProgress({ stage, done, total, waiting }) {
   const part = total ? done / total : 0;
   const count = {
     engine: '',
+    parse: '',
     check: total ? `layer ${done} of ${total}` : '',
     download: total ? `${megabytes(done)} of ${megabytes(total)} MB` : `${megabytes(done)} MB`,
   }[stage] ?? `${done} of ${total}`;
-  const says = waiting ? 'Reconnecting' : stage === 'compile' && backend?.kind === 'cpu' ? 'Preparing the model' : text;
+  const says = waiting ? 'Reconnecting' : text;
   if (stage === 'check') byId('check').textContent = total ? `Checking layer ${done} of ${total}` : 'Checking';
   setStatus(says, count, from + part * (to - from));
 }

@@ -1,6 +1,6 @@
 // Reads a model's files from wherever they are: a server's folder, the hub, or the visitor's own.
 
-import { download, GrowingBuffer, isTransient, pause } from './download.js';
+import { download, isTransient, pause } from './download.js';
 import { explainRefusal, isCommit } from './hub.js';
 import { ModelCache } from './model-cache.js';
 
@@ -16,13 +16,14 @@ const VARIANTS = ['diffusion_pytorch_model.fp16.safetensors'];
 /** Milliseconds before a small file is asked for again. */
 const PAUSES = [400, 1200];
 
-/** @typedef {{config: string, weights: Uint8Array[], scheduler: string|null, card: string|null}} ModelFiles */
+/** The small files. @typedef {{config: string, scheduler: string|null, card: string|null}} ModelFiles */
 
 /**
  * Files by their paths in the model's folder; null stands for a file that is not there.
  * @typedef {object} Files
  * @property {(path: string) => Promise<string|null>} text
- * @property {(path: string, onbytes: (done: number, total: number|null, waiting?: boolean) => void) => Promise<Uint8Array|null>} bytes
+ * @property {(path: string, sink: import('./download.js').Sink, onbytes: (done: number, total: number|null, waiting?: boolean) => void) => Promise<number|null>} pour
+ *   passes a large file on as it arrives; resolves to its bytes
  * @property {(path: string) => Promise<Blob|null>} blob
  * @property {(path: string) => Promise<boolean>} has
  * @property {string} place  what errors call the folder
@@ -40,17 +41,18 @@ export async function openFiles(source, signal) {
 
 /**
  * @param {Files} files
+ * @param {import('./download.js').Sink} sink  where the weights go, file by file
  * @param {(done: number, total: number|null, waiting?: boolean) => void} onbytes  called as the weights arrive
- * @param {(small: {config: string, card: string|null}) => void} onsmall  called before the weights are asked for;
- *   what it throws ends the reading
+ * @param {(small: ModelFiles) => void} onsmall  called before the weights are asked for; what it throws ends the reading
  * @returns {Promise<ModelFiles>}
  */
-export async function readModel(files, onbytes, onsmall) {
+export async function readModel(files, sink, onbytes, onsmall) {
   const { layout, config } = await findConfig(files);
   const [scheduler, card] = await Promise.all([firstText(files, layout.schedulers), files.text(CARD)]);
-  await onsmall({ config, card });
-  const weights = await readWeights(files, layout.weights, onbytes);
-  return { config, weights, scheduler, card };
+  const small = { config, scheduler, card };
+  await onsmall(small);
+  await readWeights(files, layout.weights, sink, onbytes);
+  return small;
 }
 
 async function findConfig(files) {
@@ -69,14 +71,12 @@ async function firstText(files, paths) {
   return null;
 }
 
-async function readWeights(files, folder, onbytes) {
-  const whole = await files.bytes(folder + WEIGHTS, onbytes);
-  if (whole) return [whole];
+async function readWeights(files, folder, sink, onbytes) {
+  if (await files.pour(folder + WEIGHTS, sink, onbytes) !== null) return;
   const index = await files.text(folder + INDEX);
-  if (index !== null) return readShards(files, folder, index, onbytes);
+  if (index !== null) return readShards(files, folder, index, sink, onbytes);
   for (const name of VARIANTS) {
-    const variant = await files.bytes(folder + name, onbytes);
-    if (variant) return [variant];
+    if (await files.pour(folder + name, sink, onbytes) !== null) return;
   }
   const pickled = await files.has(`${folder}diffusion_pytorch_model.bin`);
   throw new Error(pickled
@@ -84,7 +84,7 @@ async function readWeights(files, folder, onbytes) {
     : `${files.place} has ${folder}config.json but no weights: neither ${folder}${WEIGHTS} nor ${INDEX} is there.`);
 }
 
-async function readShards(files, folder, index, onbytes) {
+async function readShards(files, folder, index, sink, onbytes) {
   let map;
   let size;
   try {
@@ -94,17 +94,14 @@ async function readShards(files, folder, index, onbytes) {
   }
   const names = [...new Set(Object.values(map ?? {}))].sort();
   if (!names.length) throw new Error(`${folder}${INDEX} has no weight_map, which should say which shard holds which tensor.`);
-  const shards = [];
   let before = 0;
   for (const name of names) {
     // The size in the index leaves out the shards' headers.
-    const shard = await files.bytes(folder + name, (done, total, waiting) => onbytes(before + done, size && Math.max(size, before + (total ?? done)), waiting));
-    if (!shard) throw new Error(`${folder}${INDEX} names ${name}, which is not there. ${names.length} shards are needed: ${names[0]} … ${names.at(-1)}.`);
-    shards.push(shard);
-    before += shard.length;
+    const bytes = await files.pour(folder + name, sink, (done, total, waiting) => onbytes(before + done, size && Math.max(size, before + (total ?? done)), waiting));
+    if (bytes === null) throw new Error(`${folder}${INDEX} names ${name}, which is not there. ${names.length} shards are needed: ${names[0]} … ${names.at(-1)}.`);
+    before += bytes;
   }
   onbytes(before, before);
-  return shards;
 }
 
 /** @implements {Files} */
@@ -123,22 +120,19 @@ class LocalFiles {
     return await this.#open(path)?.text() ?? null;
   }
 
-  async bytes(path, onbytes) {
+  async pour(path, sink, onbytes) {
     const file = this.#open(path);
     if (!file) return null;
-    const buffer = new GrowingBuffer(file.size);
-    try {
-      for (const reader = file.stream().getReader(); ;) {
-        const { done, value } = await reader.read();
-        this.#signal.throwIfAborted();
-        if (done) return buffer.bytes;
-        buffer.append(value);
-        onbytes(buffer.length, file.size);
-      }
-    } catch (error) {
-      this.#signal.throwIfAborted();
-      throw new Error(`${file.name} could not be read (${error.message}). If it was moved or changed since, drop it again.`, { cause: error });
+    sink.begin();
+    let done = 0;
+    for (const reader = file.stream().getReader(); ;) {
+      const value = await this.#next(file, reader);
+      if (!value) break;
+      sink.push(value);
+      onbytes(done += value.length, file.size);
     }
+    sink.end();
+    return done;
   }
 
   async blob(path) {
@@ -151,6 +145,17 @@ class LocalFiles {
 
   async settle() {
     return null;
+  }
+
+  /** The bytes that come next, or undefined after the last. */
+  async #next(file, reader) {
+    try {
+      return (await reader.read()).value;
+    } catch (error) {
+      throw new Error(`${file.name} could not be read (${error.message}). If it was moved or changed since, drop it again.`, { cause: error });
+    } finally {
+      this.#signal.throwIfAborted();
+    }
   }
 
   #open(path) {
@@ -204,10 +209,11 @@ class RemoteFiles {
     return text;
   }
 
-  bytes(path, onbytes) {
+  pour(path, sink, onbytes) {
     const address = new URL(path, this.#folder).href;
     return download(address, {
       file: this.#cache.file(address),
+      sink,
       pinned: this.#pinned,
       signal: this.#signal,
       onbytes,

@@ -12,7 +12,7 @@
  * Page → worker. Commands are handled one after another, except `stop`, which takes effect before
  * the next step of the run, and `stored`. A `load` also ends a download that is under way.
  * @typedef {(
- *   {type: 'open', backend: 'auto'|'gpu'|'cpu', source: Source, options: LoadOptions} |
+ *   {type: 'open', backend: 'auto'|'gpu'|'cpu', source: Source, options: LoadOptions, autotune: boolean} |
  *   {type: 'load', source: Source, options: LoadOptions} |
  *   {type: 'generate', settings: EngineSettings} |
  *   {type: 'stop'} |
@@ -20,7 +20,7 @@
  *   {type: 'profile'} |
  *   {type: 'stored', remove?: string|null}
  * )} Command
- * `open` creates the engine and loads the first model; `load` changes the model. `check` compares the
+ * `open` creates the engine, with `autotune` looks for the fastest kernels of its GPU, and loads the first model; `load` changes the model. `check` compares the
  * GPU with the CPU, layer by layer; `profile` times the layers of an evaluation. `stored` asks which models are stored, after removing one of them
  * or, with null, all.
  */

@@ -35,6 +35,8 @@ export const DEFAULTS = Object.freeze({
   model: 'models/digits',
   backend: 'auto',
   precision: 'auto',
+  /** Whether the fastest kernels of a GPU are looked for: "1" or "0". */
+  autotune: '1',
 });
 
 /** @type {Record<keyof Settings, {read: (text: string) => any, allowed: string}>} */
@@ -51,6 +53,7 @@ const FIELDS = {
   model: { read: (text) => text.replace(/\/+$/, '') || undefined, allowed: 'owner/name or the address of a model folder' },
   backend: choice('auto', 'gpu', 'cpu'),
   precision: choice('auto', 'f32', 'f16'),
+  autotune: choice('0', '1'),
 };
 
 function choice(...values) {

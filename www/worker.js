@@ -4,9 +4,14 @@
 import { removeStored, storedModels } from './model-cache.js';
 import { openFiles, readModel } from './model-files.js';
 import { listen, send } from './protocol.js';
+import { tune } from './tuning.js';
 
+/** @type {typeof import('./pkg/denoise.js')} */
+let library;
 /** @type {import('./pkg/denoise.js').Engine} */
 let engine;
+/** Settles once the engine knows the fastest kernels of its GPU. */
+let tuned = Promise.resolve();
 /** The loaded model. @type {import('./protocol.js').Model} */
 let model;
 let stopRequested = false;
@@ -56,37 +61,61 @@ function fail(during, error, more = {}) {
   send(self, { type: 'failed', during, message: error?.message || String(error), ...more });
 }
 
-async function open({ backend, source, options }, signal) {
+async function open({ backend, source, options, autotune }, signal) {
   progress('engine', 0, 1);
   try {
-    const { default: init, Engine } = await import('./pkg/denoise.js');
-    await init();
-    engine = await Engine.create(backend);
+    library = await import('./pkg/denoise.js');
+    await library.default();
+    engine = await library.Engine.create(backend);
   } catch (error) {
     return fail('engine', error);
   }
-  send(self, { type: 'backend', ...engine.backend() });
+  const about = engine.backend();
+  send(self, { type: 'backend', ...about });
+  // Waited for before anything is compiled; meanwhile the download begins.
+  if (autotune && about.kind === 'gpu') tuned = tune(engine);
+  tuned.catch(() => {}); // whoever waits for it hears of it
   await load({ source, options }, signal);
 }
 
 async function load({ source, options }, signal) {
   if (signal.aborted) return;
   progress('download', 0, null);
-  let count;
+  let settings;
+  let compiled = tuned;
   try {
     const files = await openFiles(source, signal);
-    const pieces = await readModel(files, throttled('download'), (small) => {
-      count = countThatFits(small.config, options);
+    // Reads the weights while they arrive, so that they are never here as a whole file.
+    const weights = new library.ModelWeights();
+    let arriving = true;
+    const small = await readModel(files, weights, throttled('download'), (small) => {
+      settings = { count: countThatFits(small.config, options), precision: options.precision };
+      // What is compiled does not depend on the weights, so it need not wait for them; the page hears of the slower one.
+      compiled = compile(small, settings, (...done) => arriving || progress(...done));
+      compiled.catch(() => {}); // it is heard of below
       // Not waited for: it is decoration.
       sendPreview(files, small);
+    }).catch((error) => {
+      weights.free();
+      throw error;
     });
-    model = await engine.load(pieces, { count, precision: options.precision }, progress);
-    const assumed = pieces.scheduler === null ? 'It has no scheduler_config.json, so DDPM’s defaults are assumed: 1000 steps, linear β from 0.0001 to 0.02, ε-prediction.' : '';
+    arriving = false;
+    await compiled;
+    model = await engine.load(small, weights, settings, (stage, done, total) => stage === 'parse' && progress(stage, done, total));
+    const assumed = small.scheduler === null ? 'It has no scheduler_config.json, so DDPM’s defaults are assumed: 1000 steps, linear β from 0.0001 to 0.02, ε-prediction.' : '';
     const note = [assumed, await files.settle()].filter(Boolean).join(' ');
-    send(self, { type: 'model', source, model, count, note: note || null });
+    send(self, { type: 'model', source, model, count: settings.count, note: note || null });
   } catch (error) {
     if (!signal.aborted) fail('load', error, { source, fits: error?.fits });
+  } finally {
+    // Until then the engine can do nothing else.
+    await Promise.allSettled([compiled]);
   }
+}
+
+async function compile({ config, scheduler }, settings, progress) {
+  await tuned;
+  await engine.compile(config, scheduler ?? undefined, settings, progress);
 }
 
 /**

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { closePage, controls, folderOf, generate, launch, loadModel, openPage, ready, servePage } from './harness.mjs';
 import { COMMIT, startHub } from './hub.mjs';
+import { widen } from './widen.mjs';
 
-const SPRITES = folderOf('www/models/sprites');
 const PART = 8 * 2 ** 20;
 const WEIGHTS = 'diffusion_pytorch_model.safetensors';
 
@@ -19,6 +19,8 @@ let hub;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'denoise-hub-'));
+  // Weights of more than one part.
+  await widen(folderOf('www/models/sprites'), join(folder, 'sprites'));
   // A bare network in half precision, in one file and in shards.
   await cp(folderOf('tests/golden/unet_tiny_class'), join(folder, 'bare'), { recursive: true });
   await cp(folderOf('tests/golden/unet_tiny_class/config.json'), join(folder, 'pickled/unet/config.json'));
@@ -35,7 +37,7 @@ after(async () => {
 
 beforeEach(async () => {
   hub = await startHub({
-    'somebody/sprites': SPRITES,
+    'somebody/sprites': join(folder, 'sprites'),
     'somebody/bare': join(folder, 'bare'),
     'somebody/pickled': join(folder, 'pickled'),
     'somebody/gated': { status: 403, code: 'GatedRepo' },

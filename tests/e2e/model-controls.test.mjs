@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import axe from 'axe-core';
-import { makeFaultyEngine } from './faulty-engine.mjs';
+import { makeFaultyEngine } from './engines.mjs';
 import { closePage as close, controls, DESKTOP, differ, equal, folderOf, generate, launch, loadModel, openPage, PHONE, pixels, ready, roughness, servePage } from './harness.mjs';
 
 let browser;
@@ -138,7 +138,7 @@ test('what a model needs and what is stored stand in the menu', async () => {
   assert.match(await page.locator('#model-facts').textContent(), /Memory\s*needs [\d.]+ [kMG]B, in 32 bit/);
   await page.locator('#stored summary').click();
   await page.waitForFunction(() => document.querySelectorAll('#stored-list li').length === 1);
-  assert.match(await page.locator('#stored-list').textContent(), /models\/digits4\.5 MB/);
+  assert.match(await page.locator('#stored-list').textContent(), /models\/digits2\.2 MB/);
   await page.keyboard.press('Escape');
   await loadModel(page, 'models/sprites');
   await page.waitForFunction(() => document.getElementById('model-name').textContent === 'Sprites');

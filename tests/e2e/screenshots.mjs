@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { makeFaultyEngine } from './faulty-engine.mjs';
+import { makeFaultyEngine } from './engines.mjs';
 import { controls, folderOf, generate, launch, loadModel, ready, servePage } from './harness.mjs';
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { backend: { type: 'string', default: 'cpu' }, steps: { type: 'string', default: '25' } } });

@@ -35,7 +35,7 @@ def trajectory(unet, scheduler_config, case):
 @torch.no_grad()
 def goldens(folder, trajectories):
     """sample, eps.t{t}.class, eps.t{t}.null, and {trajectory}.timesteps, .x.{i}, .pred_x0.{i}, .x0."""
-    unet = diffusers.UNet2DModel.from_pretrained(folder, subfolder="unet").eval()
+    unet = diffusers.UNet2DModel.from_pretrained(folder, subfolder="unet", torch_dtype=torch.float32).eval()
     scheduler_config = diffusers.DDPMScheduler.load_config(folder, subfolder="scheduler")
     sample = torch.randn((2, 1, 32, 32), generator=torch.Generator().manual_seed(SEED))
     tensors = {"sample": sample}

@@ -122,7 +122,7 @@ def goldens(models, save, cases):
         save(name, unets[name])
         schedulers[name] = diffusers.DDPMScheduler().config
     for name in ("digits", "sprites"):
-        unets[name] = diffusers.UNet2DModel.from_pretrained(models / name, subfolder="unet").eval()
+        unets[name] = diffusers.UNet2DModel.from_pretrained(models / name, subfolder="unet", torch_dtype=torch.float32).eval()
         schedulers[name] = diffusers.DDPMScheduler.load_config(models / name, subfolder="scheduler")
     tensors = {}
     for case in cases:

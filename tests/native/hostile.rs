@@ -7,7 +7,7 @@ use denoise::op::{Conv2d, Linear, Narrow};
 use denoise::plan::Plan;
 use denoise::schedule::{Schedule, StepOptions};
 use denoise::unet::UNet2DModel;
-use denoise::{Error, Pipeline, Precision, Result, Settings, Shape, Weights};
+use denoise::{Error, Pipeline, Precision, Result, Settings, Shape, Weights, WeightsReader};
 
 use crate::golden;
 
@@ -32,11 +32,31 @@ fn parts(bytes: &[u8]) -> (serde_json::Value, Vec<u8>) {
     (serde_json::from_slice(header).unwrap(), data.to_vec())
 }
 
-/// The message of loading these weights into the tiny model.
+/// The weights in a file that arrives in pieces of so many bytes.
+fn read(file: &[u8], piece: usize) -> Result<Weights> {
+    let mut reader = WeightsReader::default();
+    for bytes in file.chunks(piece) {
+        reader.push(bytes)?;
+    }
+    reader.finish()
+}
+
+/// The message of loading these weights into the tiny model, the same however they arrive.
 #[track_caller]
 fn message(weights: &[u8]) -> String {
+    let whole = message_of(Weights::from_bytes(weights));
+    for piece in [1, 7, 1000] {
+        let pieces = message_of(read(weights, piece));
+        // How much of the file was there when it was found out is what differs.
+        assert_eq!(pieces.split('(').next(), whole.split('(').next(), "in pieces of {piece}");
+    }
+    whole
+}
+
+#[track_caller]
+fn message_of(weights: Result<Weights>) -> String {
     let config = UNetConfig::from_json(&model().0).unwrap();
-    match Weights::from_bytes(weights).and_then(|weights| UNet2DModel::new(config, weights)) {
+    match weights.and_then(|weights| UNet2DModel::new(config, weights)) {
         Err(error @ Error::Weights(_)) => error.to_string(),
         Err(other) => panic!("an error of the weights, not {other}"),
         Ok(_) => panic!("hostile weights were accepted"),
@@ -64,6 +84,29 @@ fn the_model_itself_is_accepted() {
     // Also with its data at an address that is not a multiple of four.
     let shifted = [vec![0], weights].concat();
     Weights::from_bytes(&shifted[1..]).unwrap();
+}
+
+#[test]
+fn weights_are_the_same_in_pieces_of_any_size() {
+    let weights = model().1;
+    for piece in [1, 3, 8, 1000, weights.len()] {
+        let (mut whole, mut pieces) = (Weights::from_bytes(&weights).unwrap(), read(&weights, piece).unwrap());
+        for (path, tensor) in parts(&weights).0.as_object().unwrap().iter().filter(|(path, _)| *path != "__metadata__")
+        {
+            let shape: Vec<usize> = serde_json::from_value(tensor["shape"].clone()).unwrap();
+            assert_eq!(whole.take(path, &shape).unwrap().data, pieces.take(path, &shape).unwrap().data, "{path}");
+        }
+        pieces.finish().unwrap();
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_as_soon_as_it_has_arrived() {
+    let mut reader = WeightsReader::default();
+    assert!(reader.push(&u64::MAX.to_le_bytes()).is_err(), "a header that is too long");
+    let weights = with_header(|header| header["conv_in.weight"]["dtype"] = "F64".into());
+    let mut reader = WeightsReader::default();
+    assert!(reader.push(&weights[..weights.len() / 2]).is_err(), "a header that is not valid");
 }
 
 #[test]

@@ -1,17 +1,29 @@
-// The engine on the CPU, but as a GPU would show it that gets one layer wrong.
+// Engines that are not quite the real one: watched, or as a GPU would show it that gets one layer wrong.
 
 import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { folderOf } from './harness.mjs';
 
-/** @param {string} into  a folder, to be served under /pkg/ */
-export async function makeFaultyEngine(into) {
+/**
+ * The engine, but changed by a script that sees its class as `Engine`.
+ * @param {string} into  a folder, to be served under /pkg/
+ * @param {string} script
+ */
+export async function wrapEngine(into, script) {
   await cp(process.env.DENOISE_PKG ?? folderOf('pkg'), into, { recursive: true });
   await cp(join(into, 'denoise.js'), join(into, 'real.js'));
   await writeFile(join(into, 'denoise.js'), `
     import init, { Engine } from './real.js';
     export default init;
-    export { Engine };
+    export * from './real.js';
+    ${script}
+  `);
+  return into;
+}
+
+/** @param {string} into  a folder, to be served under /pkg/ */
+export function makeFaultyEngine(into) {
+  return wrapEngine(into, `
     const { create } = Engine;
     let faulty = false;
     Engine.create = (backend) => {
@@ -29,5 +41,4 @@ export async function makeFaultyEngine(into) {
       return { device: 'Faulty', tolerance: 1e-3, ok: false, output_error: 0.25, layers, worst: layers[40] };
     };
   `);
-  return into;
 }
