@@ -9,7 +9,6 @@ use web_time::Instant;
 use crate::op::{View, ViewMut};
 use crate::plan::{Operand, Place, Plan, Step};
 use crate::{Error, Precision, Result};
-use kernels::gemm::{Packing, Panel};
 
 /// The values of a plan on the CPU, always in 32 bits.
 pub(crate) struct Memory {
