@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 # Limits in bytes, gzipped. A build that is larger fails.
-WASM_LIMIT=380000
+WASM_LIMIT=350000
 PAGE_LIMIT=455000
 
 WASM_PACK_VERSION=0.15.1
@@ -147,7 +147,8 @@ build() {
     say "building the engine"
     local log
     log=$(mktemp)
-    wasm-pack build --release --target web --out-dir pkg --mode no-install 2>&1 | tee "$log"
+    # For size, but for the package that the CPU backend's time is spent in.
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=z wasm-pack build --release --target web --out-dir pkg --mode no-install 2>&1 | tee "$log"
     grep -q 'Optimizing wasm binaries' "$log" || fail "wasm-pack did not run wasm-opt"
     rm -f "$log"
 
@@ -182,13 +183,13 @@ count_tests() {
 
 run_tests() {
     say "formatting and lints"
-    cargo fmt --check
-    cargo clippy --all-targets -- -D warnings
-    cargo clippy --all-targets --target wasm32-unknown-unknown -- -D warnings
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --workspace --all-targets --target wasm32-unknown-unknown -- -D warnings
     npm run --silent lint
 
     local cargo_result='^test result: ok\. \([0-9]*\) passed.*'
-    count_tests "native tests" "$cargo_result" cargo test
+    count_tests "native tests" "$cargo_result" cargo test --workspace
     count_tests "browser tests" "$cargo_result" wasm-pack test --headless --chrome
     build
     count_tests "end-to-end tests" '^[^ ]* pass \([0-9]*\)$' npm run --silent e2e

@@ -16,18 +16,14 @@ mod conditions;
 pub mod config;
 mod error;
 pub mod fusion;
-mod gemm;
 pub mod graph;
 pub mod inspect;
-mod math;
 pub mod noise;
 pub mod op;
-mod parallel;
 mod pipeline;
 pub mod plan;
 mod sampler;
 pub mod schedule;
-mod scratch;
 mod template;
 pub mod tensor;
 pub mod tuning;
@@ -35,7 +31,6 @@ pub mod unet;
 #[cfg(target_arch = "wasm32")]
 pub mod web;
 mod weights;
-mod winograd;
 
 pub use backend::Backend;
 pub use error::{Error, Result};

@@ -11,10 +11,10 @@ use std::fmt::Debug;
 
 use bytemuck::Pod;
 
-use crate::gemm::{Packing, Panel};
 use crate::schedule::Coefficients;
 use crate::template::{self, Define};
 use crate::{Precision, Result, Shape};
+use kernels::gemm::{Packing, Panel};
 
 mod activation;
 mod add;
@@ -158,7 +158,7 @@ pub struct View<'a> {
     pub shape: &'a Shape,
     /// `shape.len()` elements, the channels padded with zeros.
     pub data: &'a [f32],
-    /// The same packed for [`crate::gemm`], if it is a weight that was packed before.
+    /// The same packed for [`kernels::gemm`], if it is a weight that was packed before.
     panels: Option<&'a [Panel]>,
 }
 

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use kernels::gemm::{Packing, Panel};
 use web_time::Instant;
 
-use crate::gemm::{Packing, Panel};
 use crate::op::{View, ViewMut};
 use crate::plan::{Operand, Place, Plan, Step};
 use crate::{Error, Precision, Result};

@@ -4,8 +4,8 @@ use bytemuck::{Pod, Zeroable};
 use serde::Deserialize;
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::math::{exp, silu_all};
 use crate::{Result, Shape};
+use kernels::math::{exp, silu_all};
 
 /// A function applied element by element (diffusers `models/activations.py`, `get_activation`). Each keeps 0 at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -3,9 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::gemm::{self, Gemm, Store};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
+use kernels::gemm::{self, Gemm, Store};
 
 /// `Q Kᵀ / √d` for every image and head (Vaswani et al. 2017, equation 1): `[N · heads, S, S]` over S tokens.
 ///

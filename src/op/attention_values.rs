@@ -3,9 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::gemm::{self, Gemm, Store};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
+use kernels::gemm::{self, Gemm, Store};
 
 /// `P V` for every image and head: `[N, H, W, heads · padded(d)]` from P: `[N · heads, S, S]` with S = H · W, and the
 /// queries, keys and values `[N, H, W, 3 · heads · padded(d)]` that [`super::AttentionScores`] took.

@@ -3,9 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::gemm::{Gemm, Packing, Store};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape, Tensor};
+use kernels::gemm::{Gemm, Packing, Store};
 
 /// Convolution (`torch.nn.Conv2d`) of x: `[N, H, W, Cin]` with square kernels, stride and zero padding.
 ///

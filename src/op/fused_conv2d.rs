@@ -5,9 +5,9 @@ mod cpu;
 use bytemuck::{Pod, Zeroable};
 
 use super::{Activation, Conv2d, Kernel, Op, Tiles, View, ViewMut, shader};
-use crate::gemm::Packing;
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
+use kernels::gemm::Packing;
 
 /// A convolution, or a linear layer over pixels, that normalises what it reads and completes what it writes, so that
 /// neither is a pass over memory of its own. What it computes is what the ops do that it stands for: [`super::Concat`],

@@ -1,10 +1,9 @@
 //! The first half of a GroupNorm: mean and squared deviations of each channel over tiles of pixels.
 
 use bytemuck::{Pod, Zeroable};
-use pulp::{Simd, WithSimd};
+use kernels::math::moments;
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::math::update;
 use crate::{Result, Shape};
 
 /// For x: `[N, H, W, C]`, the mean and the sum of squared deviations from it (M2) of every channel over tiles of
@@ -80,62 +79,10 @@ impl Tiles {
     pub(crate) fn moments(&self, x: View<'_>, output: ViewMut<'_>) {
         let (stride, width) = (x.shape.stride(), x.shape.dims()[2]);
         let tiles: Vec<usize> = (0..self.pixels()).map(|pixel| self.tile_of(pixel, width)).collect();
+        let sizes: Vec<usize> = (0..self.count()).map(|tile| self.size(tile)).collect();
         let images = x.data.chunks_exact(self.pixels() * stride);
         for (image, out) in images.zip(output.data.chunks_exact_mut(self.count() * 2 * stride)) {
-            pulp::Arch::new().dispatch(ImageMoments { cut: self, tiles: &tiles, stride, image, out });
-        }
-    }
-}
-
-/// The moments of one image.
-struct ImageMoments<'a> {
-    cut: &'a Tiles,
-    /// The tile of each pixel.
-    tiles: &'a [usize],
-    /// Channels of a pixel.
-    stride: usize,
-    image: &'a [f32],
-    /// `[tiles, 2, stride]`.
-    out: &'a mut [f32],
-}
-
-impl WithSimd for ImageMoments<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let ImageMoments { cut, tiles, stride, image, out } = self;
-        out.fill(0.0);
-        for (pixel, &tile) in image.chunks_exact(stride).zip(tiles) {
-            let mean = &mut out[tile * 2 * stride..][..stride];
-            update(
-                simd,
-                mean,
-                pixel,
-                pixel,
-                #[inline(always)]
-                |sum, x, _| simd.add_f32s(sum, x),
-            );
-        }
-        for (tile, out) in out.chunks_exact_mut(2 * stride).enumerate() {
-            let scale = 1.0 / cut.size(tile) as f32;
-            for mean in &mut out[..stride] {
-                *mean *= scale;
-            }
-        }
-        for (pixel, &tile) in image.chunks_exact(stride).zip(tiles) {
-            let (mean, m2) = out[tile * 2 * stride..][..2 * stride].split_at_mut(stride);
-            update(
-                simd,
-                m2,
-                pixel,
-                mean,
-                #[inline(always)]
-                |m2, x, mean| {
-                    let deviation = simd.sub_f32s(x, mean);
-                    simd.mul_add_e_f32s(deviation, deviation, m2)
-                },
-            );
+            moments(image, stride, &tiles, &sizes, out);
         }
     }
 }

@@ -3,8 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Activation, Kernel, Op, View, ViewMut, shader};
-use crate::math::scale_shift;
 use crate::{Error, Result, Shape};
+use kernels::math::scale_shift;
 
 /// `x · scale + shift` for x: `[N, H, W, C]`, with scale and shift the two rows of the second input, `[N, 2, C]`.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::math::softmax;
 use crate::{Result, Shape};
+use kernels::math::softmax;
 
 /// `exp(x) / Σ exp(x)` over the last dimension (`torch.softmax(x, dim=-1)`), with the row's maximum taken out first.
 #[derive(Clone, Copy, Debug, Default)]

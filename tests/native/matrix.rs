@@ -137,7 +137,8 @@ fn every_layer_passes_the_check() {
     });
 }
 
-/// Every way of fusing: each fused layer as its CPU function says, and ε as the unfused network's.
+/// Every way of fusing: each fused layer as its CPU function says, and ε as the unfused network's. In 16 bits a layer rounds
+/// what it normalises as well as what it stores.
 #[test]
 fn fused_networks_agree_with_unfused_ones() {
     let golden = Golden::load("matrix/unets");
@@ -145,7 +146,7 @@ fn fused_networks_agree_with_unfused_ones() {
     pollster::block_on(async {
         let gpu = Gpu::open().await.unwrap();
         let mut variants = HashSet::new();
-        for (precision, layer, output) in [(Precision::F32, 5e-5, 5e-6), (Precision::F16, 5e-4, 2e-3)] {
+        for (precision, layer, output) in [(Precision::F32, 5e-5, 5e-6), (Precision::F16, 7e-4, 2.5e-3)] {
             for (name, fusion) in [("staged", Fusion::STAGED), ("direct", Fusion::DIRECT), ("cpu", Fusion::CPU)] {
                 let mut worst: (f64, f64, f64) = (0.0, 0.0, 0.0);
                 for case in &cases {

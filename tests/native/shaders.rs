@@ -9,6 +9,16 @@ use naga::{AddressSpace, StorageAccess, TypeInner};
 
 use crate::{golden, ops};
 
+/// A shader as the build leaves it: without comments, every line where it was.
+pub fn code(text: &str) -> String {
+    let lines = text.lines().map(|line| match line.trim().split_once("//") {
+        Some((_, directive)) if directive.starts_with('#') => line.trim(),
+        Some((code, _)) => code.trim_end(),
+        None => line.trim(),
+    });
+    lines.collect::<Vec<_>>().join("\n").trim().to_string()
+}
+
 #[test]
 fn shaders_keep_the_binding_convention() {
     // What the ops bind: for every variant of a shader, a step that runs it.
@@ -25,18 +35,9 @@ fn shaders_keep_the_binding_convention() {
         let (kernel, inputs) = (step.kernel(), step.inputs.len());
         let own = golden::text(&format!("shaders/{name}.wgsl"));
         let row = golden::text("shaders/row.wgsl");
-        // The build takes the comments out.
-        let code = |text: &str| {
-            let lines = text.lines().map(|line| match line.trim().split_once("//") {
-                Some((_, directive)) if directive.starts_with('#') => line.trim(),
-                Some((code, _)) => code.trim_end(),
-                None => line.trim(),
-            });
-            lines.collect::<Vec<_>>().join("\n")
-        };
         let shader = code(kernel.shader);
         let rest = shader.strip_prefix(&code(&row)).map_or(&*shader, str::trim_start);
-        assert!(rest.starts_with(code(&own).trim_start()), "{name} runs the shader of its own name");
+        assert!(rest.starts_with(&code(&own)), "{name} runs the shader of its own name");
         let stored = step.op.stored();
         assert_eq!(own.contains("alias Stored = vec4f;"), !stored.is_empty(), "{name}: Stored, on a line of its own");
         let source = source.as_str();

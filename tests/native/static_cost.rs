@@ -26,6 +26,7 @@ use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use crate::radv::{self, Radv};
+use crate::shaders::code;
 use crate::{golden, ops};
 
 /// RDNA2, and RDNA3.
@@ -174,7 +175,8 @@ fn variants() -> BTreeMap<String, Kernel> {
     let files = shaders("shaders");
     // The row's declaration is before other shaders, and what fused convolutions share before each of them.
     let file = |kernel: &Kernel| {
-        let own = files.iter().filter(|(_, text)| kernel.shader.ends_with(text.as_str()));
+        let shader = code(kernel.shader);
+        let own = files.iter().filter(|(_, text)| shader.ends_with(&code(text)));
         own.max_by_key(|(_, text)| text.len()).expect("a kernel runs a shader of shaders/").0.clone()
     };
     let mut variants = BTreeMap::new();

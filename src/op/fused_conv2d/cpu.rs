@@ -2,13 +2,13 @@
 
 use super::{FusedConv2d, Parts};
 use crate::Shape;
-use crate::gemm::{self, Gemm, Packing, Store};
-use crate::math;
 use crate::op::{Conv2d, View, ViewMut};
-use crate::parallel;
-use crate::scratch::scratch;
 use crate::tensor::padded;
-use crate::winograd::{self, Winograd};
+use kernels::gemm::{self, Gemm, Packing, Store};
+use kernels::math;
+use kernels::parallel;
+use kernels::scratch;
+use kernels::winograd::{self, Winograd};
 
 /// What is convolved, one tensor with zeros around it: `[N, height, width, depth]`.
 struct Frame {

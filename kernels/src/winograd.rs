@@ -233,7 +233,7 @@ fn get<T: Copy>(points: &[T], at: usize, gap: usize) -> Four<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::noise::Generator;
+    use crate::numbers;
 
     #[test]
     fn agrees_with_its_definition() {
@@ -241,11 +241,10 @@ mod tests {
             [(1_usize, 8_usize, 8_usize, 16, 32), (2, 5, 7, 32, 16), (40, 2, 3, 16, 16)]
         {
             let (down, across) = (height.div_ceil(2), width.div_ceil(2));
-            let mut random = Generator::new(2);
             let (framed_height, framed_width) = (2 * down + 2, 2 * across + 2);
-            let input = random.randn(images * framed_height * framed_width * depth);
-            let weight = random.randn(9 * depth * columns);
-            let bias = random.randn(columns);
+            let input = numbers(1, images * framed_height * framed_width * depth);
+            let weight = numbers(2, 9 * depth * columns);
+            let bias = numbers(3, columns);
             let panels = pack(&weight, columns);
             let store = Store::biased(&bias);
             let mut out = vec![f32::NAN; images * height * width * columns];

@@ -33,7 +33,7 @@ pub fn silu(x: f32) -> f32 {
 
 /// [`exp`] of a vector.
 #[inline(always)]
-pub fn exp_vector<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+fn exp_vector<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let x = simd.max_f32s(simd.splat_f32s(-87.0), simd.min_f32s(simd.splat_f32s(88.0), x));
     let shifted = simd.mul_add_e_f32s(x, simd.splat_f32s(std::f32::consts::LOG2_E), simd.splat_f32s(ROUND));
     let n = simd.sub_f32s(shifted, simd.splat_f32s(ROUND));
@@ -61,13 +61,7 @@ fn silu_vector<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 
 /// `out = f(out, a, b)`, element by element, of slices of the same length.
 #[inline(always)]
-pub fn update<S: Simd>(
-    simd: S,
-    out: &mut [f32],
-    a: &[f32],
-    b: &[f32],
-    f: impl Fn(S::f32s, S::f32s, S::f32s) -> S::f32s,
-) {
+fn update<S: Simd>(simd: S, out: &mut [f32], a: &[f32], b: &[f32], f: impl Fn(S::f32s, S::f32s, S::f32s) -> S::f32s) {
     let ((outs, out), (a_s, a), (b_s, b)) = (S::as_mut_simd_f32s(out), S::as_simd_f32s(a), S::as_simd_f32s(b));
     for ((out, a), b) in outs.iter_mut().zip(a_s).zip(b_s) {
         *out = f(*out, *a, *b);
@@ -167,6 +161,61 @@ pub fn softmax(x: &mut [f32]) {
     }
 
     pulp::Arch::new().dispatch(Softmax(x));
+}
+
+/// Mean and M2, the sum of squared deviations from it, of every channel over tiles of the pixels of an image,
+/// `[…, stride]`, to `out`: `[tiles, 2, stride]`. `tiles` says which tile each pixel is in, `sizes` how many are in each.
+pub fn moments(image: &[f32], stride: usize, tiles: &[usize], sizes: &[usize], out: &mut [f32]) {
+    struct Moments<'a> {
+        image: &'a [f32],
+        stride: usize,
+        tiles: &'a [usize],
+        sizes: &'a [usize],
+        out: &'a mut [f32],
+    }
+
+    impl WithSimd for Moments<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let Moments { image, stride, tiles, sizes, out } = self;
+            out.fill(0.0);
+            for (pixel, &tile) in image.chunks_exact(stride).zip(tiles) {
+                let mean = &mut out[tile * 2 * stride..][..stride];
+                update(
+                    simd,
+                    mean,
+                    pixel,
+                    pixel,
+                    #[inline(always)]
+                    |sum, x, _| simd.add_f32s(sum, x),
+                );
+            }
+            for (out, &size) in out.chunks_exact_mut(2 * stride).zip(sizes) {
+                let scale = 1.0 / size as f32;
+                for mean in &mut out[..stride] {
+                    *mean *= scale;
+                }
+            }
+            for (pixel, &tile) in image.chunks_exact(stride).zip(tiles) {
+                let (mean, m2) = out[tile * 2 * stride..][..2 * stride].split_at_mut(stride);
+                update(
+                    simd,
+                    m2,
+                    pixel,
+                    mean,
+                    #[inline(always)]
+                    |m2, x, mean| {
+                        let deviation = simd.sub_f32s(x, mean);
+                        simd.mul_add_e_f32s(deviation, deviation, m2)
+                    },
+                );
+            }
+        }
+    }
+
+    pulp::Arch::new().dispatch(Moments { image, stride, tiles, sizes, out });
 }
 
 #[cfg(test)]
