@@ -35,6 +35,6 @@ mod weights;
 pub use backend::Backend;
 pub use error::{Error, Result};
 pub use pipeline::{Extra, Layout, Pipeline};
-pub use sampler::{Frame, Inpainting, Prepared, Sampler, Settings};
+pub use sampler::{Frame, Inpainting, Prepared, Sampler, Settings, Share};
 pub use tensor::{Precision, Shape, Tensor};
 pub use weights::{Weights, WeightsReader};

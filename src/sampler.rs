@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use serde::Deserialize;
+
 use crate::backend::{Backend, Executor, Pending, Progress};
 use crate::conditions::{Conditions, Table};
 use crate::config::{SchedulerConfig, SchedulerKind, VarianceType};
@@ -25,6 +27,8 @@ pub struct Settings {
     pub options: StepOptions,
     /// How many images.
     pub count: usize,
+    /// Which share of a larger batch they are, if they are one: they come out as they would in it.
+    pub share: Option<Share>,
     /// Their height and width; `None` is what the model was trained on.
     pub size: Option<(usize, usize)>,
     /// The seeds of x_T and of the noise of every step, as `torch.Generator().manual_seed(seed)`: one for the whole
@@ -54,6 +58,7 @@ impl Default for Settings {
             steps: 50,
             options: StepOptions::default(),
             count: 1,
+            share: None,
             size: None,
             seeds: vec![0],
             noise: None,
@@ -65,6 +70,15 @@ impl Default for Settings {
             precision: Precision::F32,
         }
     }
+}
+
+/// A share of a batch, of which others make the rest.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Share {
+    /// How many images the whole batch has. One seed for all gives the noise of all of them.
+    pub total: usize,
+    /// Which of them is the first of the share.
+    pub first: usize,
 }
 
 /// What RePaint keeps.
@@ -138,6 +152,9 @@ impl Settings {
             )));
         }
         let shape = [self.count, pipeline.unet().config().in_channels, layout.height, layout.width];
+        if let Some(share) = self.share {
+            self.check_share(share, &layout, shape[1])?;
+        }
         let mut given: Vec<(&str, &Tensor)> = self.noise.iter().map(|noise| ("The noise", noise)).collect();
         match (layout.extra, &self.inpaint) {
             (Extra::Inpaint, Some(inpaint)) => {
@@ -154,6 +171,19 @@ impl Settings {
             }
         }
         Ok((layout, schedule))
+    }
+
+    /// Checks that a batch has such a share.
+    fn check_share(&self, Share { total, first }: Share, layout: &Layout, channels: usize) -> Result<()> {
+        if first.checked_add(self.count).is_none_or(|end| end > total) {
+            let count = self.count;
+            return Err(Error::Settings(format!("{count} images from number {first} on are no share of {total}.")));
+        }
+        if layout.extra == Extra::Langevin {
+            let problem = "ScoreSdeVe's steps depend on all images of a batch, so it cannot be shared out.";
+            return Err(Error::Settings(problem.into()));
+        }
+        graph::check_size("x_t", &Shape::new(&[total, layout.height, layout.width, channels]))
     }
 
     /// The label that stands for no class.
@@ -254,7 +284,7 @@ pub struct Sampler {
     id: u64,
     schedule: Schedule,
     table: Table,
-    generators: Vec<Generator>,
+    noise: Noise,
     shape: Shape,
     initial: Vec<f32>,
     /// The next evaluation to be submitted.
@@ -295,10 +325,10 @@ impl Sampler {
         let coefficients = schedule.coefficients(settings.guidance as f32, settings.guidance_rescale as f32);
         executor.set_rows(names::ROW, bytemuck::cast_slice(&coefficients))?;
 
-        let mut generators: Vec<Generator> = settings.seeds.iter().map(|&seed| Generator::new(seed)).collect();
+        let mut noise = Noise::new(settings);
         let initial = match &settings.noise {
             Some(noise) => noise.to_device()?,
-            None => randn(&mut generators, &shape)?,
+            None => noise.draw(&shape)?,
         };
         let scaled: Vec<f32> = initial.iter().map(|x| x * schedule.init_noise_sigma as f32).collect();
         executor.write(names::SAMPLE, &scaled)?;
@@ -316,18 +346,7 @@ impl Sampler {
             }
         }
         let prepared = prepared.clone();
-        Ok(Sampler {
-            prepared,
-            id,
-            schedule,
-            table,
-            generators,
-            shape,
-            initial,
-            next: 0,
-            read: 0,
-            ready: VecDeque::new(),
-        })
+        Ok(Sampler { prepared, id, schedule, table, noise, shape, initial, next: 0, read: 0, ready: VecDeque::new() })
     }
 
     /// The table that is run.
@@ -392,7 +411,7 @@ impl Sampler {
     /// Writes what an evaluation takes besides its row: noise, and what follows from time and class.
     async fn write_inputs(&mut self, row: usize) -> Result<()> {
         let executor = &self.prepared.executor;
-        write_noise(executor, row, &self.schedule.rows[row], &mut self.generators, &self.shape)?;
+        write_noise(executor, row, &self.schedule.rows[row], &mut self.noise, &self.shape)?;
         if let Some(conditions) = &self.prepared.conditions {
             let values = conditions.row(&mut self.table, row).await?;
             executor.write_row(names::CONDITIONS, row, &values)?;
@@ -428,31 +447,43 @@ impl Sampler {
 }
 
 /// Draws the noise that a row takes, a jump back's first, and writes it to the tables of the plan.
-fn write_noise(
-    executor: &Executor,
-    index: usize,
-    row: &Row,
-    generators: &mut [Generator],
-    shape: &Shape,
-) -> Result<()> {
+fn write_noise(executor: &Executor, index: usize, row: &Row, noise: &mut Noise, shape: &Shape) -> Result<()> {
     if let Some(repaint) = &row.repaint {
         let mut sum = vec![0.0; shape.len()];
         for &weight in &repaint.undo_draws {
-            let noise = randn(generators, shape)?;
-            sum.iter_mut().zip(noise).for_each(|(sum, z)| *sum += weight as f32 * z);
+            let drawn = noise.draw(shape)?;
+            sum.iter_mut().zip(drawn).for_each(|(sum, z)| *sum += weight as f32 * z);
         }
         executor.write_row(names::UNDO_NOISE, index, &sum)?;
     }
     if row.draws_noise {
-        executor.write_row(names::NOISE, index, &randn(generators, shape)?)?;
+        executor.write_row(names::NOISE, index, &noise.draw(shape)?)?;
     }
     Ok(())
 }
 
-/// `torch.randn` of a batch of images, in device layout: all from one generator, or each from its own.
-fn randn(generators: &mut [Generator], shape: &Shape) -> Result<Vec<f32>> {
-    let [n, h, w, c] = shape.nhwc("noise")?;
-    let each = n * c * h * w / generators.len();
-    let noise = generators.iter_mut().flat_map(|generator| generator.randn(each)).collect();
-    Tensor::new(&[n, c, h, w], noise)?.to_device()
+/// Where the noise of a run comes from: one generator for its whole batch, or one for each image.
+struct Noise {
+    generators: Vec<Generator>,
+    /// Which of the images that they draw for are those of the run.
+    share: Share,
+}
+
+impl Noise {
+    fn new(settings: &Settings) -> Self {
+        let generators: Vec<Generator> = settings.seeds.iter().map(|&seed| Generator::new(seed)).collect();
+        let all = Share { total: settings.count, first: 0 };
+        let share = settings.share.filter(|_| generators.len() == 1).unwrap_or(all);
+        Noise { generators, share }
+    }
+
+    /// `torch.randn` of the images, `[N, H, W, C]`, in device layout.
+    fn draw(&mut self, shape: &Shape) -> Result<Vec<f32>> {
+        let [n, h, w, c] = shape.nhwc("noise")?;
+        let image = c * h * w;
+        let each = self.share.total * image / self.generators.len();
+        let all = self.generators.iter_mut().flat_map(|generator| generator.randn(each));
+        let drawn = all.skip(self.share.first * image).take(n * image).collect();
+        Tensor::new(&[n, c, h, w], drawn)?.to_device()
+    }
 }

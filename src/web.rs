@@ -18,7 +18,8 @@ use crate::plan::Step;
 use crate::schedule::{Row, StepOptions};
 use crate::tuning::Tuning;
 use crate::{
-    Backend, Error, Frame, Layout, Pipeline, Precision, Prepared, Result, Sampler, Settings, Weights, WeightsReader,
+    Backend, Error, Frame, Layout, Pipeline, Precision, Prepared, Result, Sampler, Settings, Share, Weights,
+    WeightsReader,
 };
 
 #[wasm_bindgen(start)]
@@ -222,6 +223,8 @@ struct RunSettings {
     seeds: Option<Vec<u64>>,
     class_labels: Option<Vec<f32>>,
     count: usize,
+    /// `{ total, first }` of the share of a larger batch that the images are.
+    share: Option<Share>,
     guidance: Option<f64>,
     guidance_rescale: Option<f64>,
     timestep_spacing: Option<TimestepSpacing>,
@@ -458,6 +461,7 @@ impl RunSettings {
             steps: self.steps,
             options: StepOptions { eta: self.eta, ..StepOptions::default() },
             count: self.count,
+            share: self.share,
             seeds,
             class_labels: self.class_labels.unwrap_or_default(),
             guidance: self.guidance.unwrap_or(1.0),

@@ -33,10 +33,11 @@ const PAUSES = [400, 1200];
 /**
  * @param {import('./model-source.js').Source} source
  * @param {AbortSignal} signal  ends whatever is under way
+ * @param {boolean} stored  whether what is stored is taken as it is, without asking whether there is anything newer
  * @returns {Promise<Files>}
  */
-export async function openFiles(source, signal) {
-  return source.kind === 'files' ? new LocalFiles(source, signal) : new RemoteFiles(source, await ModelCache.open(source.id), signal);
+export async function openFiles(source, signal, stored) {
+  return source.kind === 'files' ? new LocalFiles(source, signal) : new RemoteFiles(source, await ModelCache.open(source.id), signal, stored);
 }
 
 /**
@@ -168,6 +169,7 @@ class RemoteFiles {
   #source;
   #cache;
   #signal;
+  #stored;
   /** Once the hub has said which commit a branch is at, everything else is asked of that commit. */
   #folder;
   #pinned;
@@ -176,8 +178,10 @@ class RemoteFiles {
    * @param {import('./model-source.js').Source & {kind: 'folder'|'hub'}} source
    * @param {ModelCache} cache
    * @param {AbortSignal} signal
+   * @param {boolean} stored
    */
-  constructor(source, cache, signal) {
+  constructor(source, cache, signal, stored) {
+    this.#stored = stored;
     this.#source = source;
     this.#cache = cache;
     this.#signal = signal;
@@ -189,7 +193,8 @@ class RemoteFiles {
   async text(path) {
     const address = new URL(path, this.#folder).href;
     const stored = await this.#cache.text(address);
-    if (stored && this.#pinned) return stored.text;
+    if (stored && this.#stored) this.#pin(stored.commit);
+    if (stored && (this.#pinned || this.#stored)) return stored.text;
     let response;
     try {
       response = await this.#ask(address, stored ? [] : PAUSES);
@@ -214,7 +219,7 @@ class RemoteFiles {
     return download(address, {
       file: this.#cache.file(address),
       sink,
-      pinned: this.#pinned,
+      pinned: this.#pinned || this.#stored,
       signal: this.#signal,
       onbytes,
       refused: (response) => this.#refusal(response),

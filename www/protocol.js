@@ -12,7 +12,7 @@
  * Page → worker. Commands are handled one after another, except `stop`, which takes effect before
  * the next step of the run, and `stored`. A `load` also ends a download that is under way.
  * @typedef {(
- *   {type: 'open', backend: 'auto'|'gpu'|'cpu', source: Source, options: LoadOptions, autotune: boolean} |
+ *   {type: 'open', backend: 'auto'|'gpu'|'cpu', source: Source, options: LoadOptions, autotune: boolean, member?: boolean} |
  *   {type: 'load', source: Source, options: LoadOptions} |
  *   {type: 'generate', settings: EngineSettings} |
  *   {type: 'stop'} |
@@ -20,7 +20,7 @@
  *   {type: 'profile'} |
  *   {type: 'stored', remove?: string|null}
  * )} Command
- * `open` creates the engine, with `autotune` looks for the fastest kernels of its GPU, and loads the first model; `load` changes the model. `check` compares the
+ * `open` creates the engine, with `autotune` looks for the fastest kernels of its GPU, and loads the first model (for a `member` of a team, from what is stored of it); `load` changes the model. `check` compares the
  * GPU with the CPU, layer by layer; `profile` times the layers of an evaluation. `stored` asks which models are stored, after removing one of them
  * or, with null, all.
  */
@@ -58,6 +58,7 @@
  * @property {number[]|null} class_labels  one an image; null for a model without classes
  * @property {number} guidance         1 for none
  * @property {number} count
+ * @property {{total: number, first: number}} [share]  which part of a larger batch the images are
  * @property {'leading'|'trailing'|'linspace'} timestep_spacing
  * @property {'fixed_small'|'fixed_large'|null} variance_type  null: the model's own
  */

@@ -4,6 +4,7 @@
 import { removeStored, storedModels } from './model-cache.js';
 import { openFiles, readModel } from './model-files.js';
 import { listen, send } from './protocol.js';
+import { Team } from './team.js';
 import { tune } from './tuning.js';
 
 /** @type {typeof import('./pkg/denoise.js')} */
@@ -14,6 +15,10 @@ let engine;
 let tuned = Promise.resolve();
 /** The loaded model. @type {import('./protocol.js').Model} */
 let model;
+/** Whether this worker is itself one of a team's. */
+let member = false;
+/** Those who make shares of a batch, on the CPU. @type {Team|null} */
+let team = null;
 let stopRequested = false;
 let queue = Promise.resolve();
 /** Ends the loading that is under way, when another is asked for. */
@@ -40,6 +45,7 @@ listen(self, {
   // Not queued: it has to overtake the run that it ends.
   stop: () => {
     stopRequested = true;
+    team?.stop();
   },
   check: () => enqueue(check),
   profile: () => enqueue(profile),
@@ -61,7 +67,8 @@ function fail(during, error, more = {}) {
   send(self, { type: 'failed', during, message: error?.message || String(error), ...more });
 }
 
-async function open({ backend, source, options, autotune }, signal) {
+async function open({ backend, source, options, autotune, member: ofTeam = false }, signal) {
+  member = ofTeam;
   progress('engine', 0, 1);
   try {
     library = await import('./pkg/denoise.js');
@@ -84,7 +91,7 @@ async function load({ source, options }, signal) {
   let settings;
   let compiled = tuned;
   try {
-    const files = await openFiles(source, signal);
+    const files = await openFiles(source, signal, member);
     // Reads the weights while they arrive, so that they are never here as a whole file.
     const weights = new library.ModelWeights();
     let arriving = true;
@@ -94,7 +101,7 @@ async function load({ source, options }, signal) {
       compiled = compile(small, settings, (...done) => arriving || progress(...done));
       compiled.catch(() => {}); // it is heard of below
       // Not waited for: it is decoration.
-      sendPreview(files, small);
+      if (!member) sendPreview(files, small);
     }).catch((error) => {
       weights.free();
       throw error;
@@ -103,7 +110,11 @@ async function load({ source, options }, signal) {
     await compiled;
     model = await engine.load(small, weights, settings, (stage, done, total) => stage === 'parse' && progress(stage, done, total));
     const assumed = small.scheduler === null ? 'It has no scheduler_config.json, so DDPM’s defaults are assumed: 1000 steps, linear β from 0.0001 to 0.02, ε-prediction.' : '';
-    const note = [assumed, await files.settle()].filter(Boolean).join(' ');
+    const problem = member ? null : await files.settle();
+    team?.end();
+    // A team needs the files again, so they have to be stored.
+    team = !member && !problem && engine.backend().kind === 'cpu' ? new Team(source, model, settings.count) : null;
+    const note = [assumed, problem].filter(Boolean).join(' ');
     send(self, { type: 'model', source, model, count: settings.count, note: note || null });
   } catch (error) {
     if (!signal.aborted) fail('load', error, { source, fits: error?.fits });
@@ -177,11 +188,12 @@ async function listStored(remove) {
 async function generate(settings) {
   let run;
   try {
-    run = await engine.start(settings);
+    run = await (team ? team.start(engine, settings) : engine.start(settings));
     const initial = run.initial();
     const { width, height } = model;
     send(self, { type: 'started', rows: run.rows(), initial, count: settings.count, width, height }, [initial.buffer]);
   } catch (error) {
+    team?.restart(); // some of it may have begun
     return fail('start', error);
   }
   try {
@@ -198,7 +210,7 @@ async function generate(settings) {
     fail('run', error);
   } finally {
     try {
-      run.free();
+      await run.free();
     } catch (error) {
       console.warn(error); // after a lost device there may be nothing left to free
     }

@@ -147,6 +147,7 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
             ..StepOptions::default()
         },
         count,
+        share: None,
         size: arguments.size,
         seeds: arguments.seed.clone(),
         noise,

@@ -8,7 +8,7 @@ use denoise::fusion::{Fusion, fuse};
 use denoise::graph::Graph;
 use denoise::plan::Plan;
 use denoise::schedule::StepOptions;
-use denoise::{Pipeline, Precision, Prepared, Sampler, Settings, Tensor};
+use denoise::{Pipeline, Precision, Prepared, Sampler, Settings, Share, Tensor};
 use serde::Deserialize;
 
 use crate::golden::{self, Array, Golden, assert_close};
@@ -196,6 +196,39 @@ fn a_seed_gives_the_same_pictures_again_and_on_both_backends() {
         let mean = difference as f64 / (3.0 * 32.0 * 32.0);
         println!("mean difference between backends: {mean:.4} of 255");
         assert!(mean <= 1.0);
+    });
+}
+
+/// Shares of a batch are, bit for bit, what a run of all of it makes on the CPU.
+#[test]
+fn shares_of_a_batch_are_what_the_whole_batch_is() {
+    let mut pipeline = pipeline();
+    let labels = [0.0, 5.0, 10.0, 3.0, 8.0];
+    let whole = Settings {
+        scheduler: Some(pipeline.scheduler().with_kind(SchedulerKind::Ddpm).unwrap()),
+        steps: 4,
+        count: 5,
+        seeds: vec![99],
+        class_labels: labels.to_vec(),
+        guidance: 1.5,
+        ..Settings::default()
+    };
+    pollster::block_on(async {
+        let mut samples = Vec::new();
+        for (first, count) in [(0, 5), (0, 2), (2, 1), (3, 2)] {
+            let class_labels = labels[first..first + count].to_vec();
+            let share = Some(Share { total: 5, first });
+            let settings = Settings { count, class_labels, share, ..whole.clone() };
+            let prepared = prepare(&Backend::Cpu, &mut pipeline, &settings).await;
+            let mut sampler = Sampler::new(&pipeline, &prepared, &settings).unwrap();
+            while sampler.next().await.unwrap().is_some() {}
+            samples.push(sampler.sample().await.unwrap().data);
+        }
+        assert!(samples[0] == samples[1..].concat());
+        let beyond =
+            Settings { count: 2, class_labels: vec![0.0; 2], share: Some(Share { total: 5, first: 4 }), ..whole };
+        let message = beyond.check(&pipeline).err().unwrap().to_string();
+        assert_eq!(message, "2 images from number 4 on are no share of 5.");
     });
 }
 

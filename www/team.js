@@ -1,0 +1,181 @@
+// Shares the images of a batch out among workers, so that every core of the processor makes some of them.
+//
+// Each has an engine of its own that loads what is stored of the model. Noise is drawn as for the whole batch, so the
+// pictures are the same, bit for bit, however many there are.
+
+import { listen, send } from './protocol.js';
+
+/** Bytes that the copies of a model may take together. */
+const MOST_BYTES = 2 ** 30;
+
+export class Team {
+  #gather;
+  /** @type {Member[]} */
+  #members;
+
+  /**
+   * @param {import('./model-source.js').Source} source  of the loaded model, whose files are stored
+   * @param {import('./protocol.js').Model} model
+   * @param {number} count  how many images a batch is expected to have
+   */
+  constructor(source, model, count) {
+    // One core is for the worker that has the team.
+    const size = Math.min(navigator.hardwareConcurrency, count, Math.floor(MOST_BYTES / model.bytes)) - 1;
+    const options = { count: Math.ceil(count / (size + 1)), precision: model.precision };
+    this.#gather = () => Array.from({ length: Math.max(size, 0) }, () => new Member(source, options));
+    this.#members = this.#gather();
+  }
+
+  /**
+   * Begins a run of which this worker makes the first share.
+   * @param {import('./pkg/denoise.js').Engine} engine
+   * @param {import('./protocol.js').EngineSettings} settings
+   */
+  async start(engine, settings) {
+    const [ours, ...theirs] = shares(settings, this.#members.length + 1);
+    const [own, ...others] = await Promise.all([engine.start(ours), ...theirs.map((share, i) => this.#members[i].start(share))]);
+    return others.length ? new SharedRun(own, others) : own;
+  }
+
+  stop() {
+    for (const member of this.#members) member.stop();
+  }
+
+  /** Ends the workers, whatever they are doing. */
+  end() {
+    for (const member of this.#members) member.end();
+  }
+
+  /** Begins anew with other workers. */
+  restart() {
+    this.end();
+    this.#members = this.#gather();
+  }
+}
+
+/** The settings of each share, which are of the same size or one smaller. */
+function shares(settings, workers) {
+  const { count, class_labels: labels } = settings;
+  const size = Math.min(workers, count);
+  if (size === 1) return [settings];
+  // A class may be several numbers.
+  const width = (labels?.length ?? 0) / count;
+  const edges = Array.from({ length: size + 1 }, (_, i) => Math.ceil((i * count) / size));
+  return edges.slice(1).map((end, i) => {
+    const first = edges[i];
+    const class_labels = labels && labels.slice(first * width, end * width);
+    return { ...settings, count: end - first, class_labels, share: { total: count, first } };
+  });
+}
+
+/** A worker that makes a share. */
+class Member {
+  #worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+  /** The events that nobody has asked for yet, and those who wait for one. */
+  #events = [];
+  #waiting = [];
+  #failure = null;
+  #ready;
+  #running = false;
+
+  constructor(source, options) {
+    this.#worker.addEventListener('error', (event) => this.#fail(event.message || 'A worker could not be started.'));
+    const take = (event) => this.#take(event);
+    const ignore = () => {};
+    listen(this.#worker, { backend: ignore, progress: ignore, model: take, started: take, frame: take, finished: take, failed: ({ message }) => this.#fail(message) });
+    send(this.#worker, { type: 'open', backend: 'cpu', source, options, autotune: false, member: true });
+    this.#ready = this.#next();
+    this.#ready.catch(() => {}); // whoever starts a run hears of it
+  }
+
+  /** @returns {Promise<import('./protocol.js').Event & {type: 'started'} & {member: Member}>} */
+  async start(settings) {
+    await this.#ready;
+    this.#running = true;
+    send(this.#worker, { type: 'generate', settings });
+    return { ...await this.#next(), member: this };
+  }
+
+  /** The next frame of the run, or undefined after the last. */
+  async next() {
+    const event = await this.#next();
+    if (event.type === 'frame') return event;
+    this.#running = false;
+    return undefined;
+  }
+
+  /** Ends the run, however far it is, so that another can begin. */
+  async finish() {
+    if (this.#running) this.stop();
+    while (this.#running) await this.next();
+  }
+
+  stop() {
+    send(this.#worker, { type: 'stop' });
+  }
+
+  end() {
+    this.#worker.terminate();
+    this.#fail('The worker was ended.');
+  }
+
+  #next() {
+    if (this.#events.length) return Promise.resolve(this.#events.shift());
+    if (this.#failure) return Promise.reject(this.#failure);
+    return new Promise((done, failed) => this.#waiting.push({ done, failed }));
+  }
+
+  #take(event) {
+    if (this.#waiting.length) this.#waiting.shift().done(event);
+    else this.#events.push(event);
+  }
+
+  #fail(message) {
+    this.#failure ??= new Error(message);
+    for (const { failed } of this.#waiting.splice(0)) failed(this.#failure);
+  }
+}
+
+/** Runs of shares as one run of the whole batch: what worker.js uses of the engine's `Run`. */
+class SharedRun {
+  #own;
+  #others;
+
+  constructor(own, others) {
+    this.#own = own;
+    this.#others = others;
+  }
+
+  rows() {
+    return this.#own.rows();
+  }
+
+  initial() {
+    return joined([this.#own.initial(), ...this.#others.map(({ initial }) => initial)]);
+  }
+
+  async next() {
+    const frames = await Promise.all([this.#own.next(), ...this.#others.map(({ member }) => member.next())]);
+    // They end together, unless they are stopped.
+    if (frames.some((frame) => !frame)) return undefined;
+    const { step } = frames[0];
+    const milliseconds = Math.max(...frames.map((frame) => frame.milliseconds));
+    return { step, x: joined(frames.map(({ x }) => x)), x0: joined(frames.map(({ x0 }) => x0)), milliseconds };
+  }
+
+  async free() {
+    this.#own.free();
+    await Promise.all(this.#others.map(({ member }) => member.finish()));
+  }
+}
+
+/** @param {Uint8Array[]} parts */
+function joined(parts) {
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
