@@ -272,7 +272,8 @@ impl Op for FusedConv2d {
         let possible = self.has(self.variant, &output) && self.inputs() + usize::from(self.moments) < 8;
         if !fits || !possible {
             let found = inputs.iter().map(|shape| shape.to_string()).collect::<Vec<_>>().join(", ");
-            return Err(Error::shape(self.name(), format!("the inputs of {self:?}"), found));
+            let expected = format!("{} inputs that fit together", self.inputs());
+            return Err(Error::shape(self.name(), expected, found));
         }
         Ok(output)
     }

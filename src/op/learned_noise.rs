@@ -35,7 +35,7 @@ impl Op for LearnedNoise {
                 1.0 => v.max(0.0).sqrt(),
                 _ => {
                     let part = (v + 1.0) / 2.0;
-                    (0.5 * (part * row.max_log + (1.0 - part) * row.min_log)).exp()
+                    libm::expf(0.5 * (part * row.max_log + (1.0 - part) * row.min_log))
                 }
             };
             *out = sigma * noise;

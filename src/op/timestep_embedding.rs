@@ -39,8 +39,8 @@ impl TimestepEmbedding {
     /// `exp(−ln 10000 · i / (half − freq_shift))` for i in 0 … half − 1, half = ⌊dim / 2⌋.
     pub fn frequencies(dim: usize, freq_shift: f64) -> Vec<f32> {
         let half = dim / 2;
-        let exponent = |i: usize| -(10_000_f64.ln()) * i as f64 / (half as f64 - freq_shift);
-        (0..half).map(|i| exponent(i).exp() as f32).collect()
+        let exponent = |i: usize| -libm::log(10_000.0) * i as f64 / (half as f64 - freq_shift);
+        (0..half).map(|i| libm::exp(exponent(i)) as f32).collect()
     }
 }
 

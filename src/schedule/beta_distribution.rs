@@ -19,12 +19,12 @@ fn distribution(x: f64, a: f64, b: f64) -> f64 {
     if x <= 0.0 || x >= 1.0 {
         return x.clamp(0.0, 1.0);
     }
-    let log_front = a * x.ln() + b * (-x).ln_1p() + libm::lgamma(a + b) - libm::lgamma(a) - libm::lgamma(b);
+    let log_front = a * libm::log(x) + b * libm::log1p(-x) + libm::lgamma(a + b) - libm::lgamma(a) - libm::lgamma(b);
     // The continued fraction converges quickly only below the mean.
     if x < (a + 1.0) / (a + b + 2.0) {
-        log_front.exp() * continued_fraction(x, a, b) / a
+        libm::exp(log_front) * continued_fraction(x, a, b) / a
     } else {
-        1.0 - log_front.exp() * continued_fraction(1.0 - x, b, a) / b
+        1.0 - libm::exp(log_front) * continued_fraction(1.0 - x, b, a) / b
     }
 }
 

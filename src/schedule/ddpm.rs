@@ -27,7 +27,7 @@ fn row(run: &Run, timestep: usize, alpha_cumprod: f64, alpha_cumprod_prev: f64) 
         VarianceType::FixedLarge => (beta.sqrt(), None),
         VarianceType::Learned => (1.0, Some(LearnedSigma::Variance)),
         VarianceType::LearnedRange => {
-            (1.0, Some(LearnedSigma::Range { min_log: posterior_variance.ln(), max_log: beta.ln() }))
+            (1.0, Some(LearnedSigma::Range { min_log: libm::log(posterior_variance), max_log: libm::log(beta) }))
         }
     };
     let sigma = if timestep > 0 { sigma } else { 0.0 };

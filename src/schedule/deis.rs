@@ -24,7 +24,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
             integral(run, Combination::X, [sigmas[i], sigmas[i + 1]], &differences)
         } else {
             let ((alpha, _), (alpha_next, _)) = (alpha_sigma(sigmas[i]), alpha_sigma(sigmas[i + 1]));
-            let nodes: Vec<f64> = (0..order).map(|back| sigmas[i - back].ln()).collect();
+            let nodes: Vec<f64> = (0..order).map(|back| libm::log(sigmas[i - back])).collect();
             let begin = Combination::X * (1.0 / alpha);
             let sum = (0..order).fold(begin, |sum, j| sum + value(j) * weight(&nodes, j, sigmas[i], sigmas[i + 1]));
             sum * alpha_next
@@ -39,7 +39,7 @@ fn weight(nodes: &[f64], j: usize, from: f64, to: f64) -> f64 {
     let others: Vec<f64> = nodes.iter().enumerate().filter(|&(k, _)| k != j).map(|(_, &node)| node).collect();
     let denominator: f64 = others.iter().map(|node| nodes[j] - node).product();
     let antiderivative = |rho: f64| {
-        let log = rho.ln();
+        let log = libm::log(rho);
         match *others.as_slice() {
             // ∫ (ln ρ − a) dρ
             [a] => rho * (log - 1.0 - a),

@@ -59,7 +59,7 @@ pub(super) fn levels(run: &Run) -> Result<Levels> {
 /// How many timesteps have enough left of the picture: λ = ln(α/σ) = −ln σ is not below `lambda_min_clipped`.
 fn usable(run: &Run, table: &[f64]) -> Result<usize> {
     let floor = run.config.lambda_min_clipped.unwrap_or(f64::NEG_INFINITY);
-    match table.iter().filter(|sigma| -sigma.ln() >= floor).count() {
+    match table.iter().filter(|sigma| -libm::log(**sigma) >= floor).count() {
         0 => Err(Error::Settings(format!("lambda_min_clipped is {floor}, which leaves no timestep."))),
         total => Ok(total),
     }
@@ -235,7 +235,7 @@ pub(super) fn is_heun(run: &Run) -> bool {
 
 /// λ = ln(α/σ) of a level.
 pub(super) fn lambda(sigma: f64) -> f64 {
-    -sigma.ln()
+    -libm::log(sigma)
 }
 
 /// First and second divided differences of the latest values over λ (Lu et al. 2022b, Algorithm 2 and appendix B).

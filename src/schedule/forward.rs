@@ -16,16 +16,16 @@ pub(super) fn betas(config: &SchedulerConfig) -> Vec<f64> {
         }
         // Nichol and Dhariwal 2021, equation 17, with s = 0.008.
         (None, BetaSchedule::SquaredcosCapV2) => {
-            of_alpha_bar(total, |t| ((t + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2))
+            of_alpha_bar(total, |t| libm::cos((t + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).powi(2))
         }
-        (None, BetaSchedule::Exp) => of_alpha_bar(total, |t| (-12.0 * t).exp()),
+        (None, BetaSchedule::Exp) => of_alpha_bar(total, |t| libm::exp(-12.0 * t)),
         (None, BetaSchedule::Laplace) => of_alpha_bar(total, |t| {
-            let lambda = -0.5 * 1_f64.copysign(0.5 - t) * (1.0 - 2.0 * (0.5 - t).abs() + 1e-6).ln();
-            let snr = lambda.exp();
+            let lambda = -0.5 * 1_f64.copysign(0.5 - t) * libm::log(1.0 - 2.0 * (0.5 - t).abs() + 1e-6);
+            let snr = libm::exp(lambda);
             (snr / (1.0 + snr)).sqrt()
         }),
         (None, BetaSchedule::Sigmoid) => {
-            let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+            let sigmoid = |x: f64| 1.0 / (1.0 + libm::exp(-x));
             linspace(-6.0, 6.0, total).into_iter().map(|x| sigmoid(x) * (end - start) + start).collect()
         }
     };

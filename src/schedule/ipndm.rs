@@ -19,7 +19,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
     }
     let betas: Vec<f64> = forward::linspace(1.0, 0.0, run.steps + 1)
         .into_iter()
-        .map(|s| (s * std::f64::consts::FRAC_PI_2).sin().powi(2))
+        .map(|s| libm::sin(s * std::f64::consts::FRAC_PI_2).powi(2))
         .collect();
     let alpha = |i: usize| (1.0 - betas[i] * betas[i]).max(0.0).sqrt();
     let row = |i: usize| {
@@ -29,7 +29,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
         let epsilon = adams_bashforth(i, now, kept);
         let x0 = (Combination::X - epsilon * beta) * (1.0 / alpha.max(1e-8));
         Row {
-            timestep: beta.atan2(alpha) / std::f64::consts::FRAC_PI_2,
+            timestep: libm::atan2(beta, alpha) / std::f64::consts::FRAC_PI_2,
             alpha_cumprod: alpha * alpha,
             x0_from_x: alpha,
             x0_from_model: -beta,

@@ -8,7 +8,7 @@ use super::{Combination, Row, Run};
 pub(super) fn rows(run: &Run) -> (f64, Vec<Row>) {
     let &Run { config, steps, .. } = run;
     let (sigma_min, sigma_max) = (config.sigma_min.unwrap_or(0.01), config.sigma_max.unwrap_or(1348.0));
-    let level = |t: f64| sigma_min * (sigma_max / sigma_min).powf(t);
+    let level = |t: f64| sigma_min * libm::pow(sigma_max / sigma_min, t);
     let discrete = |k: usize| level(k as f64 / (steps.max(2) - 1) as f64);
     let mut rows = Vec::new();
     let times = linspace(1.0, config.sampling_eps, steps);

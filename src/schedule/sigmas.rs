@@ -39,7 +39,7 @@ pub(super) fn sigmas(run: &Run) -> Result<Sigmas> {
         InterpolationType::Linear => timesteps.iter().map(|&t| interpolate(&table, t)).collect(),
         // One more than there are steps; diffusers appends the final σ to them all the same and never reaches it.
         InterpolationType::LogLinear => {
-            linspace(table[total - 1].ln(), table[0].ln(), steps + 1).into_iter().map(f64::exp).collect()
+            linspace(libm::log(table[total - 1]), libm::log(table[0]), steps + 1).into_iter().map(libm::exp).collect()
         }
     };
     let last = sigmas[sigmas.len() - 1];
@@ -57,7 +57,7 @@ pub(super) fn sigmas(run: &Run) -> Result<Sigmas> {
         FinalSigmasType::SigmaMin => table[0],
     });
     if config.timestep_type == TimestepType::Continuous && config.prediction_type == PredictionType::VPrediction {
-        timesteps = sigmas.iter().take(steps).map(|sigma| 0.25 * sigma.ln()).collect();
+        timesteps = sigmas.iter().take(steps).map(|sigma| 0.25 * libm::log(*sigma)).collect();
     }
     Ok(Sigmas { timesteps, sigmas, init_noise_sigma })
 }
@@ -70,9 +70,9 @@ pub(super) fn spaced(run: &Run, min: f64, max: f64) -> Option<Vec<f64>> {
     if config.use_karras_sigmas {
         // Karras et al. 2022, equation 5, with ρ = 7.
         let root = 1.0 / 7.0;
-        Some(ramp(max.powf(root), min.powf(root)).map(|sigma| sigma.powi(7)).collect())
+        Some(ramp(libm::pow(max, root), libm::pow(min, root)).map(|sigma| sigma.powi(7)).collect())
     } else if config.use_exponential_sigmas || config.use_lu_lambdas {
-        Some(linspace(max.ln(), min.ln(), run.steps).into_iter().map(f64::exp).collect())
+        Some(linspace(libm::log(max), libm::log(min), run.steps).into_iter().map(libm::exp).collect())
     } else if config.use_beta_sigmas {
         // Lee et al. 2024, with α = β = 0.6.
         let at = |r: f64| min + beta_distribution::quantile(1.0 - r, 0.6, 0.6) * (max - min);
@@ -91,10 +91,11 @@ pub(super) fn interpolate(table: &[f64], t: f64) -> f64 {
 
 /// The fractional timestep of a level, linear in ln σ.
 pub(super) fn timestep(table: &[f64], sigma: f64) -> f64 {
-    let log = sigma.max(1e-10).ln();
-    let low = table.partition_point(|&level| level.ln() <= log).saturating_sub(1).min(table.len().saturating_sub(2));
+    let log = libm::log(sigma.max(1e-10));
+    let low =
+        table.partition_point(|&level| libm::log(level) <= log).saturating_sub(1).min(table.len().saturating_sub(2));
     let high = (low + 1).min(table.len() - 1);
-    let (from, to) = (table[low].ln(), table[high].ln());
+    let (from, to) = (libm::log(table[low]), libm::log(table[high]));
     let weight = if to > from { ((log - from) / (to - from)).clamp(0.0, 1.0) } else { 0.0 };
     low as f64 + weight * (high - low) as f64
 }

@@ -73,9 +73,9 @@ struct Interval {
 
 fn interval(run: &Run, from: f64, to: f64) -> Interval {
     let ((alpha, sigma), (alpha_to, sigma_to)) = (alpha_sigma(from), alpha_sigma(to));
-    let h = from.ln() - to.ln();
+    let h = libm::log(from) - libm::log(to);
     let hh = if run.config.predict_x0 { -h } else { h };
-    let phi = hh.exp() - 1.0;
+    let phi = libm::exp(hh) - 1.0;
     let b = if run.config.solver_type == Some(SolverType::Bh1) { hh } else { phi };
     match run.config.predict_x0 {
         true => Interval { from_x: sigma_to / sigma, from_value: -alpha_to * phi, differences: -alpha_to * b, hh, b },
@@ -85,7 +85,7 @@ fn interval(run: &Run, from: f64, to: f64) -> Interval {
 
 /// R ρ = b: each row i has r_k^i, and b the i-th remainder of the exponential series.
 fn system(ratios: &[f64], hh: f64, b: f64) -> (Vec<Vec<f64>>, Vec<f64>) {
-    let mut phi_k = (hh.exp() - 1.0) / hh - 1.0;
+    let mut phi_k = (libm::exp(hh) - 1.0) / hh - 1.0;
     let mut factorial = 1.0;
     let mut right = Vec::new();
     let matrix = (0..ratios.len())
@@ -139,8 +139,8 @@ fn predict(run: &Run, sigmas: &[f64], i: usize, order: usize) -> Step {
         return Step { from_x: 0.0, from_values: vec![1.0] };
     }
     let step = interval(run, sigmas[i], sigmas[i + 1]);
-    let h = sigmas[i].ln() - sigmas[i + 1].ln();
-    let ratios: Vec<f64> = (1..order).map(|k| (sigmas[i].ln() - sigmas[i - k].ln()) / h).collect();
+    let h = libm::log(sigmas[i]) - libm::log(sigmas[i + 1]);
+    let ratios: Vec<f64> = (1..order).map(|k| (libm::log(sigmas[i]) - libm::log(sigmas[i - k])) / h).collect();
     let weights = if order == 2 {
         vec![0.5]
     } else {
@@ -155,8 +155,8 @@ fn predict(run: &Run, sigmas: &[f64], i: usize, order: usize) -> Step {
 /// The step that led to level i again, now with the value found there, which is the latest; it begins with the next.
 fn correct(run: &Run, sigmas: &[f64], i: usize, order: usize) -> Step {
     let step = interval(run, sigmas[i - 1], sigmas[i]);
-    let h = sigmas[i - 1].ln() - sigmas[i].ln();
-    let earlier: Vec<f64> = (2..=order).map(|k| (sigmas[i - 1].ln() - sigmas[i - k].ln()) / h).collect();
+    let h = libm::log(sigmas[i - 1]) - libm::log(sigmas[i]);
+    let earlier: Vec<f64> = (2..=order).map(|k| (libm::log(sigmas[i - 1]) - libm::log(sigmas[i - k])) / h).collect();
     let ratios: Vec<f64> = earlier.iter().copied().chain([1.0]).collect();
     let weights = if order == 1 {
         vec![0.5]
