@@ -14,6 +14,9 @@ use crate::fusion::Fusion;
 use crate::plan::Plan;
 use crate::{Error, Result};
 
+/// Hears how many of how many are done.
+pub(crate) type Progress<'a> = &'a mut dyn FnMut(usize, usize);
+
 /// Something that can run plans.
 #[derive(Clone)]
 pub enum Backend {
@@ -29,7 +32,22 @@ impl Backend {
     ///
     /// # Errors
     /// When the device has not enough memory, rejects a shader, or does not have the plan's precision.
-    pub async fn compile(&self, plan: Plan, frames: &[&str], progress: impl FnMut(usize, usize)) -> Result<Executor> {
+    pub async fn compile(
+        &self,
+        plan: Plan,
+        frames: &[&str],
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Executor> {
+        self.compile_telling(plan, frames, &mut progress).await
+    }
+
+    /// The same, compiled once for whoever listens: it is a large part of what a visitor downloads.
+    pub(crate) async fn compile_telling(
+        &self,
+        plan: Plan,
+        frames: &[&str],
+        progress: Progress<'_>,
+    ) -> Result<Executor> {
         let frames = frames.iter().map(|name| plan.output(name).cloned()).collect::<Result<Vec<_>>>()?;
         let device = match self {
             Backend::Gpu(gpu) => Device::Gpu(Box::new(gpu::Executor::new(gpu.clone(), plan, frames, progress).await?)),

@@ -61,7 +61,9 @@ fn parse<T: DeserializeOwned>(file: &'static str, object: Object) -> Result<T> {
     parse(object.clone()).map_err(|error| {
         // serde does not say which field it was, but every field by itself is a configuration too.
         let alone = |(key, value): (&String, &serde_json::Value)| {
-            let error = parse([(key.clone(), value.clone())].into_iter().collect()).err()?;
+            let mut object = Object::new();
+            object.insert(key.clone(), value.clone());
+            let error = parse(object).err()?;
             Some(format!("{key} is {value}, which is not supported: {error}."))
         };
         let problem = object.iter().find_map(alone).unwrap_or_else(|| format!("{error}."));

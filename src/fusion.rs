@@ -4,10 +4,9 @@
 //! same rules apply: each has a CPU function, a shader and tests of its own.
 
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use crate::graph::{Graph, Source, Value, ValueId};
+use crate::graph::{Graph, Source, Value, ValueId, ValueMap, ValueSet};
 use crate::op::{
     Add, Concat, Conv2d, FusedConv2d, GroupNorm, Linear, Moments, Op, ScaleShift, Softmax, Tiles, Upsample, Variant,
 };
@@ -45,17 +44,19 @@ pub fn fuse(graph: &Graph, fusion: Fusion) -> Result<Graph> {
             uses[input.0].push(ValueId(index));
         }
     }
-    let kept = graph.outputs.iter().map(|&(_, id)| id).chain(graph.feedback.iter().flat_map(|&(a, b)| [a, b]));
+    let mut kept = ValueSet::new();
+    graph.outputs.iter().for_each(|&(_, id)| kept.insert(id, ()));
+    graph.feedback.iter().flat_map(|&(a, b)| [a, b]).for_each(|id| kept.insert(id, ()));
     let mut fuser = Fuser {
         graph,
         fusion,
         uses,
-        kept: kept.collect(),
-        chains: HashMap::new(),
-        inner: HashSet::new(),
+        kept,
+        chains: ValueMap::new(),
+        inner: ValueSet::new(),
         fused: Graph::new(),
-        ids: HashMap::new(),
-        moments: HashMap::new(),
+        ids: ValueMap::new(),
+        moments: ValueMap::new(),
     };
     fuser.find_chains();
     fuser.emit()?;
@@ -96,16 +97,16 @@ struct Fuser<'a> {
     /// The values computed from each value, once for every time they read it.
     uses: Vec<Vec<ValueId>>,
     /// Values that are needed as they are.
-    kept: HashSet<ValueId>,
+    kept: ValueSet,
     /// By the last value of each.
-    chains: HashMap<ValueId, Chain>,
+    chains: ValueMap<Chain>,
     /// Values of chains that nobody sees any more.
-    inner: HashSet<ValueId>,
+    inner: ValueSet,
     fused: Graph,
     /// Values in the fused graph.
-    ids: HashMap<ValueId, ValueId>,
+    ids: ValueMap<ValueId>,
     /// Moments in the fused graph, and how the values were cut for them.
-    moments: HashMap<ValueId, (ValueId, Tiles)>,
+    moments: ValueMap<(ValueId, Tiles)>,
 }
 
 impl Fuser<'_> {
@@ -124,7 +125,7 @@ impl Fuser<'_> {
     /// The one value that is computed from this one, if it is needed for nothing else.
     fn only_use(&self, id: ValueId) -> Option<ValueId> {
         match self.uses[id.0][..] {
-            [user] if !self.kept.contains(&id) => Some(user),
+            [user] if !self.kept.contains(id) => Some(user),
             _ => None,
         }
     }
@@ -149,7 +150,7 @@ impl Fuser<'_> {
     fn find_chains(&mut self) {
         for index in 0..self.graph.values.len() {
             let conv = ValueId(index);
-            if self.convolution(conv).is_none() || self.inner.contains(&conv) {
+            if self.convolution(conv).is_none() || self.inner.contains(conv) {
                 continue;
             }
             let (variant, upsample) = self.variant(conv);
@@ -158,17 +159,17 @@ impl Fuser<'_> {
             if let Some((add, other, Add { scale: 1.0 })) = self.addition(last)
                 && self.graph.shape(other).dims().len() == 2
             {
-                self.inner.insert(last);
+                self.inner.insert(last, ());
                 (chain.row, last) = (Some(other), add);
             }
             if let Some((add, other, &Add { scale })) = self.addition(last)
                 && self.graph.shape(other) == self.graph.shape(last)
             {
-                self.inner.insert(last);
+                self.inner.insert(last, ());
                 (chain.scale, last) = (scale, add);
                 let shortcut = self.fusion.combine && variant != Variant::Direct && self.is_shortcut(other);
                 if shortcut {
-                    self.inner.insert(other);
+                    self.inner.insert(other, ());
                     chain.shortcut = Some(other);
                 } else {
                     chain.residual = Some(other);
@@ -192,7 +193,7 @@ impl Fuser<'_> {
         let add = self.only_use(id)?;
         let op = self.op::<Add>(add)?;
         let &[a, b] = self.inputs(add) else { return None };
-        (!self.chains.contains_key(&add)).then_some((add, if a == id { b } else { a }, op))
+        (!self.chains.contains(add)).then_some((add, if a == id { b } else { a }, op))
     }
 
     /// Whether a value is a 1×1 convolution that can become part of another.
@@ -204,13 +205,13 @@ impl Fuser<'_> {
     fn emit(&mut self) -> Result<()> {
         for (index, value) in self.graph.values.iter().enumerate() {
             let id = ValueId(index);
-            if self.inner.contains(&id) {
+            if self.inner.contains(id) {
                 continue;
             }
             let new = match &value.source {
                 Source::Input => self.fused.push(&value.name, value.shape.clone(), value.precision, Source::Input),
                 Source::Part { of, first } => {
-                    let source = Source::Part { of: self.ids[of], first: *first };
+                    let source = Source::Part { of: self.ids[*of], first: *first };
                     self.fused.push(&value.name, value.shape.clone(), value.precision, source)
                 }
                 Source::Constant(data) => {
@@ -218,7 +219,7 @@ impl Fuser<'_> {
                     self.fused.shared_weight(&value.name, (value.shape.clone(), data.clone()))
                 }
                 Source::Op { op, .. } => {
-                    if let Some(chain) = self.chains.get(&id).cloned() {
+                    if let Some(chain) = self.chains.get(id).cloned() {
                         self.convolve(id, &chain)?
                     } else if let Some(op) = self.op::<GroupNorm>(id).cloned() {
                         self.group_norm(id, op)?
@@ -233,8 +234,8 @@ impl Fuser<'_> {
             self.ids.insert(id, new);
         }
         let outputs = self.graph.outputs.iter();
-        outputs.for_each(|(name, id)| self.fused.output(name, self.ids[id]));
-        self.graph.feedback.iter().for_each(|(from, to)| self.fused.feedback(self.ids[from], self.ids[to]));
+        outputs.for_each(|(name, id)| self.fused.output(name, self.ids[*id]));
+        self.graph.feedback.iter().for_each(|&(from, to)| self.fused.feedback(self.ids[from], self.ids[to]));
         Ok(())
     }
 
@@ -244,7 +245,7 @@ impl Fuser<'_> {
         let half = |id: &ValueId| self.graph.values[id.0].precision == Precision::F16;
         let precision = if self.inputs(id).iter().chain([&id]).any(half) { Precision::F16 } else { Precision::F32 };
         self.fused.set_precision(precision);
-        let inputs: Vec<ValueId> = self.inputs(id).iter().map(|input| self.ids[input]).collect();
+        let inputs: Vec<ValueId> = self.inputs(id).iter().map(|input| self.ids[*input]).collect();
         self.fused.shared_op(&value.name, op, &inputs)
     }
 
@@ -261,7 +262,7 @@ impl Fuser<'_> {
             inputs.push(moments);
             tiles.push(cut);
         }
-        inputs.extend([self.ids[&weight], self.ids[&bias]]);
+        inputs.extend([self.ids[weight], self.ids[bias]]);
         self.fused.op(
             &self.graph.values[id.0].name,
             GroupNorm { tiles, serial: self.fusion.tuning.serial, ..op },
@@ -271,15 +272,15 @@ impl Fuser<'_> {
 
     /// The moments of a value: what its convolution left, or those of a pass of their own.
     fn moments_of(&mut self, id: ValueId) -> Result<(ValueId, Tiles)> {
-        if let Some(moments) = self.moments.get(&id) {
+        if let Some(moments) = self.moments.get(id) {
             return Ok(*moments);
         }
         let value = &self.graph.values[id.0];
         let [_, height, width, _] = value.shape.nhwc(&value.name)?;
         self.fused.set_precision(value.precision);
-        let moments = self.fused.op(&format!("{}.moments", value.name), Moments, &[self.ids[&id]])?;
+        let moments = self.fused.op(&format!("{}.moments", value.name), Moments, &[self.ids[id]])?;
         self.moments.insert(id, (moments, Tiles::strips(height * width)));
-        Ok(self.moments[&id])
+        Ok(self.moments[id])
     }
 
     /// Whether a GroupNorm needs the moments of a value.
@@ -323,7 +324,7 @@ impl Fuser<'_> {
         let precision = self.graph.values[chain.conv.0].precision;
         let (weight, bias) = self.weights(weight, bias, chain.shortcut, op.upsample, precision);
         let images = sources.iter().chain(&shortcut).chain(&chain.residual).chain(&chain.row).chain(&affine);
-        let mut inputs: Vec<ValueId> = images.map(|image| self.ids[image]).collect();
+        let mut inputs: Vec<ValueId> = images.map(|image| self.ids[*image]).collect();
         inputs.extend([weight, bias]);
         self.fused.set_precision(precision);
         let new = self.fused.op(&self.graph.values[id.0].name, op, &inputs)?;
@@ -353,7 +354,7 @@ impl Fuser<'_> {
             let data = if data.is_empty() { Vec::new() } else { FusedConv2d::phases(&data) };
             combined = Some((format!("{name}.phases"), Shape::new(&[rows, shape.channels()]), data));
         }
-        let mut new_bias = self.ids[&bias];
+        let mut new_bias = self.ids[bias];
         if let Some(shortcut) = shortcut {
             let &[_, other, other_bias] = self.inputs(shortcut) else { unreachable!("a convolution has three inputs") };
             let (_, other_shape, other_data) = constant(other);
@@ -369,7 +370,7 @@ impl Fuser<'_> {
         self.fused.set_precision(precision);
         let new_weight = match combined {
             Some((name, shape, data)) => self.fused.weight(&name, (shape, data)),
-            None => self.ids[&weight],
+            None => self.ids[weight],
         };
         (new_weight, new_bias)
     }

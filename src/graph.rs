@@ -1,6 +1,5 @@
 //! What is computed: a list of operations on values, without a device or a buffer.
 
-use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::op::Op;
@@ -9,6 +8,42 @@ use crate::{Error, Precision, Result, Shape};
 /// A value of a [`Graph`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ValueId(pub(crate) usize);
+
+/// Something of each of some values of a graph. Values are numbered from 0, so it is a list.
+#[derive(Clone, Debug)]
+pub(crate) struct ValueMap<T>(Vec<Option<T>>);
+
+/// Some values of a graph.
+pub(crate) type ValueSet = ValueMap<()>;
+
+impl<T> ValueMap<T> {
+    pub(crate) fn new() -> Self {
+        ValueMap(Vec::new())
+    }
+
+    pub(crate) fn insert(&mut self, id: ValueId, value: T) {
+        if self.0.len() <= id.0 {
+            self.0.resize_with(id.0 + 1, || None);
+        }
+        self.0[id.0] = Some(value);
+    }
+
+    pub(crate) fn get(&self, id: ValueId) -> Option<&T> {
+        self.0.get(id.0)?.as_ref()
+    }
+
+    pub(crate) fn contains(&self, id: ValueId) -> bool {
+        self.get(id).is_some()
+    }
+}
+
+impl<T> std::ops::Index<ValueId> for ValueMap<T> {
+    type Output = T;
+
+    fn index(&self, id: ValueId) -> &T {
+        self.get(id).expect("values are computed before they are read")
+    }
+}
 
 /// Where a value comes from.
 #[derive(Clone, Debug)]
@@ -194,23 +229,23 @@ impl Graph {
         let shape = Shape::new(&[end]);
         check_size(name, &shape)?;
         let input = cut.push(name, shape, self.values[first.0].precision, Source::Input);
-        let mut ids: HashMap<ValueId, ValueId> = HashMap::new();
+        let mut ids = ValueMap::new();
         for (index, value) in self.values.iter().enumerate() {
             let id = ValueId(index);
             let part = conditions.iter().position(|&condition| condition == id);
             let source = match (part, &value.source) {
                 (Some(part), _) => Source::Part { of: input, first: offsets[part] },
-                (None, Source::Op { .. }) if follows.contains(&id) => continue,
-                (None, Source::Input) if follows.contains(&id) && !self.is_read(id, &follows) => continue,
+                (None, Source::Op { .. }) if follows.contains(id) => continue,
+                (None, Source::Input) if follows.contains(id) && !self.is_read(id, &follows) => continue,
                 (None, Source::Op { op, inputs }) => {
-                    Source::Op { op: op.clone(), inputs: inputs.iter().map(|id| ids[id]).collect() }
+                    Source::Op { op: op.clone(), inputs: inputs.iter().map(|&id| ids[id]).collect() }
                 }
                 (None, other) => other.clone(),
             };
             ids.insert(id, cut.push(&value.name, value.shape.clone(), value.precision, source));
         }
-        cut.outputs = self.outputs.iter().map(|(name, id)| (name.clone(), ids[id])).collect();
-        cut.feedback = self.feedback.iter().map(|(from, to)| (ids[from], ids[to])).collect();
+        cut.outputs = self.outputs.iter().map(|(name, id)| (name.clone(), ids[*id])).collect();
+        cut.feedback = self.feedback.iter().map(|&(from, to)| (ids[from], ids[to])).collect();
         Ok(cut)
     }
 
@@ -218,32 +253,32 @@ impl Graph {
     pub(crate) fn conditions(&self, given: &[&str]) -> Vec<ValueId> {
         let follows = self.follows(given);
         let computed = |&id: &ValueId| matches!(self.values[id.0].source, Source::Op { .. });
-        let ids = (0..self.values.len()).map(ValueId).filter(|id| follows.contains(id)).filter(computed);
+        let ids = (0..self.values.len()).map(ValueId).filter(|&id| follows.contains(id)).filter(computed);
         ids.filter(|&id| self.is_read(id, &follows)).collect()
     }
 
     /// Whether a value outside `follows` is computed from this one.
-    fn is_read(&self, id: ValueId, follows: &HashSet<ValueId>) -> bool {
+    fn is_read(&self, id: ValueId, follows: &ValueSet) -> bool {
         self.values.iter().enumerate().any(|(index, value)| match &value.source {
-            Source::Op { inputs, .. } => !follows.contains(&ValueId(index)) && inputs.contains(&id),
+            Source::Op { inputs, .. } => !follows.contains(ValueId(index)) && inputs.contains(&id),
             _ => false,
         })
     }
 
     /// The inputs of these names, and what follows from them and constants alone.
-    fn follows(&self, given: &[&str]) -> HashSet<ValueId> {
-        let mut follows = HashSet::new();
+    fn follows(&self, given: &[&str]) -> ValueSet {
+        let mut follows = ValueSet::new();
         let constant = |id: &ValueId| matches!(self.values[id.0].source, Source::Constant(_));
         for (index, value) in self.values.iter().enumerate() {
             let holds = match &value.source {
                 Source::Input => given.contains(&value.name.as_str()),
                 Source::Op { inputs, .. } => {
-                    inputs.iter().all(|id| follows.contains(id) || constant(id)) && !inputs.iter().all(constant)
+                    inputs.iter().all(|id| follows.contains(*id) || constant(id)) && !inputs.iter().all(constant)
                 }
                 _ => false,
             };
             if holds {
-                follows.insert(ValueId(index));
+                follows.insert(ValueId(index), ());
             }
         }
         follows

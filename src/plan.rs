@@ -2,10 +2,10 @@
 //!
 //! A plan knows no device. Both backends run the same one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::graph::{Graph, Source, ValueId};
+use crate::graph::{Graph, Source, ValueId, ValueMap, ValueSet};
 use crate::op::{Kernel, Op};
 use crate::{Error, Precision, Result, Shape};
 
@@ -137,20 +137,17 @@ pub struct Plan {
 impl Plan {
     /// Plans what the graph's outputs and feedback need; nothing else is computed.
     pub fn new(graph: &Graph) -> Self {
-        let kept: HashSet<ValueId> = graph
-            .outputs
-            .iter()
-            .map(|&(_, id)| id)
-            .chain(graph.feedback.iter().flat_map(|&(value, input)| [value, input]))
-            .collect();
+        let mut kept = ValueSet::new();
+        graph.outputs.iter().for_each(|&(_, id)| kept.insert(id, ()));
+        graph.feedback.iter().flat_map(|&(value, input)| [value, input]).for_each(|id| kept.insert(id, ()));
         let last_use = last_uses(graph, &kept);
 
         let mut plan = Plan::default();
         let mut slots = Slots::default();
-        let mut places: HashMap<ValueId, Place> = HashMap::new();
+        let mut places: ValueMap<Place> = ValueMap::new();
         for (index, value) in graph.values.iter().enumerate() {
             let id = ValueId(index);
-            if !last_use.contains_key(&id) && !matches!(value.source, Source::Input) {
+            if !last_use.contains(id) && !matches!(value.source, Source::Input) {
                 continue;
             }
             let place = match &value.source {
@@ -160,21 +157,21 @@ impl Plan {
                     Place::Constant(plan.constants.len() - 1)
                 }
                 Source::Input => Place::Slot(slots.dedicated(bytes(&value.shape, value.precision))),
-                Source::Part { of, .. } => places[of],
-                Source::Op { .. } if kept.contains(&id) => {
+                Source::Part { of, .. } => places[*of],
+                Source::Op { .. } if kept.contains(id) => {
                     Place::Slot(slots.dedicated(bytes(&value.shape, value.precision)))
                 }
                 Source::Op { .. } => Place::Slot(slots.take(bytes(&value.shape, value.precision))),
                 // Its place was taken with that of the value beside which it is left.
                 Source::Aside(of) => {
-                    if last_use[of] == index {
-                        release(&mut slots, places[of]);
+                    if last_use[*of] == index {
+                        release(&mut slots, places[*of]);
                     }
                     continue;
                 }
             };
             places.insert(id, place);
-            let operand = |id: ValueId| operand(graph, id, places[&id]);
+            let operand = |id: ValueId| operand(graph, id, places[id]);
             if let Source::Input = value.source {
                 plan.inputs.insert(value.name.clone(), operand(id));
             }
@@ -184,7 +181,7 @@ impl Plan {
                     let shape = &graph.values[aside.0].shape;
                     places.insert(aside, Place::Slot(slots.take(bytes(shape, Precision::F32))));
                 }
-                let operand = |id: ValueId| self::operand(graph, id, places[&id]);
+                let operand = |id: ValueId| self::operand(graph, id, places[id]);
                 plan.steps.push(Step {
                     name: value.name.clone(),
                     op: op.clone(),
@@ -194,28 +191,31 @@ impl Plan {
                 });
                 // What nobody reads is free at once.
                 for written in [Some(id), aside].into_iter().flatten() {
-                    if !last_use.contains_key(&written) {
-                        release(&mut slots, places[&written]);
+                    if !last_use.contains(written) {
+                        release(&mut slots, places[written]);
                     }
                 }
                 // What this step was the last to read is free for the next one's output.
-                let done: HashSet<ValueId> = inputs.iter().copied().filter(|input| last_use[input] == index).collect();
-                for input in done {
+                for (i, &input) in inputs.iter().enumerate() {
+                    if last_use[input] != index || inputs[..i].contains(&input) {
+                        continue;
+                    }
                     let computed = matches!(graph.values[input.0].source, Source::Op { .. } | Source::Aside(_));
-                    if computed && !kept.contains(&input) {
-                        release(&mut slots, places[&input]);
+                    if computed && !kept.contains(input) {
+                        release(&mut slots, places[input]);
                     }
                 }
             }
         }
         plan.slots = slots.lengths;
-        let slot = |id: ValueId| match places[&id] {
+        let slot = |id: ValueId| match places[id] {
             Place::Slot(slot) => slot,
             Place::Constant(_) => unreachable!("feedback goes from a computed value to an input"),
         };
         plan.feedback =
             graph.feedback.iter().map(|&(value, input)| (slot(value), slot(input), graph.shape(value).len())).collect();
-        plan.outputs = graph.outputs.iter().map(|(name, id)| (name.clone(), operand(graph, *id, places[id]))).collect();
+        plan.outputs =
+            graph.outputs.iter().map(|(name, id)| (name.clone(), operand(graph, *id, places[*id]))).collect();
         plan
     }
 
@@ -277,10 +277,13 @@ fn operand(graph: &Graph, id: ValueId, place: Place) -> Operand {
 }
 
 /// For every value that is needed, the index of the last value computed from it. A kept value is needed to the end.
-fn last_uses(graph: &Graph, kept: &HashSet<ValueId>) -> HashMap<ValueId, usize> {
-    let mut last: HashMap<ValueId, usize> = kept.iter().map(|&id| (id, usize::MAX)).collect();
+fn last_uses(graph: &Graph, kept: &ValueSet) -> ValueMap<usize> {
+    let mut last = ValueMap::new();
     for (index, value) in graph.values.iter().enumerate().rev() {
-        if !last.contains_key(&ValueId(index)) {
+        let id = ValueId(index);
+        if kept.contains(id) {
+            last.insert(id, usize::MAX);
+        } else if !last.contains(id) {
             continue;
         }
         let inputs = match &value.source {
@@ -290,7 +293,9 @@ fn last_uses(graph: &Graph, kept: &HashSet<ValueId>) -> HashMap<ValueId, usize> 
             Source::Input | Source::Constant(_) => &[],
         };
         for &input in inputs {
-            last.entry(input).or_insert(index);
+            if !last.contains(input) {
+                last.insert(input, index);
+            }
         }
     }
     last

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
-use crate::backend::{Backend, Executor, Pending};
+use crate::backend::{Backend, Executor, Pending, Progress};
 use crate::conditions::{Conditions, Table};
 use crate::config::{SchedulerConfig, SchedulerKind, VarianceType};
 use crate::graph;
@@ -242,10 +242,19 @@ impl Prepared {
         backend: &Backend,
         pipeline: &mut Pipeline,
         layout: Layout,
-        progress: impl FnMut(usize, usize),
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Rc<Self>> {
+        Self::new_telling(backend, pipeline, layout, &mut progress).await
+    }
+
+    async fn new_telling(
+        backend: &Backend,
+        pipeline: &mut Pipeline,
+        layout: Layout,
+        progress: Progress<'_>,
     ) -> Result<Rc<Self>> {
         let plan = pipeline.plan(&layout, Some(backend.fusion()))?;
-        let executor = backend.compile(plan, &names::FRAMES, progress).await?;
+        let executor = backend.compile_telling(plan, &names::FRAMES, progress).await?;
         let conditions = Conditions::new(pipeline).await?;
         Ok(Rc::new(Prepared { executor, conditions, layout, samplers: Cell::default(), under_way: RefCell::default() }))
     }

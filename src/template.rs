@@ -11,19 +11,25 @@
 //! - `@binding(N)` is the next binding: the first gets 0.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt::Write;
 
 /// What a shader's names stand for.
 pub type Define = (&'static str, u32);
+
+/// The names that are defined somewhere in a shader. They are few, so this is a list.
+type Names<'a> = Vec<(&'a str, Cow<'a, str>)>;
+
+/// What a name stands for.
+fn get<'n>(names: &'n Names<'_>, name: &str) -> Option<&'n str> {
+    names.iter().find(|(defined, _)| *defined == name).map(|(_, value)| &**value)
+}
 
 /// The text of the variant with these definitions. A shader that says nothing of this kind is its own only variant.
 pub fn expand<'a>(shader: &'a str, defines: &[Define]) -> Cow<'a, str> {
     if !shader.contains("//#") && !shader.contains("@binding(N)") {
         return shader.into();
     }
-    let mut names: HashMap<&str, Cow<'a, str>> =
-        defines.iter().map(|&(name, value)| (name, value.to_string().into())).collect();
+    let mut names: Names<'a> = defines.iter().map(|&(name, value)| (name, value.to_string().into())).collect();
     let lines: Vec<&str> = shader.lines().collect();
     let mut expanded = String::with_capacity(shader.len());
     block(&lines, &mut names, &mut expanded);
@@ -38,7 +44,7 @@ pub fn expand<'a>(shader: &'a str, defines: &[Define]) -> Cow<'a, str> {
 }
 
 /// Expands some lines.
-fn block<'a>(lines: &[&'a str], names: &mut HashMap<&'a str, Cow<'a, str>>, out: &mut String) {
+fn block<'a>(lines: &[&'a str], names: &mut Names<'a>, out: &mut String) {
     let mut i = 0;
     while i < lines.len() {
         let Some(directive) = lines[i].trim_start().strip_prefix("//#") else {
@@ -51,16 +57,16 @@ fn block<'a>(lines: &[&'a str], names: &mut HashMap<&'a str, Cow<'a, str>>, out:
         match words[..] {
             ["if", name] => {
                 let name = match name.strip_prefix('$') {
-                    Some(variable) => names.get(variable).map_or("", |value| value),
+                    Some(variable) => get(names, variable).unwrap_or(""),
                     None => name,
                 };
-                let holds = names.get(name).is_some_and(|value| value != "0");
+                let holds = get(names, name).is_some_and(|value| value != "0");
                 let (from, to) = if holds { (i + 1, otherwise) } else { ((otherwise + 1).min(end), end) };
                 block(&lines[from..to], names, out);
             }
             ["each", variable, ref values @ ..] => {
                 let range = match values {
-                    [name] => names.get(name).and_then(|n| n.parse::<u32>().ok()),
+                    [name] => get(names, name).and_then(|n| n.parse::<u32>().ok()),
                     _ => None,
                 };
                 let values: Vec<Cow<'a, str>> = match range {
@@ -69,7 +75,8 @@ fn block<'a>(lines: &[&'a str], names: &mut HashMap<&'a str, Cow<'a, str>>, out:
                 };
                 for value in values {
                     for (variable, value) in variable.split(',').zip(value.split(',')) {
-                        names.insert(variable, value.to_string().into());
+                        names.retain(|(name, _)| *name != variable);
+                        names.push((variable, value.to_string().into()));
                     }
                     block(&lines[i + 1..end], names, out);
                 }
@@ -98,13 +105,13 @@ fn extent(lines: &[&str], start: usize) -> (usize, usize) {
 }
 
 /// Writes a line with the names in it replaced.
-fn substitute(line: &str, names: &HashMap<&str, Cow<'_, str>>, out: &mut String) {
+fn substitute(line: &str, names: &Names<'_>, out: &mut String) {
     let mut rest = line;
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         let name = &rest[at + 1..];
         let end = name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len());
-        match names.get(&name[..end]) {
+        match get(names, &name[..end]) {
             Some(value) => out.push_str(value),
             None => panic!("a shader says ${}", &name[..end]),
         }

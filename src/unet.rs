@@ -44,7 +44,7 @@ impl UNet2DModel {
     /// When a tensor is missing, has another shape, or has no place in the network.
     pub fn new(config: UNetConfig, mut weights: Weights) -> Result<Self> {
         weights.rename_legacy();
-        let parameters = Parameters { weights: Some(weights), packed: HashMap::new(), counts: HashMap::new() };
+        let parameters = Parameters { weights: Some(weights), packed: HashMap::new() };
         let mut model = UNet2DModel { parameters, config, count: 0 };
         // Laying the network out once packs every weight and finds every misfit. K blocks cannot mirror a single pixel.
         let innermost = if model.config.up_block_types.contains(&UpBlockType::KUpBlock2D) { 2 } else { 1 };
@@ -134,7 +134,7 @@ impl UNet2DModel {
 
     /// How many numbers of the checkpoint are in the constant of this name.
     pub(crate) fn parameters_of(&self, constant: &str) -> usize {
-        self.parameters.counts.get(constant).copied().unwrap_or(0)
+        self.parameters.packed.get(constant).map_or(0, |packed| packed.count)
     }
 
     /// Appends the network for `count` images of `height` × `width` pixels, and an input for them, to `graph`. The
@@ -186,29 +186,33 @@ impl UNet2DModel {
 /// The network's constants in device layout, packed from the checkpoint's tensors the first time they are asked for.
 struct Parameters {
     weights: Option<Weights>,
-    packed: HashMap<String, (Shape, Rc<[f32]>)>,
-    /// How many numbers of the checkpoint are in each constant.
-    counts: HashMap<String, usize>,
+    packed: HashMap<String, Packed>,
+}
+
+/// Makes a constant from the checkpoint.
+type Pack<'a> = &'a dyn Fn(&mut Weights) -> Result<(Shape, Vec<f32>)>;
+
+/// A constant in device layout, and how many numbers of the checkpoint are in it.
+struct Packed {
+    shape: Shape,
+    data: Rc<[f32]>,
+    count: usize,
 }
 
 impl Parameters {
     /// The constant `name`, which `pack` makes from the checkpoint.
-    fn get(
-        &mut self,
-        name: &str,
-        pack: impl FnOnce(&mut Weights) -> Result<(Shape, Vec<f32>)>,
-    ) -> Result<(Shape, Rc<[f32]>)> {
-        if let Some(packed) = self.packed.get(name) {
-            return Ok(packed.clone());
+    fn get(&mut self, name: &str, pack: Pack<'_>) -> Result<(Shape, Rc<[f32]>)> {
+        if let Some(Packed { shape, data, .. }) = self.packed.get(name) {
+            return Ok((shape.clone(), data.clone()));
         }
         let weights = self.weights.as_mut().expect("a network's first layout packs every constant of it");
         let before = weights.taken();
         let (shape, data) = pack(weights)?;
-        self.counts.insert(name.to_string(), weights.taken() - before);
         // Without weights only shapes count.
-        let packed = (shape, if weights.is_blank() { Rc::default() } else { Rc::from(data) });
-        self.packed.insert(name.to_string(), packed.clone());
-        Ok(packed)
+        let data: Rc<[f32]> = if weights.is_blank() { Rc::default() } else { Rc::from(data) };
+        let packed = Packed { shape: shape.clone(), data: data.clone(), count: weights.taken() - before };
+        self.packed.insert(name.to_string(), packed);
+        Ok((shape, data))
     }
 }
 
@@ -622,7 +626,7 @@ impl<'a> Builder<'a> {
     fn scale_and_shift(&mut self, path: &str, time: ValueId, out: usize) -> Result<ValueId> {
         let depth = self.graph.shape(time).channels();
         let place = |i: usize| i / out * padded(out) + i % out;
-        let weight = self.parameters.get(&format!("{path}.weight"), |weights| {
+        let weight = self.parameters.get(&format!("{path}.weight"), &|weights| {
             let weight = weights.take(&format!("{path}.weight"), &[2 * out, depth])?;
             let mut spread = Tensor::new(&[2 * padded(out), depth], vec![0.0; 2 * padded(out) * depth])?;
             for (i, row) in weight.data.chunks_exact(depth).enumerate() {
@@ -630,7 +634,7 @@ impl<'a> Builder<'a> {
             }
             Ok(Linear::pack(&spread))
         })?;
-        let bias = self.parameters.get(&format!("{path}.bias"), |weights| {
+        let bias = self.parameters.get(&format!("{path}.bias"), &|weights| {
             let bias = weights.take(&format!("{path}.bias"), &[2 * out])?;
             let mut spread = vec![0.0; 2 * padded(out)];
             for (i, &value) in bias.data.iter().enumerate() {
@@ -661,7 +665,7 @@ impl<'a> Builder<'a> {
         let (inner, row) = (heads * head_dim, heads * padded(head_dim));
         let place = |i: usize| i / head_dim * padded(head_dim) + i % head_dim;
 
-        let qkv_weight = self.parameters.get(&format!("{path}.qkv.weight"), |weights| {
+        let qkv_weight = self.parameters.get(&format!("{path}.qkv.weight"), &|weights| {
             let mut joined = Tensor::new(&[3 * row, channels], vec![0.0; 3 * row * channels])?;
             for (part, name) in ["to_q", "to_k", "to_v"].iter().enumerate() {
                 let weight = weights.take(&format!("{path}.{name}.weight"), &[inner, channels])?;
@@ -671,7 +675,7 @@ impl<'a> Builder<'a> {
             }
             Ok(Linear::pack(&joined))
         })?;
-        let qkv_bias = self.parameters.get(&format!("{path}.qkv.bias"), |weights| {
+        let qkv_bias = self.parameters.get(&format!("{path}.qkv.bias"), &|weights| {
             let mut joined = vec![0.0; 3 * row];
             for (part, name) in ["to_q", "to_k", "to_v"].iter().enumerate() {
                 let bias = weights.take(&format!("{path}.{name}.bias"), &[inner])?;
@@ -681,7 +685,7 @@ impl<'a> Builder<'a> {
             }
             Ok((Shape::new(&[3 * row]), joined))
         })?;
-        let out_weight = self.parameters.get(&format!("{path}.to_out.0.weight"), |weights| {
+        let out_weight = self.parameters.get(&format!("{path}.to_out.0.weight"), &|weights| {
             let weight = weights.take(&format!("{path}.to_out.0.weight"), &[channels, inner])?;
             let mut spread = Tensor::new(&[channels, row], vec![0.0; channels * row])?;
             for (i, &value) in weight.data.iter().enumerate() {
@@ -716,7 +720,7 @@ impl<'a> Builder<'a> {
     fn conv2d_with(&mut self, path: &str, x: ValueId, out: usize, op: Conv2d, bias: ValueId) -> Result<ValueId> {
         let shape = [out, self.graph.shape(x).channels(), op.kernel, op.kernel];
         let name = format!("{path}.weight");
-        let weight = self.parameters.get(&name, |weights| Ok(Conv2d::pack(&weights.take(&name, &shape)?)))?;
+        let weight = self.parameters.get(&name, &|weights| Ok(Conv2d::pack(&weights.take(&name, &shape)?)))?;
         let weight = self.graph.shared_weight(&name, weight);
         self.graph.op(path, op, &[x, weight, bias])
     }
@@ -724,7 +728,7 @@ impl<'a> Builder<'a> {
     fn linear(&mut self, path: &str, x: ValueId, out: usize) -> Result<ValueId> {
         let shape = [out, self.graph.shape(x).channels()];
         let name = format!("{path}.weight");
-        let weight = self.parameters.get(&name, |weights| Ok(Linear::pack(&weights.take(&name, &shape)?)))?;
+        let weight = self.parameters.get(&name, &|weights| Ok(Linear::pack(&weights.take(&name, &shape)?)))?;
         let weight = self.graph.shared_weight(&name, weight);
         let bias = self.bias(path, out)?;
         self.graph.op(path, Linear, &[x, weight, bias])
@@ -755,7 +759,7 @@ impl<'a> Builder<'a> {
 
     /// A table of learned rows.
     fn table(&mut self, name: &str, rows: usize, width: usize) -> Result<ValueId> {
-        let table = self.parameters.get(name, |weights| {
+        let table = self.parameters.get(name, &|weights| {
             let table = weights.take(name, &[rows, width])?;
             Ok((table.device_shape()?, table.to_device()?))
         })?;
@@ -767,7 +771,7 @@ impl<'a> Builder<'a> {
     }
 
     fn vector(&mut self, name: &str, len: usize) -> Result<ValueId> {
-        let vector = self.parameters.get(name, |weights| {
+        let vector = self.parameters.get(name, &|weights| {
             let vector = weights.take(name, &[len])?;
             Ok((vector.device_shape()?, vector.to_device()?))
         })?;

@@ -8,7 +8,7 @@ use js_sys::{Object, Reflect, Uint8Array};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 
-use crate::backend::Gpu;
+use crate::backend::{Gpu, Progress};
 use crate::check;
 use crate::config::{
     ClassEmbedType, PredictionType, SchedulerConfig, SchedulerKind, TimestepSpacing, UNetConfig, VarianceType,
@@ -301,7 +301,7 @@ impl Engine {
         let precision = precision.choose(&self.backend, pipeline.unet().parameters());
         let layout = Settings { count, precision, ..Settings::default() }.layout(&pipeline)?;
         let plan = pipeline.plan(&layout, Some(gpu.fusion()))?;
-        gpu.compile(&plan, |done, total| {
+        gpu.compile(&plan, &mut |done, total| {
             // What the page makes of it is not the engine's concern.
             let _ = progress.call3(&JsValue::NULL, &"compile".into(), &done.into(), &total.into());
         })
@@ -383,8 +383,8 @@ impl Engine {
         report("parse", 1, 1);
         let precision = precision.choose(&self.backend, pipeline.unet().parameters());
         let settings = Settings { count, precision, ..Settings::default() };
-        let report = |done, total| report("compile", done, total);
-        let prepared = prepare(&self.backend, &mut pipeline, &settings, report).await?;
+        let mut report = |done, total| report("compile", done, total);
+        let prepared = prepare(&self.backend, &mut pipeline, &settings, &mut report).await?;
         let info = model_info(&pipeline, &prepared)?;
         self.model = Some(Model { pipeline, prepared });
         Ok(info)
@@ -435,7 +435,7 @@ impl Engine {
         let settings = Settings { precision, ..settings.settings(&model.pipeline)? };
         let (layout, _) = settings.check(&model.pipeline)?;
         if layout != *model.prepared.layout() {
-            let prepared = prepare(&self.backend, &mut model.pipeline, &settings, |_, _| {}).await?;
+            let prepared = prepare(&self.backend, &mut model.pipeline, &settings, &mut |_, _| {}).await?;
             model.prepared.begin(); // nobody else will, and an earlier run on it is to end
             model.prepared = prepared;
         }
@@ -478,7 +478,7 @@ async fn prepare(
     backend: &Backend,
     pipeline: &mut Pipeline,
     settings: &Settings,
-    progress: impl FnMut(usize, usize),
+    progress: Progress<'_>,
 ) -> Result<Rc<Prepared>> {
     let count = settings.count;
     if !(1..=MOST_IMAGES).contains(&count) {

@@ -48,7 +48,8 @@ impl Weights {
         }
         let index: Index = serde_json::from_str(index)
             .map_err(|error| Error::Weights(format!("index is not valid: {error}. It maps tensors to files.")))?;
-        let names: BTreeSet<String> = index.weight_map.into_values().collect();
+        let mut names = BTreeSet::new();
+        names.extend(index.weight_map.into_values());
         // They are read from the folder of the index, and from nowhere else.
         let plain = |name: &&String| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':']);
         match names.iter().find(|name| !plain(name)) {

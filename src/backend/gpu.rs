@@ -6,8 +6,6 @@
 //! submitted while the last ones' frames are still on their way.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -17,6 +15,7 @@ use futures_channel::oneshot;
 use web_time::Instant;
 use wgpu::BufferUsages;
 
+use super::Progress;
 use super::pace::{self, Pace};
 use crate::fusion::Fusion;
 use crate::op::Kernel;
@@ -90,7 +89,8 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
-    pipelines: RefCell<HashMap<PipelineKey, wgpu::ComputePipeline>>,
+    /// Those made so far: some dozens, so a list.
+    pipelines: RefCell<Vec<(PipelineKey, wgpu::ComputePipeline)>>,
     counters: Cell<Counters>,
     tuning: Cell<Tuning>,
     /// What went wrong outside any call: a lost device, or a command the device rejected.
@@ -242,14 +242,16 @@ impl Gpu {
     ///
     /// # Errors
     /// When the device rejects one.
-    pub(crate) async fn compile(&self, plan: &Plan, mut progress: impl FnMut(usize, usize)) -> Result<()> {
-        let mut distinct = HashMap::new();
+    pub(crate) async fn compile(&self, plan: &Plan, progress: Progress<'_>) -> Result<()> {
+        let mut distinct: Vec<(&Step, Kernel)> = Vec::new();
         for step in &plan.steps {
             let kernel = step.kernel();
-            distinct.entry(kernel.pipeline()).or_insert((step, kernel));
+            if !distinct.iter().any(|(_, other)| other.pipeline() == kernel.pipeline()) {
+                distinct.push((step, kernel));
+            }
         }
         progress(0, distinct.len());
-        for (done, (step, kernel)) in distinct.values().enumerate() {
+        for (done, (step, kernel)) in distinct.iter().enumerate() {
             self.pipeline(step, kernel).await?;
             progress(done + 1, distinct.len());
         }
@@ -385,7 +387,7 @@ impl Gpu {
     /// The pipeline of a kernel's shader in its precision, made the first time it is asked for.
     async fn pipeline(&self, step: &Step, kernel: &Kernel) -> Result<wgpu::ComputePipeline> {
         let key = kernel.pipeline();
-        if let Some(pipeline) = self.pipelines.borrow().get(&key) {
+        if let Some((_, pipeline)) = self.pipelines.borrow().iter().find(|(made, _)| *made == key) {
             return Ok(pipeline.clone());
         }
         let (name, inputs) = (step.op.name(), step.inputs.len());
@@ -432,7 +434,7 @@ impl Gpu {
         if let Some(error) = scope.pop().await {
             return Err(Error::Gpu(format!("The GPU rejected the shader {name} ({error}). Use the CPU.")));
         }
-        self.pipelines.borrow_mut().insert(key, pipeline.clone());
+        self.pipelines.borrow_mut().push((key, pipeline.clone()));
         Ok(pipeline)
     }
 }
@@ -566,23 +568,16 @@ pub struct Executor {
 }
 
 impl Executor {
-    pub(super) async fn new(
-        gpu: Rc<Gpu>,
-        plan: Plan,
-        frames: Vec<Operand>,
-        progress: impl FnMut(usize, usize),
-    ) -> Result<Self> {
+    pub(super) async fn new(gpu: Rc<Gpu>, plan: Plan, frames: Vec<Operand>, progress: Progress<'_>) -> Result<Self> {
         gpu.check()?;
         gpu.check_plan(&plan)?;
         check_weights(&plan)?;
 
         let kernels: Vec<Kernel> = plan.steps.iter().map(Step::kernel).collect();
         gpu.compile(&plan, progress).await?;
-        let mut pipelines = HashMap::new();
+        let mut pipelines = Vec::with_capacity(kernels.len());
         for (step, kernel) in plan.steps.iter().zip(&kernels) {
-            if let Entry::Vacant(vacant) = pipelines.entry(kernel.pipeline()) {
-                vacant.insert(gpu.pipeline(step, kernel).await?);
-            }
+            pipelines.push(gpu.pipeline(step, kernel).await?);
         }
 
         // What goes wrong in here is this plan's failure, not the device's: another plan may go on running.
@@ -597,8 +592,7 @@ impl Executor {
             .collect();
         let constants = upload_constants(&gpu, &plan);
         let params = Params::upload(&gpu, &kernels, PIECES);
-        let dispatch = |(step, kernel): (&Step, &Kernel)| {
-            let pipeline = pipelines[&kernel.pipeline()].clone();
+        let dispatch = |((step, kernel), pipeline): ((&Step, &Kernel), wgpu::ComputePipeline)| {
             let operands = step.operands().map(|operand| {
                 let first = (operand.first * operand.precision.bytes()) as u64;
                 let (buffer, offset) = match operand.place {
@@ -611,7 +605,7 @@ impl Executor {
             let bind_group = gpu.bind_group(&step.name, &pipeline, bindings);
             Dispatch { pipeline, bind_group }
         };
-        let dispatches = plan.steps.iter().zip(&kernels).map(dispatch).collect();
+        let dispatches = plan.steps.iter().zip(&kernels).zip(pipelines).map(dispatch).collect();
         let frame_bytes: u64 = frames.iter().map(|frame| frame.bytes() as u64).sum();
         let most = (BATCH_BYTES / (frame_bytes as usize).max(1)).clamp(1, MOST_RUNS);
         let ring = (0..RING).map(|_| Staging::new(&gpu, (most as u64 * frame_bytes).max(4))).collect();

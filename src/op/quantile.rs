@@ -43,7 +43,7 @@ impl Op for Quantile {
         for (out, image) in output.rows_mut().zip(x0.data.chunks_exact(x0.data.len() / n)) {
             let pixels = image.chunks_exact(x0.shape.stride());
             let mut sizes: Vec<f32> = pixels.flat_map(|pixel| &pixel[..channels]).map(|x| x.abs()).collect();
-            sizes.sort_by(f32::total_cmp);
+            sizes.sort_unstable_by(f32::total_cmp);
             let last = sizes.len() - 1;
             let place = row.threshold_ratio * last as f32;
             // The last place of a very large image is rounded up to one that does not exist.

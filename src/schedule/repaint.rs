@@ -56,7 +56,8 @@ fn timesteps(run: &Run) -> Result<Vec<usize>> {
     let StepOptions { jump_length, jump_n_sample, .. } = run.options;
     let steps = run.steps;
     let jumps_from = (0..steps.saturating_sub(jump_length)).step_by(jump_length);
-    let mut jumps: BTreeMap<usize, usize> = jumps_from.map(|t| (t, jump_n_sample - 1)).collect();
+    let mut jumps: BTreeMap<usize, usize> = BTreeMap::new();
+    jumps.extend(jumps_from.map(|t| (t, jump_n_sample - 1)));
     let mut timesteps = Vec::new();
     let mut t = steps;
     while t > 0 {

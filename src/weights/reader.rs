@@ -124,15 +124,17 @@ impl WeightsReader {
                     .into(),
             ));
         }
-        let json = str::from_utf8(json).map_err(|error| self.error(&SafeTensorError::InvalidHeader(error)))?;
         let invalid = |error| Error::Weights(format!("has a header that is not valid: {error}."));
-        serde_json::Deserializer::from_str(json).deserialize_map(UniqueKeys).map_err(invalid)?;
+        // The `safetensors` crate says it too, but reads a text: two kinds of readers would be compiled.
+        let text = std::str::from_utf8(json)
+            .map_err(|error| Error::Weights(format!("has a header that is not valid: {error}.")))?;
+        serde_json::Deserializer::from_str(text).deserialize_map(UniqueKeys).map_err(invalid)?;
         // Of a header by itself everything is checked but whether its data are there.
         match SafeTensors::read_metadata(&self.bytes) {
             Ok(_) | Err(SafeTensorError::MetadataIncompleteBuffer) => {}
             Err(error) => return Err(self.error(&error)),
         }
-        let header: Metadata = serde_json::from_str(json).map_err(invalid)?;
+        let header: Metadata = serde_json::from_str(text).map_err(invalid)?;
         let tensors = header.offset_keys().into_iter().filter_map(|name| {
             let info = header.info(&name)?.clone();
             Some((name, info))
