@@ -10,6 +10,7 @@ use denoise::fusion::fuse;
 use denoise::graph::Graph;
 use denoise::op::Conv2d;
 use denoise::plan::Plan;
+use denoise::tuning::Tuning;
 use denoise::{Error, Shape, Tensor};
 use wasm_bindgen::prelude::*;
 
@@ -30,7 +31,11 @@ impl Convolution {
     /// When there is no such device, or the weight has another size.
     pub async fn create(backend: &str, side: usize, weight: Vec<f32>, bias: Vec<f32>) -> Result<Convolution, JsValue> {
         let backend = match backend {
-            "gpu" => Backend::Gpu(Gpu::open().await?),
+            "gpu" => {
+                let gpu = Gpu::open().await?;
+                gpu.set_tuning(Tuning::measure(&gpu).await?);
+                Backend::Gpu(gpu)
+            }
             "cpu" => Backend::Cpu,
             other => return Err(Error::Settings(format!("The backend {other} does not exist.")).into()),
         };

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use serde::Deserialize;
+use web_time::Instant;
 
 use crate::backend::{Backend, Executor, Pending, Progress};
 use crate::conditions::{Conditions, Table};
@@ -220,6 +221,8 @@ pub struct Frame {
     pub prev: Vec<u8>,
     /// x̂0, what the model made of the x_t it was given, as RGBA8.
     pub x0: Vec<u8>,
+    /// How long it took: the time since the frames before it came, shared among those that came together.
+    pub seconds: f64,
 }
 
 /// A pipeline made ready on a device for runs of one layout.
@@ -293,6 +296,9 @@ pub struct Sampler {
     read: usize,
     /// Frames that have come before they were asked for.
     ready: VecDeque<Vec<Vec<u8>>>,
+    /// When the latest came, and how long each of them took.
+    came: Instant,
+    seconds: f64,
 }
 
 impl Sampler {
@@ -346,7 +352,20 @@ impl Sampler {
             }
         }
         let prepared = prepared.clone();
-        Ok(Sampler { prepared, id, schedule, table, noise, shape, initial, next: 0, read: 0, ready: VecDeque::new() })
+        Ok(Sampler {
+            prepared,
+            id,
+            schedule,
+            table,
+            noise,
+            shape,
+            initial,
+            next: 0,
+            read: 0,
+            ready: VecDeque::new(),
+            came: Instant::now(),
+            seconds: 0.0,
+        })
     }
 
     /// The table that is run.
@@ -400,12 +419,15 @@ impl Sampler {
             let pending = under_way.borrow_mut().pop_front();
             let Some(pending) = pending else { return Ok(None) };
             self.ready.extend(pending.wait().await?);
+            let now = Instant::now();
+            self.seconds = (now - self.came).as_secs_f64() / self.ready.len() as f64;
+            self.came = now;
         }
         let Some(Ok([prev, x0])) = self.ready.pop_front().map(<[_; 2]>::try_from) else {
             unreachable!("a plan for sampling has two frames, and a batch is not empty")
         };
         self.read += 1;
-        Ok(Some(Frame { step: self.read - 1, prev, x0 }))
+        Ok(Some(Frame { step: self.read - 1, prev, x0, seconds: self.seconds }))
     }
 
     /// Writes what an evaluation takes besides its row: noise, and what follows from time and class.

@@ -628,13 +628,13 @@ impl Run {
         Uint8Array::from(self.sampler.initial().as_slice())
     }
 
-    /// `{ step, x, x0, milliseconds }` of the next evaluation, or `undefined` after the last.
+    /// `{ step, x, x0, milliseconds }` of the next evaluation, or `undefined` after the last. Evaluations that came together
+    /// took equally long.
     ///
     /// # Errors
     /// When the device was lost, or another run began.
     pub async fn next(&mut self) -> std::result::Result<JsValue, JsValue> {
-        let begin = now();
-        let Some(Frame { step, prev, x0 }) = self.sampler.next().await? else {
+        let Some(Frame { step, prev, x0, seconds }) = self.sampler.next().await? else {
             return Ok(JsValue::UNDEFINED);
         };
         let frame = Object::new();
@@ -642,20 +642,10 @@ impl Run {
             ("step", step.into()),
             ("x", Uint8Array::from(prev.as_slice()).into()),
             ("x0", Uint8Array::from(x0.as_slice()).into()),
-            ("milliseconds", (now() - begin).into()),
+            ("milliseconds", (1e3 * seconds).into()),
         ] {
             Reflect::set(&frame, &key.into(), &value)?;
         }
         Ok(frame.into())
     }
-}
-
-/// Milliseconds since some fixed moment, in a page or a worker.
-fn now() -> f64 {
-    let global = js_sys::global();
-    let performance = match global.dyn_ref::<web_sys::WorkerGlobalScope>() {
-        Some(worker) => worker.performance(),
-        None => global.dyn_ref::<web_sys::Window>().and_then(web_sys::Window::performance),
-    };
-    performance.map_or(0.0, |performance| performance.now())
 }

@@ -147,16 +147,17 @@ async function measure(source, first, part, onbackend) {
 
   const evaluations = Math.min(settings.steps, model.num_train_timesteps - WARM_UP);
   const steps = evaluations + WARM_UP;
-  const arrivals = [];
+  const times = [];
   const class_labels = model.class_kind === 'label' ? Array.from({ length: count }, () => 0) : null;
   const run = { sampler: 'ddim', steps, eta: 0, seed: SEED, class_labels, guidance: 1, count, timestep_spacing: 'trailing', variance_type: null };
   await engine.ask({ type: 'generate', settings: run }, 'finished', {
-    frame: () => {
-      arrivals.push(performance.now());
-      setStatus(`Timing ${title}`, `${arrivals.length} of ${steps}`, part(0.4 + 0.5 * arrivals.length / steps));
+    // Not when they arrive: several may come at once.
+    frame: ({ milliseconds }) => {
+      times.push(milliseconds);
+      setStatus(`Timing ${title}`, `${times.length} of ${steps}`, part(0.4 + 0.5 * times.length / steps));
     },
   });
-  const milliseconds = arrivals.slice(WARM_UP).map((arrival, i) => arrival - arrivals[i + WARM_UP - 1]);
+  const milliseconds = times.slice(WARM_UP);
   setStatus(`Timing the layers of ${title}`, '', part(0.9));
   const { profile } = await engine.ask({ type: 'profile' }, 'profiled');
   return { title, model, count, milliseconds, loading: loaded, profile };
