@@ -51,8 +51,9 @@ class Denoise {
   }
 
   async open() {
-    const { default: init, Engine } = await import('/pkg/denoise.js');
+    const { default: init, Engine, ModelWeights } = await import('/pkg/denoise.js');
     await init();
+    this.ModelWeights = ModelWeights;
     this.engine = await Engine.create(this.backend);
     await this.engine.tune();
   }
@@ -62,11 +63,14 @@ class Denoise {
     const folder = `/models/${model}`;
     const files = {
       config: await text(`${folder}/unet/config.json`),
-      weights: [await bytes(`${folder}/unet/diffusion_pytorch_model.safetensors`)],
       scheduler: await text(`${folder}/scheduler/scheduler_config.json`),
       card: null,
     };
-    this.model = await this.engine.load(files, { count: 1, precision: 'f32' }, () => {});
+    const weights = new this.ModelWeights();
+    weights.begin();
+    weights.push(await bytes(`${folder}/unet/diffusion_pytorch_model.safetensors`));
+    weights.end();
+    this.model = await this.engine.load(files, weights, { count: 1, precision: 'f32' }, () => {});
   }
 
   /** A run of one evaluation more: with the first comes what is done once a run. */
