@@ -22,10 +22,10 @@ struct Params {
     tiles: u32,        // in an image
     len: u32,          // tiles, strips or pixels in all images
     scale: f32,
-    share: u32,        // of split sums, the blocks of depth that a workgroup adds up
     first: u32,        // workgroup in x: a dispatch that takes long is cut in pieces
     pad0: u32,
     pad1: u32,
+    pad2: u32,
 }
 
 alias Stored = vec4f; // activations and weights
@@ -60,11 +60,7 @@ alias Number = vec4f;
 //#end
 @group(0) @binding(N) var<storage, read> weight: array<Element>; // [kernel, kernel, 4 · in, out], then [4 · shortcut, out]
 @group(0) @binding(N) var<storage, read> bias: array<Number>;    // [out_channels]
-//#if split
-@group(0) @binding(N) var<storage, read_write> out: array<vec4f>; // [splits, N, out_height, out_width, out_channels]
-//#else
 @group(0) @binding(N) var<storage, read_write> out: array<Element>; // [N, out_height, out_width, out_channels]
-//#end
 //#if moments
 @group(0) @binding(N) var<storage, read_write> moments: array<Number>; // [N, tiles, 2, out_channels]: mean, M2
 //#end

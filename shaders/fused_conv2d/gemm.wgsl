@@ -2,7 +2,6 @@
 // As a matrix product, for kernels of any size and stride and for small maps: a workgroup owns a tile of 8 · PIXELS output
 // pixels, counted over all images, by 8 · COLUMNS vec4s of output channels, and walks the depth (taps and input
 // channels) in blocks of four vec4s that it keeps in shared memory. An invocation owns PIXELS pixels by COLUMNS vec4s.
-// With few pixels the depth is split too: a workgroup in z adds up its share of it and leaves the rest to `merge_splits`.
 
 const PIXELS: u32 = $pixels;   // of an invocation
 const COLUMNS: u32 = $columns; // vec4s of an invocation
@@ -71,7 +70,6 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
 //#end
 
     var before = 0u; // rows of the weight that belong to earlier tensors
-    var step = 0u;   // blocks so far
     for (var source = 0u; source < 4u; source++) {
         let channels = channels_of(source);
         if channels == 0u {
@@ -88,13 +86,6 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
                 let offset = vec2i(i32(kx), i32(ky));
                 let row = before + (ky * side + kx) * depth * 4u;
                 for (var ci = 0u; ci < channels; ci += DEPTH) {
-//#if split
-                    let mine = step / params.share == group.z;
-                    step++;
-                    if !mine {
-                        continue;
-                    }
-//#end
                     // All loads are under way before the first is waited for.
 //#each i staged
                     let row$i = thread / WIDTH + $i * (64u / WIDTH);
@@ -145,14 +136,6 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
         let column = lane * COLUMNS + $j;
         let channel = first + column;
         let inside = channel < params.out_channels;
-//#if split
-        let partial = group.z * params.len;
-//#each i pixels
-        if inside && start + line * PIXELS + $i < params.len {
-            out[(partial + start + line * PIXELS + $i) * params.out_channels + channel] = s$i_$j;
-        }
-//#end
-//#else
         let own = min(channel, params.out_channels - 1u);
         let images = params.out_height * params.out_width;
 //#each i pixels
@@ -195,7 +178,6 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
             moments[at] = mean;
             moments[at + params.out_channels] = m2;
         }
-//#end
 //#end
     }
 //#end

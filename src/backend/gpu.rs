@@ -698,8 +698,9 @@ impl Executor {
     }
 
     pub(super) fn depth(&self) -> usize {
-        /// Submissions of a run from which on it keeps the GPU busy by itself, and its frames are not to wait for the next.
-        const LONG: f64 = 4.0;
+        /// Submissions of a run, seconds that is, from which on it keeps the GPU busy by itself and its frames are not to wait
+        /// for most of the next.
+        const LONG: f64 = 20.0;
 
         if self.work() > LONG * self.pace.submission() { 1 } else { DEPTH }
     }
@@ -744,7 +745,8 @@ impl Executor {
                 let Some(Piece { dispatch, .. }) = pieces.get(next) else { break };
                 encoding.submit().await?;
                 // Nothing is recorded now, so dispatches may be cut anew; but not one that is half done.
-                if pieces[next - 1].dispatch != *dispatch && self.cut() {
+                let begun = next > 0 && pieces[next - 1].dispatch == *dispatch;
+                if !begun && self.cut() {
                     let dispatch = *dispatch;
                     pieces = self.pieces.borrow().clone();
                     next = pieces.iter().position(|piece| piece.dispatch == dispatch).expect("it is still to be done");

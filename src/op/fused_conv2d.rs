@@ -75,10 +75,9 @@ struct Params {
     tiles: u32,
     len: u32,
     scale: f32,
-    share: u32,
     /// Where a dispatch in pieces begins.
     first: u32,
-    pad0: [u32; 2],
+    pad0: [u32; 3],
 }
 
 /// Pixels of a row that an invocation owns.
@@ -334,9 +333,8 @@ impl Op for FusedConv2d {
             tiles: (tiles.count() / tiles.copies) as u32,
             len: len as u32,
             scale: self.scale,
-            share: 1,
             first: 0,
-            pad0: [0; 2],
+            pad0: [0; 3],
         };
         let mut defines = vec![
             ("concat", u32::from(self.sources == 2)),
