@@ -560,6 +560,8 @@ pub struct Executor {
     /// All of them in order, cut where they take long.
     pieces: RefCell<Rc<[Piece]>>,
     pace: Pace<Ticket>,
+    /// The device's rate when dispatches were last cut.
+    cut_at: Cell<f64>,
     tables: RefCell<Vec<Table>>,
     frames: Vec<Operand>,
     /// The most runs of a batch.
@@ -636,6 +638,7 @@ impl Executor {
             kernels,
             dispatches,
             pace: Pace::new(),
+            cut_at: Cell::new(f64::INFINITY),
             tables: RefCell::default(),
             frames,
             most,
@@ -774,6 +777,13 @@ impl Executor {
     /// Cuts dispatches that take too long, as far as is known by now: whether there were any. Their parameters are written
     /// before whatever is submitted next, so nothing may be recorded and not submitted.
     fn cut(&self) -> bool {
+        /// Of its rate at the last time, when a device has become so much slower that it is worth cutting anew.
+        const SLOWER: f64 = 0.7;
+
+        match self.pace.rate() {
+            Some(rate) if rate < SLOWER * self.cut_at.get() => self.cut_at.set(rate),
+            _ => return false,
+        }
         let long = |piece: &Piece| {
             let by_x = piece.workgroups[0] as usize;
             self.kernels[piece.dispatch].first.is_some() && self.pace.pieces(piece.work).min(by_x) > 1

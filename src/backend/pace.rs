@@ -57,6 +57,11 @@ impl<T> Pace<T> {
         self.rate.get().map_or(FIRST, |rate| rate * SUBMISSION)
     }
 
+    /// Units of work a second, once it is known.
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.rate.get()
+    }
+
     /// Into how many pieces a dispatch of this work is best cut.
     pub(super) fn pieces(&self, work: f64) -> usize {
         self.rate.get().map_or(1, |rate| (work / (rate * DISPATCH)).ceil().max(1.0) as usize)
