@@ -162,19 +162,24 @@ impl FusedConv2d {
         if self.upsample { 2 } else { self.conv.kernel }
     }
 
+    /// How many pixels each pixel is made into before the convolution, in each direction.
+    fn enlarged(&self) -> usize {
+        if self.upsample { 2 } else { 1 }
+    }
+
     /// How the output is cut for its moments.
     pub fn tiles(&self, output: &Shape) -> Tiles {
         let [_, height, width, _] = *output.dims() else { unreachable!("checked by output") };
         match self.variant {
-            Variant::Direct => {
-                let by = if self.upsample { 2 } else { 1 };
-                let tile_width = if width / by > STRIP / 2 { STRIP } else { STRIP / 2 };
-                Tiles { height: height / by, width: width / by, tile_height: 1, tile_width, copies: by * by }
-            }
-            Variant::Halo => {
-                let by = if self.upsample { 2 } else { 1 };
-                let tile_height = WORKGROUP / lanes(output);
-                Tiles { height: height / by, width: width / by, tile_height, tile_width: STRIP, copies: by * by }
+            Variant::Direct | Variant::Halo => {
+                let by = self.enlarged();
+                let (height, width) = (height / by, width / by);
+                let (tile_height, tile_width) = match self.variant {
+                    Variant::Halo => (WORKGROUP / lanes(output), STRIP),
+                    _ if width > STRIP / 2 => (1, STRIP),
+                    _ => (1, STRIP / 2),
+                };
+                Tiles { height, width, tile_height, tile_width, copies: by * by }
             }
             Variant::Gemm | Variant::LargeGemm => {
                 // Several small images make a tile of the product.
@@ -252,7 +257,7 @@ impl Op for FusedConv2d {
         };
         let depth = joined(&parts.sources)?;
         let out = parts.bias.channels();
-        let by = if self.upsample { 2 } else { 1 };
+        let by = self.enlarged();
         let side = |size| self.conv.side(by * size);
         let (Some(height), Some(width)) = (side(h), side(w)) else {
             let expected = format!("images of at least {0}×{0} pixels", self.conv.kernel);

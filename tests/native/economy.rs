@@ -6,22 +6,7 @@ use denoise::plan::Plan;
 use denoise::{Pipeline, Settings};
 
 use crate::golden;
-
-/// The configuration of google/ddpm-cifar10-32.
-const CIFAR10: &str = r#"{
-    "sample_size": 32, "block_out_channels": [128, 256, 256, 256], "layers_per_block": 2,
-    "down_block_types": ["DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"],
-    "up_block_types": ["UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"],
-    "attention_head_dim": null, "downsample_padding": 0, "flip_sin_to_cos": false, "freq_shift": 1, "norm_eps": 1e-6
-}"#;
-
-/// The configuration of google/ddpm-celebahq-256.
-const CELEBAHQ: &str = r#"{
-    "sample_size": 256, "block_out_channels": [128, 128, 256, 256, 512, 512], "layers_per_block": 2,
-    "down_block_types": ["DownBlock2D", "DownBlock2D", "DownBlock2D", "DownBlock2D", "AttnDownBlock2D", "DownBlock2D"],
-    "up_block_types": ["UpBlock2D", "AttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"],
-    "attention_head_dim": null, "downsample_padding": 0, "flip_sin_to_cos": false, "freq_shift": 1, "norm_eps": 1e-6
-}"#;
+use crate::published::{CELEBA_256, CIFAR10};
 
 fn plan(config: &str) -> Plan {
     let config = UNetConfig::from_json(config).unwrap();
@@ -41,7 +26,7 @@ fn necessary(plan: &Plan) -> u64 {
 fn a_step_moves_and_dispatches_little() {
     let digits = golden::text("www/models/digits/unet/config.json");
     for (name, config, dispatches) in
-        [("digits", &*digits, 90), ("ddpm-cifar10-32", CIFAR10, 150), ("ddpm-celebahq-256", CELEBAHQ, 220)]
+        [("digits", &*digits, 90), ("ddpm-cifar10-32", CIFAR10, 150), ("ddpm-celebahq-256", CELEBA_256, 220)]
     {
         let plan = plan(config);
         let (moved, necessary) = (plan.bytes_moved(), necessary(&plan));

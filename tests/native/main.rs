@@ -14,6 +14,7 @@ mod hostile;
 mod matrix;
 mod noise;
 mod ops;
+mod published;
 mod radv;
 mod runs;
 mod sampling_loop;

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use crate::digits::backends;
 use crate::golden::{self, Golden};
+use crate::published::{CELEBA_256, CIFAR10};
 
 const FOLDER: &str = "tests/golden/matrix";
 
@@ -212,26 +213,10 @@ fn shards_that_do_not_fit() {
 /// 65,535 workgroups side by side, eight storage buffers a shader. Attention in the fifth block down, as in the original.
 #[test]
 fn published_models_fit_the_default_limits() {
-    let plain = r#""attention_head_dim": null, "downsample_padding": 0, "flip_sin_to_cos": false, "freq_shift": 1,
-        "norm_eps": 1e-6, "layers_per_block": 2"#;
-    let d = |attention: usize, levels: usize| {
-        let block = |i| if i == attention { "\"AttnDownBlock2D\"" } else { "\"DownBlock2D\"" };
-        (0..levels).map(block).collect::<Vec<_>>().join(",")
-    };
-    let u = |attention: usize, levels: usize| d(levels - 1 - attention, levels).replace("Down", "Up");
-    let model = |size: usize, channels: &str, attention: usize| {
-        let levels = channels.split(',').count();
-        let (down, up) = (d(attention, levels), u(attention, levels));
-        format!(
-            r#"{{"sample_size": {size}, "block_out_channels": [{channels}], "down_block_types": [{down}],
-                "up_block_types": [{up}], {plain}}}"#
-        )
-    };
-    for (name, config, parameters, batch) in [
-        ("google/ddpm-cifar10-32", model(32, "128,256,256,256", 1), 35_746_307, 16),
-        ("google/ddpm-celebahq-256", model(256, "128,128,256,256,512,512", 4), 113_673_219, 1),
-    ] {
-        let config = UNetConfig::from_json(&config).unwrap();
+    for (name, config, parameters, batch) in
+        [("google/ddpm-cifar10-32", CIFAR10, 35_746_307, 16), ("google/ddpm-celebahq-256", CELEBA_256, 113_673_219, 1)]
+    {
+        let config = UNetConfig::from_json(config).unwrap();
         for precision in [Precision::F32, Precision::F16] {
             let found = Inspection::new(config.clone(), batch, None, precision).unwrap();
             assert_eq!(found.parameters, parameters, "{name}");

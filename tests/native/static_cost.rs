@@ -25,6 +25,7 @@ use naga::back::spv;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
+use crate::published::{CELEBA_256, CIFAR10};
 use crate::radv::{self, Radv};
 use crate::shaders::code;
 use crate::{golden, ops};
@@ -260,23 +261,6 @@ fn plans() -> Vec<Plan> {
     }
     plans
 }
-
-/// google/ddpm-cifar10-32.
-const CIFAR10: &str = r#"{
-    "sample_size": 32, "layers_per_block": 2, "attention_head_dim": null, "block_out_channels": [128, 256, 256, 256],
-    "down_block_types": ["DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"],
-    "up_block_types": ["UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"],
-    "downsample_padding": 0, "flip_sin_to_cos": false, "freq_shift": 1, "norm_eps": 1e-6
-}"#;
-
-/// google/ddpm-celebahq-256, and those for churches, bedrooms and cats.
-const CELEBA_256: &str = r#"{
-    "sample_size": 256, "layers_per_block": 2, "attention_head_dim": null,
-    "block_out_channels": [128, 128, 256, 256, 512, 512],
-    "down_block_types": ["DownBlock2D", "DownBlock2D", "DownBlock2D", "DownBlock2D", "AttnDownBlock2D", "DownBlock2D"],
-    "up_block_types": ["UpBlock2D", "AttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"],
-    "downsample_padding": 0, "flip_sin_to_cos": false, "freq_shift": 1, "norm_eps": 1e-6
-}"#;
 
 /// What RADV makes of a variant that naga has translated as wgpu lets it: of this driver, wgpu's Vulkan backend leaves
 /// the bounds of buffers to the hardware and the zeros of shared memory to the compiler, but has indices into arrays of
