@@ -155,7 +155,7 @@ build() {
     rm -rf dist
     cp -r www dist
     mkdir dist/pkg
-    cp pkg/denoise.js pkg/denoise_bg.wasm dist/pkg/
+    cp -r pkg/denoise.js pkg/denoise_bg.wasm pkg/snippets dist/pkg/
 
     local wasm page
     wasm=$(gzipped pkg/denoise_bg.wasm)

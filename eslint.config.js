@@ -7,7 +7,7 @@ export default [
   { ignores: ['pkg/', 'dist/', 'target/', 'node_modules/'] },
   js.configs.recommended,
   { rules: { ...unused, eqeqeq: 'error', 'no-var': 'error', 'prefer-const': 'error' } },
-  { files: ['www/**/*.js'], languageOptions: { globals: globals.browser } },
+  { files: ['www/**/*.js', 'src/**/*.js'], languageOptions: { globals: globals.browser } },
   { files: ['www/theme.js'], languageOptions: { sourceType: 'script' } },
   { files: ['www/worker.js', 'www/model-files.js', 'www/model-cache.js', 'www/download.js', 'www/team.js', 'www/tuning.js'], languageOptions: { globals: globals.worker } },
   { files: ['bench/page/**/*.js'], languageOptions: { globals: globals.browser } },

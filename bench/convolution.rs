@@ -33,7 +33,7 @@ impl Convolution {
         let backend = match backend {
             "gpu" => {
                 let gpu = Gpu::open().await?;
-                gpu.set_tuning(Tuning::measure(&gpu).await?);
+                gpu.set_tuning(Tuning::measure(&gpu).await?)?;
                 Backend::Gpu(gpu)
             }
             "cpu" => Backend::Cpu,

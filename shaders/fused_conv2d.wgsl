@@ -23,9 +23,9 @@ struct Params {
     len: u32,          // tiles, strips or pixels in all images
     scale: f32,
     first: u32,        // workgroup in x: a dispatch that takes long is cut in pieces
+    split: u32,        // blocks of the depth that a split sums up
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }
 
 alias Stored = vec4f; // activations and weights
@@ -39,7 +39,7 @@ alias Number = vec4f;
 //#end
 
 @group(0) @binding(N) var<uniform> params: Params;
-@group(0) @binding(N) var<storage, read> x: array<Stored>; // [N, in_height, in_width, x_channels]
+@group(0) @binding(N) var<storage, read> x: array<Element>; // [N, in_height, in_width, x_channels]
 //#if concat
 @group(0) @binding(N) var<storage, read> y: array<Stored>; // the channels after x's
 //#end
@@ -60,7 +60,11 @@ alias Number = vec4f;
 //#end
 @group(0) @binding(N) var<storage, read> weight: array<Element>; // [kernel, kernel, 4 · in, out], then [4 · shortcut, out]
 @group(0) @binding(N) var<storage, read> bias: array<Number>;    // [out_channels]
+//#if split
+@group(0) @binding(N) var<storage, read_write> out: array<vec4f>; // [splits · N, out_height, out_width, out_channels]
+//#else
 @group(0) @binding(N) var<storage, read_write> out: array<Element>; // [N, out_height, out_width, out_channels]
+//#end
 //#if moments
 @group(0) @binding(N) var<storage, read_write> moments: array<Number>; // [N, tiles, 2, out_channels]: mean, M2
 //#end

@@ -1,5 +1,7 @@
 // One row of the schedule: `Coefficients` in src/schedule.rs. It stands before every shader that reads one.
 
+const REGISTERS = 5u; // of what evaluations keep for later ones
+
 struct Keep {
     to: f32, // the register that is written, or −1
     from_x: f32,
@@ -16,7 +18,7 @@ struct Coefficients {
     prev_from_model: f32,
     prev_from_x0: f32,
     prev_from_noise: f32,
-    prev_from_kept: array<f32, 5>,
+    prev_from_kept: array<f32, REGISTERS>,
     keep: array<Keep, 2>,
     show_scale: f32,
     threshold_ratio: f32,

@@ -100,7 +100,8 @@ pub async fn check(
     let mut output_error: f64 = 0.0;
     for (name, operand) in &plan.outputs {
         let actual = executor.read(name).await?;
-        let bytes = plan.steps.iter().any(|step| step.output.place == operand.place && step.op.gives_bytes());
+        let written = |step: &Step| step.written().any(|written| written.place == operand.place);
+        let bytes = plan.steps.iter().any(|step| written(step) && step.op.gives_bytes());
         output_error = output_error.max(error(&actual, memory.value(plan, operand), bytes));
     }
     let ok = output_error <= tolerance && layers.iter().all(|layer| layer.error <= tolerance);

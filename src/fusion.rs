@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use crate::graph::{Graph, Source, Value, ValueId, ValueMap, ValueSet};
 use crate::op::{
-    Add, Concat, Conv2d, FusedConv2d, GroupNorm, Linear, Moments, Op, ScaleShift, Softmax, Tiles, Upsample, Variant,
+    Add, Beside, Concat, Conv2d, FusedConv2d, GroupNorm, Guide, Linear, Moments, Op, PredictX0, Remember, Rgba8,
+    RowScale, ScaleShift, Softmax, SumSplits, Tiles, Update, Upsample, Variant,
 };
 use crate::tuning::Tuning;
 use crate::{Precision, Result, Shape};
@@ -20,17 +21,25 @@ pub struct Fusion {
     pub normalise: bool,
     /// Whether a 1×1 shortcut, and an upsampling, become part of a convolution.
     pub combine: bool,
+    /// Whether convolutions of small maps leave their sums in parts, so that more workgroups share them.
+    pub split: bool,
     /// Which variants of the ops are the fastest.
     pub tuning: Tuning,
 }
 
 impl Fusion {
     /// For GPUs.
-    pub const STAGED: Fusion = Fusion { normalise: true, combine: true, tuning: Tuning::STAGED };
+    pub const STAGED: Fusion = Fusion { normalise: true, combine: true, split: true, tuning: Tuning::STAGED };
     /// For devices whose shared memory is slow.
     pub const DIRECT: Fusion = Fusion { tuning: Tuning::DIRECT, ..Fusion::STAGED };
+    /// For those of them that have subgroups.
+    pub const QUADS: Fusion = Fusion { tuning: Tuning::QUADS, ..Fusion::STAGED };
     /// For the CPU, which packs a weight for one product.
-    pub const CPU: Fusion = Fusion { combine: false, ..Fusion::STAGED };
+    ///
+    /// A variant only says how images are cut for their moments there; it is the same for any number of images, so that
+    /// each is, bit for bit, what it is by itself.
+    pub const CPU: Fusion =
+        Fusion { combine: false, split: false, tuning: Tuning::all(Variant::LargeGemm), ..Fusion::STAGED };
 }
 
 /// `graph` with everything fused that `fusion` asks for.
@@ -54,11 +63,14 @@ pub fn fuse(graph: &Graph, fusion: Fusion) -> Result<Graph> {
         kept,
         chains: ValueMap::new(),
         inner: ValueSet::new(),
+        absorbed: ValueMap::new(),
         fused: Graph::new(),
         ids: ValueMap::new(),
         moments: ValueMap::new(),
+        affines: ValueMap::new(),
     };
     fuser.find_chains();
+    fuser.find_absorbed();
     fuser.emit()?;
     Ok(fuser.fused)
 }
@@ -100,13 +112,17 @@ struct Fuser<'a> {
     kept: ValueSet,
     /// By the last value of each.
     chains: ValueMap<Chain>,
-    /// Values of chains that nobody sees any more.
+    /// Values that nobody sees any more, or that another op leaves beside its own.
     inner: ValueSet,
+    /// By the value beside which it is left, what is.
+    absorbed: ValueMap<ValueId>,
     fused: Graph,
     /// Values in the fused graph.
     ids: ValueMap<ValueId>,
     /// Moments in the fused graph, and how the values were cut for them.
     moments: ValueMap<(ValueId, Tiles)>,
+    /// Scales and shifts of norms that were computed along with what they normalise.
+    affines: ValueMap<ValueId>,
 }
 
 impl Fuser<'_> {
@@ -167,7 +183,7 @@ impl Fuser<'_> {
             {
                 self.inner.insert(last, ());
                 (chain.scale, last) = (scale, add);
-                let shortcut = self.fusion.combine && variant != Variant::Direct && self.is_shortcut(other);
+                let shortcut = self.fusion.combine && !variant.is_direct() && self.is_shortcut(other);
                 if shortcut {
                     self.inner.insert(other, ());
                     chain.shortcut = Some(other);
@@ -177,6 +193,52 @@ impl Fuser<'_> {
             }
             self.chains.insert(last, chain);
         }
+    }
+
+    /// Finds what the ops of the update can do along with their own: guidance, the registers, and the other picture.
+    fn find_absorbed(&mut self) {
+        for index in 0..self.graph.values.len() {
+            let id = ValueId(index);
+            let Source::Op { inputs, .. } = &self.graph.values[index].source else { continue };
+            if self.op::<PredictX0>(id).is_some() {
+                let model = inputs[1];
+                // Whatever else reads it comes after.
+                if self.op::<Guide>(model).is_some() && self.uses[model.0][0] == id {
+                    self.absorb(id, model);
+                }
+            } else if self.op::<Remember>(id).is_some() {
+                let reads = |&user: &ValueId| self.op::<Update>(user).is_some();
+                let &[x, model, x0, kept, row] = &inputs[..] else { unreachable!("remember has five inputs") };
+                let update = self.uses[kept.0].iter().copied().find(reads);
+                let same = |update: &ValueId| matches!(*self.inputs(*update), [a, b, c, _, d, e] if [a, b, c, d, e] == [x, model, x0, kept, row]);
+                if let Some(update) = update.filter(same).filter(|_| self.uses[index].is_empty()) {
+                    self.absorb(update, id);
+                }
+            } else if self.op::<Rgba8>(id).is_some() {
+                let same = |other: &ValueId| {
+                    self.op::<Rgba8>(*other).is_some()
+                        && !self.absorbed.contains(*other)
+                        && self.graph.shape(self.inputs(*other)[0]) == self.graph.shape(inputs[0])
+                };
+                if let Some(other) = (0..index).map(ValueId).find(same) {
+                    self.absorb(id, other);
+                    if self.shown(self.inputs(other)[0]) {
+                        self.inner.insert(self.inputs(other)[0], ());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Leaves a value to the op that computes another.
+    fn absorb(&mut self, into: ValueId, id: ValueId) {
+        self.inner.insert(id, ());
+        self.absorbed.insert(into, id);
+    }
+
+    /// Whether a value is nothing but another at the scale that pictures have.
+    fn shown(&self, id: ValueId) -> bool {
+        matches!(self.op::<RowScale>(id), Some(RowScale::Show)) && self.only_use(id).is_some()
     }
 
     /// How a convolution is computed, and whether the upsampling before it becomes part of it.
@@ -223,6 +285,8 @@ impl Fuser<'_> {
                         self.convolve(id, &chain)?
                     } else if let Some(op) = self.op::<GroupNorm>(id).cloned() {
                         self.group_norm(id, op)?
+                    } else if let Some(&absorbed) = self.absorbed.get(id) {
+                        self.absorbing(id, absorbed)?
                     } else if self.op::<Softmax>(id).is_some() {
                         self.plain(id, Rc::new(Softmax { serial: self.fusion.tuning.serial }))?
                     } else {
@@ -249,8 +313,33 @@ impl Fuser<'_> {
         self.fused.shared_op(&value.name, op, &inputs)
     }
 
-    /// A GroupNorm of the moments that convolutions left.
+    /// An op of the update, and what it leaves beside its own value.
+    fn absorbing(&mut self, id: ValueId, absorbed: ValueId) -> Result<ValueId> {
+        let name = &self.graph.values[id.0].name;
+        let mut inputs: Vec<ValueId> = self.inputs(id).to_vec();
+        let op: Rc<dyn Op> = if self.op::<PredictX0>(id).is_some() {
+            inputs[1] = self.inputs(absorbed)[0];
+            Rc::new(PredictX0 { guided: true })
+        } else if self.op::<Update>(id).is_some() {
+            Rc::new(Update { keeps: true })
+        } else {
+            let other = self.inputs(absorbed)[0];
+            let scaled = self.shown(other);
+            inputs.extend(if scaled { self.inputs(other) } else { self.inputs(absorbed) });
+            Rc::new(Rgba8 { pair: true, scaled })
+        };
+        let inputs: Vec<ValueId> = inputs.into_iter().map(|input| self.ids[input]).collect();
+        self.fused.set_precision(Precision::F32);
+        let new = self.fused.shared_op(name, op, &inputs)?;
+        self.ids.insert(absorbed, self.fused.aside(new).expect("it leaves something"));
+        Ok(new)
+    }
+
+    /// A GroupNorm of the moments that convolutions left, if it was not computed along with them.
     fn group_norm(&mut self, id: ValueId, op: GroupNorm) -> Result<ValueId> {
+        if let Some(affine) = self.affines.get(id) {
+            return Ok(*affine);
+        }
         let &[moments, weight, bias] = self.inputs(id) else { unreachable!("unfused, it normalises one tensor") };
         if self.op::<Moments>(moments).is_none() {
             return self.plain(id, Rc::new(op));
@@ -305,7 +394,7 @@ impl Fuser<'_> {
         // What is loaded.
         let mut input = input;
         let mut affine = None;
-        let direct = chain.variant == Variant::Direct;
+        let direct = chain.variant.is_direct();
         if let (Some(norm), true, false) = (self.op::<ScaleShift>(input), self.fusion.normalise, direct) {
             (op.normalise, op.activation) = (true, norm.activation);
             affine = Some(self.inputs(input)[1]);
@@ -323,15 +412,80 @@ impl Fuser<'_> {
 
         let precision = self.graph.values[chain.conv.0].precision;
         let (weight, bias) = self.weights(weight, bias, chain.shortcut, op.upsample, precision);
-        let images = sources.iter().chain(&shortcut).chain(&chain.residual).chain(&chain.row).chain(&affine);
-        let mut inputs: Vec<ValueId> = images.map(|image| self.ids[*image]).collect();
+        let shapes = |ids: &[ValueId]| ids.iter().map(|&id| self.graph.shape(id)).collect::<Vec<_>>();
+        let splits = match self.fusion.split {
+            true => op.worthwhile_splits(&output, &shapes(&sources), &shapes(&shortcut)),
+            false => 1,
+        };
+        let fused = |ids: &mut dyn Iterator<Item = &ValueId>| ids.map(|id| self.ids[*id]).collect::<Vec<_>>();
+        // What is added is for the sum of the parts, if there are parts.
+        let added = fused(&mut chain.residual.iter().chain(&chain.row));
+        let mut inputs = fused(&mut sources.iter().chain(&shortcut));
+        if splits == 1 {
+            inputs.extend(&added);
+        }
+        inputs.extend(fused(&mut affine.iter()));
         inputs.extend([weight, bias]);
         self.fused.set_precision(precision);
-        let new = self.fused.op(&self.graph.values[id.0].name, op, &inputs)?;
+        let name = &self.graph.values[id.0].name;
+        if splits > 1 {
+            let part = FusedConv2d { splits, residual: false, row: false, scale: 1.0, moments: false, ..op };
+            let parts = self.fused.op(&format!("{name}.splits"), part, &inputs)?;
+            return self.sum_splits(id, parts, op, splits, &added);
+        }
+        let new = self.fused.op(name, op, &inputs)?;
         if let Some(moments) = self.fused.aside(new) {
             self.moments.insert(id, (moments, op.tiles(&output)));
         }
         Ok(new)
+    }
+
+    /// The sum of the parts of a convolution that without them would be `whole`.
+    fn sum_splits(
+        &mut self,
+        id: ValueId,
+        parts: ValueId,
+        whole: FusedConv2d,
+        splits: usize,
+        added: &[ValueId],
+    ) -> Result<ValueId> {
+        let norm = self.only_norm(id);
+        let beside = match norm.and_then(|norm| self.op::<GroupNorm>(norm)) {
+            Some(&GroupNorm { groups, eps, .. }) => Beside::Norm { groups, eps },
+            None if self.normalised(id) => Beside::Moments,
+            None => Beside::Nothing,
+        };
+        let mut inputs = vec![parts];
+        inputs.extend(added);
+        if let Some(norm) = norm {
+            let &[_, weight, bias] = self.inputs(norm) else { unreachable!("unfused, it normalises one tensor") };
+            inputs.extend([self.constant(weight), self.constant(bias)]);
+        }
+        let FusedConv2d { residual, row, scale, .. } = whole;
+        let op = SumSplits { splits, residual, row, scale, beside };
+        let new = self.fused.op(&self.graph.values[id.0].name, op, &inputs)?;
+        match (self.fused.aside(new), norm) {
+            (Some(affine), Some(norm)) => self.affines.insert(norm, affine),
+            (Some(moments), None) => self.moments.insert(id, (moments, SumSplits::tiles(self.graph.shape(id)))),
+            (None, _) => {}
+        }
+        Ok(new)
+    }
+
+    /// The one GroupNorm of a value, of nothing else besides.
+    fn only_norm(&self, id: ValueId) -> Option<ValueId> {
+        let joined = |&user: &ValueId| self.sources(user).len() == 2 && self.normalised(user);
+        let mut moments = self.uses[id.0].iter().filter(|&&user| self.op::<Moments>(user).is_some());
+        let (&only, None) = (moments.next()?, moments.next()) else { return None };
+        let norm = self.only_use(only).filter(|&norm| self.op::<GroupNorm>(norm).is_some())?;
+        (!self.uses[id.0].iter().any(joined)).then_some(norm)
+    }
+
+    /// A constant in the fused graph.
+    fn constant(&mut self, id: ValueId) -> ValueId {
+        let value = &self.graph.values[id.0];
+        let Source::Constant(data) = &value.source else { unreachable!("γ and β are constants") };
+        self.fused.shared_constant(&value.name, (value.shape.clone(), data.clone()))
     }
 
     /// The weight and the bias of a convolution, with those of the shortcut and of the upsampling.

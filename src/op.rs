@@ -47,6 +47,7 @@ mod row_scale;
 mod scale_shift;
 mod slice;
 mod softmax;
+mod sum_splits;
 mod threshold;
 mod timestep_embedding;
 mod update;
@@ -63,6 +64,7 @@ pub use concat::Concat;
 pub use conv2d::Conv2d;
 pub use divide::Divide;
 pub use embedding::Embedding;
+pub(crate) use fused_conv2d::BUSY;
 pub use fused_conv2d::{FusedConv2d, Variant};
 pub use group_norm::GroupNorm;
 pub use guide::Guide;
@@ -85,6 +87,7 @@ pub use row_scale::RowScale;
 pub use scale_shift::ScaleShift;
 pub use slice::Slice;
 pub use softmax::Softmax;
+pub use sum_splits::{Beside, SumSplits};
 pub use threshold::Threshold;
 pub use timestep_embedding::TimestepEmbedding;
 pub use update::Update;
@@ -231,7 +234,11 @@ impl Kernel {
     /// The shader with `Stored` values of the kernel's precision. Shaders are written for `f32` and convert whatever
     /// they load and store, so that they compute the same in both.
     pub fn source(&self) -> Cow<'static, str> {
-        let shader = template::expand(self.shader, &self.defines);
+        let mut shader = template::expand(self.shader, &self.defines);
+        // naga knows the functions without it, and not the directive.
+        if cfg!(target_arch = "wasm32") && self.has_quads() {
+            shader = format!("enable subgroups;\n\n{shader}").into();
+        }
         match self.precision {
             Precision::F32 => shader,
             Precision::F16 => {
@@ -241,6 +248,11 @@ impl Kernel {
                 format!("enable f16;\n\n{shader}").into()
             }
         }
+    }
+
+    /// Whether four neighbouring invocations exchange values: it needs a device with subgroups.
+    pub fn has_quads(&self) -> bool {
+        self.defines.contains(&("quads", 1))
     }
 
     fn new(shader: &'static str, params: &impl Pod, workgroups: [u32; 3]) -> Self {

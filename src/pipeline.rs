@@ -241,7 +241,7 @@ impl Pipeline {
         registers[0] *= REGISTERS;
         let kept = graph.input(names::KEPT, Shape::new(&registers))?;
         let remembered = graph.op("remember", Remember, &[x, model, x0, kept, row])?;
-        let mut prev = graph.op("update", Update, &[x, model, x0, noise, kept, row])?;
+        let mut prev = graph.op("update", Update::default(), &[x, model, x0, noise, kept, row])?;
         match layout.extra {
             Extra::None => {}
             Extra::Inpaint => {
@@ -262,7 +262,7 @@ impl Pipeline {
             if layout.extra == Extra::Langevin {
                 value = graph.op(&format!("{name}.centre"), Affine { scale: 2.0, offset: -1.0 }, &[value])?;
             }
-            let frame = graph.op(name, Rgba8, &[value])?;
+            let frame = graph.op(name, Rgba8::default(), &[value])?;
             graph.output(name, frame);
         }
         graph.feedback(prev, sample);
@@ -316,7 +316,7 @@ fn guide(graph: &mut Graph, layout: &Layout, model: ValueId, row: ValueId) -> Re
 }
 
 fn predict_x0(graph: &mut Graph, layout: &Layout, x: ValueId, model: ValueId, row: ValueId) -> Result<ValueId> {
-    let x0 = graph.op("predict_x0", PredictX0, &[x, model, row])?;
+    let x0 = graph.op("predict_x0", PredictX0::default(), &[x, model, row])?;
     if !layout.thresholded {
         return Ok(x0);
     }

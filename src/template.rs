@@ -6,7 +6,7 @@
 //! - `//#if NAME` … `//#else` … `//#end` keeps the first part if NAME (or what `$NAME` says) is defined and not 0, else
 //!   the second;
 //! - `//#each v a b c` … `//#end` repeats its lines with `$v` as a, b and c; `//#each v,w a,1 b,2` has two names; of one
-//!   word that is defined as n, the values are 0 to n − 1;
+//!   word that is defined as n, the values are 0 to n − 1, and of a second name those after them;
 //! - `$NAME` is what NAME is defined as;
 //! - `@binding(N)` is the next binding: the first gets 0.
 
@@ -70,7 +70,7 @@ fn block<'a>(lines: &[&'a str], names: &mut Names<'a>, out: &mut String) {
                     _ => None,
                 };
                 let values: Vec<Cow<'a, str>> = match range {
-                    Some(n) => (0..n).map(|value| value.to_string().into()).collect(),
+                    Some(n) => (0..n).map(|value| format!("{value},{}", value + 1).into()).collect(),
                     None => values.iter().map(|&value| value.into()).collect(),
                 };
                 for value in values {
@@ -145,6 +145,7 @@ mod tests {
     #[test]
     fn two_names_go_along() {
         assert_eq!(expand("//#each i,n 0,1 1,2\np$i = p$n;\n//#end\n", &[]), "p0 = p1;\np1 = p2;\n");
+        assert_eq!(expand("//#each i,n rows\np$i = p$n;\n//#end\n", &[("rows", 2)]), "p0 = p1;\np1 = p2;\n");
     }
 
     #[test]

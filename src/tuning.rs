@@ -12,7 +12,7 @@ use web_time::Instant;
 use crate::backend::{Backend, Gpu};
 use crate::fusion::{Fusion, fuse};
 use crate::graph::Graph;
-use crate::op::{Activation, Conv2d, FusedConv2d, ScaleShift, Softmax, Variant};
+use crate::op::{Activation, BUSY, Conv2d, FusedConv2d, ScaleShift, Softmax, Variant};
 use crate::plan::Plan;
 use crate::{Error, Result, Shape};
 
@@ -42,11 +42,18 @@ impl Tuning {
     /// By counting: for devices whose shared memory is fast.
     pub const STAGED: Tuning = Tuning { convolutions: [None; CLASSES], serial: false };
     /// Without shared memory.
-    pub const DIRECT: Tuning = Tuning { convolutions: [Some(Variant::Direct); CLASSES], serial: true };
+    pub const DIRECT: Tuning = Tuning { serial: true, ..Tuning::all(Variant::Direct) };
+    /// The same for devices with subgroups.
+    pub const QUADS: Tuning = Tuning { serial: true, ..Tuning::all(Variant::Quads) };
 
     /// This variant for every convolution that it can compute.
     pub const fn all(variant: Variant) -> Self {
         Tuning { convolutions: [Some(variant); CLASSES], serial: false }
+    }
+
+    /// Whether a device has to have subgroups.
+    pub(crate) fn needs_subgroups(&self) -> bool {
+        self.convolutions.contains(&Some(Variant::Quads))
     }
 
     /// How a GPU computes this convolution, `[N, H, W, Cout]`.
@@ -60,11 +67,11 @@ impl Tuning {
 
 /// The variant with the largest tiles that still keep a large GPU busy.
 fn counted(op: &FusedConv2d, output: &Shape) -> Variant {
-    /// Workgroups that do.
-    const BUSY: usize = 128;
+    /// Pixels from which on tiles with their surroundings are enough for that.
+    const LARGE: usize = 256;
 
     let [n, height, width, _] = *output.dims() else { unreachable!("a convolution gives images") };
-    if op.upsample || op.has(Variant::Halo, output) && height.min(width) >= 8 {
+    if op.upsample || op.has(Variant::Halo, output) && height.min(width) >= 8 && n * height * width >= LARGE {
         return Variant::Halo;
     }
     let tiles = (n * height * width).div_ceil(64) * output.stride().div_ceil(64);
@@ -97,7 +104,7 @@ impl Tuning {
             serial = serial.min(time(&backend, softmax()?, Fusion::DIRECT).await?);
         }
         if shared > EMULATED * serial {
-            return Ok(Tuning::DIRECT);
+            return Ok(if gpu.subgroups() { Tuning::QUADS } else { Tuning::DIRECT });
         }
         let mut tuning = Tuning { serial: serial < shared, ..Tuning::STAGED };
         for conv in [Conv2d::SAME, Conv2d::POINTWISE] {
@@ -105,7 +112,8 @@ impl Tuning {
             for size in ORDER {
                 let (graph, op, output) = convolution(conv, size)?;
                 let mut best = f64::INFINITY;
-                for variant in [Variant::Halo, Variant::Gemm, Variant::LargeGemm, Variant::Direct] {
+                let direct = if gpu.subgroups() { Variant::Quads } else { Variant::Direct };
+                for variant in [Variant::Halo, Variant::Gemm, Variant::LargeGemm, direct] {
                     if !op.has(variant, &output) || begin.elapsed().as_secs_f64() > BUDGET {
                         continue;
                     }
@@ -155,12 +163,13 @@ fn convolution(conv: Conv2d, size: usize) -> Result<(Graph, FusedConv2d, Shape)>
 }
 
 /// The format of the text.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// What [`fmt::Display`] and [`FromStr`] call a variant; "counted" is none.
-const NAMES: [(&str, Option<Variant>); 5] = [
+const NAMES: [(&str, Option<Variant>); 6] = [
     ("counted", None),
     ("direct", Some(Variant::Direct)),
+    ("quads", Some(Variant::Quads)),
     ("halo", Some(Variant::Halo)),
     ("gemm", Some(Variant::Gemm)),
     ("large-gemm", Some(Variant::LargeGemm)),
@@ -208,9 +217,10 @@ mod tests {
             *place = variant;
         }
         assert_eq!(tuning.to_string().parse::<Tuning>().unwrap(), tuning);
-        assert_eq!(tuning.to_string(), "1 serial counted direct halo gemm large-gemm counted counted counted");
+        assert!(tuning.needs_subgroups() && !Tuning::DIRECT.needs_subgroups());
+        assert_eq!(tuning.to_string(), "2 serial counted direct quads halo gemm large-gemm counted counted");
         for wrong in
-            ["", "0 serial", "1 serial", "1 fast counted", "1 serial counted direct halo gemm large-gemm a b c"]
+            ["", "1 serial", "2 serial", "2 fast counted", "2 serial counted direct quads halo gemm large-gemm a b"]
         {
             let error = wrong.parse::<Tuning>().unwrap_err().to_string();
             assert_eq!(error, format!("\"{wrong}\" is not a tuning of this version; tune again."));

@@ -266,17 +266,17 @@ impl Engine {
     pub async fn tune(&self) -> std::result::Result<String, JsValue> {
         let Backend::Gpu(gpu) = &self.backend else { return Ok(String::new()) };
         let tuning = Tuning::measure(gpu).await?;
-        gpu.set_tuning(tuning);
+        gpu.set_tuning(tuning)?;
         Ok(tuning.to_string())
     }
 
     /// Uses what an earlier [`Engine::tune`] found.
     ///
     /// # Errors
-    /// When the text is not from this version of the engine.
+    /// When the text is not from this version of the engine, or for another GPU.
     pub fn set_tuning(&self, tuning: &str) -> std::result::Result<(), JsValue> {
         if let Backend::Gpu(gpu) = &self.backend {
-            gpu.set_tuning(tuning.parse()?);
+            gpu.set_tuning(tuning.parse()?)?;
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 
 // As a matrix product, for kernels of any size and stride and for small maps: a workgroup owns a tile of 8 · PIXELS output
 // pixels, counted over all images, by 8 · COLUMNS vec4s of output channels, and walks the depth (taps and input
-// channels) in blocks of four vec4s that it keeps in shared memory. An invocation owns PIXELS pixels by COLUMNS vec4s.
+// channels) in blocks of four vec4s that it keeps in shared memory. An invocation owns PIXELS pixels by COLUMNS vec4s. Of
+// maps too small to keep a GPU busy, several workgroups, in z, own the same tile and a part of the depth each.
 
 const PIXELS: u32 = $pixels;   // of an invocation
 const COLUMNS: u32 = $columns; // vec4s of an invocation
@@ -70,6 +71,10 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
 //#end
 
     var before = 0u; // rows of the weight that belong to earlier tensors
+//#if split
+    let begin = group.z * params.split;
+    var done = 0u;   // blocks of earlier tensors and taps
+//#end
     for (var source = 0u; source < 4u; source++) {
         let channels = channels_of(source);
         if channels == 0u {
@@ -85,7 +90,16 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
             for (var kx = 0u; kx < side; kx++) {
                 let offset = vec2i(i32(kx), i32(ky));
                 let row = before + (ky * side + kx) * depth * 4u;
+//#if split
+                // Of these blocks, those of this split.
+                let blocks = (channels + DEPTH - 1u) / DEPTH;
+                let begin_ci = (clamp(begin, done, done + blocks) - done) * DEPTH;
+                let end_ci = min((clamp(begin + params.split, done, done + blocks) - done) * DEPTH, channels);
+                done += blocks;
+                for (var ci = begin_ci; ci < end_ci; ci += DEPTH) {
+//#else
                 for (var ci = 0u; ci < channels; ci += DEPTH) {
+//#end
                     // All loads are under way before the first is waited for.
 //#each i staged
                     let row$i = thread / WIDTH + $i * (64u / WIDTH);
@@ -140,10 +154,17 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
         let images = params.out_height * params.out_width;
 //#each i pixels
         let pixel$i = min(start + line * PIXELS + $i, params.len - 1u);
+//#if split
+        let sum$i = s$i_$j + select(vec4f(), bias[own], group.z == 0u);
+        if inside && start + line * PIXELS + $i < params.len {
+            out[(group.z * params.len + pixel$i) * params.out_channels + channel] = sum$i;
+        }
+//#else
         let end$i = finish(s$i_$j + bias[own], pixel$i, pixel$i / images, own);
         if inside && start + line * PIXELS + $i < params.len {
             out[pixel$i * params.out_channels + channel] = Stored(end$i);
         }
+//#end
 //#end
 //#if moments
         // Moments are of tiles that lie in one image, or of images of which several make a tile: of `span` lines of

@@ -84,6 +84,13 @@ impl Drop for Buffer {
     }
 }
 
+#[cfg(target_arch = "wasm32")]
+#[wasm_bindgen::prelude::wasm_bindgen(module = "/src/backend/subgroups.js")]
+extern "C" {
+    #[wasm_bindgen::prelude::wasm_bindgen(js_name = askForSubgroups)]
+    fn ask_for_subgroups() -> js_sys::Function;
+}
+
 /// An open GPU.
 pub struct Gpu {
     device: wgpu::Device,
@@ -93,12 +100,13 @@ pub struct Gpu {
     pipelines: RefCell<Vec<(PipelineKey, wgpu::ComputePipeline)>>,
     counters: Cell<Counters>,
     tuning: Cell<Tuning>,
+    subgroups: bool,
     /// What went wrong outside any call: a lost device, or a command the device rejected.
     failure: Arc<Mutex<Option<String>>>,
 }
 
 impl Gpu {
-    /// Opens the machine's fastest GPU with WebGPU's default limits, and with 16-bit numbers if it has them.
+    /// Opens the machine's fastest GPU with WebGPU's default limits, and with 16-bit numbers and subgroups if it has them.
     ///
     /// # Errors
     /// When there is none.
@@ -114,13 +122,17 @@ impl Gpu {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("denoise"),
-            required_features: adapter.features() & wgpu::Features::SHADER_F16,
+            required_features: adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP),
             ..Default::default()
         };
-        let (device, queue) = adapter
-            .request_device(&descriptor)
-            .await
-            .map_err(|error| Error::Gpu(format!("The GPU could not be opened ({error}).")))?;
+        #[cfg(target_arch = "wasm32")]
+        let asked = ask_for_subgroups();
+        let opened = adapter.request_device(&descriptor).await;
+        #[cfg(target_arch = "wasm32")]
+        let subgroups = asked.call0(&wasm_bindgen::JsValue::NULL).is_ok_and(|asked| asked.is_truthy());
+        let (device, queue) = opened.map_err(|error| Error::Gpu(format!("The GPU could not be opened ({error}).")))?;
+        #[cfg(not(target_arch = "wasm32"))]
+        let subgroups = device.features().contains(wgpu::Features::SUBGROUP);
 
         let failure = Arc::new(Mutex::new(None));
         let report = |failure: &Arc<Mutex<Option<String>>>, message: String| {
@@ -143,6 +155,7 @@ impl Gpu {
             pipelines: RefCell::default(),
             counters: Cell::default(),
             tuning: Cell::default(),
+            subgroups,
             failure,
         }))
     }
@@ -163,14 +176,28 @@ impl Gpu {
         self.device.features().contains(wgpu::Features::SHADER_F16)
     }
 
+    /// Whether invocations of its shaders can exchange values without shared memory.
+    pub fn subgroups(&self) -> bool {
+        self.subgroups
+    }
+
     /// What is fused in the plans that it runs fastest.
     pub fn fusion(&self) -> Fusion {
         Fusion { tuning: self.tuning.get(), ..Fusion::STAGED }
     }
 
     /// Which variants of the ops it is taken to run fastest: what [`crate::tuning`] found, or by counting.
-    pub fn set_tuning(&self, tuning: Tuning) {
+    ///
+    /// # Errors
+    /// When they need what this device has not.
+    pub fn set_tuning(&self, tuning: Tuning) -> Result<()> {
+        if tuning.needs_subgroups() && !self.subgroups() {
+            let message =
+                format!("\"{tuning}\" is a tuning for a device with subgroups, which this one has not; tune again.");
+            return Err(Error::Settings(message));
+        }
         self.tuning.set(tuning);
+        Ok(())
     }
 
     /// What was made and done so far.

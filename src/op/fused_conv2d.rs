@@ -41,6 +41,10 @@ pub struct FusedConv2d {
     pub scale: f32,
     /// Whether the output's moments are left beside it.
     pub moments: bool,
+    /// In how many parts the sum is left, for [`super::SumSplits`] to complete: each is of other taps and channels, so that
+    /// many workgroups share what few would have to do. The output is then `[splits · N, H, W, Cout]` in 32 bits, its first
+    /// part with the bias, and there is neither residual nor row nor scale.
+    pub splits: usize,
     /// How a GPU computes it.
     pub variant: Variant,
 }
@@ -51,6 +55,8 @@ pub enum Variant {
     /// Without shared memory or barriers. Normalises and concatenates nothing: every pixel is loaded for each of its
     /// neighbours.
     Direct,
+    /// As [`Variant::Direct`], but of four invocations each loads a quarter: for devices with subgroups.
+    Quads,
     /// 3×3 with stride 1, from tiles that are staged with their surroundings.
     Halo,
     /// As a matrix product in tiles of 32×32.
@@ -77,13 +83,26 @@ struct Params {
     scale: f32,
     /// Where a dispatch in pieces begins.
     first: u32,
-    pad0: [u32; 3],
+    /// Blocks of the depth that a split sums up.
+    split: u32,
+    pad0: [u32; 2],
+}
+
+impl Variant {
+    /// Whether it does without shared memory and barriers.
+    pub(crate) fn is_direct(self) -> bool {
+        matches!(self, Variant::Direct | Variant::Quads)
+    }
 }
 
 /// Pixels of a row that an invocation owns.
 const STRIP: usize = 8;
 /// Invocations of a workgroup.
 const WORKGROUP: usize = 64;
+/// `vec4`s of the depth that a workgroup of the matrix product stages at a time.
+const BLOCK: usize = 4;
+/// Workgroups that keep a large GPU busy.
+pub(crate) const BUSY: usize = 128;
 
 /// The inputs by what they are.
 struct Parts<T> {
@@ -110,6 +129,7 @@ impl FusedConv2d {
             row: false,
             scale: 1.0,
             moments: false,
+            splits: 1,
             variant: Variant::Direct,
         }
     }
@@ -170,16 +190,21 @@ impl FusedConv2d {
     /// How the output is cut for its moments.
     pub fn tiles(&self, output: &Shape) -> Tiles {
         let [_, height, width, _] = *output.dims() else { unreachable!("checked by output") };
+        let by = self.enlarged();
+        let copies = by * by;
         match self.variant {
-            Variant::Direct | Variant::Halo => {
-                let by = self.enlarged();
-                let (height, width) = (height / by, width / by);
-                let (tile_height, tile_width) = match self.variant {
-                    Variant::Halo => (WORKGROUP / lanes(output), STRIP),
-                    _ if width > STRIP / 2 => (1, STRIP),
-                    _ => (1, STRIP / 2),
+            Variant::Direct | Variant::Quads => {
+                let (height, width) = if self.is_flat() { (1, height * width) } else { (height / by, width / by) };
+                let tile_width = match width {
+                    _ if self.variant == Variant::Quads && self.is_flat() && width > STRIP => 2 * STRIP,
+                    0..=4 => STRIP / 2,
+                    _ => STRIP,
                 };
-                Tiles { height, width, tile_height, tile_width, copies: by * by }
+                Tiles { height, width, tile_height: 1, tile_width, copies }
+            }
+            Variant::Halo => {
+                let (height, width) = (height / by, width / by);
+                Tiles { height, width, tile_height: WORKGROUP / lanes(output), tile_width: STRIP, copies }
             }
             Variant::Gemm | Variant::LargeGemm => {
                 // Several small images make a tile of the product.
@@ -189,9 +214,40 @@ impl FusedConv2d {
         }
     }
 
+    /// Whether the rows of an image are as one to the kernel without shared memory, since no tap sees beside its pixel.
+    fn is_flat(&self) -> bool {
+        self.conv == Conv2d::POINTWISE
+    }
+
     /// Pixels, and output channels, of a tile of a matrix product.
     fn gemm_tile(&self) -> usize {
         if self.variant == Variant::LargeGemm { 64 } else { 32 }
+    }
+
+    /// Blocks of the depth, of at most [`BLOCK`] `vec4`s of one tensor's channels under one tap, in the order in which the
+    /// matrix product takes them: tensor by tensor, tap by tap.
+    fn blocks(&self, sources: &[&Shape], shortcut: &[&Shape]) -> usize {
+        let blocks = |shapes: &[&Shape]| shapes.iter().map(|shape| (shape.stride() / 4).div_ceil(BLOCK)).sum::<usize>();
+        self.side() * self.side() * blocks(sources) + blocks(shortcut)
+    }
+
+    /// In how many parts the sum is worth leaving, if the matrix product makes `output`: in as many as keep a large GPU
+    /// busy, but none so small that the parts take longer to add up than to make.
+    pub(crate) fn worthwhile_splits(&self, output: &Shape, sources: &[&Shape], shortcut: &[&Shape]) -> usize {
+        /// Blocks of the depth that are worth splitting, and that a part has at least.
+        const DEEP: usize = 64;
+        const LEAST: usize = 8;
+        const MOST: usize = 16;
+        /// Pixels of an image that one workgroup adds up.
+        const PIXELS: usize = 64;
+
+        let tiles = output.rows().div_ceil(self.gemm_tile()) * output.stride().div_ceil(self.gemm_tile());
+        let blocks = self.blocks(sources, shortcut);
+        let small = output.rows() <= PIXELS * output.dims()[0];
+        if self.variant != Variant::Gemm || !small || blocks < DEEP {
+            return 1;
+        }
+        (BUSY / tiles).min(blocks / LEAST).clamp(1, MOST)
     }
 
     /// Whether a GPU computes it in this way.
@@ -199,7 +255,7 @@ impl FusedConv2d {
         let [_, height, width, _] = *output.dims() else { return false };
         let tile = FusedConv2d { variant, ..*self }.gemm_tile();
         match variant {
-            Variant::Direct => !self.normalise && self.sources == 1 && self.shortcut == 0,
+            Variant::Direct | Variant::Quads => !self.normalise && self.sources == 1 && self.shortcut == 0,
             Variant::Halo => {
                 let Conv2d { kernel, stride, pad_before, pad_after } = self.conv;
                 [kernel, stride, pad_before, pad_after] == [3, 1, 1, 1]
@@ -213,17 +269,6 @@ impl FusedConv2d {
             }
         }
     }
-}
-
-/// How many invocations of the kernel without shared memory own neighbouring channels, and how many each owns.
-fn direct_lanes(output: &Shape) -> (usize, usize) {
-    /// Channels of an invocation that needs no more registers than a GPU has.
-    const CHANNELS: usize = 8;
-
-    let width = output.stride();
-    let fits = |&(lanes, channels): &(usize, usize)| width.is_multiple_of(lanes * channels);
-    let choices = (1..=CHANNELS).rev().flat_map(|channels| [16, 8, 4].map(|lanes| (lanes, channels)));
-    choices.filter(fits).max_by_key(|&(_, channels)| channels).expect("a run of channels is whole vec4s")
 }
 
 /// Pairs of `vec4`s of output channels that a workgroup of the staged kernel owns.
@@ -264,9 +309,12 @@ impl Op for FusedConv2d {
             return Err(Error::shape(self.name(), expected, parts.sources[0]));
         };
         let output = Shape::new(&[n, height, width, out]);
+        let plain = self.splits == 1
+            || self.variant == Variant::Gemm && !self.residual && !self.row && self.scale == 1.0 && !self.moments;
         let taps = self.side() * self.side() * by * by;
         let rows = taps * padded(depth) + padded(joined(&parts.shortcut)?);
-        let fits = parts.weight.rows() == rows
+        let fits = plain
+            && parts.weight.rows() == rows
             && parts.weight.channels() == out
             && parts.sources.iter().all(|source| source.dims()[..3] == [n, h, w])
             && parts.shortcut.iter().all(|source| source.dims()[..3] == output.dims()[..3])
@@ -279,7 +327,7 @@ impl Op for FusedConv2d {
             let expected = format!("{} inputs that fit together", self.inputs());
             return Err(Error::shape(self.name(), expected, found));
         }
-        Ok(output)
+        Ok(Shape::new(&[self.splits * n, height, width, out]))
     }
 
     fn aside(&self, inputs: &[&Shape]) -> Option<Shape> {
@@ -296,12 +344,18 @@ impl Op for FusedConv2d {
     fn stored(&self) -> Vec<usize> {
         let inputs = self.inputs();
         let mut stored: Vec<usize> = (1..=self.images() + usize::from(self.row)).collect();
-        stored.extend([inputs - 1, inputs + 1]);
+        stored.push(inputs - 1);
+        if self.splits == 1 {
+            stored.push(inputs + 1);
+        }
         stored
     }
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
-        self.compute(inputs, output);
+        match self.splits {
+            1 => self.compute(inputs, output),
+            _ => self.compute_splits(inputs, output),
+        }
     }
 
     fn cpu_aside(&self, _inputs: &[View<'_>], output: View<'_>, aside: ViewMut<'_>) {
@@ -310,15 +364,20 @@ impl Op for FusedConv2d {
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
         let parts = self.parts(inputs);
-        let [images, out_height, out_width, _] = *output.dims() else { unreachable!("checked by output") };
+        let [all, out_height, out_width, _] = *output.dims() else { unreachable!("checked by output") };
+        let images = all / self.splits;
         let [_, in_height, in_width, _] = *parts.sources[0].dims() else { unreachable!("checked by output") };
         let vec4s = |shape: Option<&&Shape>| shape.map_or(0, |shape| shape.stride() as u32 / 4);
         let tiles = self.tiles(output);
         let out_channels = output.stride() / 4;
         let len = match self.variant {
-            Variant::Direct | Variant::Halo => images * tiles.count() / tiles.copies,
+            Variant::Direct | Variant::Quads | Variant::Halo => images * tiles.count() / tiles.copies,
             Variant::Gemm | Variant::LargeGemm => images * out_height * out_width,
         };
+        let size = |height, width| {
+            if self.is_flat() && self.variant.is_direct() { [1, height * width] } else { [height, width] }
+        };
+        let ([in_height, in_width], [out_height, out_width]) = (size(in_height, in_width), size(out_height, out_width));
         let params = Params {
             in_height: in_height as u32,
             in_width: in_width as u32,
@@ -339,7 +398,8 @@ impl Op for FusedConv2d {
             len: len as u32,
             scale: self.scale,
             first: 0,
-            pad0: [0; 3],
+            split: self.blocks(&parts.sources, &parts.shortcut).div_ceil(self.splits) as u32,
+            pad0: [0; 2],
         };
         let mut defines = vec![
             ("concat", u32::from(self.sources == 2)),
@@ -351,18 +411,28 @@ impl Op for FusedConv2d {
             ("activation", Activation::code(self.activation)),
             ("moments", u32::from(self.moments)),
             ("upsample", u32::from(self.upsample)),
+            ("split", u32::from(self.splits > 1)),
         ];
         let (shader, workgroups) = match self.variant {
-            Variant::Direct => {
-                let (lanes, channels) = direct_lanes(output);
-                let groups = tiles.tile_width as u32 / 4;
-                defines.extend([
-                    ("scalar", 1),
-                    ("groups", groups),
-                    ("lanes", lanes as u32),
-                    ("channels", channels as u32),
-                ]);
-                let groups = [len.div_ceil(WORKGROUP / lanes), output.stride() / (lanes * channels), tiles.copies];
+            Variant::Direct | Variant::Quads => {
+                let groups = tiles.tile_width / 4;
+                // At most 64 registers of sums an invocation, and fewer where there are few pixels, so that all of a device
+                // has something to do.
+                let most = if groups == 2 { 8 } else { 4 };
+                let channels = (1..=most).rev().find(|channels| out_channels.is_multiple_of(*channels));
+                let channels = channels.expect("1 divides all");
+                // Of the 16 quads of a workgroup, those with the same pixels: four, or more where there are few strips.
+                let most = 16 / len.next_power_of_two().min(4);
+                let mut blocks = [16, 8, 4, 2, 1].into_iter().filter(|&blocks| blocks <= most);
+                let blocks = blocks.find(|&blocks| out_channels.is_multiple_of(channels * blocks));
+                let blocks = blocks.expect("1 divides all");
+                // Taps side by side see neighbouring pixels; more of them would need more registers than a GPU has.
+                let taps = if self.conv.stride == 1 && self.side() <= 3 { self.side() } else { 1 };
+                let (quads, shared) = if self.variant == Variant::Quads { (1, 4) } else { (0, 1) };
+                let numbers = [1, taps, taps - 1, groups, channels, blocks, quads, shared];
+                let names = ["scalar", "taps", "further", "groups", "channels", "blocks", "quads", "shared"];
+                defines.extend(names.into_iter().zip(numbers.map(|number| number as u32)));
+                let groups = [len.div_ceil(16 / blocks), out_channels / (channels * blocks), tiles.copies];
                 (concat!(shader!("fused_conv2d"), shader!("fused_conv2d/direct")), groups)
             }
             Variant::Halo => {
@@ -382,7 +452,7 @@ impl Op for FusedConv2d {
                 let tile = self.gemm_tile();
                 let pixels = tile as u32 / 8;
                 defines.extend([("pixels", pixels), ("columns", pixels / 4), ("staged", pixels / 2)]);
-                let groups = [len.div_ceil(tile), (4 * out_channels).div_ceil(tile), 1];
+                let groups = [len.div_ceil(tile), (4 * out_channels).div_ceil(tile), self.splits];
                 (concat!(shader!("fused_conv2d"), shader!("fused_conv2d/gemm")), groups)
             }
         };
@@ -395,6 +465,6 @@ impl Op for FusedConv2d {
         let parts = self.parts(inputs);
         let taps = self.side() * self.side();
         let depth = taps * channels(&parts.sources) + channels(&parts.shortcut);
-        depth as u64 * (output.rows() * output.channels()) as u64
+        depth as u64 * (output.rows() / self.splits * output.channels()) as u64
     }
 }

@@ -1,6 +1,6 @@
 //! The denoising update: one step of the reverse process.
 
-use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
+use super::{Kernel, Op, Remember, View, ViewMut, is_row, row_shader};
 use crate::schedule::REGISTERS;
 use crate::{Error, Result, Shape};
 
@@ -12,8 +12,11 @@ use crate::{Error, Result, Shape};
 ///
 /// Inputs: x_t, the model's output, x̂0 and the noise z, all `[N, H, W, C]`, the registers `[REGISTERS · N, H, W, C]`
 /// with what earlier evaluations kept, and the row, a [`crate::schedule::Coefficients`].
-#[derive(Debug)]
-pub struct Update;
+#[derive(Debug, Default)]
+pub struct Update {
+    /// Whether it leaves beside x_prev what [`super::Remember`] makes of the registers.
+    pub keeps: bool,
+}
 
 impl Op for Update {
     fn name(&self) -> &'static str {
@@ -28,6 +31,15 @@ impl Op for Update {
             return Err(Error::shape(self.name(), "four equal shapes, the registers and a row", found));
         }
         Ok(x.clone())
+    }
+
+    fn aside(&self, inputs: &[&Shape]) -> Option<Shape> {
+        self.keeps.then(|| inputs[4].clone())
+    }
+
+    fn cpu_aside(&self, inputs: &[View<'_>], _output: View<'_>, aside: ViewMut<'_>) {
+        let [x, model, x0, _, kept, row] = *inputs else { unreachable!("update has six inputs") };
+        Remember.cpu(&[x, model, x0, kept, row], aside);
     }
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
@@ -48,6 +60,6 @@ impl Op for Update {
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
-        Kernel::elementwise(row_shader!("update"), output)
+        Kernel::elementwise(row_shader!("update"), output).with("keeps", u32::from(self.keeps))
     }
 }

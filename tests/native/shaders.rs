@@ -42,8 +42,8 @@ fn shaders_keep_the_binding_convention() {
         assert_eq!(own.contains("alias Stored = vec4f;"), !stored.is_empty(), "{name}: Stored, on a line of its own");
         let source = source.as_str();
         let capabilities = match precision {
-            Precision::F32 => Capabilities::empty(),
-            Precision::F16 => Capabilities::SHADER_FLOAT16,
+            Precision::F32 => Capabilities::SUBGROUP,
+            Precision::F16 => Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP,
         };
         let module =
             naga::front::wgsl::parse_str(source).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(source)));
@@ -107,4 +107,6 @@ fn shared_parts_of_shaders_are_equal() {
     };
     let activate = |shader| part(shader, "// The error function", "@compute");
     assert_eq!(activate("activation"), activate("scale_shift"));
+    let merge = |shader| part(shader, "fn merge", "\n}");
+    assert_eq!(merge("group_norm"), merge("sum_splits"));
 }

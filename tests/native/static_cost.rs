@@ -237,7 +237,7 @@ fn plans() -> Vec<Plan> {
         let (height, width) = pipeline.unet().config().sample_size().unwrap();
         for precision in both {
             for (count, guided) in [(1, false), (1, true), (many, false), (many, true)] {
-                for fusion in [Fusion::STAGED, Fusion::DIRECT] {
+                for fusion in [Fusion::STAGED, Fusion::DIRECT, Fusion::QUADS] {
                     let (rescaled, thresholded, extra) = (false, false, Extra::None);
                     let layout = Layout { count, height, width, guided, rescaled, thresholded, extra, precision };
                     plans.push(pipeline.plan(&layout, Some(fusion)).unwrap());
@@ -254,7 +254,7 @@ fn plans() -> Vec<Plan> {
             let mut graph = Graph::new();
             let output = unet.build(&mut graph, 1, height, width, precision).unwrap().output;
             graph.output("output", output);
-            for fusion in [Fusion::STAGED, Fusion::DIRECT] {
+            for fusion in [Fusion::STAGED, Fusion::DIRECT, Fusion::QUADS] {
                 plans.push(Plan::new(&fuse(&graph, fusion).unwrap()));
             }
         }
@@ -269,7 +269,7 @@ fn cost(radv: &Radv, name: &str, kernel: &Kernel) -> Cost {
     let source: &str = &kernel.source();
     let module =
         naga::front::wgsl::parse_str(source).unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(source)));
-    let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16)
+    let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP)
         .validate(&module)
         .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(source)));
     let options = spv::Options {

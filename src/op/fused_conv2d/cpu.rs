@@ -1,6 +1,6 @@
 //! [`FusedConv2d`] on the CPU.
 
-use super::{FusedConv2d, Parts};
+use super::{BLOCK, FusedConv2d, Parts};
 use crate::Shape;
 use crate::op::{Conv2d, View, ViewMut};
 use crate::tensor::padded;
@@ -36,6 +36,61 @@ impl FusedConv2d {
         let depth = padded(sources.iter().map(|source| source.channels()).sum());
         let winograd = self.conv == Conv2d::SAME && winograd::pays(height, width, depth, output.stride());
         Some(if winograd { Packing::Winograd } else { Packing::Plain })
+    }
+
+    /// Every part of the sum by itself: with the weights of the others zero.
+    pub(super) fn compute_splits(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+        let parts = self.parts(inputs);
+        let shapes = |views: &[View<'_>]| views.iter().map(|view| view.shape.clone()).collect::<Vec<_>>();
+        let (sources, shortcut) = (shapes(&parts.sources), shapes(&parts.shortcut));
+        let blocks = self.blocks(&sources.iter().collect::<Vec<_>>(), &shortcut.iter().collect::<Vec<_>>());
+        let of_rows = self.splits_of_rows(&sources, &shortcut, blocks.div_ceil(self.splits));
+        let mut dims = output.shape.dims().to_vec();
+        dims[0] /= self.splits;
+        let shape = Shape::new(&dims);
+        let columns = shape.stride();
+        let zeros = vec![0.0; columns];
+        let whole = FusedConv2d { splits: 1, ..*self };
+        for (split, data) in output.data.chunks_exact_mut(shape.len()).enumerate() {
+            let rows = parts.weight.data.chunks_exact(columns).zip(&of_rows);
+            let weight: Vec<f32> =
+                rows.flat_map(|(row, &of)| if of == split { row } else { &zeros }).copied().collect();
+            let mut inputs = inputs.to_vec();
+            inputs[self.inputs() - 2] = View::new(parts.weight.shape, &weight);
+            if split > 0 {
+                inputs[self.inputs() - 1] = View::new(parts.bias.shape, &zeros);
+            }
+            whole.compute(&inputs, ViewMut { shape: &shape, data });
+        }
+    }
+
+    /// Which part of the sum each row of the weight belongs to, if a part has so many blocks.
+    fn splits_of_rows(&self, sources: &[Shape], shortcut: &[Shape], blocks: usize) -> Vec<usize> {
+        let depth: usize = sources.iter().map(Shape::stride).sum();
+        let taps = self.side() * self.side();
+        let rows = taps * depth + shortcut.iter().map(Shape::stride).sum::<usize>();
+        let mut of_rows = vec![0; rows];
+        let mut block = 0;
+        let mut tensor = |first: usize, channels: usize, taps: usize| {
+            for tap in 0..taps {
+                for run in (0..channels).step_by(4 * BLOCK) {
+                    let end = channels.min(run + 4 * BLOCK);
+                    of_rows[first + tap * depth..][run..end].fill(block / blocks);
+                    block += 1;
+                }
+            }
+        };
+        let mut first = 0;
+        for source in sources {
+            tensor(first, source.stride(), taps);
+            first += source.stride();
+        }
+        first = taps * depth;
+        for source in shortcut {
+            tensor(first, source.stride(), 1);
+            first += source.stride();
+        }
+        of_rows
     }
 
     pub(super) fn compute(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
