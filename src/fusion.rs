@@ -8,9 +8,10 @@ use std::rc::Rc;
 
 use crate::graph::{Graph, Source, Value, ValueId, ValueMap, ValueSet};
 use crate::op::{
-    Add, Beside, Concat, Conv2d, FusedConv2d, GroupNorm, Guide, Linear, Moments, Op, PredictX0, Remember, Rgba8,
-    RowScale, ScaleShift, Softmax, SumSplits, Tiles, Update, Upsample, Variant,
+    Add, Attention, AttentionValues, Beside, Concat, Conv2d, FusedConv2d, GroupNorm, Guide, Linear, Moments, Op,
+    PredictX0, Remember, Rgba8, RowScale, ScaleShift, Softmax, SumSplits, Tiles, Update, Upsample, Variant,
 };
+use crate::tensor::padded;
 use crate::tuning::Tuning;
 use crate::{Precision, Result, Shape};
 
@@ -23,13 +24,16 @@ pub struct Fusion {
     pub combine: bool,
     /// Whether convolutions of small maps leave their sums in parts, so that more workgroups share them.
     pub split: bool,
+    /// The most tokens whose attention keeps its scores; beyond, they would take more memory than all else.
+    pub scores: usize,
     /// Which variants of the ops are the fastest.
     pub tuning: Tuning,
 }
 
 impl Fusion {
     /// For GPUs.
-    pub const STAGED: Fusion = Fusion { normalise: true, combine: true, split: true, tuning: Tuning::STAGED };
+    pub const STAGED: Fusion =
+        Fusion { normalise: true, combine: true, split: true, scores: 1024, tuning: Tuning::STAGED };
     /// For devices whose shared memory is slow.
     pub const DIRECT: Fusion = Fusion { tuning: Tuning::DIRECT, ..Fusion::STAGED };
     /// For those of them that have subgroups.
@@ -71,6 +75,7 @@ pub fn fuse(graph: &Graph, fusion: Fusion) -> Result<Graph> {
     };
     fuser.find_chains();
     fuser.find_absorbed();
+    fuser.find_attention();
     fuser.emit()?;
     Ok(fuser.fused)
 }
@@ -230,6 +235,25 @@ impl Fuser<'_> {
         }
     }
 
+    /// Finds the attention of so many tokens that its scores are not to be kept.
+    fn find_attention(&mut self) {
+        for id in (0..self.graph.values.len()).map(ValueId) {
+            let Some([softmax, scores]) = self.attention(id) else { continue };
+            self.inner.insert(softmax, ());
+            self.inner.insert(scores, ());
+        }
+    }
+
+    /// The softmax and the scores of what becomes attention in one pass.
+    fn attention(&self, id: ValueId) -> Option<[ValueId; 2]> {
+        let values = self.op::<AttentionValues>(id)?;
+        let softmax = self.inputs(id)[0];
+        let scores = self.inputs(softmax)[0];
+        let long = self.graph.shape(scores).channels() > self.fusion.scores;
+        let alone = self.only_use(softmax).is_some() && self.only_use(scores).is_some();
+        (long && alone && padded(values.head_dim) <= Attention::MOST).then_some([softmax, scores])
+    }
+
     /// Leaves a value to the op that computes another.
     fn absorb(&mut self, into: ValueId, id: ValueId) {
         self.inner.insert(id, ());
@@ -287,6 +311,12 @@ impl Fuser<'_> {
                         self.group_norm(id, op)?
                     } else if let Some(&absorbed) = self.absorbed.get(id) {
                         self.absorbing(id, absorbed)?
+                    } else if let (Some(_), Some(&AttentionValues { heads, head_dim })) =
+                        (self.attention(id), self.op(id))
+                    {
+                        self.fused.set_precision(value.precision);
+                        let op = Attention { heads, head_dim, serial: self.fusion.tuning.serial };
+                        self.fused.op(&value.name, op, &[self.ids[self.inputs(id)[1]]])?
                     } else if self.op::<Softmax>(id).is_some() {
                         self.plain(id, Rc::new(Softmax { serial: self.fusion.tuning.serial }))?
                     } else {

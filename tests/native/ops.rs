@@ -7,9 +7,9 @@ use denoise::backend::Gpu;
 use denoise::fusion::{Fusion, fuse};
 use denoise::graph::{Graph, ValueId};
 use denoise::op::{
-    Activation, Add, Affine, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm, Guide,
-    Inpaint, Langevin, LearnedNoise, Linear, Modulate, Moments, Narrow, Norm, PredictX0, Quantile, Remember, Renoise,
-    Repeat, Rescale, Rgba8, RowScale, ScaleShift, Slice, Softmax, Threshold, Tiles, TimestepEmbedding, Update,
+    Activation, Add, Affine, Attention, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm,
+    Guide, Inpaint, Langevin, LearnedNoise, Linear, Modulate, Moments, Narrow, Norm, PredictX0, Quantile, Remember,
+    Renoise, Repeat, Rescale, Rgba8, RowScale, ScaleShift, Slice, Softmax, Threshold, Tiles, TimestepEmbedding, Update,
     Upfirdn2d, Upsample, Variant, View, ViewMut, Widen,
 };
 use denoise::plan::{Operand, Place, Plan, Step};
@@ -333,6 +333,13 @@ pub fn check_cpu() {
         let actual = as_golden(&case, &step.output.shape, &written[0]);
         let expected = &goldens.get(&format!("{}.output", case.name)).data;
         assert_close(&case.name, &actual, expected, tolerance(&case.op));
+        if case.op == "attention" {
+            let fused = fuse(&graph, Fusion { scores: 0, ..Fusion::CPU }).unwrap();
+            let evaluated = evaluate(&fused, &inputs);
+            let [(step, _, written)] = &evaluated[..] else { panic!("attention is one step") };
+            let actual = as_golden(&case, &step.output.shape, &written[0]);
+            assert_close(&format!("{}, streaming", case.name), &actual, expected, tolerance(&case.op));
+        }
     }
 }
 
@@ -398,6 +405,13 @@ pub fn graphs(precision: Precision) -> Vec<(String, Graph, Inputs)> {
             graphs.push((format!("{case}, {name}"), fuse(graph, fusion).unwrap(), inputs.clone()));
         }
     }
+    for (name, fusion) in [("streaming", Fusion::STAGED), ("serial streaming", Fusion::DIRECT)] {
+        for (case, graph, inputs) in fused.iter().filter(|(case, ..)| case.starts_with("attention")) {
+            let streaming = fuse(graph, Fusion { scores: 0, ..fusion }).unwrap();
+            graphs.push((format!("{case}, {name}"), streaming, inputs.clone()));
+        }
+    }
+    graphs.extend(large_heads(precision));
     graphs.extend(updates());
     graphs.extend(wide());
     graphs
@@ -491,6 +505,26 @@ fn block([n, h, w, a, b, out, groups]: [usize; 7], precision: Precision) -> (Str
     let y = conv(&mut graph, "downsample", y, 4, down);
     graph.output("output", y);
     (format!("block of [{n}, {h}, {w}, {a} + {b}]"), graph, inputs)
+}
+
+/// Attention in one pass with heads of up to as many channels as it takes.
+pub fn large_heads(precision: Precision) -> Vec<(String, Graph, Inputs)> {
+    let mut generator = denoise::noise::Generator::new(7);
+    let sizes: [(usize, usize, usize, usize, usize); 4] =
+        [(1, 6, 7, 2, 40), (2, 5, 13, 1, 67), (1, 8, 8, 1, 96), (1, 3, 11, 2, 128)];
+    let all = sizes.into_iter().flat_map(|size| [(size, false), (size, true)]);
+    all.map(|((n, h, w, heads, head_dim), serial)| {
+        let width = 3 * heads * head_dim.next_multiple_of(4);
+        let x = Tensor::new(&[n, width, h, w], generator.randn(n * width * h * w)).unwrap();
+        let mut graph = Graph::new();
+        graph.set_precision(precision);
+        let id = graph.input("qkv", x.device_shape().unwrap()).unwrap();
+        let id = narrowed(&mut graph, "qkv", id, precision);
+        let y = graph.op("attention", Attention { heads, head_dim, serial }, &[id]).unwrap();
+        graph.output("output", y);
+        (format!("heads of {head_dim}"), graph, vec![("qkv".into(), x)])
+    })
+    .collect()
 }
 
 /// Sizes at which a dispatch no longer fits one dimension of workgroups.

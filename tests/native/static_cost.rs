@@ -220,7 +220,9 @@ fn plans() -> Vec<Plan> {
     let both = [Precision::F32, Precision::F16];
     for precision in both {
         let cases = ops::cases(precision).into_iter().map(|(_, graph, _)| graph);
-        plans.extend(cases.chain([ops::modulated(precision).1]).map(|graph| Plan::new(&graph)));
+        let attention = ops::large_heads(precision).into_iter().map(|(_, graph, _)| graph);
+        let all = cases.chain([ops::modulated(precision).1]).chain(attention);
+        plans.extend(all.map(|graph| Plan::new(&graph)));
     }
     plans.extend(ops::updates().into_iter().map(|(_, graph, _)| Plan::new(&graph)));
 
