@@ -2,7 +2,7 @@
 // is scaled down whenever a larger score turns up (Milakov and Gimelshein 2018; Dao et al. 2022).
 //
 // A workgroup owns 32 queries of one head. An invocation computes the scores of four queries by some of a tile's 32 keys,
-// and owns four queries by COLUMNS vec4s of d, LANES apart, of the output. Or, where shared memory is slow, an invocation owns
+// and owns four queries by COLUMNS vec4s of d, LANES apart, of the output; larger heads are left to several workgroups in y. Or, where shared memory is slow, an invocation owns
 // one query by eight vec4s of d, and computes all its scores itself.
 
 struct Params {
@@ -91,6 +91,7 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_id) thread:
     let line = thread.y;
     let lane = thread.x;
     let query = (own.x + params.first) * 32u + line * 4u;
+    let column = own.y * COLUMNS * LANES + lane;
 //#each q 0 1 2 3
     let q$q = token_start(matrix, query + $q, 0u);
 //#end
@@ -144,7 +145,7 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_id) thread:
             let v = token_start(matrix, first + i, 2u);
             total += weight;
 //#each c columns
-            let v$c = vec4f(qkv[v + min(lane + LANES * $c, params.head - 1u)]);
+            let v$c = vec4f(qkv[v + min(column + LANES * $c, params.head - 1u)]);
 //#each q,l 0,x 1,y 2,z 3,w
             s$q_$c += weight.$l * v$c;
 //#end
@@ -153,7 +154,7 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_id) thread:
     }
 //#each c columns
 //#each q,l 0,x 1,y 2,z 3,w
-    store(matrix, query + $q, lane + LANES * $c, s$q_$c / total.$l);
+    store(matrix, query + $q, column + LANES * $c, s$q_$c / total.$l);
 //#end
 //#end
 }

@@ -8,10 +8,9 @@ use std::rc::Rc;
 
 use crate::graph::{Graph, Source, Value, ValueId, ValueMap, ValueSet};
 use crate::op::{
-    Add, Attention, AttentionValues, Beside, Concat, Conv2d, FusedConv2d, GroupNorm, Guide, Linear, Moments, Op,
-    PredictX0, Remember, Rgba8, RowScale, ScaleShift, Softmax, SumSplits, Tiles, Update, Upsample, Variant,
+    Add, Attention, Beside, Concat, Conv2d, FusedConv2d, GroupNorm, Guide, Linear, Moments, Op, PredictX0, Remember,
+    Rgba8, RowScale, ScaleShift, Softmax, SumSplits, Tiles, Update, Upsample, Variant,
 };
-use crate::tensor::padded;
 use crate::tuning::Tuning;
 use crate::{Precision, Result, Shape};
 
@@ -24,16 +23,13 @@ pub struct Fusion {
     pub combine: bool,
     /// Whether convolutions of small maps leave their sums in parts, so that more workgroups share them.
     pub split: bool,
-    /// The most tokens whose attention keeps its scores; beyond, they would take more memory than all else.
-    pub scores: usize,
     /// Which variants of the ops are the fastest.
     pub tuning: Tuning,
 }
 
 impl Fusion {
     /// For GPUs.
-    pub const STAGED: Fusion =
-        Fusion { normalise: true, combine: true, split: true, scores: 1024, tuning: Tuning::STAGED };
+    pub const STAGED: Fusion = Fusion { normalise: true, combine: true, split: true, tuning: Tuning::STAGED };
     /// For devices whose shared memory is slow.
     pub const DIRECT: Fusion = Fusion { tuning: Tuning::DIRECT, ..Fusion::STAGED };
     /// For those of them that have subgroups.
@@ -75,7 +71,6 @@ pub fn fuse(graph: &Graph, fusion: Fusion) -> Result<Graph> {
     };
     fuser.find_chains();
     fuser.find_absorbed();
-    fuser.find_attention();
     fuser.emit()?;
     Ok(fuser.fused)
 }
@@ -216,13 +211,16 @@ impl Fuser<'_> {
                 let &[x, model, x0, kept, row] = &inputs[..] else { unreachable!("remember has five inputs") };
                 let update = self.uses[kept.0].iter().copied().find(reads);
                 let same = |update: &ValueId| matches!(*self.inputs(*update), [a, b, c, _, d, e] if [a, b, c, d, e] == [x, model, x0, kept, row]);
-                if let Some(update) = update.filter(same).filter(|_| self.uses[index].is_empty()) {
+                let free = |update: &ValueId| self.uses[index].is_empty() && !self.absorbed.contains(*update);
+                if let Some(update) = update.filter(same).filter(free) {
                     self.absorb(update, id);
                 }
             } else if self.op::<Rgba8>(id).is_some() {
                 let same = |other: &ValueId| {
                     self.op::<Rgba8>(*other).is_some()
                         && !self.absorbed.contains(*other)
+                        && !self.inner.contains(*other)
+                        && self.uses[other.0].is_empty()
                         && self.graph.shape(self.inputs(*other)[0]) == self.graph.shape(inputs[0])
                 };
                 if let Some(other) = (0..index).map(ValueId).find(same) {
@@ -233,25 +231,6 @@ impl Fuser<'_> {
                 }
             }
         }
-    }
-
-    /// Finds the attention of so many tokens that its scores are not to be kept.
-    fn find_attention(&mut self) {
-        for id in (0..self.graph.values.len()).map(ValueId) {
-            let Some([softmax, scores]) = self.attention(id) else { continue };
-            self.inner.insert(softmax, ());
-            self.inner.insert(scores, ());
-        }
-    }
-
-    /// The softmax and the scores of what becomes attention in one pass.
-    fn attention(&self, id: ValueId) -> Option<[ValueId; 2]> {
-        let values = self.op::<AttentionValues>(id)?;
-        let softmax = self.inputs(id)[0];
-        let scores = self.inputs(softmax)[0];
-        let long = self.graph.shape(scores).channels() > self.fusion.scores;
-        let alone = self.only_use(softmax).is_some() && self.only_use(scores).is_some();
-        (long && alone && padded(values.head_dim) <= Attention::MOST).then_some([softmax, scores])
     }
 
     /// Leaves a value to the op that computes another.
@@ -311,12 +290,8 @@ impl Fuser<'_> {
                         self.group_norm(id, op)?
                     } else if let Some(&absorbed) = self.absorbed.get(id) {
                         self.absorbing(id, absorbed)?
-                    } else if let (Some(_), Some(&AttentionValues { heads, head_dim })) =
-                        (self.attention(id), self.op(id))
-                    {
-                        self.fused.set_precision(value.precision);
-                        let op = Attention { heads, head_dim, serial: self.fusion.tuning.serial };
-                        self.fused.op(&value.name, op, &[self.ids[self.inputs(id)[1]]])?
+                    } else if let Some(&attention) = self.op::<Attention>(id) {
+                        self.plain(id, Rc::new(Attention { serial: self.fusion.tuning.serial, ..attention }))?
                     } else if self.op::<Softmax>(id).is_some() {
                         self.plain(id, Rc::new(Softmax { serial: self.fusion.tuning.serial }))?
                     } else {
@@ -502,13 +477,18 @@ impl Fuser<'_> {
         Ok(new)
     }
 
-    /// The one GroupNorm of a value, of nothing else besides.
+    /// The one GroupNorm of a value, of nothing else besides, if it has groups enough to be computed by group.
     fn only_norm(&self, id: ValueId) -> Option<ValueId> {
+        /// Groups of all images that are enough workgroups.
+        const GROUPS: usize = 8;
+
         let joined = |&user: &ValueId| self.sources(user).len() == 2 && self.normalised(user);
         let mut moments = self.uses[id.0].iter().filter(|&&user| self.op::<Moments>(user).is_some());
         let (&only, None) = (moments.next()?, moments.next()) else { return None };
-        let norm = self.only_use(only).filter(|&norm| self.op::<GroupNorm>(norm).is_some())?;
-        (!self.uses[id.0].iter().any(joined)).then_some(norm)
+        let norm = self.only_use(only)?;
+        // A workgroup of the sum would own one of these groups.
+        let shared = self.op::<GroupNorm>(norm)?.groups * self.graph.shape(id).dims()[0] >= GROUPS;
+        (shared && !self.uses[id.0].iter().any(joined)).then_some(norm)
     }
 
     /// A constant in the fused graph.

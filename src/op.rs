@@ -124,12 +124,13 @@ pub trait Op: Any {
         Vec::new()
     }
 
-    /// The shape of what the op leaves beside its output, if it leaves anything: a summary of the output, in 32 bits.
+    /// The shape of what the op leaves beside its output, if it leaves anything: a summary of the output, or another value
+    /// that follows from the same inputs, in 32 bits.
     fn aside(&self, _inputs: &[&Shape]) -> Option<Shape> {
         None
     }
 
-    /// Whether the output is bytes, four in the place of each number.
+    /// Whether what it writes is bytes, four in the place of each number.
     fn gives_bytes(&self) -> bool {
         false
     }
@@ -142,7 +143,7 @@ pub trait Op: Any {
     /// Computes the output on the CPU. This is the op's definition: the shader must agree with it.
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>);
 
-    /// Computes on the CPU what is left beside the output, from the output.
+    /// Computes on the CPU what is left beside the output, after the output.
     fn cpu_aside(&self, _inputs: &[View<'_>], _output: View<'_>, _aside: ViewMut<'_>) {
         unreachable!("{} leaves nothing beside its output", self.name())
     }

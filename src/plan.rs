@@ -179,7 +179,9 @@ impl Plan {
                 let aside = graph.aside(id);
                 if let Some(aside) = aside {
                     let shape = &graph.values[aside.0].shape;
-                    places.insert(aside, Place::Slot(slots.take(bytes(shape, Precision::F32))));
+                    let bytes = bytes(shape, Precision::F32);
+                    let slot = if kept.contains(aside) { slots.dedicated(bytes) } else { slots.take(bytes) };
+                    places.insert(aside, Place::Slot(slot));
                 }
                 let operand = |id: ValueId| self::operand(graph, id, places[id]);
                 plan.steps.push(Step {

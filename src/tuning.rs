@@ -104,15 +104,15 @@ impl Tuning {
             serial = serial.min(time(&backend, softmax()?, Fusion::DIRECT).await?);
         }
         if shared > EMULATED * serial {
-            return Ok(if gpu.subgroups() { Tuning::QUADS } else { Tuning::DIRECT });
+            return Ok(if quads_work(gpu).await? { Tuning::QUADS } else { Tuning::DIRECT });
         }
+        let direct = if quads_work(gpu).await? { Variant::Quads } else { Variant::Direct };
         let mut tuning = Tuning { serial: serial < shared, ..Tuning::STAGED };
         for conv in [Conv2d::SAME, Conv2d::POINTWISE] {
             let mut latest = None;
             for size in ORDER {
                 let (graph, op, output) = convolution(conv, size)?;
                 let mut best = f64::INFINITY;
-                let direct = if gpu.subgroups() { Variant::Quads } else { Variant::Direct };
                 for variant in [Variant::Halo, Variant::Gemm, Variant::LargeGemm, direct] {
                     if !op.has(variant, &output) || begin.elapsed().as_secs_f64() > BUDGET {
                         continue;
@@ -135,6 +135,33 @@ impl Tuning {
 async fn time(backend: &Backend, graph: Graph, fusion: Fusion) -> Result<f64> {
     let executor = backend.compile(Plan::new(&fuse(&graph, fusion)?), &[], |_, _| {}).await?;
     Ok(executor.times(LEAST).await?.iter().sum())
+}
+
+/// Whether a device has subgroups, and four neighbouring invocations of a workgroup are a quad in them: it is so wherever we
+/// know, but nothing promises it.
+async fn quads_work(gpu: &Rc<Gpu>) -> Result<bool> {
+    if !gpu.subgroups() {
+        return Ok(false);
+    }
+    let shape = Shape::new(&[1, 5, 9, 16]);
+    let numbers = |len: usize| (0..len).map(|i| (i * 7919 % 101) as f32 - 50.0).collect::<Vec<_>>();
+    let mut graph = Graph::new();
+    let x = graph.input("x", shape.clone())?;
+    let weight = Shape::new(&[3, 3, 16, 16]);
+    let weight = graph.weight("weight", (weight.clone(), numbers(weight.len())));
+    let bias = graph.constant("bias", (Shape::new(&[16]), numbers(16)));
+    let y = graph.op("conv", Conv2d::SAME, &[x, weight, bias])?;
+    graph.output("y", y);
+    let mut results = Vec::new();
+    for fusion in [Fusion::DIRECT, Fusion::QUADS] {
+        let plan = Plan::new(&fuse(&graph, fusion)?);
+        let executor = Backend::Gpu(gpu.clone()).compile(plan, &[], |_, _| {}).await?;
+        executor.write("x", &numbers(shape.len()))?;
+        executor.run(0).await?;
+        results.push(executor.read("y").await?);
+    }
+    // All numbers are whole, and small enough for every sum to be exact.
+    Ok(results[0] == results[1])
 }
 
 /// A softmax as in the attention of two heads at 16×16.

@@ -10,8 +10,8 @@ use crate::config::{
 };
 use crate::graph::{Graph, ValueId};
 use crate::op::{
-    Activation, Add, Affine, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm, Linear,
-    Modulate, Moments, Narrow, ScaleShift, Softmax, Tiles, TimestepEmbedding, Upfirdn2d, Upsample, Widen,
+    Activation, Add, Affine, Attention, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm,
+    Linear, Modulate, Moments, Narrow, ScaleShift, Softmax, Tiles, TimestepEmbedding, Upfirdn2d, Upsample, Widen,
 };
 use crate::tensor::padded;
 use crate::{Error, Precision, Result, Shape, Tensor, Weights};
@@ -701,10 +701,16 @@ impl<'a> Builder<'a> {
         let weight = self.graph.shared_weight(&format!("{path}.qkv.weight"), qkv_weight);
         let bias = self.graph.shared_constant(&format!("{path}.qkv.bias"), qkv_bias);
         let qkv = self.graph.op(&format!("{path}.qkv"), Linear, &[h, weight, bias])?;
-        let scores = self.graph.op(&format!("{path}.scores"), AttentionScores { heads, head_dim }, &[qkv])?;
-        let weights = self.graph.op(&format!("{path}.softmax"), Softmax::default(), &[scores])?;
-        let values = AttentionValues { heads, head_dim };
-        let values = self.graph.op(&format!("{path}.values"), values, &[weights, qkv])?;
+        let tokens = self.graph.shape(x).dims()[1..3].iter().product();
+        let values = if Attention::is_wanted(heads, tokens) {
+            let attention = Attention { heads, head_dim, serial: false };
+            self.graph.op(&format!("{path}.values"), attention, &[qkv])?
+        } else {
+            let scores = self.graph.op(&format!("{path}.scores"), AttentionScores { heads, head_dim }, &[qkv])?;
+            let weights = self.graph.op(&format!("{path}.softmax"), Softmax::default(), &[scores])?;
+            let values = AttentionValues { heads, head_dim };
+            self.graph.op(&format!("{path}.values"), values, &[weights, qkv])?
+        };
         let weight = self.graph.shared_weight(&format!("{path}.to_out.0.weight"), out_weight);
         let bias = self.bias(&format!("{path}.to_out.0"), channels)?;
         let h = self.graph.op(&format!("{path}.to_out.0"), Linear, &[values, weight, bias])?;

@@ -25,7 +25,8 @@ async function keyOfGpu() {
   // The one that the engine takes.
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
   const { vendor, architecture, device, description } = adapter?.info ?? {};
-  return JSON.stringify([vendor, architecture, device, description]);
+  // A browser may get to know what it did not before.
+  return JSON.stringify([vendor, architecture, device, description, adapter?.features.has('subgroups')]);
 }
 
 /**

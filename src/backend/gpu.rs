@@ -127,9 +127,11 @@ impl Gpu {
         };
         #[cfg(target_arch = "wasm32")]
         let asked = ask_for_subgroups();
-        let opened = adapter.request_device(&descriptor).await;
+        let opening = adapter.request_device(&descriptor);
+        // The browser has been asked by now, and answers later.
         #[cfg(target_arch = "wasm32")]
         let subgroups = asked.call0(&wasm_bindgen::JsValue::NULL).is_ok_and(|asked| asked.is_truthy());
+        let opened = opening.await;
         let (device, queue) = opened.map_err(|error| Error::Gpu(format!("The GPU could not be opened ({error}).")))?;
         #[cfg(not(target_arch = "wasm32"))]
         let subgroups = device.features().contains(wgpu::Features::SUBGROUP);

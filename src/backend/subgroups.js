@@ -1,8 +1,8 @@
 // wgpu cannot ask a browser for subgroups: among the features that it knows there, they are missing.
 
 /**
- * Has the next device that this thread asks for be given subgroups, if its adapter has them.
- * @returns {() => boolean} Whether the device was asked for with them; to be called when it is there, or failed.
+ * Has devices be asked for with subgroups, if the adapter has them, until the answer is called.
+ * @returns {() => boolean} Ends that; whether the last device was asked for with them.
  */
 export function askForSubgroups() {
   const { prototype } = GPUAdapter;

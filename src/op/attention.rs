@@ -2,15 +2,18 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{AttentionScores, AttentionValues, Kernel, Op, View, ViewMut, shader};
+use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
+use kernels::gemm::{self, Gemm, Store};
+use kernels::math;
 
-/// What [`AttentionScores`], [`super::Softmax`] and [`AttentionValues`] compute, softmax(Q Kᵀ / √d) V (Vaswani et al. 2017,
-/// equation 1), without a score kept: `[N, H, W, heads · padded(d)]` from `[N, H, W, 3 · heads · padded(d)]`.
+/// What [`super::AttentionScores`], [`super::Softmax`] and [`super::AttentionValues`] compute, softmax(Q Kᵀ / √d) V (Vaswani
+/// et al. 2017, equation 1), without keeping a score: `[N, H, W, heads · padded(d)]` from
+/// `[N, H, W, 3 · heads · padded(d)]`.
 ///
-/// A GPU lets the keys pass by in tiles and scales down what it has summed up whenever a larger score turns up (Dao et
-/// al. 2022); the CPU keeps the scores of one image and head at a time.
+/// A GPU lets the keys pass by in tiles and scales down what it has summed up whenever a larger score turns up (Milakov and
+/// Gimelshein 2018; Dao et al. 2022); the CPU takes a few queries at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct Attention {
     /// How many heads.
@@ -41,8 +44,18 @@ const THREADS: usize = 64;
 const COLUMNS: usize = 8;
 
 impl Attention {
-    /// The most channels of a head for which an invocation has registers.
-    pub(crate) const MOST: usize = 128;
+    fn scale(&self) -> f32 {
+        1.0 / (self.head_dim as f32).sqrt()
+    }
+
+    /// Whether the scores of so many heads and tokens would take more memory than they are worth: of one image 64 MB, or as
+    /// many as there are of a 32×32 map.
+    pub(crate) fn is_wanted(heads: usize, tokens: usize) -> bool {
+        const TOKENS: usize = 1024;
+        const SCORES: usize = 1 << 24;
+
+        tokens > TOKENS || heads * tokens * tokens > SCORES
+    }
 }
 
 impl Op for Attention {
@@ -53,12 +66,9 @@ impl Op for Attention {
     fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
         let width = self.heads * padded(self.head_dim);
         match *inputs[0].dims() {
-            [n, h, w, c] if c == 3 * width && padded(self.head_dim) <= Attention::MOST => {
-                Ok(Shape::new(&[n, h, w, width]))
-            }
+            [n, h, w, c] if c == 3 * width => Ok(Shape::new(&[n, h, w, width])),
             _ => {
-                let expected = format!("[N, H, W, {}] with heads of at most {}", 3 * width, Attention::MOST);
-                Err(Error::shape(self.name(), expected, inputs[0]))
+                Err(Error::shape(self.name(), format!("queries, keys and values [N, H, W, {}]", 3 * width), inputs[0]))
             }
         }
     }
@@ -68,30 +78,37 @@ impl Op for Attention {
     }
 
     fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
-        let Attention { heads, head_dim, .. } = *self;
+        /// Queries at a time.
+        const BLOCK: usize = 48;
+
         let qkv = inputs[0];
-        let [_, h, w, _] = *qkv.shape.dims() else { unreachable!("checked by output") };
-        let (tokens, head, image) = (h * w, padded(head_dim), h * w * qkv.shape.stride());
-        let (one, scores_shape) = (Shape::new(&[1, h, w, 3 * head]), Shape::new(&[1, tokens, tokens]));
-        let (mut own, mut values) = (vec![0.0; one.len()], vec![0.0; tokens * head]);
-        let (mut scores, mut weights) = (vec![0.0; scores_shape.len()], vec![0.0; scores_shape.len()]);
-        let values_shape = Shape::new(&[1, h, w, head]);
-        for (n, qkv) in qkv.data.chunks_exact(image).enumerate() {
-            for matrix in 0..heads {
-                let place = |token: usize| (token * heads + matrix) * head;
-                for (i, part) in own.chunks_exact_mut(head).enumerate() {
-                    part.copy_from_slice(&qkv[place(i)..][..head]);
+        let [n, h, w, width] = *qkv.shape.dims() else { unreachable!("checked by output") };
+        let (tokens, head, scale) = (h * w, padded(self.head_dim), self.scale());
+        let stride = padded(tokens);
+        let (mut scores, mut values) = (vec![0.0; BLOCK * stride], vec![0.0; BLOCK * head]);
+        let of_scores: Vec<usize> = (0..BLOCK).map(|query| query * stride).collect();
+        for (image, matrix) in (0..n).flat_map(|image| (0..self.heads).map(move |matrix| (image, matrix))) {
+            let at = |token: usize, part: usize| (image * tokens + token) * width + (part * self.heads + matrix) * head;
+            // The keys, transposed; nothing in the padding.
+            let keys = gemm::pack_with(head, stride, |d, key| match key < tokens {
+                true => scale * qkv.data[at(key, 1) + d],
+                false => 0.0,
+            });
+            let panels = gemm::pack_with(tokens, head, |key, d| qkv.data[at(key, 2) + d]);
+            for first in (0..tokens).step_by(BLOCK) {
+                let rows: Vec<usize> = (first..tokens.min(first + BLOCK)).map(|query| at(query, 0)).collect();
+                let scores = &mut scores[..rows.len() * stride];
+                let store = Store::sums(stride);
+                Gemm { input: qkv.data, rows: &rows, taps: &[0], depth: head, panels: &keys, store }.run(scores);
+                for row in scores.chunks_exact_mut(stride) {
+                    math::softmax(&mut row[..tokens]);
                 }
-                let own = View::new(&one, &own);
-                let scale = AttentionScores { heads: 1, head_dim };
-                scale.cpu(&[own], ViewMut { shape: &scores_shape, data: &mut scores });
-                let softmax = super::Softmax::default();
-                softmax.cpu(&[View::new(&scores_shape, &scores)], ViewMut { shape: &scores_shape, data: &mut weights });
-                let inputs = [View::new(&scores_shape, &weights), own];
-                let product = AttentionValues { heads: 1, head_dim };
-                product.cpu(&inputs, ViewMut { shape: &values_shape, data: &mut values });
-                for (token, value) in values.chunks_exact(head).enumerate() {
-                    output.data[n * tokens * heads * head + place(token)..][..head].copy_from_slice(value);
+                let (values, store) = (&mut values[..rows.len() * head], Store::sums(head));
+                let of_scores = &of_scores[..rows.len()];
+                Gemm { input: scores, rows: of_scores, taps: &[0], depth: tokens, panels: &panels, store }.run(values);
+                for (query, value) in (first..).zip(values.chunks_exact(head)) {
+                    output.data[((image * tokens + query) * self.heads + matrix) * head..][..head]
+                        .copy_from_slice(value);
                 }
             }
         }
@@ -104,18 +121,20 @@ impl Op for Attention {
             heads: self.heads as u32,
             tokens: (h * w) as u32,
             head: head as u32,
-            scale: 1.0 / (self.head_dim as f32).sqrt(),
+            scale: self.scale(),
             first: 0,
             pad: [0; 3],
         };
         let (defines, groups) = if self.serial {
             (vec![("serial", 1)], [(h * w).div_ceil(THREADS), head.div_ceil(COLUMNS), n * self.heads])
         } else {
-            // Of large heads an invocation would own more than it has registers for.
+            // Of large heads an invocation would own more than it has registers for; of still larger ones several workgroups
+            // own a part each, and all of them compute the scores.
             let lanes = if head > 16 { 16 } else { 8 };
-            let columns = head.div_ceil(lanes) as u32;
-            let defines = vec![("columns", columns), ("lanes", lanes as u32), ("keys", (QUERIES / lanes) as u32)];
-            (defines, [(h * w).div_ceil(QUERIES), 1, n * self.heads])
+            let columns = head.div_ceil(lanes).min(2);
+            let numbers = [columns, lanes, QUERIES / lanes].map(|number| number as u32);
+            let defines = ["columns", "lanes", "keys"].into_iter().zip(numbers).collect();
+            (defines, [(h * w).div_ceil(QUERIES), head.div_ceil(columns * lanes), n * self.heads])
         };
         let first = Some(std::mem::offset_of!(Params, first));
         Kernel { defines, first, ..Kernel::new(shader!("attention"), &params, groups.map(|groups| groups as u32)) }
@@ -123,6 +142,7 @@ impl Op for Attention {
 
     fn macs(&self, inputs: &[&Shape], _output: &Shape) -> u64 {
         let [n, h, w, _] = *inputs[0].dims() else { unreachable!("checked by output") };
-        2 * (n * self.heads * h * w * h * w * self.head_dim) as u64
+        let tokens = (h * w) as u64;
+        2 * tokens * tokens * (n * self.heads * self.head_dim) as u64
     }
 }

@@ -26,7 +26,7 @@ fn necessary(plan: &Plan) -> u64 {
 fn a_step_moves_and_dispatches_little() {
     let digits = golden::text("www/models/digits/unet/config.json");
     for (name, config, dispatches) in
-        [("digits", &*digits, 90), ("ddpm-cifar10-32", CIFAR10, 150), ("ddpm-celebahq-256", CELEBA_256, 220)]
+        [("digits", &*digits, 79), ("ddpm-cifar10-32", CIFAR10, 150), ("ddpm-celebahq-256", CELEBA_256, 188)]
     {
         let plan = plan(config);
         let (moved, necessary) = (plan.bytes_moved(), necessary(&plan));
