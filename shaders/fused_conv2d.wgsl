@@ -24,8 +24,8 @@ struct Params {
     scale: f32,
     first: u32,        // workgroup in x: a dispatch that takes long is cut in pieces
     split: u32,        // blocks of the depth that a split sums up
+    blocks: u32,       // of channels that belong to a quad, in a workgroup without shared memory
     pad0: u32,
-    pad1: u32,
 }
 
 alias Stored = vec4f; // activations and weights

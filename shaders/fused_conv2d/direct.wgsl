@@ -13,8 +13,6 @@ const PIXELS = 4u * $groups;
 const CHANNELS: u32 = $channels;
 const TAPS: u32 = $taps; // of a row, that see the same pixels
 const SHARED: u32 = $shared; // channels of a pixel that a quad reads at a time
-const BLOCKS: u32 = $blocks; // of 4 · CHANNELS channels, in a workgroup
-const STRIPS = 16u / BLOCKS;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -24,9 +22,9 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
     let depth = 4u * params.x_channels;
     let lane = thread % 4u;
     let quad = thread / 4u;
-    let channel = (group.y * BLOCKS + quad % BLOCKS) * (4u * CHANNELS) + lane;
+    let channel = (group.y * params.blocks + quad % params.blocks) * (4u * CHANNELS) + lane;
     // Quads beyond the last strip do what that does, and store nothing: all of a subgroup have to stay.
-    let wanted = group.x * STRIPS + quad / BLOCKS;
+    let wanted = group.x * (16u / params.blocks) + quad / params.blocks;
     let strip = min(wanted, params.len - 1u);
     let tile = strip % params.tiles;
     let image = strip / params.tiles;

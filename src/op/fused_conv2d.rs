@@ -85,7 +85,9 @@ struct Params {
     first: u32,
     /// Blocks of the depth that a split sums up.
     split: u32,
-    pad0: [u32; 2],
+    /// Blocks of channels that belong to four invocations each, in a workgroup without shared memory.
+    blocks: u32,
+    pad0: u32,
 }
 
 impl Variant {
@@ -378,7 +380,7 @@ impl Op for FusedConv2d {
             if self.is_flat() && self.variant.is_direct() { [1, height * width] } else { [height, width] }
         };
         let ([in_height, in_width], [out_height, out_width]) = (size(in_height, in_width), size(out_height, out_width));
-        let params = Params {
+        let mut params = Params {
             in_height: in_height as u32,
             in_width: in_width as u32,
             out_height: out_height as u32,
@@ -399,7 +401,8 @@ impl Op for FusedConv2d {
             scale: self.scale,
             first: 0,
             split: self.blocks(&parts.sources, &parts.shortcut).div_ceil(self.splits) as u32,
-            pad0: [0; 2],
+            blocks: 1,
+            pad0: 0,
         };
         let mut defines = vec![
             ("concat", u32::from(self.sources == 2)),
@@ -426,11 +429,12 @@ impl Op for FusedConv2d {
                 let mut blocks = [16, 8, 4, 2, 1].into_iter().filter(|&blocks| blocks <= most);
                 let blocks = blocks.find(|&blocks| out_channels.is_multiple_of(channels * blocks));
                 let blocks = blocks.expect("1 divides all");
+                params.blocks = blocks as u32;
                 // Taps side by side see neighbouring pixels; more of them would need more registers than a GPU has.
                 let taps = if self.conv.stride == 1 && self.side() <= 3 { self.side() } else { 1 };
                 let (quads, shared) = if self.variant == Variant::Quads { (1, 4) } else { (0, 1) };
-                let numbers = [1, taps, taps - 1, groups, channels, blocks, quads, shared];
-                let names = ["scalar", "taps", "further", "groups", "channels", "blocks", "quads", "shared"];
+                let numbers = [1, taps, taps - 1, groups, channels, quads, shared];
+                let names = ["scalar", "taps", "further", "groups", "channels", "quads", "shared"];
                 defines.extend(names.into_iter().zip(numbers.map(|number| number as u32)));
                 let groups = [len.div_ceil(16 / blocks), out_channels / (channels * blocks), tiles.copies];
                 (concat!(shader!("fused_conv2d"), shader!("fused_conv2d/direct")), groups)
