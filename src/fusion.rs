@@ -210,7 +210,10 @@ impl Fuser<'_> {
                 let reads = |&user: &ValueId| self.op::<Update>(user).is_some();
                 let &[x, model, x0, kept, row] = &inputs[..] else { unreachable!("remember has five inputs") };
                 let update = self.uses[kept.0].iter().copied().find(reads);
-                let same = |update: &ValueId| matches!(*self.inputs(*update), [a, b, c, _, d, e] if [a, b, c, d, e] == [x, model, x0, kept, row]);
+                let same = |update: &ValueId| {
+                    let &[a, b, c, _, d, e] = self.inputs(*update) else { return false };
+                    [a, b, c, d, e] == [x, model, x0, kept, row]
+                };
                 let free = |update: &ValueId| self.uses[index].is_empty() && !self.absorbed.contains(*update);
                 if let Some(update) = update.filter(same).filter(free) {
                     self.absorb(update, id);
