@@ -254,7 +254,7 @@ impl Kernel {
     }
 
     /// Whether four neighbouring invocations exchange values: it needs a device with subgroups.
-    pub fn has_quads(&self) -> bool {
+    fn has_quads(&self) -> bool {
         self.defines.contains(&("quads", 1))
     }
 

@@ -103,10 +103,10 @@ impl Tuning {
             shared = shared.min(time(&backend, softmax()?, Fusion::STAGED).await?);
             serial = serial.min(time(&backend, softmax()?, Fusion::DIRECT).await?);
         }
-        if shared > EMULATED * serial {
-            return Ok(if quads_work(gpu).await? { Tuning::QUADS } else { Tuning::DIRECT });
-        }
         let direct = if quads_work(gpu).await? { Variant::Quads } else { Variant::Direct };
+        if shared > EMULATED * serial {
+            return Ok(Tuning { serial: true, ..Tuning::all(direct) });
+        }
         let mut tuning = Tuning { serial: serial < shared, ..Tuning::STAGED };
         for conv in [Conv2d::SAME, Conv2d::POINTWISE] {
             let mut latest = None;

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{AttentionScores, Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::gemm::{self, Gemm, Store};
@@ -45,7 +45,7 @@ const COLUMNS: usize = 8;
 
 impl Attention {
     fn scale(&self) -> f32 {
-        1.0 / (self.head_dim as f32).sqrt()
+        AttentionScores { heads: self.heads, head_dim: self.head_dim }.scale()
     }
 
     /// Whether the scores of so many heads and tokens would take more memory than they are worth: of one image 64 MB, or as

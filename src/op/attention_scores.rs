@@ -38,7 +38,8 @@ const TILE: usize = 4;
 const WORKGROUP: usize = 8;
 
 impl AttentionScores {
-    fn scale(&self) -> f32 {
+    /// What products are multiplied by.
+    pub(super) fn scale(&self) -> f32 {
         1.0 / (self.head_dim as f32).sqrt()
     }
 }

@@ -148,7 +148,9 @@ fn fused_networks_agree_with_unfused_ones() {
         let gpu = Gpu::open().await.unwrap();
         let mut variants = HashSet::new();
         for (precision, layer, output) in [(Precision::F32, 5e-5, 5e-6), (Precision::F16, 7e-4, 2.5e-3)] {
-            for (name, fusion) in [("staged", Fusion::STAGED), ("quads", Fusion::QUADS), ("cpu", Fusion::CPU)] {
+            for (name, fusion) in
+                [("staged", Fusion::STAGED), ("direct", Fusion::DIRECT), ("quads", Fusion::QUADS), ("cpu", Fusion::CPU)]
+            {
                 let mut worst: (f64, f64, f64) = (0.0, 0.0, 0.0);
                 for case in &cases {
                     let (graph, inputs) = graph(case, &golden, precision);
