@@ -28,7 +28,8 @@ pub enum Backend {
 
 impl Backend {
     /// Makes a plan ready to run: memory, constants and shaders. `frames` are the outputs to be read after every run;
-    /// `progress` hears how many shaders of how many are compiled.
+    /// `progress` hears how many shaders of how many are compiled. Constants whose numbers are not known yet can follow, by
+    /// [`Executor::upload`].
     ///
     /// # Errors
     /// When the device has not enough memory, rejects a shader, or does not have the plan's precision.
@@ -101,6 +102,35 @@ impl Executor {
             Device::Gpu(executor) => &executor.plan,
             Device::Cpu(executor) => &executor.plan,
         }
+    }
+
+    /// Takes over the constants whose numbers have become known since it was compiled. Those that were known then it has.
+    ///
+    /// # Errors
+    /// When a number is too large for the precision it is to be kept in.
+    pub fn upload(&self) -> Result<()> {
+        match &self.device {
+            Device::Gpu(executor) => executor.upload()?,
+            Device::Cpu(executor) => executor.upload(),
+        }
+        Ok(())
+    }
+
+    /// Takes no constant as known any more, so that [`Executor::upload`] takes all of them over anew.
+    pub fn outdate(&self) {
+        match &self.device {
+            Device::Gpu(executor) => executor.outdate(),
+            Device::Cpu(executor) => executor.outdate(),
+        }
+    }
+
+    /// Checks that all constants are known.
+    fn check_constants(&self) -> Result<()> {
+        let awaited = match &self.device {
+            Device::Gpu(executor) => executor.awaited(),
+            Device::Cpu(executor) => executor.awaited(),
+        };
+        self.plan().check_known(awaited)
     }
 
     /// How many batches may usefully be under way at once.
@@ -181,8 +211,9 @@ impl Executor {
     /// waited for at a time.
     ///
     /// # Errors
-    /// When the device was lost, or too many runs are under way.
+    /// When constants are not known yet, the device was lost, or too many runs are under way.
     pub async fn submit(&self, rows: Range<usize>) -> Result<Pending> {
+        self.check_constants()?;
         match &self.device {
             Device::Gpu(executor) => Ok(Pending::Gpu(executor.run(rows).await?)),
             Device::Cpu(executor) => Ok(Pending::Cpu(rows.map(|row| executor.run(row)).collect())),
@@ -192,7 +223,7 @@ impl Executor {
     /// Runs the plan with row `row` of every table: its frames.
     ///
     /// # Errors
-    /// When the device was lost, or too many runs are under way.
+    /// As [`Executor::submit`].
     pub async fn run(&self, row: usize) -> Result<Vec<Vec<u8>>> {
         Ok(self.submit(row..row + 1).await?.wait().await?.pop().unwrap_or_default())
     }
@@ -201,8 +232,9 @@ impl Executor {
     /// plan holds is different afterwards.
     ///
     /// # Errors
-    /// When the device was lost.
+    /// When constants are not known yet, or the device was lost.
     pub async fn times(&self, least: f64) -> Result<Vec<f64>> {
+        self.check_constants()?;
         match &self.device {
             Device::Gpu(executor) => executor.times(least).await,
             Device::Cpu(executor) => Ok(executor.times()),

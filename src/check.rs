@@ -71,6 +71,7 @@ pub async fn check(
     gpu.check_plan(plan)?;
     let tolerance = tolerance(plan.precision());
     let mut memory = Memory::new(plan)?;
+    plan.check_known(memory.awaited())?;
     for (name, operand) in &plan.inputs {
         let data = inputs.get(name.as_str());
         let data = data.ok_or_else(|| Error::Settings(format!("The check needs a value for the input {name}.")))?;
@@ -84,7 +85,7 @@ pub async fn check(
     let mut worst = 0;
     progress(0, plan.steps.len());
     for step in &plan.steps {
-        let error = check_step(gpu, plan, step, &mut memory).await?;
+        let error = check_step(gpu, step, &mut memory).await?;
         layers.push(Layer { name: step.name.clone(), op: step.op.name(), error });
         if error > layers[worst].error {
             worst = layers.len() - 1;
@@ -102,7 +103,7 @@ pub async fn check(
         let actual = executor.read(name).await?;
         let written = |step: &Step| step.written().any(|written| written.place == operand.place);
         let bytes = plan.steps.iter().any(|step| written(step) && step.op.gives_bytes());
-        output_error = output_error.max(error(&actual, memory.value(plan, operand), bytes));
+        output_error = output_error.max(error(&actual, memory.value(operand), bytes));
     }
     let ok = output_error <= tolerance && layers.iter().all(|layer| layer.error <= tolerance);
     Ok(Report { layers, worst, output_error, tolerance, ok })
@@ -144,9 +145,8 @@ pub fn inputs<'a>(pipeline: &Pipeline, plan: &'a Plan) -> Result<HashMap<&'a str
 }
 
 /// Computes a step on both, and keeps the CPU's output in `memory`.
-async fn check_step(gpu: &Gpu, plan: &Plan, step: &Step, memory: &mut Memory) -> Result<f64> {
-    let given: Vec<Cow<'_, [f32]>> =
-        step.inputs.iter().map(|input| rounded(memory.value(plan, input), input)).collect();
+async fn check_step(gpu: &Gpu, step: &Step, memory: &mut Memory) -> Result<f64> {
+    let given: Vec<Cow<'_, [f32]>> = step.inputs.iter().map(|input| rounded(memory.value(input), input)).collect();
     let views: Vec<View<'_>> =
         step.inputs.iter().zip(&given).map(|(input, data)| View::new(&input.shape, data)).collect();
     let mut expected: Vec<Vec<f32>> = step.written().map(|operand| vec![0.0; operand.shape.len()]).collect();

@@ -8,6 +8,7 @@ use std::ops::Range;
 use crate::backend::{Backend, Executor};
 use crate::graph::parts;
 use crate::pipeline::names;
+use crate::plan::Plan;
 use crate::{Pipeline, Result};
 
 /// Times and classes that are evaluated together.
@@ -53,15 +54,24 @@ impl Table {
 }
 
 impl Conditions {
-    /// Those of a pipeline; `None` if it has none.
-    pub(crate) async fn new(pipeline: &mut Pipeline) -> Result<Option<Self>> {
-        let plan = pipeline.conditions(TOGETHER)?;
+    /// The plan that computes those of a pipeline.
+    pub(crate) fn plan(pipeline: &mut Pipeline) -> Result<Plan> {
+        pipeline.conditions(TOGETHER)
+    }
+
+    /// Those of a pipeline with this plan; `None` if it has none.
+    pub(crate) async fn new(plan: Plan) -> Result<Option<Self>> {
         if plan.outputs.is_empty() {
             return Ok(None);
         }
         let widths = (0..plan.outputs.len()).map(|part| Ok(plan.output(&part.to_string())?.shape.stride()));
         let widths = widths.collect::<Result<_>>()?;
         Ok(Some(Conditions { executor: Backend::Cpu.compile(plan, &[], |_, _| {}).await?, widths }))
+    }
+
+    /// What computes them.
+    pub(crate) fn executor(&self) -> &Executor {
+        &self.executor
     }
 
     /// The conditions of a row of a run, as the step's input has them.

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::rc::Rc;
 
 use crate::graph::{Graph, Source, Value, ValueId, ValueMap, ValueSet};
+use crate::numbers::Numbers;
 use crate::op::{
     Add, Attention, Beside, Concat, Conv2d, FusedConv2d, GroupNorm, Guide, Linear, Moments, Op, PredictX0, Remember,
     Rgba8, RowScale, ScaleShift, Softmax, SumSplits, Tiles, Update, Upsample, Variant,
@@ -282,9 +283,9 @@ impl Fuser<'_> {
                     let source = Source::Part { of: self.ids[*of], first: *first };
                     self.fused.push(&value.name, value.shape.clone(), value.precision, source)
                 }
-                Source::Constant(data) => {
+                Source::Constant(numbers) => {
                     self.fused.set_precision(value.precision);
-                    self.fused.shared_weight(&value.name, (value.shape.clone(), data.clone()))
+                    self.fused.weight(&value.name, (value.shape.clone(), numbers.clone()))
                 }
                 Source::Op { op, .. } => {
                     if let Some(chain) = self.chains.get(id).cloned() {
@@ -496,9 +497,15 @@ impl Fuser<'_> {
 
     /// A constant in the fused graph.
     fn constant(&mut self, id: ValueId) -> ValueId {
-        let value = &self.graph.values[id.0];
-        let Source::Constant(data) = &value.source else { unreachable!("γ and β are constants") };
-        self.fused.shared_constant(&value.name, (value.shape.clone(), data.clone()))
+        let (name, shape, numbers) = self.parts_of(id);
+        self.fused.constant(&name, (shape, numbers))
+    }
+
+    /// The name, shape and numbers of a constant.
+    fn parts_of(&self, id: ValueId) -> (String, Shape, Numbers) {
+        let Value { name, shape, source, .. } = &self.graph.values[id.0];
+        let Source::Constant(numbers) = source else { unreachable!("what is learned is constant") };
+        (name.clone(), shape.clone(), numbers.clone())
     }
 
     /// The weight and the bias of a convolution, with those of the shortcut and of the upsampling.
@@ -510,35 +517,28 @@ impl Fuser<'_> {
         upsample: bool,
         precision: Precision,
     ) -> (ValueId, ValueId) {
-        let constant = |id: ValueId| match &self.graph.values[id.0] {
-            Value { source: Source::Constant(data), shape, name, .. } => (name.clone(), shape.clone(), data.clone()),
-            _ => unreachable!("weights are constants"),
-        };
-        let (name, shape, data) = constant(weight);
-        let mut combined: Option<(String, Shape, Vec<f32>)> = None;
+        if !upsample && shortcut.is_none() {
+            return (self.ids[weight], self.ids[bias]);
+        }
+        let (mut name, mut shape, mut numbers) = self.parts_of(weight);
         if upsample {
-            let rows = shape.rows() / 9 * 16;
-            let data = if data.is_empty() { Vec::new() } else { FusedConv2d::phases(&data) };
-            combined = Some((format!("{name}.phases"), Shape::new(&[rows, shape.channels()]), data));
+            name = format!("{name}.phases");
+            shape = Shape::new(&[shape.rows() / 9 * 16, shape.channels()]);
+            numbers = Numbers::new(move || Some(FusedConv2d::phases(&numbers.get()?).into()));
         }
         let mut new_bias = self.ids[bias];
         if let Some(shortcut) = shortcut {
             let &[_, other, other_bias] = self.inputs(shortcut) else { unreachable!("a convolution has three inputs") };
-            let (_, other_shape, other_data) = constant(other);
-            let (name, shape, data) = combined.unwrap_or_else(|| (name, shape, data.to_vec()));
-            let rows = shape.rows() + other_shape.rows();
-            let joined = [&data[..], &other_data].concat();
-            combined = Some((format!("{name}+shortcut"), Shape::new(&[rows, shape.channels()]), joined));
-            let (name, shape, data) = constant(bias);
-            let (_, _, other_data) = constant(other_bias);
-            let sum = data.iter().zip(&*other_data).map(|(a, b)| a + b).collect();
-            new_bias = self.fused.constant(&format!("{name}+shortcut"), (shape, sum));
+            let (_, other_shape, other) = self.parts_of(other);
+            name = format!("{name}+shortcut");
+            shape = Shape::new(&[shape.rows() + other_shape.rows(), shape.channels()]);
+            numbers = Numbers::new(move || Some([numbers.get()?, other.get()?].concat().into()));
+            let (name, shape, numbers) = self.parts_of(bias);
+            let (_, _, other) = self.parts_of(other_bias);
+            let sum = move || Some(numbers.get()?.iter().zip(&*other.get()?).map(|(a, b)| a + b).collect());
+            new_bias = self.fused.constant(&format!("{name}+shortcut"), (shape, Numbers::new(sum)));
         }
         self.fused.set_precision(precision);
-        let new_weight = match combined {
-            Some((name, shape, data)) => self.fused.weight(&name, (shape, data)),
-            None => self.ids[weight],
-        };
-        (new_weight, new_bias)
+        (self.fused.weight(&name, (shape, numbers)), new_bias)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::numbers::Numbers;
 use crate::op::Op;
 use crate::{Error, Precision, Result, Shape};
 
@@ -51,7 +52,7 @@ pub(crate) enum Source {
     /// Written from outside before a run of the plan.
     Input,
     /// The same in every run: a weight, in device layout.
-    Constant(Rc<[f32]>),
+    Constant(Numbers),
     /// Computed from other values.
     Op { op: Rc<dyn Op>, inputs: Vec<ValueId> },
     /// Left beside a value by the op that computes it. It follows that value.
@@ -128,25 +129,13 @@ impl Graph {
     }
 
     /// A value that never changes, in device layout: a bias, or a table of numbers. Weights are [`Graph::weight`]s.
-    pub fn constant(&mut self, name: &str, (shape, data): (Shape, Vec<f32>)) -> ValueId {
-        self.shared_constant(name, (shape, data.into()))
-    }
-
-    /// A value that never changes, in device layout, that other graphs may share.
-    pub fn shared_constant(&mut self, name: &str, (shape, data): (Shape, Rc<[f32]>)) -> ValueId {
-        assert!(data.is_empty() || shape.len() == data.len(), "{name} is in device layout, or has no data at all");
-        self.push(name, shape, Precision::F32, Source::Constant(data))
+    pub fn constant(&mut self, name: &str, (shape, numbers): (Shape, impl Into<Numbers>)) -> ValueId {
+        self.push(name, shape, Precision::F32, Source::Constant(numbers.into()))
     }
 
     /// A weight, in device layout.
-    pub fn weight(&mut self, name: &str, (shape, data): (Shape, Vec<f32>)) -> ValueId {
-        self.shared_weight(name, (shape, data.into()))
-    }
-
-    /// A weight, in device layout, that other graphs may share.
-    pub fn shared_weight(&mut self, name: &str, (shape, data): (Shape, Rc<[f32]>)) -> ValueId {
-        assert!(data.is_empty() || shape.len() == data.len(), "{name} is in device layout, or has no data at all");
-        self.push(name, shape, self.precision, Source::Constant(data))
+    pub fn weight(&mut self, name: &str, (shape, numbers): (Shape, impl Into<Numbers>)) -> ValueId {
+        self.push(name, shape, self.precision, Source::Constant(numbers.into()))
     }
 
     /// The value that `op` computes from `inputs`.

@@ -19,6 +19,7 @@ pub mod fusion;
 pub mod graph;
 pub mod inspect;
 pub mod noise;
+mod numbers;
 pub mod op;
 mod pipeline;
 pub mod plan;
@@ -34,6 +35,7 @@ mod weights;
 
 pub use backend::Backend;
 pub use error::{Error, Result};
+pub use numbers::Numbers;
 pub use pipeline::{Extra, Layout, Pipeline};
 pub use sampler::{Frame, Inpainting, Prepared, Sampler, Settings, Share};
 pub use tensor::{Precision, Shape, Tensor};

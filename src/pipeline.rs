@@ -97,11 +97,12 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Puts together what a pipeline folder holds.
+    /// Puts together what a pipeline folder holds but for the weights, which [`Pipeline::unet_mut`] is still to receive: its
+    /// plans can be looked at and compiled but not run.
     ///
     /// # Errors
     /// When the parts do not fit together, or ask for something that is not supported.
-    pub fn new(config: UNetConfig, weights: Weights, scheduler: SchedulerConfig, card: Card) -> Result<Self> {
+    pub fn without_weights(config: UNetConfig, scheduler: SchedulerConfig, card: Card) -> Result<Self> {
         if config.out_channels != config.in_channels && config.out_channels != 2 * config.in_channels {
             return Err(Error::Config {
                 file: "unet/config.json",
@@ -123,15 +124,7 @@ impl Pipeline {
                 ),
             });
         }
-        Ok(Pipeline { unet: UNet2DModel::new(config, weights)?, scheduler, card })
-    }
-
-    /// A network of this configuration without weights, with diffusers' DDPM: its plans can be looked at but not run.
-    ///
-    /// # Errors
-    /// When the configuration contradicts itself.
-    pub fn without_weights(config: UNetConfig, scheduler: SchedulerConfig) -> Result<Self> {
-        Self::new(config, Weights::blank(), scheduler, Card::default())
+        Ok(Pipeline { unet: UNet2DModel::without_weights(config)?, scheduler, card })
     }
 
     /// Reads the files of a pipeline folder: `unet/config.json`, the shards of
@@ -139,26 +132,30 @@ impl Pipeline {
     /// `scheduler/scheduler_config.json` (else diffusers' DDPM) and `card.json`.
     ///
     /// # Errors
-    /// As [`Pipeline::new`], and when a file cannot be read.
+    /// As [`Pipeline::without_weights`] and [`UNet2DModel::new`], and when a file cannot be read.
     pub fn from_files<'a>(
         config: &str,
         weights: impl IntoIterator<Item = &'a [u8]>,
         scheduler: Option<&str>,
         card: Option<&str>,
     ) -> Result<Self> {
-        let shards: Vec<Weights> = weights.into_iter().map(Weights::from_bytes).collect::<Result<_>>()?;
-        Self::from_json(config, Weights::merge(shards)?, scheduler, card)
+        let mut pipeline = Self::from_json(config, scheduler, card)?;
+        for file in weights {
+            pipeline.unet.receive(Weights::from_bytes(file)?)?;
+        }
+        pipeline.unet.finish()?;
+        Ok(pipeline)
     }
 
-    /// As [`Pipeline::from_files`], with weights that were read before.
+    /// As [`Pipeline::from_files`], with the weights still to come.
     ///
     /// # Errors
-    /// As [`Pipeline::new`], and when a file cannot be read.
-    pub fn from_json(config: &str, weights: Weights, scheduler: Option<&str>, card: Option<&str>) -> Result<Self> {
+    /// As [`Pipeline::without_weights`], and when a file cannot be read.
+    pub fn from_json(config: &str, scheduler: Option<&str>, card: Option<&str>) -> Result<Self> {
         let config = UNetConfig::from_json(config)?;
         let scheduler = scheduler.map(SchedulerConfig::from_json).transpose()?.unwrap_or_default();
         let card = card.map(Card::from_json).transpose()?.unwrap_or_default();
-        Pipeline::new(config, weights, scheduler, card)
+        Pipeline::without_weights(config, scheduler, card)
     }
 
     /// The network.
@@ -203,7 +200,7 @@ impl Pipeline {
     /// [`Pipeline::plan`] of that name, in their order, as outputs `"0"`, `"1"`, ….
     ///
     /// # Errors
-    /// None that [`Pipeline::new`] has not found.
+    /// None that [`Pipeline::without_weights`] has not found.
     pub(crate) fn conditions(&mut self, count: usize) -> Result<Plan> {
         let side = 2 << (self.unet.config().block_out_channels.len() - 1);
         let mut graph = Graph::new();

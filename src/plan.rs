@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::graph::{Graph, Source, ValueId, ValueMap, ValueSet};
+use crate::numbers::Numbers;
 use crate::op::{Kernel, Op};
 use crate::{Error, Precision, Result, Shape};
 
@@ -58,14 +59,23 @@ pub struct Constant {
     pub name: String,
     /// In which a GPU holds it.
     pub precision: Precision,
+    /// How many numbers it is.
+    pub len: usize,
     /// In device layout.
-    pub data: Rc<[f32]>,
+    pub numbers: Numbers,
 }
 
 impl Constant {
     /// How many bytes it takes on a GPU.
     pub fn bytes(&self) -> usize {
-        self.precision.bytes() * self.data.len()
+        self.precision.bytes() * self.len
+    }
+
+    /// Its numbers, if they are known by now.
+    pub(crate) fn known(&self) -> Option<Rc<[f32]>> {
+        let numbers = self.numbers.get()?;
+        assert_eq!(numbers.len(), self.len, "{} is in device layout", self.name);
+        Some(numbers)
     }
 }
 
@@ -151,9 +161,10 @@ impl Plan {
                 continue;
             }
             let place = match &value.source {
-                Source::Constant(data) => {
+                Source::Constant(numbers) => {
                     let (name, precision) = (value.name.clone(), value.precision);
-                    plan.constants.push(Constant { name, precision, data: data.clone() });
+                    let (len, numbers) = (value.shape.len(), numbers.clone());
+                    plan.constants.push(Constant { name, precision, len, numbers });
                     Place::Constant(plan.constants.len() - 1)
                 }
                 Source::Input => Place::Slot(slots.dedicated(bytes(&value.shape, value.precision))),
@@ -247,6 +258,13 @@ impl Plan {
     /// next.
     pub fn bytes_moved(&self) -> u64 {
         self.steps.iter().flat_map(Step::operands).map(|operand| operand.bytes() as u64).sum()
+    }
+
+    /// Checks that there is no constant, by its number, that is still awaited.
+    pub(crate) fn check_known(&self, awaited: Option<usize>) -> Result<()> {
+        let Some(index) = awaited else { return Ok(()) };
+        let name = &self.constants[index].name;
+        Err(Error::Weights(format!("has not arrived as far as {name}, and a model cannot be run without all of it.")))
     }
 
     /// In how many bits the network's activations and weights are kept.

@@ -14,6 +14,7 @@ use crate::graph;
 use crate::noise::Generator;
 use crate::op::{Op, Rgba8, View, ViewMut};
 use crate::pipeline::{Extra, Layout, names};
+use crate::plan::Plan;
 use crate::schedule::{Row, Schedule, StepOptions};
 use crate::{Error, Pipeline, Precision, Result, Shape, Tensor};
 
@@ -225,6 +226,21 @@ pub struct Frame {
     pub seconds: f64,
 }
 
+/// What is run of a pipeline.
+pub(crate) struct Plans {
+    layout: Layout,
+    step: Plan,
+    conditions: Plan,
+}
+
+impl Plans {
+    /// For runs of this layout on this device.
+    pub(crate) fn new(backend: &Backend, pipeline: &mut Pipeline, layout: Layout) -> Result<Self> {
+        let step = pipeline.plan(&layout, Some(backend.fusion()))?;
+        Ok(Plans { layout, step, conditions: Conditions::plan(pipeline)? })
+    }
+}
+
 /// A pipeline made ready on a device for runs of one layout.
 pub struct Prepared {
     executor: Executor,
@@ -256,10 +272,34 @@ impl Prepared {
         layout: Layout,
         progress: Progress<'_>,
     ) -> Result<Rc<Self>> {
-        let plan = pipeline.plan(&layout, Some(backend.fusion()))?;
-        let executor = backend.compile_telling(plan, &names::FRAMES, progress).await?;
-        let conditions = Conditions::new(pipeline).await?;
+        let plans = Plans::new(backend, pipeline, layout)?;
+        Self::from_plans(backend, plans, progress).await
+    }
+
+    /// As [`Prepared::new`], of a pipeline that need not hold still meanwhile.
+    pub(crate) async fn from_plans(backend: &Backend, plans: Plans, progress: Progress<'_>) -> Result<Rc<Self>> {
+        let Plans { layout, step, conditions } = plans;
+        let executor = backend.compile_telling(step, &names::FRAMES, progress).await?;
+        let conditions = Conditions::new(conditions).await?;
         Ok(Rc::new(Prepared { executor, conditions, layout, samplers: Cell::default(), under_way: RefCell::default() }))
+    }
+
+    /// Takes over the weights that the pipeline has received since; see [`Executor::upload`].
+    ///
+    /// # Errors
+    /// As [`Executor::upload`].
+    pub fn upload(&self) -> Result<()> {
+        self.executors().try_for_each(Executor::upload)
+    }
+
+    /// Takes no weight as received any more: after a [`UNet2DModel::forget`](crate::unet::UNet2DModel::forget) all are to be
+    /// taken over anew.
+    pub fn outdate(&self) {
+        self.executors().for_each(Executor::outdate);
+    }
+
+    fn executors(&self) -> impl Iterator<Item = &Executor> {
+        [&self.executor].into_iter().chain(self.conditions.as_ref().map(Conditions::executor))
     }
 
     /// What runs the plan.

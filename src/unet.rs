@@ -1,8 +1,9 @@
 //! diffusers' `UNet2DModel` as a graph (`models/unets/unet_2d.py`, `unet_2d_blocks.py`, `resnet.py`,
 //! `attention_processor.py`). The name of every layer is its path in the checkpoint.
 
-use std::collections::HashMap;
-use std::rc::Rc;
+mod parameters;
+
+use parameters::{Parameters, Part};
 
 use crate::config::{
     ClassEmbedType, DownBlockType, ResampleType, TimeEmbeddingType, TimeScaleShift, UNetConfig, UpBlockType,
@@ -16,11 +17,10 @@ use crate::op::{
 use crate::tensor::padded;
 use crate::{Error, Precision, Result, Shape, Tensor, Weights};
 
-/// A U-Net with its parameters, ready to be laid out as a graph for any number of images.
+/// A U-Net, ready to be laid out as a graph for any number of images. Its weights may come later.
 pub struct UNet2DModel {
     config: UNetConfig,
     parameters: Parameters,
-    count: usize,
 }
 
 /// Where the network's inputs and output are in a graph.
@@ -38,31 +38,59 @@ pub struct UNetValues {
 }
 
 impl UNet2DModel {
-    /// A network of this configuration with these weights.
+    /// A network of this configuration with the weights of all shards of its checkpoint.
     ///
     /// # Errors
-    /// When a tensor is missing, has another shape, or has no place in the network.
-    pub fn new(config: UNetConfig, mut weights: Weights) -> Result<Self> {
-        weights.rename_legacy();
-        let parameters = Parameters { weights: Some(weights), packed: HashMap::new() };
-        let mut model = UNet2DModel { parameters, config, count: 0 };
-        // Laying the network out once packs every weight and finds every misfit. K blocks cannot mirror a single pixel.
-        let innermost = if model.config.up_block_types.contains(&UpBlockType::KUpBlock2D) { 2 } else { 1 };
-        let side = innermost << (model.config.block_out_channels.len() - 1);
-        model.build(&mut Graph::new(), 1, side, side, Precision::F32)?;
-        if let Some(weights) = model.parameters.weights.take() {
-            model.count = weights.taken();
-            weights.finish()?;
-        }
+    /// When a tensor is missing, stands in two shards, has another shape, or has no place in the network.
+    pub fn new(config: UNetConfig, shards: impl IntoIterator<Item = Weights>) -> Result<Self> {
+        let mut model = Self::without_weights(config)?;
+        shards.into_iter().try_for_each(|shard| model.receive(shard))?;
+        model.finish()?;
         Ok(model)
     }
 
-    /// A network without weights, to be laid out and counted but not run.
+    /// A network whose weights are still to come, by [`UNet2DModel::receive`]. It can be laid out, counted and compiled, but
+    /// not run.
     ///
     /// # Errors
     /// When the configuration contradicts itself.
     pub fn without_weights(config: UNetConfig) -> Result<Self> {
-        Self::new(config, Weights::blank())
+        let mut model = UNet2DModel { parameters: Parameters::default(), config };
+        // Laying the network out once finds out what it is made of. K blocks cannot mirror a single pixel.
+        let innermost = if model.config.up_block_types.contains(&UpBlockType::KUpBlock2D) { 2 } else { 1 };
+        let side = innermost << (model.config.block_out_channels.len() - 1);
+        match model.build(&mut Graph::new(), 1, side, side, Precision::F32) {
+            Ok(_) => Ok(model),
+            Err(error @ Error::Shape { .. }) => Err(Error::Config {
+                file: "unet/config.json",
+                problem: format!(
+                    "its blocks do not go together: {error}. KDownBlock2D and KUpBlock2D have fewer skip connections than \
+                     other blocks, and want each other."
+                ),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Packs tensors of the checkpoint, which may come in any order.
+    ///
+    /// # Errors
+    /// When one has come before, or has another shape than the configuration asks for.
+    pub fn receive(&mut self, weights: Weights) -> Result<()> {
+        self.parameters.receive(weights)
+    }
+
+    /// Takes back what came of these tensors, so that they can come again.
+    pub fn forget<'a>(&mut self, paths: impl IntoIterator<Item = &'a String>) {
+        self.parameters.forget(paths);
+    }
+
+    /// Checks that all tensors have come, and no others.
+    ///
+    /// # Errors
+    /// When it is not so.
+    pub fn finish(&mut self) -> Result<()> {
+        self.parameters.finish()
     }
 
     /// The network's configuration.
@@ -72,7 +100,7 @@ impl UNet2DModel {
 
     /// How many numbers were learned.
     pub fn parameters(&self) -> usize {
-        self.count
+        self.parameters.count()
     }
 
     /// Checks what `count` images are told of their class: labels that exist, or as many finite numbers as the network
@@ -134,7 +162,7 @@ impl UNet2DModel {
 
     /// How many numbers of the checkpoint are in the constant of this name.
     pub(crate) fn parameters_of(&self, constant: &str) -> usize {
-        self.parameters.packed.get(constant).map_or(0, |packed| packed.count)
+        self.parameters.count_of(constant)
     }
 
     /// Appends the network for `count` images of `height` × `width` pixels, and an input for them, to `graph`. The
@@ -180,39 +208,6 @@ impl UNet2DModel {
         let output = builder.unet(sample, timestep)?;
         graph.set_precision(Precision::F32);
         Ok(UNetValues { sample, timestep, class_labels, output })
-    }
-}
-
-/// The network's constants in device layout, packed from the checkpoint's tensors the first time they are asked for.
-struct Parameters {
-    weights: Option<Weights>,
-    packed: HashMap<String, Packed>,
-}
-
-/// Makes a constant from the checkpoint.
-type Pack<'a> = &'a dyn Fn(&mut Weights) -> Result<(Shape, Vec<f32>)>;
-
-/// A constant in device layout, and how many numbers of the checkpoint are in it.
-struct Packed {
-    shape: Shape,
-    data: Rc<[f32]>,
-    count: usize,
-}
-
-impl Parameters {
-    /// The constant `name`, which `pack` makes from the checkpoint.
-    fn get(&mut self, name: &str, pack: Pack<'_>) -> Result<(Shape, Rc<[f32]>)> {
-        if let Some(Packed { shape, data, .. }) = self.packed.get(name) {
-            return Ok((shape.clone(), data.clone()));
-        }
-        let weights = self.weights.as_mut().expect("a network's first layout packs every constant of it");
-        let before = weights.taken();
-        let (shape, data) = pack(weights)?;
-        // Without weights only shapes count.
-        let data: Rc<[f32]> = if weights.is_blank() { Rc::default() } else { Rc::from(data) };
-        let packed = Packed { shape: shape.clone(), data: data.clone(), count: weights.taken() - before };
-        self.packed.insert(name.to_string(), packed);
-        Ok((shape, data))
     }
 }
 
@@ -625,25 +620,14 @@ impl<'a> Builder<'a> {
     /// The time as scale and shift, `[N, 2 · padded out]`, each padded by itself.
     fn scale_and_shift(&mut self, path: &str, time: ValueId, out: usize) -> Result<ValueId> {
         let depth = self.graph.shape(time).channels();
-        let place = |i: usize| i / out * padded(out) + i % out;
-        let weight = self.parameters.get(&format!("{path}.weight"), &|weights| {
-            let weight = weights.take(&format!("{path}.weight"), &[2 * out, depth])?;
-            let mut spread = Tensor::new(&[2 * padded(out), depth], vec![0.0; 2 * padded(out) * depth])?;
-            for (i, row) in weight.data.chunks_exact(depth).enumerate() {
-                spread.data[place(i) * depth..][..depth].copy_from_slice(row);
-            }
-            Ok(Linear::pack(&spread))
-        })?;
-        let bias = self.parameters.get(&format!("{path}.bias"), &|weights| {
-            let bias = weights.take(&format!("{path}.bias"), &[2 * out])?;
-            let mut spread = vec![0.0; 2 * padded(out)];
-            for (i, &value) in bias.data.iter().enumerate() {
-                spread[place(i)] = value;
-            }
-            Ok((Shape::new(&[2 * padded(out)]), spread))
-        })?;
-        let weight = self.graph.shared_weight(&format!("{path}.weight"), weight);
-        let bias = self.graph.shared_constant(&format!("{path}.bias"), bias);
+        let place = move |i: usize| i / out * padded(out) + i % out;
+        let columns = 2 * padded(out);
+        let packed = Linear::place(columns);
+        let (weight, bias) = (format!("{path}.weight"), format!("{path}.bias"));
+        let part = Part::new(&weight, &[2 * out, depth], move |i| packed(place(i / depth), i % depth));
+        let weight = self.weight(&weight, Linear::packed(columns, depth), [part])?;
+        let part = Part::new(&bias, &[2 * out], place);
+        let bias = self.constant(&bias, Shape::new(&[columns]), [part])?;
         self.graph.op(path, Linear, &[time, weight, bias])
     }
 
@@ -663,43 +647,22 @@ impl<'a> Builder<'a> {
         }
         // Heads lie side by side, each padded to whole vec4s, so that a shader never straddles two.
         let (inner, row) = (heads * head_dim, heads * padded(head_dim));
-        let place = |i: usize| i / head_dim * padded(head_dim) + i % head_dim;
-
-        let qkv_weight = self.parameters.get(&format!("{path}.qkv.weight"), &|weights| {
-            let mut joined = Tensor::new(&[3 * row, channels], vec![0.0; 3 * row * channels])?;
-            for (part, name) in ["to_q", "to_k", "to_v"].iter().enumerate() {
-                let weight = weights.take(&format!("{path}.{name}.weight"), &[inner, channels])?;
-                for (i, line) in weight.data.chunks_exact(channels).enumerate() {
-                    joined.data[(part * row + place(i)) * channels..][..channels].copy_from_slice(line);
-                }
-            }
-            Ok(Linear::pack(&joined))
-        })?;
-        let qkv_bias = self.parameters.get(&format!("{path}.qkv.bias"), &|weights| {
-            let mut joined = vec![0.0; 3 * row];
-            for (part, name) in ["to_q", "to_k", "to_v"].iter().enumerate() {
-                let bias = weights.take(&format!("{path}.{name}.bias"), &[inner])?;
-                for (i, &value) in bias.data.iter().enumerate() {
-                    joined[part * row + place(i)] = value;
-                }
-            }
-            Ok((Shape::new(&[3 * row]), joined))
-        })?;
-        let out_weight = self.parameters.get(&format!("{path}.to_out.0.weight"), &|weights| {
-            let weight = weights.take(&format!("{path}.to_out.0.weight"), &[channels, inner])?;
-            let mut spread = Tensor::new(&[channels, row], vec![0.0; channels * row])?;
-            for (i, &value) in weight.data.iter().enumerate() {
-                spread.data[i / inner * row + place(i % inner)] = value;
-            }
-            Ok(Linear::pack(&spread))
-        })?;
+        let place = move |i: usize| i / head_dim * padded(head_dim) + i % head_dim;
+        let projections = [(0, "to_q"), (row, "to_k"), (2 * row, "to_v")];
 
         let h = match groups {
             Some(groups) => self.group_norm(&format!("{path}.group_norm"), x, groups, None)?,
             None => x,
         };
-        let weight = self.graph.shared_weight(&format!("{path}.qkv.weight"), qkv_weight);
-        let bias = self.graph.shared_constant(&format!("{path}.qkv.bias"), qkv_bias);
+        let weights = projections.map(|(first, name)| {
+            let packed = Linear::place(3 * row);
+            let place = move |i: usize| packed(first + place(i / channels), i % channels);
+            Part::new(&format!("{path}.{name}.weight"), &[inner, channels], place)
+        });
+        let weight = self.weight(&format!("{path}.qkv.weight"), Linear::packed(3 * row, channels), weights)?;
+        let biases = projections
+            .map(|(first, name)| Part::new(&format!("{path}.{name}.bias"), &[inner], move |i: usize| first + place(i)));
+        let bias = self.constant(&format!("{path}.qkv.bias"), Shape::new(&[3 * row]), biases)?;
         let qkv = self.graph.op(&format!("{path}.qkv"), Linear, &[h, weight, bias])?;
         let tokens = self.graph.shape(x).dims()[1..3].iter().product();
         let values = if Attention::is_wanted(heads, tokens) {
@@ -711,7 +674,10 @@ impl<'a> Builder<'a> {
             let values = AttentionValues { heads, head_dim };
             self.graph.op(&format!("{path}.values"), values, &[weights, qkv])?
         };
-        let weight = self.graph.shared_weight(&format!("{path}.to_out.0.weight"), out_weight);
+        let weight = format!("{path}.to_out.0.weight");
+        let packed = Linear::place(channels);
+        let part = Part::new(&weight, &[channels, inner], move |i| packed(i / inner, place(i % inner)));
+        let weight = self.weight(&weight, Linear::packed(channels, row), [part])?;
         let bias = self.bias(&format!("{path}.to_out.0"), channels)?;
         let h = self.graph.op(&format!("{path}.to_out.0"), Linear, &[values, weight, bias])?;
         self.graph.op(path, Add { scale: (1.0 / factor) as f32 }, &[h, x])
@@ -724,18 +690,20 @@ impl<'a> Builder<'a> {
 
     /// A convolution with this bias, `[out]`.
     fn conv2d_with(&mut self, path: &str, x: ValueId, out: usize, op: Conv2d, bias: ValueId) -> Result<ValueId> {
-        let shape = [out, self.graph.shape(x).channels(), op.kernel, op.kernel];
-        let name = format!("{path}.weight");
-        let weight = self.parameters.get(&name, &|weights| Ok(Conv2d::pack(&weights.take(&name, &shape)?)))?;
-        let weight = self.graph.shared_weight(&name, weight);
+        let (channels, kernel) = (self.graph.shape(x).channels(), op.kernel);
+        let weight = format!("{path}.weight");
+        let place = Conv2d::place(out, channels, kernel);
+        let part = Part::new(&weight, &[out, channels, kernel, kernel], place);
+        let weight = self.weight(&weight, Conv2d::packed(out, channels, kernel), [part])?;
         self.graph.op(path, op, &[x, weight, bias])
     }
 
     fn linear(&mut self, path: &str, x: ValueId, out: usize) -> Result<ValueId> {
-        let shape = [out, self.graph.shape(x).channels()];
-        let name = format!("{path}.weight");
-        let weight = self.parameters.get(&name, &|weights| Ok(Linear::pack(&weights.take(&name, &shape)?)))?;
-        let weight = self.graph.shared_weight(&name, weight);
+        let channels = self.graph.shape(x).channels();
+        let weight = format!("{path}.weight");
+        let packed = Linear::place(out);
+        let part = Part::new(&weight, &[out, channels], move |i| packed(i / channels, i % channels));
+        let weight = self.weight(&weight, Linear::packed(out, channels), [part])?;
         let bias = self.bias(path, out)?;
         self.graph.op(path, Linear, &[x, weight, bias])
     }
@@ -765,11 +733,8 @@ impl<'a> Builder<'a> {
 
     /// A table of learned rows.
     fn table(&mut self, name: &str, rows: usize, width: usize) -> Result<ValueId> {
-        let table = self.parameters.get(name, &|weights| {
-            let table = weights.take(name, &[rows, width])?;
-            Ok((table.device_shape()?, table.to_device()?))
-        })?;
-        Ok(self.graph.shared_weight(name, table))
+        let part = Part::new(name, &[rows, width], move |i| i / width * padded(width) + i % width);
+        self.weight(name, Shape::new(&[rows, width]), [part])
     }
 
     fn bias(&mut self, path: &str, len: usize) -> Result<ValueId> {
@@ -777,10 +742,18 @@ impl<'a> Builder<'a> {
     }
 
     fn vector(&mut self, name: &str, len: usize) -> Result<ValueId> {
-        let vector = self.parameters.get(name, &|weights| {
-            let vector = weights.take(name, &[len])?;
-            Ok((vector.device_shape()?, vector.to_device()?))
-        })?;
-        Ok(self.graph.shared_constant(name, vector))
+        self.constant(name, Shape::new(&[len]), [Part::new(name, &[len], |i| i)])
+    }
+
+    /// A weight of the network that is packed from these tensors.
+    fn weight(&mut self, name: &str, shape: Shape, parts: impl IntoIterator<Item = Part>) -> Result<ValueId> {
+        let constant = self.parameters.constant(name, shape, parts)?;
+        Ok(self.graph.weight(name, constant))
+    }
+
+    /// The same of what is never a weight: a bias, or what a GroupNorm is made of.
+    fn constant(&mut self, name: &str, shape: Shape, parts: impl IntoIterator<Item = Part>) -> Result<ValueId> {
+        let constant = self.parameters.constant(name, shape, parts)?;
+        Ok(self.graph.constant(name, constant))
     }
 }

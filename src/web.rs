@@ -1,25 +1,24 @@
 //! What JavaScript sees of the engine. The only code that knows it runs in a browser.
 //!
-//! The page keeps an [`Engine`] in a worker; an engine loads a model and starts [`Run`]s of it.
+//! The page keeps an [`Engine`] in a worker; an engine takes over a model that a [`Loading`] read, and starts [`Run`]s of it.
 
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use js_sys::{Object, Reflect, Uint8Array};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 
-use crate::backend::{Gpu, Progress};
+use crate::backend::Gpu;
 use crate::check;
-use crate::config::{
-    ClassEmbedType, PredictionType, SchedulerConfig, SchedulerKind, TimestepSpacing, UNetConfig, VarianceType,
-};
+use crate::config::{ClassEmbedType, PredictionType, SchedulerKind, TimestepSpacing, UNetConfig, VarianceType};
 use crate::inspect::Inspection;
 use crate::plan::Step;
+use crate::sampler::Plans;
 use crate::schedule::{Row, StepOptions};
 use crate::tuning::Tuning;
 use crate::{
-    Backend, Error, Frame, Layout, Pipeline, Precision, Prepared, Result, Sampler, Settings, Share, Weights,
-    WeightsReader,
+    Backend, Error, Frame, Layout, Pipeline, Precision, Prepared, Result, Sampler, Settings, Share, WeightsReader,
 };
 
 #[wasm_bindgen(start)]
@@ -126,7 +125,7 @@ struct Requirements {
     problem: Option<String>,
 }
 
-/// Options of [`Engine::load`] and [`Engine::requirements`].
+/// Options of [`Loading::new`] and [`Engine::requirements`].
 #[derive(Deserialize)]
 struct LoadOptions {
     count: usize,
@@ -173,43 +172,134 @@ extern "C" {
     fn card(this: &Files) -> Option<String>;
 }
 
-/// The weights of a model folder, read while they arrive: one file, or several that hold a part each.
+/// A model folder on its way to an engine: compiled while its weights arrive, which are packed and uploaded tensor by tensor.
 #[wasm_bindgen]
+pub struct Loading {
+    backend: Backend,
+    settings: Settings,
+    pipeline: RefCell<Pipeline>,
+    /// Once all is compiled.
+    prepared: OnceCell<Rc<Prepared>>,
+    file: RefCell<File>,
+}
+
+/// The file of weights that is arriving.
 #[derive(Default)]
-pub struct ModelWeights {
-    shards: Vec<Weights>,
-    file: WeightsReader,
+struct File {
+    reader: WeightsReader,
+    /// The tensors of it that the network has.
+    received: Vec<String>,
 }
 
 #[wasm_bindgen]
-impl ModelWeights {
-    /// None yet.
+impl Loading {
+    /// Reads the small files of a model folder, to make `{ count }` images at a time.
+    ///
+    /// # Errors
+    /// When they do not fit together or are not supported.
     #[wasm_bindgen(constructor)]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(engine: &Engine, files: Files, options: JsValue) -> std::result::Result<Loading, JsValue> {
+        let LoadOptions { count, precision } = serde_wasm_bindgen::from_value(options)?;
+        check_count(count)?;
+        let (scheduler, card) = (files.scheduler(), files.card());
+        let pipeline = Pipeline::from_json(&files.config(), scheduler.as_deref(), card.as_deref())?;
+        let precision = precision.choose(&engine.backend, pipeline.unet().parameters());
+        Ok(Loading {
+            backend: engine.backend.clone(),
+            settings: Settings { count, precision, ..Settings::default() },
+            pipeline: RefCell::new(pipeline),
+            prepared: OnceCell::new(),
+            file: RefCell::default(),
+        })
     }
 
-    /// A file begins. Of one that began but did not end, what came is forgotten.
-    pub fn begin(&mut self) {
-        self.file = WeightsReader::default();
+    /// Makes everything ready that does not need the weights, which may arrive meanwhile. `progress` is called with
+    /// `"compile"` and how many shaders of how many are compiled.
+    ///
+    /// # Errors
+    /// When the device cannot run the model.
+    pub async fn compile(&self, progress: &js_sys::Function) -> std::result::Result<(), JsValue> {
+        Ok(self.prepare(progress).await?)
+    }
+
+    /// A file of weights begins: the only one, or one of several that hold a part each. Of one that began but did not end,
+    /// what came is forgotten.
+    pub fn begin(&self) {
+        let File { received, .. } = self.file.take();
+        if received.is_empty() {
+            return;
+        }
+        self.pipeline.borrow_mut().unet_mut().forget(&received);
+        if let Some(prepared) = self.prepared.get() {
+            prepared.outdate();
+        }
     }
 
     /// The next bytes of the file.
     ///
     /// # Errors
-    /// When they are damaged or not supported; the file then has to begin anew.
-    pub fn push(&mut self, bytes: &[u8]) -> std::result::Result<(), JsValue> {
-        Ok(self.file.push(bytes)?)
+    /// When they are damaged or not supported, or hold a tensor of another shape than the configuration asks for; the file
+    /// then has to begin anew.
+    pub fn push(&self, bytes: &[u8]) -> std::result::Result<(), JsValue> {
+        let File { reader, received } = &mut *self.file.borrow_mut();
+        reader.push(bytes)?;
+        let weights = reader.take();
+        let before = received.len();
+        received.extend(weights.paths().cloned());
+        if received.len() > before {
+            self.pipeline.borrow_mut().unet_mut().receive(weights)?;
+            self.upload()?;
+        }
+        Ok(())
     }
 
     /// The file is complete.
     ///
     /// # Errors
     /// When it is not.
-    pub fn end(&mut self) -> std::result::Result<(), JsValue> {
-        self.shards.push(std::mem::take(&mut self.file).finish()?);
-        Ok(())
+    pub fn end(&self) -> std::result::Result<(), JsValue> {
+        let weights = self.file.take().reader.finish()?;
+        Ok(self.pipeline.borrow_mut().unet_mut().receive(weights)?)
     }
+}
+
+impl Loading {
+    async fn prepare(&self, progress: &js_sys::Function) -> Result<()> {
+        let plans = {
+            let pipeline = &mut *self.pipeline.borrow_mut();
+            let layout = self.settings.layout(pipeline)?;
+            Plans::new(&self.backend, pipeline, layout)?
+        };
+        let mut progress = |done, total| report(progress, "compile", done, total);
+        let prepared = Prepared::from_plans(&self.backend, plans, &mut progress).await?;
+        self.prepared.get_or_init(|| prepared);
+        // What has arrived meanwhile.
+        self.upload()
+    }
+
+    /// Uploads what has arrived, if there is where to by now.
+    fn upload(&self) -> Result<()> {
+        self.prepared.get().map_or(Ok(()), |prepared| prepared.upload())
+    }
+
+    /// The model, all of which has arrived.
+    async fn finish(self, progress: &js_sys::Function) -> Result<Model> {
+        report(progress, "parse", 0, 1);
+        self.pipeline.borrow_mut().unet_mut().finish()?;
+        self.upload()?;
+        report(progress, "parse", 1, 1);
+        if self.prepared.get().is_none() {
+            self.prepare(progress).await?;
+        }
+        let prepared = self.prepared.into_inner().expect("it has just been compiled");
+        Ok(Model { pipeline: self.pipeline.into_inner(), prepared })
+    }
+}
+
+/// Tells JavaScript how much of a stage is done.
+fn report(progress: &js_sys::Function, stage: &str, done: usize, total: usize) {
+    // What the page makes of it is not the engine's concern.
+    let _ = progress.call3(&JsValue::NULL, &stage.into(), &done.into(), &total.into());
 }
 
 /// The settings of a run, as the page sends them.
@@ -281,34 +371,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Compiles all that a model of these files will need on the GPU, before its weights are there. `progress` is called
-    /// with `"compile"` and how many shaders of how many are compiled.
-    ///
-    /// # Errors
-    /// When the configuration is not supported, or the GPU rejects a shader.
-    pub async fn compile(
-        &self,
-        config: &str,
-        scheduler: Option<String>,
-        options: JsValue,
-        progress: &js_sys::Function,
-    ) -> std::result::Result<(), JsValue> {
-        let Backend::Gpu(gpu) = &self.backend else { return Ok(()) };
-        let LoadOptions { count, precision } = serde_wasm_bindgen::from_value(options)?;
-        let config = UNetConfig::from_json(config)?;
-        let scheduler = scheduler.as_deref().map(SchedulerConfig::from_json).transpose()?.unwrap_or_default();
-        let mut pipeline = Pipeline::without_weights(config, scheduler)?;
-        let precision = precision.choose(&self.backend, pipeline.unet().parameters());
-        let layout = Settings { count, precision, ..Settings::default() }.layout(&pipeline)?;
-        let plan = pipeline.plan(&layout, Some(gpu.fusion()))?;
-        gpu.compile(&plan, &mut |done, total| {
-            // What the page makes of it is not the engine's concern.
-            let _ = progress.call3(&JsValue::NULL, &"compile".into(), &done.into(), &total.into());
-        })
-        .await?;
-        Ok(())
-    }
-
     /// How long each step of a sampling step of the loaded model takes: `{ layers: [{ name, op, milliseconds, macs }] }`.
     /// On a GPU each is repeated until it can be measured. Any run ends.
     ///
@@ -359,34 +421,19 @@ impl Engine {
         to_js(&requirements(&self.backend, &needed))
     }
 
-    /// Loads a model folder's files and makes it ready to sample `{ count }` images at a time. `progress` is called with
-    /// a stage, `"parse"` or `"compile"`, and how much of it is done. The model loaded before stays until this succeeds.
+    /// Takes over a model whose weights have all arrived; what is not compiled yet is compiled now. `progress` is called
+    /// with a stage, `"parse"` or `"compile"`, and how much of it is done. The model loaded before stays until this succeeds.
     ///
     /// # Errors
-    /// When the files are damaged, do not fit together or are not supported, or the device cannot run the model.
+    /// When a tensor is missing or has no place in the network, or the device cannot run the model.
     pub async fn load(
         &mut self,
-        files: Files,
-        weights: ModelWeights,
-        options: JsValue,
+        loading: Loading,
         progress: &js_sys::Function,
     ) -> std::result::Result<JsValue, JsValue> {
-        let report = |stage: &str, done: usize, total: usize| {
-            // What the page makes of it is not the engine's concern.
-            let _ = progress.call3(&JsValue::NULL, &stage.into(), &done.into(), &total.into());
-        };
-        let LoadOptions { count, precision } = serde_wasm_bindgen::from_value(options)?;
-        report("parse", 0, 1);
-        let weights = Weights::merge(weights.shards)?;
-        let (scheduler, card) = (files.scheduler(), files.card());
-        let mut pipeline = Pipeline::from_json(&files.config(), weights, scheduler.as_deref(), card.as_deref())?;
-        report("parse", 1, 1);
-        let precision = precision.choose(&self.backend, pipeline.unet().parameters());
-        let settings = Settings { count, precision, ..Settings::default() };
-        let mut report = |done, total| report("compile", done, total);
-        let prepared = prepare(&self.backend, &mut pipeline, &settings, &mut report).await?;
-        let info = model_info(&pipeline, &prepared)?;
-        self.model = Some(Model { pipeline, prepared });
+        let model = loading.finish(progress).await?;
+        let info = model_info(&model.pipeline, &model.prepared)?;
+        self.model = Some(model);
         Ok(info)
     }
 
@@ -407,11 +454,7 @@ impl Engine {
         let layout = Layout { count: 1, ..*model.prepared.layout() };
         let plan = model.pipeline.plan(&layout, Some(gpu.fusion()))?;
         let inputs = check::inputs(&model.pipeline, &plan)?;
-        let report = check::check(gpu, &plan, &inputs, |done, total| {
-            // What the page makes of it is not the engine's concern.
-            let _ = progress.call3(&JsValue::NULL, &"check".into(), &done.into(), &total.into());
-        })
-        .await?;
+        let report = check::check(gpu, &plan, &inputs, |done, total| report(progress, "check", done, total)).await?;
         to_js(&CheckInfo {
             device: gpu.name().to_string(),
             tolerance: report.tolerance,
@@ -433,9 +476,10 @@ impl Engine {
         };
         let precision = model.prepared.layout().precision;
         let settings = Settings { precision, ..settings.settings(&model.pipeline)? };
+        check_count(settings.count)?;
         let (layout, _) = settings.check(&model.pipeline)?;
         if layout != *model.prepared.layout() {
-            let prepared = prepare(&self.backend, &mut model.pipeline, &settings, &mut |_, _| {}).await?;
+            let prepared = Prepared::new(&self.backend, &mut model.pipeline, layout, |_, _| {}).await?;
             model.prepared.begin(); // nobody else will, and an earlier run on it is to end
             model.prepared = prepared;
         }
@@ -474,18 +518,11 @@ impl RunSettings {
 /// The most images of a run: their frames are kept by the page.
 const MOST_IMAGES: usize = 256;
 
-async fn prepare(
-    backend: &Backend,
-    pipeline: &mut Pipeline,
-    settings: &Settings,
-    progress: Progress<'_>,
-) -> Result<Rc<Prepared>> {
-    let count = settings.count;
-    if !(1..=MOST_IMAGES).contains(&count) {
-        return Err(Error::Settings(format!("{count} images cannot be made at a time; choose 1 to {MOST_IMAGES}.")));
+fn check_count(count: usize) -> Result<()> {
+    if (1..=MOST_IMAGES).contains(&count) {
+        return Ok(());
     }
-    let layout = settings.layout(pipeline)?;
-    Prepared::new(backend, pipeline, layout, progress).await
+    Err(Error::Settings(format!("{count} images cannot be made at a time; choose 1 to {MOST_IMAGES}.")))
 }
 
 /// All of a browser's wasm memory.

@@ -12,7 +12,7 @@ use denoise::graph::Graph;
 use denoise::noise::Generator;
 use denoise::plan::Plan;
 use denoise::schedule::StepOptions;
-use denoise::web::{Engine, ModelWeights};
+use denoise::web::{Engine, Loading};
 use denoise::{Pipeline, Precision, Prepared, Sampler, Settings, Tensor};
 use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -51,6 +51,7 @@ browser_tests!(
     noise_has_the_same_bits_as_everywhere,
     an_engine_generates,
     an_engine_keeps_its_model_when_another_cannot_be_loaded,
+    weights_are_on_the_gpu_before_all_have_arrived,
 );
 
 const CONFIG: &str = include_str!("../www/models/digits/unet/config.json");
@@ -187,14 +188,15 @@ async fn both_backends_make_the_same_pictures() {
     assert!(mean <= 1.0);
 }
 
-/// Counts what the browser is asked to make, by wrapping WebGPU's own methods.
+/// Counts what the browser is asked to make, and the bytes it is given, by wrapping WebGPU's own methods.
 #[wasm_bindgen(inline_js = "
     export function count_calls() {
-        const counts = { buffers: 0, bind_groups: 0, pipelines: 0, submissions: 0 };
-        const wrap = (prototype, method, key) => {
+        const counts = { buffers: 0, bind_groups: 0, pipelines: 0, submissions: 0, bytes: 0 };
+        const wrap = (prototype, method, key, amount = () => 1) => {
             const original = prototype[method];
-            prototype[method] = function (...args) { counts[key] += 1; return original.apply(this, args); };
+            prototype[method] = function (...args) { counts[key] += amount(...args); return original.apply(this, args); };
         };
+        wrap(GPUQueue.prototype, 'writeBuffer', 'bytes', (buffer, offset, data, first, size) => size ?? data.byteLength);
         wrap(GPUDevice.prototype, 'createBuffer', 'buffers');
         wrap(GPUDevice.prototype, 'createBindGroup', 'bind_groups');
         wrap(GPUDevice.prototype, 'createComputePipeline', 'pipelines');
@@ -249,6 +251,17 @@ fn object(fields: &[(&str, JsValue)]) -> JsValue {
     object.into()
 }
 
+/// A model on its way to make one image at a time.
+fn loading(engine: &Engine, config: &str) -> Result<Loading, JsValue> {
+    let files = object(&[("config", config.into()), ("scheduler", SCHEDULER.into()), ("card", CARD.into())]);
+    Loading::new(engine, files.unchecked_into(), object(&[("count", 1.into())]))
+}
+
+/// Bytes that arrive in pieces.
+fn push(loading: &Loading, bytes: &[u8]) -> Result<(), JsValue> {
+    bytes.chunks(100_001).try_for_each(|piece| loading.push(piece))
+}
+
 /// Loads a model whose weights arrive in pieces.
 async fn load(
     engine: &mut Engine,
@@ -256,22 +269,11 @@ async fn load(
     weights: &[u8],
     progress: &js_sys::Function,
 ) -> Result<JsValue, JsValue> {
-    let files = object(&[("config", config.into()), ("scheduler", SCHEDULER.into()), ("card", CARD.into())]);
-    let mut arriving = ModelWeights::new();
-    // A file that breaks off, and then from its beginning.
-    for bytes in [&weights[..500], weights] {
-        arriving.begin();
-        for piece in bytes.chunks(100_001) {
-            arriving.push(piece)?;
-        }
-    }
-    arriving.end()?;
-    engine.load(files.unchecked_into(), arriving, one(), progress).await
-}
-
-/// The options to load a model for one image.
-fn one() -> JsValue {
-    object(&[("count", 1.into())])
+    let loading = loading(engine, config)?;
+    loading.begin();
+    push(&loading, weights)?;
+    loading.end()?;
+    engine.load(loading, progress).await
 }
 
 fn run_settings(count: u32) -> JsValue {
@@ -357,4 +359,64 @@ async fn an_engine_keeps_its_model_when_another_cannot_be_loaded() {
         assert!(message.contains(expected), "{message}");
         assert_eq!(generate(&mut engine, 1).await.len(), 2, "the model loaded before still generates");
     }
+}
+
+/// What the frames of a run show.
+async fn pictures(engine: &mut Engine) -> Vec<Vec<u8>> {
+    let frames = generate(engine, 1).await;
+    frames.iter().map(|frame| get(frame, "x").unchecked_into::<Uint8Array>().to_vec()).collect()
+}
+
+async fn weights_are_on_the_gpu_before_all_have_arrived() {
+    let progress = js_sys::Function::new_no_args("");
+    let mut engine = Engine::create("gpu").await.unwrap();
+    load(&mut engine, CONFIG, WEIGHTS, &progress).await.unwrap();
+    let expected = pictures(&mut engine).await;
+
+    let (first, rest) = WEIGHTS.split_at(WEIGHTS.len() / 2);
+    // A file that breaks off in its middle, and then turns out to have been another one.
+    let header = 8 + u64::from_le_bytes(*first.first_chunk().unwrap()) as usize;
+    let mut other = first.to_vec();
+    other[header..].fill(0);
+
+    for backend in ["gpu", "cpu"] {
+        let mut engine = Engine::create(backend).await.unwrap();
+        let loading = loading(&engine, CONFIG).unwrap();
+        loading.begin();
+        push(&loading, &other[..other.len() / 2]).unwrap();
+        loading.compile(&progress).await.unwrap();
+        push(&loading, &other[other.len() / 2..]).unwrap();
+
+        let counts = count_calls();
+        let count = |key: &str| get(&counts, key).as_f64().unwrap() as usize;
+        loading.begin();
+        push(&loading, first).unwrap();
+        if backend == "gpu" {
+            // They have 16 bits in the file and 32 on the GPU; the tensor in which it was cut is still to come.
+            assert!(count("bytes") > first.len(), "{} bytes of {} were written", count("bytes"), first.len());
+        }
+        let before = count("bytes");
+        push(&loading, rest).unwrap();
+        assert_eq!(count("bytes") > before, backend == "gpu");
+        loading.end().unwrap();
+        engine.load(loading, &progress).await.unwrap();
+        assert_eq!((count("buffers"), count("bind_groups"), count("pipelines")), (0, 0, 0), "loading makes nothing");
+        let pictures = pictures(&mut engine).await;
+        if backend == "gpu" {
+            assert!(pictures == expected, "the same pictures, bit for bit");
+        } else {
+            let differences = pictures.concat().into_iter().zip(expected.concat()).map(|(a, b)| a.abs_diff(b));
+            assert!(differences.max().unwrap() <= 1);
+        }
+    }
+
+    // Of a file that turns out to be of another model, the rest need not arrive.
+    let engine = Engine::create("cpu").await.unwrap();
+    let coloured = CONFIG.replace("\"in_channels\": 1", "\"in_channels\": 3");
+    let coloured = coloured.replace("\"out_channels\": 1", "\"out_channels\": 3");
+    let other = self::loading(&engine, &coloured).unwrap();
+    other.begin();
+    let error = push(&other, first).unwrap_err();
+    let message = get(&error, "message").as_string().unwrap();
+    assert!(message.contains("has conv_in.weight with shape"), "{message}");
 }

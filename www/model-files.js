@@ -42,17 +42,16 @@ export async function openFiles(source, signal, stored) {
 
 /**
  * @param {Files} files
- * @param {import('./download.js').Sink} sink  where the weights go, file by file
  * @param {(done: number, total: number|null, waiting?: boolean) => void} onbytes  called as the weights arrive
- * @param {(small: ModelFiles) => void} onsmall  called before the weights are asked for; what it throws ends the reading
+ * @param {(small: ModelFiles) => import('./download.js').Sink} sinkFor  called before the weights are asked for; returns where
+ *   they go, file by file, and what it throws ends the reading
  * @returns {Promise<ModelFiles>}
  */
-export async function readModel(files, sink, onbytes, onsmall) {
+export async function readModel(files, onbytes, sinkFor) {
   const { layout, config } = await findConfig(files);
   const [scheduler, card] = await Promise.all([firstText(files, layout.schedulers), files.text(CARD)]);
   const small = { config, scheduler, card };
-  await onsmall(small);
-  await readWeights(files, layout.weights, sink, onbytes);
+  await readWeights(files, layout.weights, sinkFor(small), onbytes);
   return small;
 }
 

@@ -90,25 +90,29 @@ async function load({ source, options }, signal) {
   progress('download', 0, null);
   let settings;
   let compiled = tuned;
+  /** What packs and uploads the weights while they arrive. @type {import('./pkg/denoise.js').Loading|null} */
+  let arriving = null;
+  const download = new AbortController();
+  signal.addEventListener('abort', () => download.abort(signal.reason));
   try {
-    const files = await openFiles(source, signal, member);
-    // Reads the weights while they arrive, so that they are never here as a whole file.
-    const weights = new library.ModelWeights();
-    let arriving = true;
-    const small = await readModel(files, weights, throttled('download'), (small) => {
+    const files = await openFiles(source, download.signal, member);
+    let downloaded = false;
+    const small = await readModel(files, throttled('download'), (small) => {
       settings = { count: countThatFits(small.config, options), precision: options.precision };
+      arriving = new library.Loading(engine, small, settings);
       // What is compiled does not depend on the weights, so it need not wait for them; the page hears of the slower one.
-      compiled = compile(small, settings, (...done) => arriving || progress(...done));
-      compiled.catch(() => {}); // it is heard of below
+      compiled = compile(arriving, (...done) => downloaded && progress(...done));
+      // What the device cannot run need not arrive.
+      compiled.catch((error) => download.abort(error));
       // Not waited for: it is decoration.
       if (!member) sendPreview(files, small);
-    }).catch((error) => {
-      weights.free();
-      throw error;
+      return arriving;
     });
-    arriving = false;
+    downloaded = true;
     await compiled;
-    model = await engine.load(small, weights, settings, (stage, done, total) => stage === 'parse' && progress(stage, done, total));
+    const complete = arriving;
+    arriving = null; // it is the engine's now
+    model = await engine.load(complete, (stage, done, total) => stage === 'parse' && progress(stage, done, total));
     const assumed = small.scheduler === null ? 'It has no scheduler_config.json, so DDPM’s defaults are assumed: 1000 steps, linear β from 0.0001 to 0.02, ε-prediction.' : '';
     const problem = member ? null : await files.settle();
     team?.end();
@@ -121,12 +125,13 @@ async function load({ source, options }, signal) {
   } finally {
     // Until then the engine can do nothing else.
     await Promise.allSettled([compiled]);
+    arriving?.free();
   }
 }
 
-async function compile({ config, scheduler }, settings, progress) {
+async function compile(arriving, progress) {
   await tuned;
-  await engine.compile(config, scheduler ?? undefined, settings, progress);
+  await arriving.compile(progress);
 }
 
 /**

@@ -51,9 +51,9 @@ class Denoise {
   }
 
   async open() {
-    const { default: init, Engine, ModelWeights } = await import('/pkg/denoise.js');
+    const { default: init, Engine, Loading } = await import('/pkg/denoise.js');
     await init();
-    this.ModelWeights = ModelWeights;
+    this.Loading = Loading;
     this.engine = await Engine.create(this.backend);
     await this.engine.tune();
   }
@@ -66,11 +66,11 @@ class Denoise {
       scheduler: await text(`${folder}/scheduler/scheduler_config.json`),
       card: null,
     };
-    const weights = new this.ModelWeights();
-    weights.begin();
-    weights.push(await bytes(`${folder}/unet/diffusion_pytorch_model.safetensors`));
-    weights.end();
-    this.model = await this.engine.load(files, weights, { count: 1, precision: 'f32' }, () => {});
+    const loading = new this.Loading(this.engine, files, { count: 1, precision: 'f32' });
+    loading.begin();
+    loading.push(await bytes(`${folder}/unet/diffusion_pytorch_model.safetensors`));
+    loading.end();
+    this.model = await this.engine.load(loading, () => {});
   }
 
   /** A run of one evaluation more: with the first comes what is done once a run. */

@@ -2,17 +2,20 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use kernels::gemm::{Packing, Panel};
 use web_time::Instant;
 
 use crate::op::{View, ViewMut};
-use crate::plan::{Operand, Place, Plan, Step};
+use crate::plan::{Constant, Operand, Place, Plan, Step};
 use crate::{Error, Precision, Result};
 
 /// The values of a plan on the CPU, always in 32 bits.
 pub(crate) struct Memory {
     slots: Vec<Vec<f32>>,
+    /// Those that are known by now.
+    constants: Vec<Option<Rc<[f32]>>>,
 }
 
 impl Memory {
@@ -45,7 +48,22 @@ impl Memory {
             slot.resize(len, 0.0);
             Ok(slot)
         };
-        Ok(Memory { slots: lengths.iter().map(slot).collect::<Result<_>>()? })
+        let slots = lengths.iter().map(slot).collect::<Result<_>>()?;
+        Ok(Memory { slots, constants: plan.constants.iter().map(Constant::known).collect() })
+    }
+
+    /// Takes over the constants that have become known since.
+    fn upload(&mut self, plan: &Plan) {
+        for (held, constant) in self.constants.iter_mut().zip(&plan.constants) {
+            if held.is_none() {
+                *held = constant.known();
+            }
+        }
+    }
+
+    /// The number of the first constant that is not known yet.
+    pub(crate) fn awaited(&self) -> Option<usize> {
+        self.constants.iter().position(Option::is_none)
     }
 
     /// Writes the value of an operand that lives in a slot.
@@ -53,10 +71,10 @@ impl Memory {
         self.slots[slot(operand)][..data.len()].copy_from_slice(data);
     }
 
-    /// The value of an operand of `plan`.
-    pub(crate) fn value<'a>(&'a self, plan: &'a Plan, operand: &Operand) -> &'a [f32] {
+    /// The value of an operand.
+    pub(crate) fn value(&self, operand: &Operand) -> &[f32] {
         let memory = match operand.place {
-            Place::Constant(index) => &plan.constants[index].data[..],
+            Place::Constant(index) => self.constants[index].as_deref().expect("nothing runs before all are known"),
             Place::Slot(index) => &self.slots[index][..],
         };
         &memory[operand.first..][..operand.shape.len()]
@@ -68,8 +86,10 @@ pub struct Executor {
     pub(super) plan: Plan,
     frames: Vec<Operand>,
     memory: RefCell<Memory>,
-    /// The constants that matrix products need packed, by their number.
-    panels: HashMap<(usize, Packing), Vec<Panel>>,
+    /// The constants that matrix products need packed, by their number, and the stride of their rows.
+    factors: HashMap<(usize, Packing), usize>,
+    /// Those of them that are known by now.
+    panels: RefCell<HashMap<(usize, Packing), Vec<Panel>>>,
     /// For each table, the input its rows go to, and the rows.
     tables: RefCell<Vec<(Operand, Vec<f32>)>>,
 }
@@ -80,15 +100,36 @@ impl Executor {
             return Err(Error::Settings("The CPU computes in 32 bits only; choose f32.".into()));
         }
         let memory = RefCell::new(Memory::new(&plan)?);
-        let mut panels = HashMap::new();
+        let mut factors = HashMap::new();
         for step in &plan.steps {
             let Some((factor, packing)) = factor(step) else { continue };
             if let Operand { place: Place::Constant(index), shape, .. } = &step.inputs[factor] {
-                let data = &plan.constants[*index].data;
-                panels.entry((*index, packing)).or_insert_with(|| packing.pack(data, shape.stride()));
+                factors.insert((*index, packing), shape.stride());
             }
         }
-        Ok(Executor { plan, frames, memory, panels, tables: RefCell::default() })
+        let executor =
+            Executor { plan, frames, memory, factors, panels: RefCell::default(), tables: RefCell::default() };
+        executor.upload();
+        Ok(executor)
+    }
+
+    pub(super) fn upload(&self) {
+        let (mut memory, mut panels) = (self.memory.borrow_mut(), self.panels.borrow_mut());
+        memory.upload(&self.plan);
+        for (&(index, packing), &stride) in &self.factors {
+            if let Some(data) = &memory.constants[index] {
+                panels.entry((index, packing)).or_insert_with(|| packing.pack(data, stride));
+            }
+        }
+    }
+
+    pub(super) fn outdate(&self) {
+        self.memory.borrow_mut().constants.fill(None);
+        self.panels.borrow_mut().clear();
+    }
+
+    pub(super) fn awaited(&self) -> Option<usize> {
+        self.memory.borrow().awaited()
     }
 
     pub(super) fn write(&self, operand: &Operand, data: &[f32]) {
@@ -138,7 +179,7 @@ impl Executor {
             memory.slots[from] = value;
         }
         let bytes = |frame: &Operand| {
-            let value = memory.value(&self.plan, frame);
+            let value = memory.value(frame);
             bytemuck::cast_slice(&value[..frame.shape.channels()]).to_vec()
         };
         self.frames.iter().map(bytes).collect()
@@ -150,12 +191,13 @@ impl Executor {
         let target = slot(&step.output);
         let mut output = std::mem::take(&mut memory.slots[target]);
         let mut aside = step.aside.as_ref().map(|aside| std::mem::take(&mut memory.slots[slot(aside)]));
+        let panels = self.panels.borrow();
         let mut inputs: Vec<View<'_>> =
-            step.inputs.iter().map(|input| View::new(&input.shape, memory.value(&self.plan, input))).collect();
+            step.inputs.iter().map(|input| View::new(&input.shape, memory.value(input))).collect();
         if let Some((factor, packing)) = factor(step)
             && let Place::Constant(index) = step.inputs[factor].place
         {
-            inputs[factor] = inputs[factor].with_panels(self.panels.get(&(index, packing)).map(Vec::as_slice));
+            inputs[factor] = inputs[factor].with_panels(panels.get(&(index, packing)).map(Vec::as_slice));
         }
         let shape = &step.output.shape;
         step.op.cpu(&inputs, ViewMut { shape, data: &mut output[..shape.len()] });
@@ -170,7 +212,7 @@ impl Executor {
     }
 
     pub(super) fn read(&self, operand: &Operand) -> Vec<f32> {
-        self.memory.borrow().value(&self.plan, operand).to_vec()
+        self.memory.borrow().value(operand).to_vec()
     }
 }
 

@@ -581,8 +581,7 @@ pub struct Executor {
     gpu: Rc<Gpu>,
     pub(super) plan: Plan,
     slots: Vec<Buffer>,
-    /// What the bind groups name: to drop it would destroy it.
-    _constants: Vec<Rc<Buffer>>,
+    constants: Constants,
     params: Params,
     kernels: Vec<Kernel>,
     dispatches: Vec<Dispatch>,
@@ -602,7 +601,6 @@ impl Executor {
     pub(super) async fn new(gpu: Rc<Gpu>, plan: Plan, frames: Vec<Operand>, progress: Progress<'_>) -> Result<Self> {
         gpu.check()?;
         gpu.check_plan(&plan)?;
-        check_weights(&plan)?;
 
         let kernels: Vec<Kernel> = plan.steps.iter().map(Step::kernel).collect();
         gpu.compile(&plan, progress).await?;
@@ -621,14 +619,15 @@ impl Executor {
             .enumerate()
             .map(|(i, &bytes)| gpu.buffer(&format!("slot {i}"), bytes as u64, storage))
             .collect();
-        let constants = upload_constants(&gpu, &plan);
+        let constants = Constants::new(&gpu, &plan);
+        let uploaded = constants.upload(&gpu, &plan);
         let params = Params::upload(&gpu, &kernels, PIECES);
         let dispatch = |((step, kernel), pipeline): ((&Step, &Kernel), wgpu::ComputePipeline)| {
             let operands = step.operands().map(|operand| {
                 let first = (operand.first * operand.precision.bytes()) as u64;
                 let (buffer, offset) = match operand.place {
                     Place::Slot(slot) => (&slots[slot], first),
-                    Place::Constant(constant) => (&*constants[constant].0, constants[constant].1),
+                    Place::Constant(constant) => constants.place(constant),
                 };
                 wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(operand.bytes() as u64) }
             });
@@ -651,6 +650,7 @@ impl Executor {
             return Err(Error::Gpu(format!("The GPU cannot run the model ({error}). Use the CPU.")));
         }
         gpu.check()?;
+        uploaded?;
         let whole = plan.steps.iter().zip(&kernels).enumerate().map(|(i, (step, kernel))| Piece {
             dispatch: i,
             params: params.offset(i),
@@ -659,7 +659,7 @@ impl Executor {
         });
         Ok(Executor {
             pieces: RefCell::new(whole.collect()),
-            _constants: constants.into_iter().map(|(arena, _)| arena).collect(),
+            constants,
             gpu,
             plan,
             slots,
@@ -673,6 +673,18 @@ impl Executor {
             most,
             ring,
         })
+    }
+
+    pub(super) fn upload(&self) -> Result<()> {
+        self.constants.upload(&self.gpu, &self.plan)
+    }
+
+    pub(super) fn outdate(&self) {
+        *self.constants.awaited.borrow_mut() = (0..self.plan.constants.len()).collect();
+    }
+
+    pub(super) fn awaited(&self) -> Option<usize> {
+        self.constants.awaited.borrow().first().copied()
     }
 
     fn slot(&self, operand: &Operand) -> &wgpu::Buffer {
@@ -863,44 +875,73 @@ impl Executor {
     }
 }
 
-/// Checks that the weights fit the precision they are kept in.
-fn check_weights(plan: &Plan) -> Result<()> {
-    let halves = plan.constants.iter().filter(|constant| constant.precision == Precision::F16);
-    for Constant { name, data, .. } in halves {
-        if let Some(value) = data.iter().find(|x| x.abs() > Precision::LARGEST_F16) {
-            let largest = Precision::LARGEST_F16;
-            return Err(Error::Weights(format!(
-                "has {value} in {name}, but a number of 16 bits is at most {largest}; choose f32."
-            )));
-        }
-    }
-    Ok(())
+/// A plan's constants, in as few buffers as limits allow.
+struct Constants {
+    /// For each constant, its buffer and offset.
+    places: Vec<(Rc<Buffer>, u64)>,
+    /// The numbers of those that are not uploaded yet.
+    awaited: RefCell<Vec<usize>>,
 }
 
-/// Uploads a plan's constants to as few buffers as limits allow: for each constant, its buffer and offset.
-fn upload_constants(gpu: &Gpu, plan: &Plan) -> Vec<(Rc<Buffer>, u64)> {
-    let sizes: Vec<u64> = plan.constants.iter().map(|constant| constant.bytes() as u64).collect();
-    let mut places = Vec::with_capacity(sizes.len());
-    let mut first = 0;
-    while first < sizes.len() {
-        let mut offsets = Vec::new();
-        let mut end = 0;
-        for &size in &sizes[first..] {
-            if end > 0 && end + size > ARENA {
-                break;
+impl Constants {
+    /// Memory for the constants of `plan`.
+    fn new(gpu: &Gpu, plan: &Plan) -> Self {
+        let sizes: Vec<u64> = plan.constants.iter().map(|constant| constant.bytes() as u64).collect();
+        let mut places = Vec::with_capacity(sizes.len());
+        let mut first = 0;
+        while first < sizes.len() {
+            let mut offsets = Vec::new();
+            let mut end = 0;
+            for &size in &sizes[first..] {
+                if end > 0 && end + size > ARENA {
+                    break;
+                }
+                offsets.push(end);
+                end = (end + size).next_multiple_of(ALIGNMENT);
             }
-            offsets.push(end);
-            end = (end + size).next_multiple_of(ALIGNMENT);
+            let arena = Rc::new(gpu.buffer("constants", end, BufferUsages::STORAGE | BufferUsages::COPY_DST));
+            first += offsets.len();
+            places.extend(offsets.into_iter().map(|offset| (arena.clone(), offset)));
         }
-        let arena = gpu.buffer("constants", end, BufferUsages::STORAGE | BufferUsages::COPY_DST);
-        for (constant, &offset) in plan.constants[first..].iter().zip(&offsets) {
-            gpu.queue.write_buffer(&arena, offset, &constant.precision.encode(&constant.data));
-        }
-        first += offsets.len();
-        let arena = Rc::new(arena);
-        places.extend(offsets.into_iter().map(|offset| (arena.clone(), offset)));
+        Constants { places, awaited: RefCell::new((0..sizes.len()).collect()) }
     }
-    places
+
+    /// Where a constant is.
+    fn place(&self, index: usize) -> (&Buffer, u64) {
+        let (arena, offset) = &self.places[index];
+        (arena, *offset)
+    }
+
+    /// Uploads those that have become known since.
+    ///
+    /// # Errors
+    /// When a number is too large for the precision it is to be kept in.
+    fn upload(&self, gpu: &Gpu, plan: &Plan) -> Result<()> {
+        let mut result = Ok(());
+        self.awaited.borrow_mut().retain(|&index| {
+            let constant = &plan.constants[index];
+            let Some(numbers) = constant.known() else { return true };
+            if let Err(error) = check_precision(constant, &numbers) {
+                result = Err(error);
+                return true;
+            }
+            let (arena, offset) = self.place(index);
+            gpu.queue.write_buffer(arena, offset, &constant.precision.encode(&numbers));
+            false
+        });
+        result
+    }
+}
+
+/// Checks that the numbers of a constant fit the precision they are kept in.
+fn check_precision(Constant { name, precision, .. }: &Constant, numbers: &[f32]) -> Result<()> {
+    let largest = Precision::LARGEST_F16;
+    match numbers.iter().find(|x| *precision == Precision::F16 && x.abs() > largest) {
+        Some(value) => Err(Error::Weights(format!(
+            "has {value} in {name}, but a number of 16 bits is at most {largest}; choose f32."
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The parameters of every dispatch, in one uniform buffer, and room for those of pieces.

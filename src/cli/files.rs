@@ -76,7 +76,7 @@ impl ModelFolder {
     /// The U-Net with its weights.
     pub fn unet(&self) -> Result<UNet2DModel> {
         let shards = self.shards()?.iter().map(|shard| Ok(Weights::from_bytes(shard)?)).collect::<Result<Vec<_>>>()?;
-        Ok(UNet2DModel::new(self.config()?, Weights::merge(shards)?)?)
+        Ok(UNet2DModel::new(self.config()?, shards)?)
     }
 
     /// The U-Net with its weights and whatever of a scheduler and a card there is.

@@ -341,7 +341,6 @@ impl UNetConfig {
         for (field, value) in [
             ("in_channels", self.in_channels),
             ("out_channels", self.out_channels),
-            ("layers_per_block", self.layers_per_block),
             ("norm_num_groups", self.norm_num_groups.unwrap_or(1)),
             ("attn_norm_num_groups", self.attn_norm_num_groups.unwrap_or(1)),
             ("num_train_timesteps", self.num_train_timesteps.unwrap_or(1)),
@@ -350,6 +349,10 @@ impl UNetConfig {
             ("num_class_embeds", self.num_class_embeds.unwrap_or(1)),
         ] {
             in_range(field, value)?;
+        }
+        if !(1..=MOST_LAYERS).contains(&self.layers_per_block) {
+            let found = self.layers_per_block;
+            return Err(invalid(format!("layers_per_block is {found}; it must be between 1 and {MOST_LAYERS}.")));
         }
         for &channels in &self.block_out_channels {
             if !channels.is_multiple_of(self.groups(channels)) {
@@ -387,6 +390,9 @@ impl UNetConfig {
 pub(crate) fn ncsnpp_groups(channels: usize) -> usize {
     (channels / 4).clamp(1, 32)
 }
+
+/// The most layers of a block: more than any model has, and few enough for a network to be laid out in no time.
+const MOST_LAYERS: usize = 64;
 
 /// Checks that a count is one a network can have. The bound keeps the products of sizes from overflowing.
 fn in_range(field: &str, value: usize) -> Result<()> {

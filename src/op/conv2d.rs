@@ -57,14 +57,27 @@ impl Conv2d {
 
     /// Repacks a PyTorch weight `[Cout, Cin, K, K]` to `[K, K, Cin padded, Cout padded]`.
     pub fn pack(weight: &Tensor) -> (Shape, Vec<f32>) {
-        let [out, input, height, width] = *weight.shape else { unreachable!("convolution weights are OIHW") };
-        let mut packed = vec![0.0; height * width * padded(input) * padded(out)];
-        for (i, &value) in weight.data.iter().enumerate() {
-            let (tap, channels) = (i % (height * width), i / (height * width));
+        let [out, input, kernel, _] = *weight.shape else { unreachable!("convolution weights are OIHW") };
+        let shape = Self::packed(out, input, kernel);
+        let mut packed = vec![0.0; shape.len()];
+        let place = Self::place(out, input, kernel);
+        weight.data.iter().enumerate().for_each(|(i, &value)| packed[place(i)] = value);
+        (shape, packed)
+    }
+
+    /// The shape of a packed weight.
+    pub(crate) fn packed(out: usize, input: usize, kernel: usize) -> Shape {
+        Shape::new(&[kernel, kernel, padded(input), out])
+    }
+
+    /// Where in it the i-th number of PyTorch's weight is.
+    pub(crate) fn place(out: usize, input: usize, kernel: usize) -> impl Fn(usize) -> usize {
+        let taps = kernel * kernel;
+        move |i| {
+            let (tap, channels) = (i % taps, i / taps);
             let (o, c) = (channels / input, channels % input);
-            packed[(tap * padded(input) + c) * padded(out) + o] = value;
+            (tap * padded(input) + c) * padded(out) + o
         }
-        (Shape::new(&[height, width, padded(input), out]), packed)
     }
 
     /// Length of an output side for an input side of `size`.

@@ -33,11 +33,21 @@ impl Linear {
     /// Repacks a PyTorch weight `[out, in]` to `[in padded, out padded]`.
     pub fn pack(weight: &Tensor) -> (Shape, Vec<f32>) {
         let [out, input] = *weight.shape else { unreachable!("linear weights are [out, in]") };
-        let mut packed = vec![0.0; padded(input) * padded(out)];
-        for (i, &value) in weight.data.iter().enumerate() {
-            packed[i % input * padded(out) + i / input] = value;
-        }
-        (Shape::new(&[padded(input), out]), packed)
+        let shape = Self::packed(out, input);
+        let mut packed = vec![0.0; shape.len()];
+        let place = Self::place(out);
+        weight.data.iter().enumerate().for_each(|(i, &value)| packed[place(i / input, i % input)] = value);
+        (shape, packed)
+    }
+
+    /// The shape of a packed weight.
+    pub(crate) fn packed(out: usize, input: usize) -> Shape {
+        Shape::new(&[padded(input), out])
+    }
+
+    /// Where in it the number of PyTorch's weight is that leads to an output from an input.
+    pub(crate) fn place(out: usize) -> impl Fn(usize, usize) -> usize {
+        move |o, i| i * padded(out) + o
     }
 }
 

@@ -59,6 +59,11 @@ impl WeightsReader {
         if bytes.is_empty() { Ok(()) } else { Err(self.error(&SafeTensorError::MetadataIncompleteBuffer)) }
     }
 
+    /// Hands out the tensors that are complete, and keeps none of them: [`WeightsReader::finish`] gives the others.
+    pub fn take(&mut self) -> Weights {
+        Weights { tensors: std::mem::take(&mut self.tensors) }
+    }
+
     /// The tensors, once the whole file has been pushed.
     ///
     /// # Errors
@@ -74,7 +79,7 @@ impl WeightsReader {
             Awaited::Tensors(tensors) if !tensors.is_empty() => {
                 Err(self.error(&SafeTensorError::MetadataIncompleteBuffer))
             }
-            Awaited::Tensors(_) => Ok(Weights { tensors: self.tensors, taken: 0, blank: false }),
+            Awaited::Tensors(_) => Ok(Weights { tensors: self.tensors }),
         }
     }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { folderOf } from './harness.mjs';
 
 /**
- * The engine, but changed by a script that sees its class as `Engine`.
+ * The engine, but changed by a script that sees its classes as `Engine` and `Loading`.
  * @param {string} into  a folder, to be served under /pkg/
  * @param {string} script
  */
@@ -13,7 +13,7 @@ export async function wrapEngine(into, script) {
   await cp(process.env.DENOISE_PKG ?? folderOf('pkg'), into, { recursive: true });
   await cp(join(into, 'denoise.js'), join(into, 'real.js'));
   await writeFile(join(into, 'denoise.js'), `
-    import init, { Engine } from './real.js';
+    import init, { Engine, Loading } from './real.js';
     export default init;
     export * from './real.js';
     ${script}

@@ -30,6 +30,8 @@ export async function startHub(repositories) {
     log: [],
     /** Cuts the connection of the next weights after so many bytes. @type {number|null} */
     cutAfter: null,
+    /** Sends the rest of the next weights only once this is settled, after so many bytes. @type {{after: number, until: Promise<void>}|null} */
+    hold: null,
     /** Answers 503 to so many requests for weights. */
     refuse: 0,
     /** Answers 503 to whatever asks for bytes from here on. @type {number} */
@@ -105,7 +107,11 @@ export async function startHub(repositories) {
       return;
     }
     entry.sent = part.length;
-    response.end(part);
+    const { after, until } = hub.hold ?? { after: 0, until: null };
+    hub.hold = null;
+    response.write(part.subarray(0, after));
+    await until;
+    response.end(part.subarray(after));
   });
 
   for (const server of [front, store]) await new Promise((done) => server.listen(0, '127.0.0.1', done));

@@ -16,9 +16,9 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'denoise-tuning-'));
   await cp(folderOf('tests/golden/unet_tiny_class'), join(folder, 'tiny/unet'), { recursive: true });
   const pkg = await wrapEngine(join(folder, 'pkg'), `
-    for (const name of ['tune', 'set_tuning', 'compile']) {
-      const method = Engine.prototype[name];
-      Engine.prototype[name] = function (...given) {
+    for (const [{ prototype }, name] of [[Engine, 'tune'], [Engine, 'set_tuning'], [Loading, 'compile']]) {
+      const method = prototype[name];
+      prototype[name] = function (...given) {
         console.info('engine.' + name);
         return method.apply(this, given);
       };

@@ -56,7 +56,7 @@ fn message(weights: &[u8]) -> String {
 #[track_caller]
 fn message_of(weights: Result<Weights>) -> String {
     let config = UNetConfig::from_json(&model().0).unwrap();
-    match weights.and_then(|weights| UNet2DModel::new(config, weights)) {
+    match weights.and_then(|weights| UNet2DModel::new(config, [weights])) {
         Err(error @ Error::Weights(_)) => error.to_string(),
         Err(other) => panic!("an error of the weights, not {other}"),
         Ok(_) => panic!("hostile weights were accepted"),
@@ -80,7 +80,7 @@ fn with_header(change: impl FnOnce(&mut serde_json::Map<String, serde_json::Valu
 #[test]
 fn the_model_itself_is_accepted() {
     let (config, weights) = model();
-    UNet2DModel::new(UNetConfig::from_json(&config).unwrap(), Weights::from_bytes(&weights).unwrap()).unwrap();
+    UNet2DModel::new(UNetConfig::from_json(&config).unwrap(), [Weights::from_bytes(&weights).unwrap()]).unwrap();
     // Also with its data at an address that is not a multiple of four.
     let shifted = [vec![0], weights].concat();
     Weights::from_bytes(&shifted[1..]).unwrap();
@@ -90,13 +90,10 @@ fn the_model_itself_is_accepted() {
 fn weights_are_the_same_in_pieces_of_any_size() {
     let weights = model().1;
     for piece in [1, 3, 8, 1000, weights.len()] {
-        let (mut whole, mut pieces) = (Weights::from_bytes(&weights).unwrap(), read(&weights, piece).unwrap());
-        for (path, tensor) in parts(&weights).0.as_object().unwrap().iter().filter(|(path, _)| *path != "__metadata__")
-        {
-            let shape: Vec<usize> = serde_json::from_value(tensor["shape"].clone()).unwrap();
-            assert_eq!(whole.take(path, &shape).unwrap().data, pieces.take(path, &shape).unwrap().data, "{path}");
-        }
-        pieces.finish().unwrap();
+        let whole: Vec<_> = Weights::from_bytes(&weights).unwrap().into_iter().collect();
+        let pieces: Vec<_> = read(&weights, piece).unwrap().into_iter().collect();
+        assert!(whole.len() > 50);
+        assert!(whole == pieces, "in pieces of {piece}");
     }
 }
 
@@ -266,6 +263,7 @@ fn configurations_that_are_not_supported_name_the_field_and_what_is() {
         ("sample_size", "32".into(), "a whole number, or height and width"),
         ("layers_per_block", "two".into(), "\"two\""),
         ("layers_per_block", (-1).into(), "-1"),
+        ("layers_per_block", 65.into(), "between 1 and 64"),
         ("freq_shift", 100.into(), "less than half of block_out_channels[0]"),
     ];
     for (field, value, expected) in cases {
@@ -291,7 +289,7 @@ fn heads_that_are_wider_than_their_layer() {
     let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
     config["attention_head_dim"] = 100.into();
     let config = UNetConfig::from_json(&config.to_string()).unwrap();
-    let message = UNet2DModel::new(config, Weights::from_bytes(&weights).unwrap()).err().unwrap().to_string();
+    let message = UNet2DModel::new(config, [Weights::from_bytes(&weights).unwrap()]).err().unwrap().to_string();
     assert_message(&message, &["attention_head_dim is 100", "more than the 12 channels of mid_block.attentions.0"]);
 }
 

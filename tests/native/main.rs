@@ -5,6 +5,7 @@
 
 mod golden;
 
+mod arriving;
 mod check;
 mod cli;
 mod digits;

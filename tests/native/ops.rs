@@ -304,10 +304,10 @@ fn evaluate(graph: &Graph, inputs: &[(String, Tensor)]) -> Vec<Evaluated> {
     for step in &plan.steps {
         let value = |operand: &Operand| {
             let data = match operand.place {
-                Place::Constant(index) => &plan.constants[index].data[..],
-                Place::Slot(index) => &slots[index][..],
+                Place::Constant(index) => plan.constants[index].numbers.get().unwrap(),
+                Place::Slot(index) => slots[index][..].into(),
             };
-            operand.precision.decode(&operand.precision.encode(data))
+            operand.precision.decode(&operand.precision.encode(&data))
         };
         let given: Vec<Vec<f32>> = step.inputs.iter().map(value).collect();
         let views: Vec<View<'_>> =

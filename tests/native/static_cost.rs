@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::process::Command;
 
-use denoise::config::{SchedulerConfig, UNetConfig};
+use denoise::config::{Card, SchedulerConfig, UNetConfig};
 use denoise::fusion::{Fusion, fuse};
 use denoise::graph::Graph;
 use denoise::op::Kernel;
@@ -234,8 +234,12 @@ fn plans() -> Vec<Plan> {
         (CELEBA_256.to_string(), 4),
     ];
     for (config, many) in models {
-        let mut pipeline =
-            Pipeline::without_weights(UNetConfig::from_json(&config).unwrap(), SchedulerConfig::default()).unwrap();
+        let mut pipeline = Pipeline::without_weights(
+            UNetConfig::from_json(&config).unwrap(),
+            SchedulerConfig::default(),
+            Card::default(),
+        )
+        .unwrap();
         let (height, width) = pipeline.unet().config().sample_size().unwrap();
         for precision in both {
             for (count, guided) in [(1, false), (1, true), (many, false), (many, true)] {
