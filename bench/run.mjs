@@ -158,16 +158,18 @@ async function firstPicture(backend, model) {
     });
     await page.waitForFunction(() => globalThis.benchEvents.some(({ type }) => ['frame', 'failed'].includes(type)));
     const events = await page.evaluate(() => globalThis.benchEvents);
-    const at = (type, stage) => {
-      const event = events.find((candidate) => candidate.type === type && (!stage || candidate.stage === stage));
-      if (!event) throw new Error(`The page never came to ${stage ?? type}: ${events.at(-1).type}`);
+    const at = (type) => {
+      const event = events.find((candidate) => candidate.type === type);
+      if (!event) throw new Error(`The page never came to ${type}: ${events.at(-1).type}`);
       return event.time;
     };
+    const downloaded = events.findLast(({ type, stage }) => type === 'progress' && stage === 'download').time;
     const parts = {
       page: at('worker'),
       engine: at('backend') - at('worker'),
-      download: at('progress', 'parse') - at('backend'),
-      compile: at('model') - at('progress', 'parse'),
+      download: downloaded - at('backend'),
+      // What is left of it then: shaders are compiled and weights uploaded meanwhile.
+      compile: at('model') - downloaded,
       first: at('frame') - clicked,
     };
     parts.total = Object.values(parts).reduce((sum, part) => sum + part, 0);

@@ -107,7 +107,7 @@ impl Executor {
     /// Takes over the constants whose numbers have become known since it was compiled. Those that were known then it has.
     ///
     /// # Errors
-    /// When a number is too large for the precision it is to be kept in.
+    /// When a number is too large for the precision it is to be kept in, or the device was lost.
     pub fn upload(&self) -> Result<()> {
         match &self.device {
             Device::Gpu(executor) => executor.upload()?,

@@ -141,7 +141,7 @@ impl Pipeline {
     ) -> Result<Self> {
         let mut pipeline = Self::from_json(config, scheduler, card)?;
         for file in weights {
-            pipeline.unet.receive(Weights::from_bytes(file)?)?;
+            pipeline.unet.receive_all(Weights::from_bytes(file)?)?;
         }
         pipeline.unet.finish()?;
         Ok(pipeline)

@@ -264,7 +264,7 @@ impl Plan {
     pub(crate) fn check_known(&self, awaited: Option<usize>) -> Result<()> {
         let Some(index) = awaited else { return Ok(()) };
         let name = &self.constants[index].name;
-        Err(Error::Weights(format!("has not arrived as far as {name}, and a model cannot be run without all of it.")))
+        Err(Error::Weights(format!("has not arrived as far as {name}. Load all of it before the model is run.")))
     }
 
     /// In how many bits the network's activations and weights are kept.

@@ -21,6 +21,13 @@ pub const fn padded(n: usize) -> usize {
     n.div_ceil(LANES) * LANES
 }
 
+/// Puts the i-th number of `from` at `place(i)` of `to`.
+pub(crate) fn scatter(from: &[f32], to: &mut [f32], place: impl Fn(usize) -> usize) {
+    for (i, &number) in from.iter().enumerate() {
+        to[place(i)] = number;
+    }
+}
+
 /// What a network's activations and weights are on a GPU. Sums are taken in `f32` in both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -44,7 +44,9 @@ impl UNet2DModel {
     /// When a tensor is missing, stands in two shards, has another shape, or has no place in the network.
     pub fn new(config: UNetConfig, shards: impl IntoIterator<Item = Weights>) -> Result<Self> {
         let mut model = Self::without_weights(config)?;
-        shards.into_iter().try_for_each(|shard| model.receive(shard))?;
+        for shard in shards {
+            model.receive_all(shard)?;
+        }
         model.finish()?;
         Ok(model)
     }
@@ -63,32 +65,47 @@ impl UNet2DModel {
             Ok(_) => Ok(model),
             Err(error @ Error::Shape { .. }) => Err(Error::Config {
                 file: "unet/config.json",
-                problem: format!(
-                    "its blocks do not go together: {error}. KDownBlock2D and KUpBlock2D have fewer skip connections than \
-                     other blocks, and want each other."
-                ),
+                problem: format!("its layers do not go together: {error}.{}", model.config.hint()),
             }),
             Err(error) => Err(error),
         }
     }
 
-    /// Packs tensors of the checkpoint, which may come in any order.
+    /// Checks that the network has a place for tensors of these paths and shapes: what a file will bring.
     ///
     /// # Errors
-    /// When one has come before, or has another shape than the configuration asks for.
-    pub fn receive(&mut self, weights: Weights) -> Result<()> {
-        self.parameters.receive(weights)
+    /// When it has none for one of them, or one of another shape.
+    pub fn check<'a>(&self, tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Result<()> {
+        self.parameters.check(&mut tensors.into_iter())
     }
 
-    /// Takes back what came of these tensors, so that they can come again.
-    pub fn forget<'a>(&mut self, paths: impl IntoIterator<Item = &'a String>) {
-        self.parameters.forget(paths);
-    }
-
-    /// Checks that all tensors have come, and no others.
+    /// Packs a tensor of the checkpoint. They may come in any order.
     ///
     /// # Errors
-    /// When it is not so.
+    /// As [`UNet2DModel::check`], and when it has come before.
+    pub fn receive(&mut self, path: &str, tensor: Tensor) -> Result<()> {
+        self.parameters.receive(path, tensor)
+    }
+
+    /// Packs all tensors of a file.
+    ///
+    /// # Errors
+    /// As [`UNet2DModel::receive`].
+    pub(crate) fn receive_all(&mut self, weights: Weights) -> Result<()> {
+        self.check(weights.shapes())?;
+        weights.into_iter().try_for_each(|(path, tensor)| self.receive(&path, tensor))
+    }
+
+    /// Takes back what came of these tensors, so that they can come again. What was made ready with them has to be told, by
+    /// [`Prepared::outdate`](crate::Prepared::outdate).
+    pub fn forget(&mut self, paths: &[String]) {
+        paths.iter().for_each(|path| self.parameters.forget(path));
+    }
+
+    /// Checks that all tensors have come.
+    ///
+    /// # Errors
+    /// When one is missing.
     pub fn finish(&mut self) -> Result<()> {
         self.parameters.finish()
     }
@@ -622,9 +639,9 @@ impl<'a> Builder<'a> {
         let depth = self.graph.shape(time).channels();
         let place = move |i: usize| i / out * padded(out) + i % out;
         let columns = 2 * padded(out);
-        let packed = Linear::place(columns);
+        let packed = Linear::place(columns, depth);
         let (weight, bias) = (format!("{path}.weight"), format!("{path}.bias"));
-        let part = Part::new(&weight, &[2 * out, depth], move |i| packed(place(i / depth), i % depth));
+        let part = Part::new(&weight, &[2 * out, depth], move |i| packed(place(i / depth) * depth + i % depth));
         let weight = self.weight(&weight, Linear::packed(columns, depth), [part])?;
         let part = Part::new(&bias, &[2 * out], place);
         let bias = self.constant(&bias, Shape::new(&[columns]), [part])?;
@@ -655,8 +672,8 @@ impl<'a> Builder<'a> {
             None => x,
         };
         let weights = projections.map(|(first, name)| {
-            let packed = Linear::place(3 * row);
-            let place = move |i: usize| packed(first + place(i / channels), i % channels);
+            let packed = Linear::place(3 * row, channels);
+            let place = move |i: usize| packed((first + place(i / channels)) * channels + i % channels);
             Part::new(&format!("{path}.{name}.weight"), &[inner, channels], place)
         });
         let weight = self.weight(&format!("{path}.qkv.weight"), Linear::packed(3 * row, channels), weights)?;
@@ -675,8 +692,8 @@ impl<'a> Builder<'a> {
             self.graph.op(&format!("{path}.values"), values, &[weights, qkv])?
         };
         let weight = format!("{path}.to_out.0.weight");
-        let packed = Linear::place(channels);
-        let part = Part::new(&weight, &[channels, inner], move |i| packed(i / inner, place(i % inner)));
+        let packed = Linear::place(channels, row);
+        let part = Part::new(&weight, &[channels, inner], move |i| packed(i / inner * row + place(i % inner)));
         let weight = self.weight(&weight, Linear::packed(channels, row), [part])?;
         let bias = self.bias(&format!("{path}.to_out.0"), channels)?;
         let h = self.graph.op(&format!("{path}.to_out.0"), Linear, &[values, weight, bias])?;
@@ -701,8 +718,7 @@ impl<'a> Builder<'a> {
     fn linear(&mut self, path: &str, x: ValueId, out: usize) -> Result<ValueId> {
         let channels = self.graph.shape(x).channels();
         let weight = format!("{path}.weight");
-        let packed = Linear::place(out);
-        let part = Part::new(&weight, &[out, channels], move |i| packed(i / channels, i % channels));
+        let part = Part::new(&weight, &[out, channels], Linear::place(out, channels));
         let weight = self.weight(&weight, Linear::packed(out, channels), [part])?;
         let bias = self.bias(path, out)?;
         self.graph.op(path, Linear, &[x, weight, bias])
@@ -747,13 +763,13 @@ impl<'a> Builder<'a> {
 
     /// A weight of the network that is packed from these tensors.
     fn weight(&mut self, name: &str, shape: Shape, parts: impl IntoIterator<Item = Part>) -> Result<ValueId> {
-        let constant = self.parameters.constant(name, shape, parts)?;
+        let constant = self.parameters.get(name, shape, parts)?;
         Ok(self.graph.weight(name, constant))
     }
 
     /// The same of what is never a weight: a bias, or what a GroupNorm is made of.
     fn constant(&mut self, name: &str, shape: Shape, parts: impl IntoIterator<Item = Part>) -> Result<ValueId> {
-        let constant = self.parameters.constant(name, shape, parts)?;
+        let constant = self.parameters.get(name, shape, parts)?;
         Ok(self.graph.constant(name, constant))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The page keeps an [`Engine`] in a worker; an engine takes over a model that a [`Loading`] read, and starts [`Run`]s of it.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use js_sys::{Object, Reflect, Uint8Array};
@@ -181,12 +181,16 @@ pub struct Loading {
     /// Once all is compiled.
     prepared: OnceCell<Rc<Prepared>>,
     file: RefCell<File>,
+    /// How often tensors were taken back.
+    restarts: Cell<usize>,
 }
 
 /// The file of weights that is arriving.
 #[derive(Default)]
 struct File {
     reader: WeightsReader,
+    /// Whether its header has arrived and fits the network.
+    checked: bool,
     /// The tensors of it that the network has.
     received: Vec<String>,
 }
@@ -210,6 +214,7 @@ impl Loading {
             pipeline: RefCell::new(pipeline),
             prepared: OnceCell::new(),
             file: RefCell::default(),
+            restarts: Cell::default(),
         })
     }
 
@@ -229,25 +234,33 @@ impl Loading {
         if received.is_empty() {
             return;
         }
-        self.pipeline.borrow_mut().unet_mut().forget(&received);
+        self.restarts.set(self.restarts.get() + 1);
         if let Some(prepared) = self.prepared.get() {
             prepared.outdate();
         }
+        self.pipeline.borrow_mut().unet_mut().forget(&received);
     }
 
     /// The next bytes of the file.
     ///
     /// # Errors
-    /// When they are damaged or not supported, or hold a tensor of another shape than the configuration asks for; the file
-    /// then has to begin anew.
+    /// When they are damaged or not supported, or the file has a tensor that the network has no place for, which its header
+    /// tells; the file then has to begin anew.
     pub fn push(&self, bytes: &[u8]) -> std::result::Result<(), JsValue> {
-        let File { reader, received } = &mut *self.file.borrow_mut();
+        let File { reader, checked, received } = &mut *self.file.borrow_mut();
         reader.push(bytes)?;
-        let weights = reader.take();
+        let mut pipeline = self.pipeline.borrow_mut();
+        let unet = pipeline.unet_mut();
+        if !*checked {
+            unet.check(reader.awaited())?;
+            *checked = reader.awaited().next().is_some();
+        }
         let before = received.len();
-        received.extend(weights.paths().cloned());
+        for (path, tensor) in reader.take() {
+            unet.receive(&path, tensor)?;
+            received.push(path);
+        }
         if received.len() > before {
-            self.pipeline.borrow_mut().unet_mut().receive(weights)?;
             self.upload()?;
         }
         Ok(())
@@ -258,8 +271,10 @@ impl Loading {
     /// # Errors
     /// When it is not.
     pub fn end(&self) -> std::result::Result<(), JsValue> {
-        let weights = self.file.take().reader.finish()?;
-        Ok(self.pipeline.borrow_mut().unet_mut().receive(weights)?)
+        // Its tensors were taken as they came. If some did not, the file may begin anew.
+        std::mem::take(&mut self.file.borrow_mut().reader).finish()?;
+        self.file.take();
+        Ok(())
     }
 }
 
@@ -270,8 +285,12 @@ impl Loading {
             let layout = self.settings.layout(pipeline)?;
             Plans::new(&self.backend, pipeline, layout)?
         };
+        let restarts = self.restarts.get();
         let mut progress = |done, total| report(progress, "compile", done, total);
         let prepared = Prepared::from_plans(&self.backend, plans, &mut progress).await?;
+        if self.restarts.get() != restarts {
+            prepared.outdate(); // it may have taken over some of a file that began anew
+        }
         self.prepared.get_or_init(|| prepared);
         // What has arrived meanwhile.
         self.upload()

@@ -47,15 +47,9 @@ impl Weights {
         }
     }
 
-    /// The paths of the tensors.
-    pub fn paths(&self) -> impl Iterator<Item = &String> {
-        self.tensors.keys()
-    }
-}
-
-impl FromIterator<(String, Tensor)> for Weights {
-    fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(tensors: I) -> Self {
-        Weights { tensors: tensors.into_iter().collect() }
+    /// The paths and shapes of the tensors.
+    pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.tensors.iter().map(|(path, tensor)| (path.as_str(), &tensor.shape[..]))
     }
 }
 

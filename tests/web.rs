@@ -3,7 +3,7 @@
 
 #![cfg(target_arch = "wasm32")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use denoise::backend::{Backend, Gpu};
@@ -52,6 +52,7 @@ browser_tests!(
     an_engine_generates,
     an_engine_keeps_its_model_when_another_cannot_be_loaded,
     weights_are_on_the_gpu_before_all_have_arrived,
+    a_file_may_begin_anew_while_shaders_are_compiled,
 );
 
 const CONFIG: &str = include_str!("../www/models/digits/unet/config.json");
@@ -207,6 +208,12 @@ async fn both_backends_make_the_same_pictures() {
 ")]
 extern "C" {
     fn count_calls() -> Object;
+}
+
+/// Lets the browser do something else.
+#[wasm_bindgen(inline_js = "export const tick = () => new Promise((done) => setTimeout(done));")]
+extern "C" {
+    async fn tick();
 }
 
 async fn the_loop_makes_nothing() {
@@ -373,11 +380,9 @@ async fn weights_are_on_the_gpu_before_all_have_arrived() {
     load(&mut engine, CONFIG, WEIGHTS, &progress).await.unwrap();
     let expected = pictures(&mut engine).await;
 
-    let (first, rest) = WEIGHTS.split_at(WEIGHTS.len() / 2);
     // A file that breaks off in its middle, and then turns out to have been another one.
-    let header = 8 + u64::from_le_bytes(*first.first_chunk().unwrap()) as usize;
-    let mut other = first.to_vec();
-    other[header..].fill(0);
+    let (first, rest) = WEIGHTS.split_at(WEIGHTS.len() / 2);
+    let other = &zeros()[..first.len()];
 
     for backend in ["gpu", "cpu"] {
         let mut engine = Engine::create(backend).await.unwrap();
@@ -416,7 +421,59 @@ async fn weights_are_on_the_gpu_before_all_have_arrived() {
     let coloured = coloured.replace("\"out_channels\": 1", "\"out_channels\": 3");
     let other = self::loading(&engine, &coloured).unwrap();
     other.begin();
-    let error = push(&other, first).unwrap_err();
+    let error = push(&other, &WEIGHTS[..header_length()]).unwrap_err();
     let message = get(&error, "message").as_string().unwrap();
     assert!(message.contains("has conv_in.weight with shape"), "{message}");
+    // The right file may still come, even after one that was cut off.
+    let other = self::loading(&engine, CONFIG).unwrap();
+    for _ in 0..2 {
+        other.begin();
+        push(&other, first).unwrap();
+        assert!(other.end().is_err());
+    }
+}
+
+async fn a_file_may_begin_anew_while_shaders_are_compiled() {
+    let progress = js_sys::Function::new_no_args("");
+    let mut engine = Engine::create("gpu").await.unwrap();
+    load(&mut engine, CONFIG, WEIGHTS, &progress).await.unwrap();
+    let expected = pictures(&mut engine).await;
+
+    let loading = Rc::new(loading(&engine, CONFIG).unwrap());
+    loading.begin();
+    push(&loading, &zeros()).unwrap();
+    let counts = count_calls();
+    let compiled = Rc::new(Cell::new(false));
+    let (compiling, done) = (loading.clone(), compiled.clone());
+    wasm_bindgen_futures::spawn_local(async move {
+        compiling.compile(&progress).await.unwrap();
+        drop(compiling);
+        done.set(true);
+    });
+    // What has arrived is on the GPU, but not everything is checked that was made there.
+    while get(&counts, "bytes").as_f64().unwrap() < WEIGHTS.len() as f64 {
+        tick().await;
+    }
+    assert!(!compiled.get());
+    loading.begin();
+    push(&loading, WEIGHTS).unwrap();
+    loading.end().unwrap();
+    while !compiled.get() {
+        tick().await;
+    }
+    let loading = Rc::into_inner(loading).unwrap();
+    engine.load(loading, &js_sys::Function::new_no_args("")).await.unwrap();
+    assert!(pictures(&mut engine).await == expected);
+}
+
+/// Bytes of the header of the weights.
+fn header_length() -> usize {
+    8 + u64::from_le_bytes(*WEIGHTS.first_chunk().unwrap()) as usize
+}
+
+/// A file like that of the weights, in which all numbers are zero.
+fn zeros() -> Vec<u8> {
+    let mut bytes = WEIGHTS.to_vec();
+    bytes[header_length()..].fill(0);
+    bytes
 }

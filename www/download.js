@@ -38,6 +38,7 @@ export async function download(address, { file, sink, pinned, signal, onbytes, r
   const received = new Received(file, sink);
   for (let part = 0; part < (version?.parts ?? 0); part++) {
     const bytes = await file.read(part);
+    signal.throwIfAborted();
     if (bytes?.length !== Math.min(PART, version.total - part * PART)) break;
     received.pushStored(bytes);
     onbytes(received.length, version.total);

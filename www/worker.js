@@ -125,7 +125,11 @@ async function load({ source, options }, signal) {
   } finally {
     // Until then the engine can do nothing else.
     await Promise.allSettled([compiled]);
-    arriving?.free();
+    try {
+      arriving?.free();
+    } catch (error) {
+      console.warn(error); // an engine that ran out of memory cannot even free it
+    }
   }
 }
 

@@ -915,14 +915,14 @@ impl Constants {
     /// Uploads those that have become known since.
     ///
     /// # Errors
-    /// When a number is too large for the precision it is to be kept in.
+    /// When a number is too large for the precision it is to be kept in, or the device was lost.
     fn upload(&self, gpu: &Gpu, plan: &Plan) -> Result<()> {
-        let mut result = Ok(());
+        let mut result = gpu.check();
         self.awaited.borrow_mut().retain(|&index| {
             let constant = &plan.constants[index];
-            let Some(numbers) = constant.known() else { return true };
-            if let Err(error) = check_precision(constant, &numbers) {
-                result = Err(error);
+            let (Some(numbers), true) = (constant.known(), result.is_ok()) else { return true };
+            result = check_precision(constant, &numbers);
+            if result.is_err() {
                 return true;
             }
             let (arena, offset) = self.place(index);

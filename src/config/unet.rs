@@ -384,6 +384,16 @@ impl UNetConfig {
         }
         Ok(())
     }
+
+    /// A sentence on what may be the reason why the layers do not go together.
+    pub(crate) fn hint(&self) -> &'static str {
+        let down = self.down_block_types.contains(&DownBlockType::KDownBlock2D);
+        let up = self.up_block_types.contains(&UpBlockType::KUpBlock2D);
+        match down == up {
+            true => "",
+            false => " KDownBlock2D and KUpBlock2D have fewer skip connections than other blocks, and want each other.",
+        }
+    }
 }
 
 /// Groups of a GroupNorm in NCSN++.

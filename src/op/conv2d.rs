@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::tensor::padded;
+use crate::tensor::{padded, scatter};
 use crate::{Error, Result, Shape, Tensor};
 use kernels::gemm::{Gemm, Packing, Store};
 
@@ -60,8 +60,7 @@ impl Conv2d {
         let [out, input, kernel, _] = *weight.shape else { unreachable!("convolution weights are OIHW") };
         let shape = Self::packed(out, input, kernel);
         let mut packed = vec![0.0; shape.len()];
-        let place = Self::place(out, input, kernel);
-        weight.data.iter().enumerate().for_each(|(i, &value)| packed[place(i)] = value);
+        scatter(&weight.data, &mut packed, Self::place(out, input, kernel));
         (shape, packed)
     }
 

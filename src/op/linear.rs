@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::tensor::padded;
+use crate::tensor::{padded, scatter};
 use crate::{Error, Result, Shape, Tensor};
 use kernels::gemm::{Gemm, Packing, Store};
 
@@ -35,8 +35,7 @@ impl Linear {
         let [out, input] = *weight.shape else { unreachable!("linear weights are [out, in]") };
         let shape = Self::packed(out, input);
         let mut packed = vec![0.0; shape.len()];
-        let place = Self::place(out);
-        weight.data.iter().enumerate().for_each(|(i, &value)| packed[place(i / input, i % input)] = value);
+        scatter(&weight.data, &mut packed, Self::place(out, input));
         (shape, packed)
     }
 
@@ -45,9 +44,9 @@ impl Linear {
         Shape::new(&[padded(input), out])
     }
 
-    /// Where in it the number of PyTorch's weight is that leads to an output from an input.
-    pub(crate) fn place(out: usize) -> impl Fn(usize, usize) -> usize {
-        move |o, i| i * padded(out) + o
+    /// Where in it the i-th number of PyTorch's weight is.
+    pub(crate) fn place(out: usize, input: usize) -> impl Fn(usize) -> usize {
+        move |i| i % input * padded(out) + i / input
     }
 }
 

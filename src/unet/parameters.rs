@@ -1,30 +1,29 @@
 //! The network's constants, packed from the tensors of its checkpoint as they arrive.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use crate::graph::LARGEST;
 use crate::numbers::Numbers;
-use crate::{Error, Result, Shape, Tensor, Weights};
+use crate::tensor::scatter;
+use crate::{Error, Result, Shape, Tensor};
 
 /// The constants that a network was found to be made of when it was first laid out, and what has arrived of them.
 #[derive(Default)]
 pub(super) struct Parameters {
     /// In the order of the layers.
-    constants: Vec<Constant>,
+    parameters: Vec<Parameter>,
     /// Which of them has a name.
     named: HashMap<String, usize>,
-    /// Of each tensor, by its path in the checkpoint, the constant that it is a part of, and which.
+    /// Of each tensor, by its path in the checkpoint, the parameter that it is a part of, and which.
     places: HashMap<String, (usize, usize)>,
     /// Tensors of old paths. Those of today's paths count, and may be still to come.
     legacy: BTreeMap<String, Tensor>,
-    /// The paths of tensors that the network has no place for.
-    unplaced: BTreeSet<String>,
 }
 
-/// A constant in device layout.
-struct Constant {
+/// A constant of the network in device layout.
+struct Parameter {
     shape: Shape,
     parts: Vec<Part>,
     /// What it has of its parts until all are there.
@@ -36,7 +35,7 @@ struct Constant {
 /// Puts the numbers of a tensor into a constant.
 type Pack = dyn Fn(&[f32], &mut [f32]);
 
-/// A tensor of the checkpoint, and where its numbers go in a constant.
+/// A tensor of the checkpoint, and where its numbers go in a parameter.
 pub(super) struct Part {
     path: String,
     shape: Vec<usize>,
@@ -47,11 +46,7 @@ pub(super) struct Part {
 impl Part {
     /// The tensor at `path`, which must have exactly this shape; its i-th number becomes that at `place(i)` of the constant.
     pub(super) fn new(path: &str, shape: &[usize], place: impl Fn(usize) -> usize + 'static) -> Self {
-        let pack = move |from: &[f32], to: &mut [f32]| {
-            for (i, &number) in from.iter().enumerate() {
-                to[place(i)] = number;
-            }
-        };
+        let pack = move |from: &[f32], to: &mut [f32]| scatter(from, to, &place);
         Part { path: path.into(), shape: shape.to_vec(), pack: Box::new(pack), arrived: false }
     }
 }
@@ -61,7 +56,7 @@ impl Parameters {
     ///
     /// # Errors
     /// When a part would be larger than 1 GiB.
-    pub(super) fn constant(
+    pub(super) fn get(
         &mut self,
         name: &str,
         shape: Shape,
@@ -71,13 +66,13 @@ impl Parameters {
             Some(&index) => index,
             None => self.expect(name, shape, parts.into_iter().collect())?,
         };
-        let Constant { shape, whole, .. } = &self.constants[index];
+        let Parameter { shape, whole, .. } = &self.parameters[index];
         let whole = whole.clone();
         Ok((shape.clone(), Numbers::new(move || whole.borrow().clone())))
     }
 
     fn expect(&mut self, name: &str, shape: Shape, parts: Vec<Part>) -> Result<usize> {
-        let index = self.constants.len();
+        let index = self.parameters.len();
         for (i, Part { path, shape, .. }) in parts.iter().enumerate() {
             let len = shape.iter().try_fold(1_usize, |len, &dim| len.checked_mul(dim));
             if len.is_none_or(|len| len > LARGEST) {
@@ -86,121 +81,133 @@ impl Parameters {
             }
             self.places.insert(path.clone(), (index, i));
         }
-        self.constants.push(Constant { shape, parts, packed: Vec::new(), whole: Rc::default() });
+        self.parameters.push(Parameter { shape, parts, packed: Vec::new(), whole: Rc::default() });
         self.named.insert(name.into(), index);
         Ok(index)
     }
 
     /// How many numbers of the checkpoint are in the constant of this name.
     pub(super) fn count_of(&self, name: &str) -> usize {
-        self.named.get(name).map_or(0, |&index| self.constants[index].count())
+        self.named.get(name).map_or(0, |&index| self.parameters[index].count())
     }
 
     /// How many numbers of the checkpoint there are in all.
     pub(super) fn count(&self) -> usize {
-        self.constants.iter().map(Constant::count).fold(0, usize::saturating_add)
+        self.parameters.iter().map(Parameter::count).fold(0, usize::saturating_add)
     }
 
-    /// Packs tensors that have arrived.
+    /// Checks that there is a place for tensors of these paths and shapes.
     ///
     /// # Errors
-    /// When one has arrived before, or has another shape than the configuration asks for.
-    pub(super) fn receive(&mut self, weights: Weights) -> Result<()> {
-        for (path, tensor) in weights {
-            let again = match self.places.get(&path) {
-                Some(&(constant, part)) => self.constants[constant].receive(part, &tensor)?,
-                None => {
-                    let today = path_of_today(&path);
-                    match self.places.contains_key(&today) {
-                        true => self.legacy.insert(path.clone(), tensor).is_some(),
-                        false => !self.unplaced.insert(path.clone()),
-                    }
-                }
+    /// When there is none for one of them, or one of another shape.
+    pub(super) fn check(&self, tensors: &mut dyn Iterator<Item = (&str, &[usize])>) -> Result<()> {
+        let mut unplaced = Vec::new();
+        for (path, found) in tensors {
+            let Some((parameter, part, _)) = self.place(path) else {
+                unplaced.push(path.to_string());
+                continue;
             };
-            if again {
-                return Err(Error::Weights(format!("has {path} in two of its shards.")));
+            let expected = &self.parameters[parameter].parts[part].shape;
+            if found != *expected {
+                return Err(Error::Weights(format!(
+                    "has {path} with shape {found:?}, but the configuration asks for {expected:?}. The configuration and \
+                     the weights may be of different models."
+                )));
             }
         }
-        Ok(())
-    }
-
-    /// Takes back that these tensors have arrived.
-    pub(super) fn forget<'a>(&mut self, paths: impl IntoIterator<Item = &'a String>) {
-        for path in paths {
-            match self.places.get(path) {
-                Some(&(constant, part)) => self.constants[constant].forget(part),
-                None => {
-                    self.legacy.remove(path);
-                    self.unplaced.remove(path);
-                }
-            }
-        }
-    }
-
-    /// Checks that all tensors have arrived, and no others.
-    ///
-    /// # Errors
-    /// When it is not so: the configuration then describes another network than the one trained.
-    pub(super) fn finish(&mut self) -> Result<()> {
-        for (path, tensor) in std::mem::take(&mut self.legacy) {
-            let (constant, part) = self.places[&path_of_today(&path)];
-            // Of a tensor that stands there under two paths, that of today counts.
-            if !self.constants[constant].parts[part].arrived {
-                self.constants[constant].receive(part, &tensor)?;
-            }
-        }
-        let mut parts = self.constants.iter().flat_map(|constant| &constant.parts);
-        if let Some(Part { path, shape, .. }) = parts.find(|part| !part.arrived) {
-            return Err(Error::Weights(format!(
-                "has no tensor {path}, which the configuration asks for with shape {shape:?}. The configuration and \
-                 the weights may be of different models."
-            )));
-        }
-        let unplaced = self.unplaced.len();
-        if unplaced == 0 {
+        if unplaced.is_empty() {
             return Ok(());
         }
-        let shown = self.unplaced.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
-        let more = if unplaced > 3 { format!(" and {} more", unplaced - 3) } else { String::new() };
+        let shown = unplaced[..unplaced.len().min(3)].join(", ");
+        let more = if unplaced.len() > 3 { format!(" and {} more", unplaced.len() - 3) } else { String::new() };
         Err(Error::Weights(format!(
             "has tensors that the configuration has no place for: {shown}{more}. The configuration and the weights may \
              be of different models."
         )))
     }
+
+    /// Packs a tensor that has arrived.
+    ///
+    /// # Errors
+    /// As [`Parameters::check`], and when it has arrived before.
+    pub(super) fn receive(&mut self, path: &str, tensor: Tensor) -> Result<()> {
+        self.check(&mut [(path, &tensor.shape[..])].into_iter())?;
+        let again = match self.place(path) {
+            Some((parameter, part, true)) => self.parameters[parameter].receive(part, &tensor),
+            _ => self.legacy.insert(path.into(), tensor).is_some(),
+        };
+        if again {
+            return Err(Error::Weights(format!("has {path} in two of its shards.")));
+        }
+        Ok(())
+    }
+
+    /// Takes back that a tensor has arrived.
+    pub(super) fn forget(&mut self, path: &str) {
+        match self.place(path) {
+            Some((parameter, part, true)) => self.parameters[parameter].forget(part),
+            _ => drop(self.legacy.remove(path)),
+        }
+    }
+
+    /// Checks that all tensors have arrived, and takes those of old paths where there is none of today's.
+    ///
+    /// # Errors
+    /// When one is missing: the configuration then describes another network than the one trained.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        let place = |path: &String| self.place(path).map(|(parameter, part, _)| (parameter, part));
+        let late: Vec<(usize, usize)> = self.legacy.keys().filter_map(place).collect();
+        for (index, parameter) in self.parameters.iter().enumerate() {
+            let missing = |(i, part): &(usize, &Part)| !part.arrived && !late.contains(&(index, *i));
+            if let Some((_, Part { path, shape, .. })) = parameter.parts.iter().enumerate().find(missing) {
+                return Err(Error::Weights(format!(
+                    "has no tensor {path}, which the configuration asks for with shape {shape:?}. The configuration and \
+                     the weights may be of different models."
+                )));
+            }
+        }
+        for ((parameter, part), tensor) in late.into_iter().zip(std::mem::take(&mut self.legacy).into_values()) {
+            // Of a tensor that stands there under two paths, that of today counts, or else the first.
+            self.parameters[parameter].receive(part, &tensor);
+        }
+        Ok(())
+    }
+
+    /// Where the tensor at a path belongs: the parameter, its part, and whether it is called so today.
+    fn place(&self, path: &str) -> Option<(usize, usize, bool)> {
+        match self.places.get(path) {
+            Some(&(parameter, part)) => Some((parameter, part, true)),
+            None => self.places.get(&path_of_today(path)).map(|&(parameter, part)| (parameter, part, false)),
+        }
+    }
 }
 
-impl Constant {
+impl Parameter {
     fn count(&self) -> usize {
         self.parts.iter().map(|part| part.shape.iter().product()).fold(0, usize::saturating_add)
     }
 
-    /// Packs a part: whether it had arrived before.
-    fn receive(&mut self, part: usize, tensor: &Tensor) -> Result<bool> {
-        let Part { path, shape, pack, arrived } = &mut self.parts[part];
-        if *arrived {
-            return Ok(true);
-        }
-        if tensor.shape != *shape {
-            return Err(Error::Weights(format!(
-                "has {path} with shape {:?}, but the configuration asks for {shape:?}. The configuration and the \
-                 weights may be of different models.",
-                tensor.shape
-            )));
+    /// Packs a part of its shape: whether it had arrived before.
+    fn receive(&mut self, part: usize, tensor: &Tensor) -> bool {
+        let Part { pack, arrived, .. } = &mut self.parts[part];
+        if std::mem::replace(arrived, true) {
+            return true;
         }
         self.packed.resize(self.shape.len(), 0.0);
         pack(&tensor.data, &mut self.packed);
-        *arrived = true;
         if self.parts.iter().all(|part| part.arrived) {
             *self.whole.borrow_mut() = Some(std::mem::take(&mut self.packed).into());
         }
-        Ok(false)
+        false
     }
 
     fn forget(&mut self, part: usize) {
         self.parts[part].arrived = false;
-        // Its other parts stay.
-        if let Some(whole) = self.whole.borrow_mut().take() {
-            self.packed = whole.to_vec();
+        let whole = self.whole.take();
+        if !self.parts.iter().any(|part| part.arrived) {
+            self.packed = Vec::new();
+        } else if let Some(whole) = whole {
+            self.packed = whole.to_vec(); // its other parts stay
         }
     }
 }

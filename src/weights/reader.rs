@@ -47,7 +47,7 @@ impl WeightsReader {
     /// be read.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
         self.length += bytes.len();
-        while let Some(size) = self.awaited() {
+        while let Some(size) = self.next_part() {
             let (part, rest) = bytes.split_at(bytes.len().min(size - self.bytes.len()));
             self.bytes.extend_from_slice(part);
             bytes = rest;
@@ -57,6 +57,15 @@ impl WeightsReader {
             self.complete()?;
         }
         if bytes.is_empty() { Ok(()) } else { Err(self.error(&SafeTensorError::MetadataIncompleteBuffer)) }
+    }
+
+    /// The paths and shapes of the tensors that are still to arrive, once the header has.
+    pub fn awaited(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        let tensors = match &self.awaited {
+            Awaited::Tensors(tensors) => Some(tensors),
+            Awaited::Length | Awaited::Header(_) => None,
+        };
+        tensors.into_iter().flatten().map(|(path, info)| (path.as_str(), &info.shape[..]))
     }
 
     /// Hands out the tensors that are complete, and keeps none of them: [`WeightsReader::finish`] gives the others.
@@ -84,7 +93,7 @@ impl WeightsReader {
     }
 
     /// How many bytes the part has that arrives next; `None` after the last.
-    fn awaited(&self) -> Option<usize> {
+    fn next_part(&self) -> Option<usize> {
         match &self.awaited {
             Awaited::Length => Some(LENGTH),
             Awaited::Header(size) => Some(*size),

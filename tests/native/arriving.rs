@@ -31,15 +31,6 @@ fn parts() -> (Pipeline, Vec<(String, Tensor)>) {
     (pipeline, tensors.into_iter().map(|(_, tensor)| tensor).collect())
 }
 
-/// One tensor, with other numbers if that is asked for.
-fn one((path, tensor): &(String, Tensor), wrong: bool) -> Weights {
-    let mut tensor = tensor.clone();
-    if wrong {
-        tensor.data.fill(0.5);
-    }
-    [(path.clone(), tensor)].into_iter().collect()
-}
-
 async fn pictures(pipeline: &Pipeline, prepared: &Rc<Prepared>) -> Vec<Vec<u8>> {
     let mut sampler = Sampler::new(pipeline, prepared, &settings()).unwrap();
     let mut pictures = Vec::new();
@@ -61,15 +52,17 @@ async fn check_backend(backend: &Backend) {
     let before = buffers();
 
     // Some of them come, of another file as it turns out; then all, the last one late.
-    for tensor in &tensors[..tensors.len() / 3] {
-        pipeline.unet_mut().receive(one(tensor, true)).unwrap();
+    let other = &tensors[..tensors.len() / 3];
+    for (path, tensor) in other {
+        let numbers = vec![0.5; tensor.data.len()];
+        pipeline.unet_mut().receive(path, Tensor::new(&tensor.shape, numbers).unwrap()).unwrap();
         prepared.upload().unwrap();
     }
-    pipeline.unet_mut().forget(tensors[..tensors.len() / 3].iter().map(|(path, _)| path));
     prepared.outdate();
+    pipeline.unet_mut().forget(&other.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>());
     let (last, others) = tensors.split_last().unwrap();
-    for tensor in others {
-        pipeline.unet_mut().receive(one(tensor, false)).unwrap();
+    for (path, tensor) in others {
+        pipeline.unet_mut().receive(path, tensor.clone()).unwrap();
         prepared.upload().unwrap();
     }
     let error = pipeline.unet_mut().finish().unwrap_err().to_string();
@@ -78,7 +71,7 @@ async fn check_backend(backend: &Backend) {
     let mut early = Sampler::new(&pipeline, &prepared, &settings()).unwrap();
     let error = early.next().await.unwrap_err().to_string();
     assert!(error.contains("has not arrived as far as"), "{error}");
-    pipeline.unet_mut().receive(one(last, false)).unwrap();
+    pipeline.unet_mut().receive(&last.0, last.1.clone()).unwrap();
     prepared.upload().unwrap();
     pipeline.unet_mut().finish().unwrap();
     assert!(pictures(&pipeline, &prepared).await == expected, "the same bytes as of a model that was read at once");
@@ -97,44 +90,41 @@ fn weights_may_arrive_after_all_is_compiled() {
 fn a_tensor_arrives_once() {
     let (mut pipeline, tensors) = parts();
     let unet = pipeline.unet_mut();
-    unet.receive(one(&tensors[0], false)).unwrap();
-    let error = unet.receive(one(&tensors[0], false)).unwrap_err().to_string();
-    assert!(error.contains(&format!("has {} in two of its shards", tensors[0].0)), "{error}");
-    unet.forget([&tensors[0].0]);
-    unet.receive(one(&tensors[0], false)).unwrap();
+    let (path, tensor) = &tensors[0];
+    unet.receive(path, tensor.clone()).unwrap();
+    let error = unet.receive(path, tensor.clone()).unwrap_err().to_string();
+    assert!(error.contains(&format!("has {path} in two of its shards")), "{error}");
+    unet.forget(std::slice::from_ref(path));
+    unet.receive(path, tensor.clone()).unwrap();
 }
 
-/// Of a tensor that stands in a checkpoint by an old path and by today's, that of today counts, whichever comes first.
+/// Of a tensor that stands in a checkpoint by an old path and by today's, that of today counts, whichever comes first; and
+/// by an old path alone it is taken, also if others had been missing when that was asked first.
 #[test]
 fn paths_of_today_count() {
+    const FOLDER: &str = "tests/golden/unet_tiny_class";
     const OLD: &str = "mid_block.attentions.0.query.weight";
     const TODAY: &str = "mid_block.attentions.0.to_q.weight";
-    let (config, file) = ("tests/golden/unet_tiny_class/config.json", "diffusion_pytorch_model.safetensors");
-    let config = UNetConfig::from_json(&golden::text(config)).unwrap();
-    let all: Vec<_> = Weights::from_bytes(&golden::bytes(&format!("tests/golden/unet_tiny_class/{file}")))
-        .unwrap()
-        .into_iter()
-        .collect();
+    let config = UNetConfig::from_json(&golden::text(&format!("{FOLDER}/config.json"))).unwrap();
+    let file = golden::bytes(&format!("{FOLDER}/diffusion_pytorch_model.safetensors"));
+    let all: Vec<_> = Weights::from_bytes(&file).unwrap().into_iter().collect();
     let (today, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(path, _)| path == TODAY);
-    let tensor = &today[0].1;
-    let old = |value: f32| -> Weights {
-        let data = vec![value; tensor.data.len()];
-        [(OLD.to_string(), Tensor { shape: tensor.shape.clone(), data })].into_iter().collect()
+    let old = vec![(OLD.to_string(), Tensor::new(&today[0].1.shape, vec![9.0; today[0].1.data.len()]).unwrap())];
+    let network = |parts: &[&[(String, Tensor)]]| {
+        let mut unet = UNet2DModel::without_weights(config.clone()).unwrap();
+        let all = parts.concat();
+        for (i, (path, tensor)) in all.iter().enumerate() {
+            // Before the last there may be all that is needed.
+            assert!(i + 1 == all.len() || unet.finish().unwrap_err().to_string().contains("has no tensor"));
+            unet.receive(path, tensor.clone()).unwrap();
+        }
+        unet.finish().unwrap();
+        numbers(unet)
     };
-    let mut both = UNet2DModel::without_weights(config.clone()).unwrap();
-    both.receive(others.iter().cloned().collect()).unwrap();
-    both.receive(old(9.0)).unwrap();
-    both.receive(today.iter().cloned().collect()).unwrap();
-    both.finish().unwrap();
-
-    let mut only_old = UNet2DModel::without_weights(config.clone()).unwrap();
-    only_old.receive(old(9.0)).unwrap();
-    only_old.receive(others.iter().cloned().collect()).unwrap();
-    only_old.finish().unwrap();
-
-    let only_today = UNet2DModel::new(config, [today, others].map(|part| part.into_iter().collect())).unwrap();
-    let [both, only_old, only_today] = [both, only_old, only_today].map(numbers);
-    assert!(both == only_today && both != only_old);
+    let expected = network(&[&today, &others]);
+    assert!(network(&[&old, &others, &today]) == expected);
+    assert!(network(&[&today, &old, &others]) == expected);
+    assert!(network(&[&old, &others]) != expected);
 }
 
 /// The numbers of all constants of a network.
@@ -146,13 +136,22 @@ fn numbers(mut unet: UNet2DModel) -> Vec<Rc<[f32]>> {
 }
 
 #[test]
-fn what_does_not_fit_is_said_when_it_arrives() {
+fn what_does_not_fit_is_said_before_it_arrives() {
     let (mut pipeline, tensors) = parts();
+    let unet = pipeline.unet_mut();
+    let shapes = || tensors.iter().map(|(path, tensor)| (path.as_str(), &tensor.shape[..]));
+    unet.check(shapes()).unwrap();
     let (path, tensor) = &tensors[3];
-    let longer = Tensor { shape: [&tensor.shape[..], &[1]].concat(), data: tensor.data.clone() };
-    let error = pipeline.unet_mut().receive([(path.clone(), longer)].into_iter().collect()).unwrap_err();
+    let longer = [&tensor.shape[..], &[1]].concat();
+    let error = unet.check(shapes().chain([(path.as_str(), &longer[..])])).unwrap_err();
     assert!(
         matches!(&error, Error::Weights(message) if message.contains(&format!("has {path} with shape"))),
         "{error}"
     );
+    let others = ["a", "b", "c", "d"].map(|path| (path, &longer[..]));
+    let error = unet.check(shapes().chain(others)).unwrap_err().to_string();
+    assert!(error.contains("no place for: a, b, c and 1 more"), "{error}");
+    // Whoever does not ask is told when it comes.
+    assert!(unet.receive("a", tensor.clone()).is_err());
+    assert!(unet.receive(path, Tensor { shape: longer, data: tensor.data.clone() }).is_err());
 }

@@ -195,11 +195,26 @@ fn another_shape() {
 
 #[test]
 fn a_missing_tensor() {
+    let (mut header, data) = parts(&model().1);
+    let tensors = header.as_object_mut().unwrap();
+    // The last one, so that there is no gap.
+    let end = |entry: &serde_json::Value| entry["data_offsets"][1].as_u64();
+    let (path, entry) = tensors.iter().max_by_key(|(_, entry)| end(entry)).unwrap();
+    let (path, entry) = (path.clone(), entry.clone());
+    tensors.remove(&path);
+    let left = entry["data_offsets"][0].as_u64().unwrap() as usize;
+    let shape: Vec<usize> = serde_json::from_value(entry["shape"].clone()).unwrap();
+    let message = message(&file(&header.to_string(), &data[..left]));
+    assert_message(&message, &[&format!("has no tensor {path}"), &format!("with shape {shape:?}")]);
+}
+
+#[test]
+fn a_tensor_by_another_name() {
     let weights = with_header(|header| {
         let entry = header.remove("mid_block.resnets.1.norm1.weight").unwrap();
         header.insert("somewhere.else".into(), entry);
     });
-    assert_message(&message(&weights), &["has no tensor mid_block.resnets.1.norm1.weight", "with shape [12]"]);
+    assert_message(&message(&weights), &["no place for: somewhere.else"]);
 }
 
 #[test]
