@@ -124,6 +124,15 @@ impl Executor {
         }
     }
 
+    /// Begins runs that have nothing to do with those before: of a run that is waiting for room in the middle of its work,
+    /// the rest is not submitted.
+    pub fn begin(&self) {
+        match &self.device {
+            Device::Gpu(executor) => executor.begin(),
+            Device::Cpu(_) => {}
+        }
+    }
+
     /// Checks that all constants are known.
     fn check_constants(&self) -> Result<()> {
         let awaited = match &self.device {
@@ -211,7 +220,8 @@ impl Executor {
     /// waited for at a time.
     ///
     /// # Errors
-    /// When constants are not known yet, the device was lost, or too many runs are under way.
+    /// When constants are not known yet, the device was lost, too many runs are under way, or others began
+    /// ([`Executor::begin`]) before all of these was submitted.
     pub async fn submit(&self, rows: Range<usize>) -> Result<Pending> {
         self.check_constants()?;
         match &self.device {

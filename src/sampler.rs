@@ -315,6 +315,7 @@ impl Prepared {
     /// Ends whatever run there is, and gives the next one its number.
     pub(crate) fn begin(&self) -> u64 {
         self.under_way.borrow_mut().clear();
+        self.executor.begin();
         self.samplers.set(self.samplers.get() + 1);
         self.samplers.get()
     }
@@ -449,10 +450,10 @@ impl Sampler {
             for row in self.next..end {
                 self.write_inputs(row).await?;
             }
-            let pending = prepared.executor.submit(self.next..end).await?;
+            let pending = prepared.executor.submit(self.next..end).await;
             // While there was no room for it, another run may have begun.
             self.check()?;
-            under_way.borrow_mut().push_back(pending);
+            under_way.borrow_mut().push_back(pending?);
             self.next = end;
         }
         if self.ready.is_empty() {

@@ -53,6 +53,7 @@ browser_tests!(
     an_engine_keeps_its_model_when_another_cannot_be_loaded,
     weights_are_on_the_gpu_before_all_have_arrived,
     a_file_may_begin_anew_while_shaders_are_compiled,
+    a_run_that_another_replaces_in_the_middle_of_a_step_does_not_disturb_it,
 );
 
 const CONFIG: &str = include_str!("../www/models/digits/unet/config.json");
@@ -187,6 +188,44 @@ async fn both_backends_make_the_same_pictures() {
     let mean = f64::from(difference) / (pictures[0].len() / 4) as f64;
     console_log!("mean difference between backends: {mean:.4} of 255");
     assert!(mean <= 1.0);
+}
+
+async fn a_run_that_another_replaces_in_the_middle_of_a_step_does_not_disturb_it() {
+    let backend = Backend::Gpu(Gpu::open().await.unwrap());
+    let mut pipeline = pipeline();
+    let settings = settings(&pipeline, SchedulerKind::Ddim, 2, &[1.0; 8]);
+    let prepared = prepare(&backend, &mut pipeline, &settings).await;
+    let begin = |seed| Sampler::new(&pipeline, &prepared, &Settings { seeds: vec![seed], ..settings.clone() }).unwrap();
+    let mut whole = begin(1);
+    let mut expected = Vec::new();
+    while let Some(frame) = whole.next().await.unwrap() {
+        expected = frame.prev;
+    }
+
+    let mut replaced = begin(2);
+    let submissions = || backend.gpu().unwrap().counters().submissions;
+    let before = submissions();
+    let failed = Rc::new(RefCell::new(None));
+    let outcome = failed.clone();
+    wasm_bindgen_futures::spawn_local(async move {
+        *outcome.borrow_mut() = Some(replaced.next().await.map(|_| ()));
+    });
+    while submissions() == before {
+        tick().await;
+    }
+    // A step takes several submissions, of which two are under way at once: the others wait.
+    if failed.borrow().is_some() {
+        console_log!("SKIPPED: a run that is replaced in the middle of a step, which this GPU does at once");
+        return;
+    }
+    let mut second = begin(1);
+    let mut last = Vec::new();
+    while let Some(frame) = second.next().await.unwrap() {
+        last = frame.prev;
+    }
+    assert!(last == expected, "the pictures of a run that was alone");
+    let outcome = failed.take().unwrap();
+    assert_eq!(outcome.unwrap_err().to_string(), "This run has ended: another one began.");
 }
 
 /// Counts what the browser is asked to make, and the bytes it is given, by wrapping WebGPU's own methods.

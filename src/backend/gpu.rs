@@ -518,13 +518,15 @@ impl Table {
 /// Commands on their way into submissions of the size that the device is quick with.
 struct Encoding<'a> {
     executor: &'a Executor,
+    /// What they belong to, see [`Executor::begun`].
+    begun: u64,
     encoder: Option<wgpu::CommandEncoder>,
     work: f64,
 }
 
 impl<'a> Encoding<'a> {
     fn new(executor: &'a Executor) -> Self {
-        Encoding { executor, encoder: None, work: 0.0 }
+        Encoding { executor, begun: executor.begun.get(), encoder: None, work: 0.0 }
     }
 
     /// Adds commands, and the time that takes to what is counted.
@@ -562,9 +564,12 @@ impl<'a> Encoding<'a> {
 
     /// Submits what there is, once there is room for it.
     async fn submit(&mut self) -> Result<wgpu::SubmissionIndex> {
-        let Executor { gpu, pace, .. } = self.executor;
+        let Executor { gpu, pace, begun, .. } = self.executor;
         if let Some((work, begin, ticket)) = pace.must_wait() {
             pace.learn(work, begin, gpu.finish(ticket).await?);
+        }
+        if begun.get() != self.begun {
+            return Err(Error::Settings("These runs were given up: others began.".into()));
         }
         let begin = Instant::now();
         let encoder = self.encoder.take();
@@ -590,6 +595,8 @@ pub struct Executor {
     pace: Pace<Ticket>,
     /// The device's rate when dispatches were last cut.
     cut_at: Cell<f64>,
+    /// How often runs began that have nothing to do with those before: what is left to be submitted of those is not.
+    begun: Cell<u64>,
     tables: RefCell<Vec<Table>>,
     frames: Vec<Operand>,
     /// The most runs of a batch.
@@ -668,6 +675,7 @@ impl Executor {
             dispatches,
             pace: Pace::new(),
             cut_at: Cell::new(f64::INFINITY),
+            begun: Cell::default(),
             tables: RefCell::default(),
             frames,
             most,
@@ -685,6 +693,10 @@ impl Executor {
 
     pub(super) fn awaited(&self) -> Option<usize> {
         self.constants.awaited.borrow().first().copied()
+    }
+
+    pub(super) fn begin(&self) {
+        self.begun.set(self.begun.get() + 1);
     }
 
     fn slot(&self, operand: &Operand) -> &wgpu::Buffer {
