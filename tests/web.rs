@@ -470,6 +470,9 @@ async fn weights_are_on_the_gpu_before_all_have_arrived() {
         push(&other, first).unwrap();
         assert!(other.end().is_err());
     }
+    other.begin();
+    push(&other, WEIGHTS).unwrap();
+    other.end().unwrap();
 }
 
 async fn a_file_may_begin_anew_while_shaders_are_compiled() {

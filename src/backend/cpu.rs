@@ -8,7 +8,7 @@ use kernels::gemm::{Packing, Panel};
 use web_time::Instant;
 
 use crate::op::{View, ViewMut};
-use crate::plan::{Constant, Operand, Place, Plan, Step};
+use crate::plan::{Operand, Place, Plan, Step};
 use crate::{Error, Precision, Result};
 
 /// The values of a plan on the CPU, always in 32 bits.
@@ -49,10 +49,12 @@ impl Memory {
             Ok(slot)
         };
         let slots = lengths.iter().map(slot).collect::<Result<_>>()?;
-        Ok(Memory { slots, constants: plan.constants.iter().map(Constant::known).collect() })
+        let mut memory = Memory { slots, constants: vec![None; plan.constants.len()] };
+        memory.upload(plan);
+        Ok(memory)
     }
 
-    /// Takes over the constants that have become known since.
+    /// Takes over the constants that have become known.
     fn upload(&mut self, plan: &Plan) {
         for (held, constant) in self.constants.iter_mut().zip(&plan.constants) {
             if held.is_none() {

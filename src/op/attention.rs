@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{AttentionScores, Kernel, Op, View, ViewMut, shader};
+use super::attention_scores::scale;
+use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::gemm::{self, Gemm, Store};
@@ -44,10 +45,6 @@ const THREADS: usize = 64;
 const COLUMNS: usize = 8;
 
 impl Attention {
-    fn scale(&self) -> f32 {
-        AttentionScores { heads: self.heads, head_dim: self.head_dim }.scale()
-    }
-
     /// Whether the scores of so many heads and tokens would take more memory than they are worth: of one image 64 MB, or as
     /// many as there are of a 32×32 map.
     pub(crate) fn is_wanted(heads: usize, tokens: usize) -> bool {
@@ -83,7 +80,7 @@ impl Op for Attention {
 
         let qkv = inputs[0];
         let [n, h, w, width] = *qkv.shape.dims() else { unreachable!("checked by output") };
-        let (tokens, head, scale) = (h * w, padded(self.head_dim), self.scale());
+        let (tokens, head, scale) = (h * w, padded(self.head_dim), scale(self.head_dim));
         let stride = padded(tokens);
         let (mut scores, mut values) = (vec![0.0; BLOCK * stride], vec![0.0; BLOCK * head]);
         let of_scores: Vec<usize> = (0..BLOCK).map(|query| query * stride).collect();
@@ -121,7 +118,7 @@ impl Op for Attention {
             heads: self.heads as u32,
             tokens: (h * w) as u32,
             head: head as u32,
-            scale: self.scale(),
+            scale: scale(self.head_dim),
             first: 0,
             pad: [0; 3],
         };

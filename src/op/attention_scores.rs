@@ -37,11 +37,9 @@ const TILE: usize = 4;
 /// Tiles a side of a workgroup.
 const WORKGROUP: usize = 8;
 
-impl AttentionScores {
-    /// What products are multiplied by.
-    pub(super) fn scale(&self) -> f32 {
-        1.0 / (self.head_dim as f32).sqrt()
-    }
+/// What products of heads of d channels are multiplied by.
+pub(super) fn scale(head_dim: usize) -> f32 {
+    1.0 / (head_dim as f32).sqrt()
 }
 
 impl Op for AttentionScores {
@@ -65,7 +63,7 @@ impl Op for AttentionScores {
         let qkv = inputs[0];
         let (tokens, stride) = (output.shape.channels(), output.shape.stride());
         let (width, head) = (qkv.shape.stride(), padded(self.head_dim));
-        let (scale, store) = (self.scale(), Store::sums(stride));
+        let (scale, store) = (scale(self.head_dim), Store::sums(stride));
         for (matrix, out) in output.data.chunks_exact_mut(tokens * stride).enumerate() {
             let (image, h) = (matrix / self.heads, matrix % self.heads);
             let at = |token: usize, part: usize| (image * tokens + token) * width + (part * self.heads + h) * head;
@@ -86,7 +84,7 @@ impl Op for AttentionScores {
             tokens: tokens as u32,
             head: (padded(self.head_dim) / 4) as u32,
             row: (output.stride() / 4) as u32,
-            scale: self.scale(),
+            scale: scale(self.head_dim),
             pad: [0; 3],
         };
         let side = tokens.div_ceil(TILE * WORKGROUP) as u32;
