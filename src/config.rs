@@ -21,20 +21,36 @@ use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-/// Reads `json` as a `T`, after checking that it is an object whose keys are all in `known`, or are old names of those.
-fn read<T: DeserializeOwned>(file: &'static str, json: &str, known: &[&str], old_names: &[(&str, &str)]) -> Result<T> {
-    let all: Vec<&str> = known.iter().copied().chain(old_names.iter().map(|&(old, _)| old)).collect();
-    let mut object = object(file, json, &all)?;
+/// Reads `json` as a `T` of the fields that are in `known`, or have old names of those; and the names of the others, which
+/// are passed over as diffusers does. Keys that start with an underscore are its notes to itself.
+fn read<T: DeserializeOwned>(
+    file: &'static str,
+    json: &str,
+    known: &[&str],
+    old_names: &[(&str, &str)],
+) -> Result<(T, Vec<String>)> {
+    let mut object = json_object(file, json)?;
     for &(old, new) in old_names {
         if let Some(value) = object.remove(old) {
             object.entry(new).or_insert(value);
         }
     }
-    parse(file, object)
+    let mut unknown: Vec<String> = object.keys().filter(|key| !key.starts_with('_')).cloned().collect();
+    unknown.retain(|key| !known.contains(&&key[..]));
+    unknown.iter().for_each(|key| drop(object.remove(key)));
+    Ok((parse(file, object)?, unknown))
 }
 
 /// A JSON object.
 type Object = serde_json::Map<String, serde_json::Value>;
+
+/// Reads `json` as an object. An editor of Windows may have put a byte order mark before it.
+fn json_object(file: &'static str, json: &str) -> Result<Object> {
+    serde_json::from_str(json.trim_start_matches('\u{feff}')).map_err(|error| Error::Config {
+        file,
+        problem: format!("this is not a JSON object: {error}. It may be cut off or damaged."),
+    })
+}
 
 /// Reads `json` as an object, and checks that its keys are all in `known`.
 ///
@@ -43,8 +59,7 @@ fn object(file: &'static str, json: &str, known: &[&str]) -> Result<Object> {
     let invalid = |problem: String| Error::Config { file, problem };
     // Python writes an infinity that JSON does not have, in the one field of a scheduler that may be infinite.
     let json = json.replace("\"lambda_min_clipped\": -Infinity", "\"lambda_min_clipped\": \"-inf\"");
-    let object: Object = serde_json::from_str(&json)
-        .map_err(|error| invalid(format!("this is not a JSON object: {error}. It may be cut off or damaged.")))?;
+    let object = json_object(file, &json)?;
     if let Some(key) = object.keys().find(|key| !key.starts_with('_') && !known.contains(&key.as_str())) {
         return Err(invalid(format!(
             "the field \"{key}\" ({}) is not supported. Supported are {}.",

@@ -1,16 +1,16 @@
 //! A model and its scheduler: what a diffusers pipeline folder holds.
 
-use crate::config::{Card, SchedulerConfig, SchedulerKind, UNetConfig};
+use crate::config::{Card, SchedulerConfig, SchedulerKind, UNetConfig, VarianceType};
 use crate::fusion::{Fusion, fuse};
 use crate::graph::{Graph, ValueId};
 use crate::op::{
-    Affine, Guide, Inpaint, Langevin, LearnedNoise, Norm, PredictX0, Quantile, Remember, Renoise, Repeat, Rescale,
-    Rgba8, RowScale, Slice, Threshold, Update,
+    Affine, Concat, Guide, Inpaint, Langevin, LearnedNoise, Norm, PredictX0, Quantile, Remember, Renoise, Repeat,
+    Rescale, Rgba8, RowScale, Slice, Threshold, Update,
 };
 use crate::plan::Plan;
 use crate::schedule::{Coefficients, REGISTERS};
 use crate::unet::UNet2DModel;
-use crate::{Error, Precision, Result, Shape, Weights};
+use crate::{Error, Precision, Result, Shape};
 
 /// Names of the inputs and outputs of a [`Pipeline::plan`].
 pub(crate) mod names {
@@ -26,6 +26,8 @@ pub(crate) mod names {
     pub const ROW: &str = "row";
     /// Input: what earlier evaluations kept, which each run replaces.
     pub const KEPT: &str = "kept";
+    /// Input, for a model that takes it: the picture, or planes of numbers, beside x_t.
+    pub const CONDITION: &str = "condition";
     /// Input: z.
     pub const NOISE: &str = "noise";
     /// Input, for inpainting: the weighed noise of a jump back.
@@ -94,6 +96,8 @@ pub struct Pipeline {
     unet: UNet2DModel,
     scheduler: SchedulerConfig,
     card: Card,
+    /// Channels of x_t.
+    channels: usize,
 }
 
 impl Pipeline {
@@ -103,16 +107,7 @@ impl Pipeline {
     /// # Errors
     /// When the parts do not fit together, or ask for something that is not supported.
     pub fn without_weights(config: UNetConfig, scheduler: SchedulerConfig, card: Card) -> Result<Self> {
-        if config.out_channels != config.in_channels && config.out_channels != 2 * config.in_channels {
-            return Err(Error::Config {
-                file: "unet/config.json",
-                problem: format!(
-                    "in_channels is {} and out_channels {}; to sample, out_channels must be the same, or twice as many \
-                     for a learned variance.",
-                    config.in_channels, config.out_channels
-                ),
-            });
-        }
+        let channels = image_channels(&config, &scheduler)?;
         let classes = learned_classes(&config);
         if card.class_names.len() > classes || card.null_class.is_some_and(|null| null >= classes) {
             let null = card.null_class.map_or("no null_class".into(), |null| format!("null_class {null}"));
@@ -124,7 +119,7 @@ impl Pipeline {
                 ),
             });
         }
-        Ok(Pipeline { unet: UNet2DModel::without_weights(config)?, scheduler, card })
+        Ok(Pipeline { unet: UNet2DModel::without_weights(config)?, scheduler, card, channels })
     }
 
     /// Reads the files of a pipeline folder: `unet/config.json`, the shards of
@@ -140,10 +135,7 @@ impl Pipeline {
         card: Option<&str>,
     ) -> Result<Self> {
         let mut pipeline = Self::from_json(config, scheduler, card)?;
-        for file in weights {
-            pipeline.unet.receive_all(Weights::from_bytes(file)?)?;
-        }
-        pipeline.unet.finish()?;
+        pipeline.unet.read(weights)?;
         Ok(pipeline)
     }
 
@@ -176,6 +168,25 @@ impl Pipeline {
     /// What the model is called, and its classes.
     pub fn card(&self) -> &Card {
         &self.card
+    }
+
+    /// Channels of the images it makes.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Channels of the condition that the network takes beside x_t, as the small picture that it is to enlarge (Saharia et al.
+    /// 2021, section 2) or planes that tell a class; 0 for a model without.
+    pub fn condition_channels(&self) -> usize {
+        self.unet.config().in_channels - self.channels
+    }
+
+    /// What a person may want to know of how the files were read: fields and tensors that were passed over.
+    pub fn notes(&self) -> Vec<String> {
+        let unknown = &self.unet.config().unknown_fields;
+        let fields = (!unknown.is_empty())
+            .then(|| format!("unet/config.json has fields that do nothing here: {}.", unknown.join(", ")));
+        fields.into_iter().chain(self.unet.notes().iter().cloned()).collect()
     }
 
     /// How many class labels there are; 0 for a model without learned classes.
@@ -213,7 +224,7 @@ impl Pipeline {
 
     /// One step of sampling, with all that belongs to it.
     fn graph(&mut self, layout: &Layout) -> Result<Graph> {
-        let channels = self.unet.config().in_channels;
+        let channels = self.channels;
         let shape = Shape::new(&[layout.count, layout.height, layout.width, channels]);
         let mut graph = Graph::new();
         let row = graph.input(names::ROW, Shape::new(&[Coefficients::LEN]))?;
@@ -276,11 +287,16 @@ impl Pipeline {
         row: ValueId,
     ) -> Result<(ValueId, Option<ValueId>)> {
         let mut scaled = graph.op("scale_input", RowScale::Input, &[x, row])?;
+        if self.condition_channels() > 0 {
+            let shape = [layout.count, layout.height, layout.width, self.condition_channels()];
+            let condition = graph.input(names::CONDITION, Shape::new(&shape))?;
+            scaled = graph.op("with_condition", Concat, &[scaled, condition])?;
+        }
         if layout.guided {
             scaled = graph.op("class_and_null", Repeat, &[scaled])?;
         }
         let mut model = self.unet.append(graph, scaled, layout.precision)?.output;
-        let channels = self.unet.config().in_channels;
+        let channels = self.channels;
         let mut variance = None;
         if self.unet.config().out_channels != channels {
             variance = Some(graph.op("variance", Slice { first: channels, channels }, &[model])?);
@@ -290,6 +306,24 @@ impl Pipeline {
             model = guide(graph, layout, model, row)?;
         }
         Ok((model, variance))
+    }
+}
+
+/// Channels of x_t: what the network takes but for its condition, and what it gives but for a learned variance.
+fn image_channels(config: &UNetConfig, scheduler: &SchedulerConfig) -> Result<usize> {
+    let (taken, given) = (config.in_channels, config.out_channels);
+    let learned = matches!(scheduler.variance_type, VarianceType::Learned | VarianceType::LearnedRange);
+    match given / 2 {
+        _ if given == 2 * taken => Ok(taken),
+        half if learned && scheduler.kind == SchedulerKind::Ddpm && given == 2 * half && half < taken => Ok(half),
+        _ if given <= taken => Ok(given),
+        _ => Err(Error::Config {
+            file: "unet/config.json",
+            problem: format!(
+                "in_channels is {taken} and out_channels {given}; to sample, out_channels must be the same, twice as many for \
+                 a learned variance, or fewer where the rest of in_channels is a condition."
+            ),
+        }),
     }
 }
 
