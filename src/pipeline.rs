@@ -1,6 +1,6 @@
 //! A model and its scheduler: what a diffusers pipeline folder holds.
 
-use crate::config::{Card, SchedulerConfig, SchedulerKind, UNetConfig};
+use crate::config::{Card, SchedulerConfig, SchedulerFile, SchedulerKind, UNetConfig};
 use crate::fusion::{Fusion, fuse};
 use crate::graph::{Graph, ValueId};
 use crate::op::{
@@ -92,17 +92,20 @@ const GIVEN: [&str; 2] = [names::TIMESTEP, names::CLASS_LABELS];
 /// A model with its scheduler.
 pub struct Pipeline {
     unet: UNet2DModel,
-    scheduler: SchedulerConfig,
+    scheduler_file: SchedulerFile,
+    /// What its own scheduler reads from that.
+    scheduler: Result<SchedulerConfig>,
     card: Card,
 }
 
 impl Pipeline {
     /// Puts together what a pipeline folder holds but for the weights, which [`Pipeline::unet_mut`] is still to receive: its
-    /// plans can be looked at and compiled but not run.
+    /// plans can be looked at and compiled but not run. A scheduler that is not supported is no obstacle: another can
+    /// sample the model.
     ///
     /// # Errors
     /// When the parts do not fit together, or ask for something that is not supported.
-    pub fn without_weights(config: UNetConfig, scheduler: SchedulerConfig, card: Card) -> Result<Self> {
+    pub fn without_weights(config: UNetConfig, scheduler_file: SchedulerFile, card: Card) -> Result<Self> {
         if config.out_channels != config.in_channels && config.out_channels != 2 * config.in_channels {
             return Err(Error::Config {
                 file: "unet/config.json",
@@ -124,7 +127,8 @@ impl Pipeline {
                 ),
             });
         }
-        Ok(Pipeline { unet: UNet2DModel::without_weights(config)?, scheduler, card })
+        let scheduler = scheduler_file.config(None, "{}");
+        Ok(Pipeline { unet: UNet2DModel::without_weights(config)?, scheduler_file, scheduler, card })
     }
 
     /// Reads the files of a pipeline folder: `unet/config.json`, the shards of
@@ -153,7 +157,7 @@ impl Pipeline {
     /// As [`Pipeline::without_weights`], and when a file cannot be read.
     pub fn from_json(config: &str, scheduler: Option<&str>, card: Option<&str>) -> Result<Self> {
         let config = UNetConfig::from_json(config)?;
-        let scheduler = scheduler.map(SchedulerConfig::from_json).transpose()?.unwrap_or_default();
+        let scheduler = scheduler.map(SchedulerFile::from_json).transpose()?.unwrap_or_default();
         let card = card.map(Card::from_json).transpose()?.unwrap_or_default();
         Pipeline::without_weights(config, scheduler, card)
     }
@@ -169,8 +173,24 @@ impl Pipeline {
     }
 
     /// The scheduler the model's author chose.
-    pub fn scheduler(&self) -> &SchedulerConfig {
-        &self.scheduler
+    ///
+    /// # Errors
+    /// When it is not supported, or not as it is configured. Another may be, with what the file says:
+    /// [`Pipeline::scheduler_file`].
+    pub fn scheduler(&self) -> Result<&SchedulerConfig> {
+        self.scheduler.as_ref().map_err(Error::clone)
+    }
+
+    /// What is said of how to sample the model, for whichever scheduler.
+    pub fn scheduler_file(&self) -> &SchedulerFile {
+        &self.scheduler_file
+    }
+
+    /// A scheduler to make the model ready for: its own, or the first that can read the file.
+    pub(crate) fn any_scheduler(&self) -> SchedulerConfig {
+        let read = |kind| self.scheduler_file.config(Some(kind), "{}").ok();
+        let own = self.scheduler.as_ref().ok().cloned();
+        own.or_else(|| self.scheduler_file.kinds().into_iter().find_map(read)).unwrap_or_default()
     }
 
     /// What the model is called, and its classes.
