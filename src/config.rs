@@ -8,8 +8,8 @@ mod unet;
 
 pub use card::Card;
 pub use scheduler::{
-    AlgorithmType, BetaSchedule, FinalSigmasType, InterpolationType, PredictionType, SchedulerConfig, SchedulerKind,
-    SolverType, TimestepSpacing, TimestepType, VarianceType,
+    AlgorithmType, BetaSchedule, Family, FinalSigmasType, InterpolationType, PredictionType, SchedulerConfig,
+    SchedulerFile, SchedulerKind, SolverType, TimestepSpacing, TimestepType, VarianceType,
 };
 pub(crate) use unet::ncsnpp_groups;
 pub use unet::{
@@ -29,7 +29,7 @@ fn read<T: DeserializeOwned>(
     known: &[&str],
     old_names: &[(&str, &str)],
 ) -> Result<(T, Vec<String>)> {
-    let mut object = json_object(file, json)?;
+    let mut object = object(file, json)?;
     for &(old, new) in old_names {
         if let Some(value) = object.remove(old) {
             object.entry(new).or_insert(value);
@@ -45,29 +45,30 @@ fn read<T: DeserializeOwned>(
 type Object = serde_json::Map<String, serde_json::Value>;
 
 /// Reads `json` as an object. An editor of Windows may have put a byte order mark before it.
-fn json_object(file: &'static str, json: &str) -> Result<Object> {
-    serde_json::from_str(json.trim_start_matches('\u{feff}')).map_err(|error| Error::Config {
+fn object(file: &'static str, json: &str) -> Result<Object> {
+    let json = json.trim_start_matches('\u{feff}');
+    let mut read = serde_json::from_str(json);
+    if read.is_err() {
+        // Python writes numbers that JSON does not have. Outside of strings they become strings.
+        let mut outside = true;
+        let quoted = |part: &str| {
+            let numbers = outside;
+            outside = !outside && !part.ends_with('\\');
+            match numbers {
+                true => part
+                    .replace("Infinity", "\"Infinity\"")
+                    .replace("-\"Infinity\"", "\"-Infinity\"")
+                    .replace("NaN", "\"NaN\""),
+                false => part.to_string(),
+            }
+        };
+        let parts: Vec<String> = json.split('"').map(quoted).collect();
+        read = serde_json::from_str(&parts.join("\"")).or(read);
+    }
+    read.map_err(|error| Error::Config {
         file,
         problem: format!("this is not a JSON object: {error}. It may be cut off or damaged."),
     })
-}
-
-/// Reads `json` as an object, and checks that its keys are all in `known`.
-///
-/// Keys that start with an underscore are diffusers' notes to itself (`_class_name`, `_diffusers_version`).
-fn object(file: &'static str, json: &str, known: &[&str]) -> Result<Object> {
-    let invalid = |problem: String| Error::Config { file, problem };
-    // Python writes an infinity that JSON does not have, in the one field of a scheduler that may be infinite.
-    let json = json.replace("\"lambda_min_clipped\": -Infinity", "\"lambda_min_clipped\": \"-inf\"");
-    let object = json_object(file, &json)?;
-    if let Some(key) = object.keys().find(|key| !key.starts_with('_') && !known.contains(&key.as_str())) {
-        return Err(invalid(format!(
-            "the field \"{key}\" ({}) is not supported. Supported are {}.",
-            object[key],
-            known.join(", ")
-        )));
-    }
-    Ok(object)
 }
 
 /// Reads an object as a `T`, and says which field is wrong.

@@ -1,6 +1,6 @@
 //! A model and its scheduler: what a diffusers pipeline folder holds.
 
-use crate::config::{Card, SchedulerConfig, SchedulerKind, UNetConfig, VarianceType};
+use crate::config::{Card, SchedulerConfig, SchedulerFile, SchedulerKind, UNetConfig, VarianceType};
 use crate::fusion::{Fusion, fuse};
 use crate::graph::{Graph, ValueId};
 use crate::op::{
@@ -94,7 +94,9 @@ const GIVEN: [&str; 2] = [names::TIMESTEP, names::CLASS_LABELS];
 /// A model with its scheduler.
 pub struct Pipeline {
     unet: UNet2DModel,
-    scheduler: SchedulerConfig,
+    scheduler_file: SchedulerFile,
+    /// What its own scheduler reads from that.
+    scheduler: Result<SchedulerConfig>,
     card: Card,
     /// Channels of x_t.
     channels: usize,
@@ -102,12 +104,14 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Puts together what a pipeline folder holds but for the weights, which [`Pipeline::unet_mut`] is still to receive: its
-    /// plans can be looked at and compiled but not run.
+    /// plans can be looked at and compiled but not run. A scheduler that is not supported is no obstacle: another can
+    /// sample the model.
     ///
     /// # Errors
     /// When the parts do not fit together, or ask for something that is not supported.
-    pub fn without_weights(config: UNetConfig, scheduler: SchedulerConfig, card: Card) -> Result<Self> {
-        let channels = image_channels(&config, &scheduler)?;
+    pub fn without_weights(config: UNetConfig, scheduler_file: SchedulerFile, card: Card) -> Result<Self> {
+        let scheduler = scheduler_file.config(None, "{}");
+        let channels = image_channels(&config, scheduler.as_ref().ok())?;
         let classes = learned_classes(&config);
         if card.class_names.len() > classes || card.null_class.is_some_and(|null| null >= classes) {
             let null = card.null_class.map_or("no null_class".into(), |null| format!("null_class {null}"));
@@ -119,7 +123,7 @@ impl Pipeline {
                 ),
             });
         }
-        Ok(Pipeline { unet: UNet2DModel::without_weights(config)?, scheduler, card, channels })
+        Ok(Pipeline { unet: UNet2DModel::without_weights(config)?, scheduler_file, scheduler, card, channels })
     }
 
     /// Reads the files of a pipeline folder: `unet/config.json`, the shards of
@@ -145,7 +149,7 @@ impl Pipeline {
     /// As [`Pipeline::without_weights`], and when a file cannot be read.
     pub fn from_json(config: &str, scheduler: Option<&str>, card: Option<&str>) -> Result<Self> {
         let config = UNetConfig::from_json(config)?;
-        let scheduler = scheduler.map(SchedulerConfig::from_json).transpose()?.unwrap_or_default();
+        let scheduler = scheduler.map(SchedulerFile::from_json).transpose()?.unwrap_or_default();
         let card = card.map(Card::from_json).transpose()?.unwrap_or_default();
         Pipeline::without_weights(config, scheduler, card)
     }
@@ -161,8 +165,24 @@ impl Pipeline {
     }
 
     /// The scheduler the model's author chose.
-    pub fn scheduler(&self) -> &SchedulerConfig {
-        &self.scheduler
+    ///
+    /// # Errors
+    /// When it is not supported, or not as it is configured. Another may be, with what the file says:
+    /// [`Pipeline::scheduler_file`].
+    pub fn scheduler(&self) -> Result<&SchedulerConfig> {
+        self.scheduler.as_ref().map_err(Error::clone)
+    }
+
+    /// What is said of how to sample the model, for whichever scheduler.
+    pub fn scheduler_file(&self) -> &SchedulerFile {
+        &self.scheduler_file
+    }
+
+    /// A scheduler to make the model ready for: its own, or the first that can read the file.
+    pub(crate) fn any_scheduler(&self) -> SchedulerConfig {
+        let read = |kind| self.scheduler_file.config(Some(kind), "{}").ok();
+        let own = self.scheduler.as_ref().ok().cloned();
+        own.or_else(|| self.scheduler_file.kinds().into_iter().find_map(read)).unwrap_or_default()
     }
 
     /// What the model is called, and its classes.
@@ -184,9 +204,11 @@ impl Pipeline {
     /// What a person may want to know of how the files were read: fields and tensors that were passed over.
     pub fn notes(&self) -> Vec<String> {
         let unknown = &self.unet.config().unknown_fields;
-        let fields = (!unknown.is_empty())
-            .then(|| format!("unet/config.json has fields that do nothing here: {}.", unknown.join(", ")));
-        fields.into_iter().chain(self.unet.notes().iter().cloned()).collect()
+        let files = [("unet/config.json", unknown), ("scheduler_config.json", &self.scheduler_file.unknown_fields())];
+        let files = files.into_iter().filter(|(_, fields)| !fields.is_empty());
+        let fields =
+            files.map(|(file, fields)| format!("{file} has fields that do nothing here: {}.", fields.join(", ")));
+        fields.chain(self.unet.notes().iter().cloned()).collect()
     }
 
     /// How many class labels there are; 0 for a model without learned classes.
@@ -310,12 +332,13 @@ impl Pipeline {
 }
 
 /// Channels of x_t: what the network takes but for its condition, and what it gives but for a learned variance.
-fn image_channels(config: &UNetConfig, scheduler: &SchedulerConfig) -> Result<usize> {
+fn image_channels(config: &UNetConfig, scheduler: Option<&SchedulerConfig>) -> Result<usize> {
     let (taken, given) = (config.in_channels, config.out_channels);
-    let learned = matches!(scheduler.variance_type, VarianceType::Learned | VarianceType::LearnedRange);
+    let learned = scheduler
+        .is_some_and(|scheduler| matches!(scheduler.variance_type, VarianceType::Learned | VarianceType::LearnedRange));
     match given / 2 {
         _ if given == 2 * taken => Ok(taken),
-        half if learned && scheduler.kind == SchedulerKind::Ddpm && given == 2 * half && half < taken => Ok(half),
+        half if learned && given == 2 * half && half < taken => Ok(half),
         _ if given <= taken => Ok(given),
         _ => Err(Error::Config {
             file: "unet/config.json",

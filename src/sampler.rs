@@ -98,14 +98,17 @@ pub struct Inpainting {
 
 impl Settings {
     /// The scheduler of a run of `pipeline`.
-    pub fn scheduler<'a>(&'a self, pipeline: &'a Pipeline) -> &'a SchedulerConfig {
-        self.scheduler.as_ref().unwrap_or(pipeline.scheduler())
+    ///
+    /// # Errors
+    /// When none is chosen and the model's own is not supported.
+    pub fn scheduler<'a>(&'a self, pipeline: &'a Pipeline) -> Result<&'a SchedulerConfig> {
+        self.scheduler.as_ref().map_or_else(|| pipeline.scheduler(), Ok)
     }
 
     /// The plan that a run of `pipeline` needs.
     ///
     /// # Errors
-    /// When the size is not known or too large, or guidance or a learned variance are not possible with this model.
+    /// When there is no scheduler, the size is not known or too large, or guidance or a learned variance are not possible with this model.
     pub fn layout(&self, pipeline: &Pipeline) -> Result<Layout> {
         let (height, width) = match self.size {
             Some(size) => size,
@@ -113,7 +116,7 @@ impl Settings {
         };
         let config = pipeline.unet().config();
         graph::check_size("x_t", &Shape::new(&[self.count, height, width, pipeline.channels()]))?;
-        let scheduler = self.scheduler(pipeline);
+        let scheduler = self.scheduler(pipeline)?;
         let learned = matches!(scheduler.variance_type, VarianceType::Learned | VarianceType::LearnedRange);
         if learned && scheduler.kind == SchedulerKind::Ddpm && config.out_channels == pipeline.channels() {
             return Err(Error::Settings(format!(
@@ -146,7 +149,7 @@ impl Settings {
     /// When the settings are not possible with this model.
     pub fn check(&self, pipeline: &Pipeline) -> Result<(Layout, Schedule)> {
         let layout = self.layout(pipeline)?;
-        let schedule = Schedule::new(self.scheduler(pipeline), self.steps, &self.options)?;
+        let schedule = Schedule::new(self.scheduler(pipeline)?, self.steps, &self.options)?;
         let timesteps: Vec<f32> = schedule.rows.iter().map(|row| row.timestep as f32).collect();
         pipeline.unet().check_timesteps(&timesteps)?;
         pipeline.unet().check_labels(&self.class_labels, self.count)?;

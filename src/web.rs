@@ -124,7 +124,12 @@ struct ModelInfo<'a> {
     precision: &'static str,
     prediction_type: PredictionType,
     num_train_timesteps: usize,
-    default_sampler: SchedulerKind,
+    /// What the model's own scheduler is called in settings, where it can be used.
+    own_sampler: Option<&'static str>,
+    /// Why it cannot be used, if it cannot.
+    scheduler_problem: Option<String>,
+    /// The samplers that the model can be sampled with, its own first.
+    samplers: Vec<&'static str>,
     dispatches: usize,
     /// Multiply-adds of one evaluation for one image.
     macs: u64,
@@ -222,7 +227,7 @@ impl Loading {
         let precision = precision.choose(&engine.backend, pipeline.unet().parameters());
         Ok(Loading {
             backend: engine.backend.clone(),
-            settings: Settings { count, precision, ..Settings::default() },
+            settings: Settings { scheduler: Some(pipeline.any_scheduler()), count, precision, ..Settings::default() },
             pipeline: RefCell::new(pipeline),
             prepared: OnceCell::new(),
             file: RefCell::default(),
@@ -522,7 +527,7 @@ impl RunSettings {
             changes.insert("variance_type".into(), serde_json::json!(variance));
         }
         let changes = serde_json::Value::Object(changes).to_string();
-        let scheduler = pipeline.scheduler().with(self.sampler, &changes)?;
+        let scheduler = pipeline.scheduler_file().config(self.sampler, &changes)?;
         let seeds = self.seeds.unwrap_or_else(|| vec![self.seed.unwrap_or(0)]);
         Ok(Settings {
             scheduler: Some(scheduler),
@@ -559,7 +564,7 @@ fn check_count(count: usize) -> Result<()> {
 
 fn model_info(pipeline: &Pipeline, prepared: &Prepared) -> std::result::Result<JsValue, JsValue> {
     let (card, layout, plan) = (pipeline.card(), prepared.layout(), prepared.executor().plan());
-    let config = pipeline.unet().config();
+    let (config, scheduler) = (pipeline.unet().config(), pipeline.any_scheduler());
     // Without a card a class is called by its label.
     let class_names = match card.class_names.as_slice() {
         [] => (0..pipeline.classes()).map(|label| label.to_string()).collect(),
@@ -590,9 +595,11 @@ fn model_info(pipeline: &Pipeline, prepared: &Prepared) -> std::result::Result<J
             Precision::F32 => "f32",
             Precision::F16 => "f16",
         },
-        prediction_type: pipeline.scheduler().prediction_type,
-        num_train_timesteps: pipeline.scheduler().num_train_timesteps,
-        default_sampler: pipeline.scheduler().kind,
+        prediction_type: scheduler.prediction_type,
+        num_train_timesteps: scheduler.num_train_timesteps,
+        own_sampler: pipeline.scheduler().ok().map(|own| own.kind.short_name()),
+        scheduler_problem: pipeline.scheduler().err().map(|error| error.to_string()),
+        samplers: pipeline.scheduler_file().kinds().into_iter().map(SchedulerKind::short_name).collect(),
         dispatches: plan.steps.len(),
         macs: plan.macs() / layout.count as u64,
         bytes: plan.bytes(),

@@ -80,7 +80,9 @@
  * @property {number} parameters
  * @property {'epsilon'|'sample'|'v_prediction'} prediction_type
  * @property {number} num_train_timesteps
- * @property {string} default_sampler  the class of the model's own scheduler in diffusers
+ * @property {string|null} own_sampler  the model's own, as settings have it; null if it cannot be used
+ * @property {string|null} scheduler_problem  why it cannot be used
+ * @property {string[]} samplers  what the model can be sampled with, its own first
  * @property {number} dispatches
  * @property {number} macs
  * @property {'f32'|'f16'} precision

@@ -195,17 +195,16 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
 
 /// The model's own scheduler with what the arguments change of it.
 fn scheduler(arguments: &Arguments, pipeline: &Pipeline) -> Result<SchedulerConfig> {
-    let kind: Option<SchedulerKind> = match &arguments.scheduler {
-        Some(name) => {
-            let kind = serde_json::from_value(name.as_str().into());
-            Some(kind.map_err(|error| format!("There is no scheduler {name}: {error}."))?)
-        }
-        None => None,
-    };
+    let named = arguments.scheduler.clone().map(SchedulerKind::try_from);
+    let kind = named.transpose().map_err(|problem| format!("{problem}."))?;
     let json = match &arguments.scheduler_config {
         Some(json) if json.trim_start().starts_with('{') => json.clone(),
         Some(path) => read_text(Path::new(path))?,
         None => "{}".to_string(),
     };
-    Ok(pipeline.scheduler().with(kind, &json)?)
+    let file = pipeline.scheduler_file();
+    for field in file.unknown_fields() {
+        eprintln!("scheduler_config.json: the field \"{field}\" is not known; it does nothing.");
+    }
+    Ok(file.config(kind, &json)?)
 }

@@ -2,75 +2,134 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::only;
+use super::{Object, only};
 use crate::{Error, Result};
 
 const FILE: &str = "scheduler/scheduler_config.json";
 
-/// A sampling method, by its diffusers class.
+/// A sampling method, by its diffusers class or a short name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum SchedulerKind {
     /// Ancestral sampling (Ho et al. 2020, Algorithm 2).
     #[default]
-    #[serde(rename = "DDPMScheduler", alias = "ddpm")]
     Ddpm,
     /// Denoising diffusion implicit models (Song et al. 2020), with any η.
-    #[serde(rename = "DDIMScheduler", alias = "ddim")]
     Ddim,
     /// Pseudo numerical methods (Liu et al. 2022).
-    #[serde(rename = "PNDMScheduler", alias = "pndm")]
     Pndm,
     /// Euler's method in σ, with churn if it is asked for (Karras et al. 2022, Algorithm 2).
-    #[serde(rename = "EulerDiscreteScheduler", alias = "euler")]
     Euler,
     /// Euler's method with fresh noise (Crowson's k-diffusion).
-    #[serde(rename = "EulerAncestralDiscreteScheduler", alias = "euler_ancestral")]
     EulerAncestral,
     /// Heun's method in σ (Karras et al. 2022, Algorithm 2).
-    #[serde(rename = "HeunDiscreteScheduler", alias = "heun")]
     Heun,
     /// The midpoint method in ln σ (Karras et al. 2022; k-diffusion's `dpm_2`).
-    #[serde(rename = "KDPM2DiscreteScheduler", alias = "kdpm2")]
     Kdpm2,
     /// The midpoint method with fresh noise.
-    #[serde(rename = "KDPM2AncestralDiscreteScheduler", alias = "kdpm2_ancestral")]
     Kdpm2Ancestral,
     /// A linear multistep method in σ (k-diffusion).
-    #[serde(rename = "LMSDiscreteScheduler", alias = "lms")]
     Lms,
     /// DPM-Solver and DPM-Solver++, multistep (Lu et al. 2022).
-    #[serde(rename = "DPMSolverMultistepScheduler", alias = "dpm_solver")]
     DpmSolverMultistep,
     /// DPM-Solver multistep backwards, from an image to its noise.
-    #[serde(rename = "DPMSolverMultistepInverseScheduler", alias = "dpm_solver_inverse")]
     DpmSolverMultistepInverse,
     /// DPM-Solver and DPM-Solver++, singlestep.
-    #[serde(rename = "DPMSolverSinglestepScheduler", alias = "dpm_solver_singlestep")]
     DpmSolverSinglestep,
     /// The exponential integrator in log ρ (Zhang and Chen 2022).
-    #[serde(rename = "DEISMultistepScheduler", alias = "deis")]
     DeisMultistep,
     /// Predictor and corrector of any order (Zhao et al. 2023).
-    #[serde(rename = "UniPCMultistepScheduler", alias = "unipc")]
     UniPc,
     /// The fourth-order multistep method of PNDM on a schedule of its own (Crowson's v-diffusion).
-    #[serde(rename = "IPNDMScheduler", alias = "ipndm")]
     IpNdm,
     /// DDIM backwards, from an image to its noise.
-    #[serde(rename = "DDIMInverseScheduler", alias = "ddim_inverse")]
     DdimInverse,
     /// Inpainting, with jumps back towards the noise (Lugmayr et al. 2022).
-    #[serde(rename = "RePaintScheduler", alias = "repaint")]
     RePaint,
     /// The variance-exploding SDE, with Langevin steps as a corrector (Song et al. 2021).
-    #[serde(rename = "ScoreSdeVeScheduler", alias = "score_sde_ve")]
     ScoreSdeVe,
+}
+
+use SchedulerKind::*;
+
+/// Every kind with its class in diffusers and its short name. Where there are two of a kind, the first is its own; the
+/// others compute the same.
+const KINDS: &[(SchedulerKind, &str, &str)] = &[
+    (Ddpm, "DDPMScheduler", "ddpm"),
+    (Ddim, "DDIMScheduler", "ddim"),
+    (Pndm, "PNDMScheduler", "pndm"),
+    (Euler, "EulerDiscreteScheduler", "euler"),
+    (EulerAncestral, "EulerAncestralDiscreteScheduler", "euler_ancestral"),
+    (Heun, "HeunDiscreteScheduler", "heun"),
+    (Kdpm2, "KDPM2DiscreteScheduler", "kdpm2"),
+    (Kdpm2Ancestral, "KDPM2AncestralDiscreteScheduler", "kdpm2_ancestral"),
+    (Lms, "LMSDiscreteScheduler", "lms"),
+    (DpmSolverMultistep, "DPMSolverMultistepScheduler", "dpm_solver"),
+    (DpmSolverMultistepInverse, "DPMSolverMultistepInverseScheduler", "dpm_solver_inverse"),
+    (DpmSolverSinglestep, "DPMSolverSinglestepScheduler", "dpm_solver_singlestep"),
+    (DeisMultistep, "DEISMultistepScheduler", "deis"),
+    (UniPc, "UniPCMultistepScheduler", "unipc"),
+    (IpNdm, "IPNDMScheduler", "ipndm"),
+    (DdimInverse, "DDIMInverseScheduler", "ddim_inverse"),
+    (RePaint, "RePaintScheduler", "repaint"),
+    (ScoreSdeVe, "ScoreSdeVeScheduler", "score_sde_ve"),
+    (Ddpm, "DDPMParallelScheduler", "ddpm"),
+    (Ddim, "DDIMParallelScheduler", "ddim"),
+];
+
+/// What a model was trained as: schedulers of one family sample the same models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// T timesteps with a β each.
+    Beta,
+    /// The SDE with exploding variance.
+    Score,
+    /// v-diffusion: t from 1 to 0.
+    VDiffusion,
 }
 
 impl SchedulerKind {
     /// Whether it goes from an image to its noise, not the other way.
     pub fn inverts(self) -> bool {
-        matches!(self, SchedulerKind::DdimInverse | SchedulerKind::DpmSolverMultistepInverse)
+        matches!(self, DdimInverse | DpmSolverMultistepInverse)
+    }
+
+    /// Which models it samples.
+    pub fn family(self) -> Family {
+        match self {
+            ScoreSdeVe => Family::Score,
+            IpNdm => Family::VDiffusion,
+            _ => Family::Beta,
+        }
+    }
+
+    fn names(self) -> (&'static str, &'static str) {
+        KINDS.iter().find(|(kind, ..)| *kind == self).map_or(("", ""), |&(_, class, short)| (class, short))
+    }
+
+    /// Its class in diffusers.
+    pub fn class(self) -> &'static str {
+        self.names().0
+    }
+
+    /// Its short name, as settings have it.
+    pub fn short_name(self) -> &'static str {
+        self.names().1
+    }
+}
+
+impl From<SchedulerKind> for &'static str {
+    fn from(kind: SchedulerKind) -> Self {
+        kind.class()
+    }
+}
+
+impl TryFrom<String> for SchedulerKind {
+    type Error = String;
+
+    fn try_from(name: String) -> std::result::Result<Self, String> {
+        let named = KINDS.iter().find(|(_, class, short)| [*class, *short].contains(&name.as_str()));
+        named.map(|(kind, ..)| *kind).ok_or_else(|| format!("There is no scheduler {name}"))
     }
 }
 
@@ -300,7 +359,7 @@ pub struct SchedulerConfig {
 
     /// What the file itself says, to be read with another scheduler's defaults.
     #[serde(skip)]
-    given: serde_json::Map<String, serde_json::Value>,
+    file: SchedulerFile,
 }
 
 impl Default for SchedulerConfig {
@@ -309,62 +368,15 @@ impl Default for SchedulerConfig {
     }
 }
 
-/// Every field of every scheduler here. `solver_p`, `flow_shift`, `time_shift_type` and `sigmas` do nothing unless something
-/// unsupported is on; the three in the middle are of old versions.
-const KNOWN: &[&str] = &[
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "rescale_betas_zero_snr",
-    "variance_type",
-    "clip_sample",
-    "clip_sample_range",
-    "prediction_type",
-    "timestep_spacing",
-    "steps_offset",
-    "set_alpha_to_one",
-    "skip_prk_steps",
-    "use_karras_sigmas",
-    "use_exponential_sigmas",
-    "final_sigmas_type",
-    "solver_order",
-    "algorithm_type",
-    "solver_type",
-    "lower_order_final",
-    "euler_at_final",
-    "lambda_min_clipped",
-    "predict_x0",
-    "disable_corrector",
-    "thresholding",
-    "dynamic_thresholding_ratio",
-    "sample_max_value",
-    "use_beta_sigmas",
-    "use_lu_lambdas",
-    "use_flow_sigmas",
-    "flow_shift",
-    "sigma_min",
-    "sigma_max",
-    "interpolation_type",
-    "timestep_type",
-    "solver_p",
-    "use_dynamic_shifting",
-    "time_shift_type",
-    "shift_terminal",
-    "sigmas",
-    "tensor_format",
-    "timestep_values",
-    "predict_epsilon",
-    "eta",
-    "snr",
-    "sampling_eps",
-    "correct_steps",
-];
+/// Fields of diffusers' schedulers that [`SchedulerConfig`] has not: of classes that are not supported, or without an
+/// effect on what is.
+const OTHERS: &str = " flow_shift solver_p time_shift_type sigmas \
+    original_inference_steps timestep_scaling predictor_order corrector_order tau_func sigma_data sigma_schedule rho \
+    s_noise clip_denoised shift base_shift max_shift base_image_seq_len max_image_seq_len invert_sigmas \
+    stochastic_sampling noise_sampler_seed snr_shift_scale s_churn s_min s_max scaler s ";
 
 /// Whether diffusers' scheduler of this kind has a field; `from_config` leaves out what it does not have.
 fn has(kind: SchedulerKind, field: &str) -> bool {
-    use SchedulerKind::*;
     let dpm_solver = matches!(kind, DpmSolverMultistep | DpmSolverMultistepInverse | DpmSolverSinglestep);
     let solver = dpm_solver || matches!(kind, DeisMultistep | UniPc);
     let in_sigma = solver || matches!(kind, Euler | Heun | Kdpm2 | Kdpm2Ancestral | Lms);
@@ -377,7 +389,7 @@ fn has(kind: SchedulerKind, field: &str) -> bool {
         "rescale_betas_zero_snr" => {
             matches!(kind, Ddpm | Ddim | DdimInverse | Euler | EulerAncestral | DpmSolverMultistep | UniPc)
         }
-        "variance_type" => dpm_solver || kind == Ddpm,
+        "variance_type" => kind == Ddpm,
         "clip_sample" => matches!(kind, Ddpm | Ddim | DdimInverse | Heun | RePaint),
         "clip_sample_range" => matches!(kind, Ddpm | Ddim | DdimInverse | Heun),
         "thresholding" | "dynamic_thresholding_ratio" | "sample_max_value" => solver || matches!(kind, Ddpm | Ddim),
@@ -402,10 +414,10 @@ fn has(kind: SchedulerKind, field: &str) -> bool {
 
 /// The fields as they are called and written today: without what is not set or −∞, which is the default, and without
 /// what older versions of diffusers wrote.
-fn todays(mut given: serde_json::Map<String, serde_json::Value>) -> serde_json::Map<String, serde_json::Value> {
+fn todays(mut given: Object) -> Object {
     given.retain(|field, value| match field.as_str() {
         "variance_type" => !value.is_null(),
-        "lambda_min_clipped" => value.as_str() != Some("-inf"),
+        "lambda_min_clipped" => value.as_str() != Some("-Infinity"),
         "tensor_format" | "timestep_values" => false,
         _ => true,
     });
@@ -415,18 +427,107 @@ fn todays(mut given: serde_json::Map<String, serde_json::Value>) -> serde_json::
     given
 }
 
-/// The scheduler of a class name.
-fn kind_named(name: &serde_json::Value) -> Result<SchedulerKind> {
-    serde_json::from_value(name.clone()).map_err(|error| Error::Config {
-        file: FILE,
-        problem: format!("_class_name is {name}, which is not supported: {error}."),
-    })
+/// What a `scheduler_config.json` says, for whichever scheduler is to read it.
+#[derive(Clone, Debug, Default)]
+pub struct SchedulerFile(Object);
+
+impl SchedulerFile {
+    /// Reads a `scheduler/scheduler_config.json`. What is in it is looked at by [`SchedulerFile::config`].
+    ///
+    /// # Errors
+    /// When it is not a JSON object.
+    pub fn from_json(json: &str) -> Result<Self> {
+        Ok(SchedulerFile(todays(super::object(FILE, json)?)))
+    }
+
+    /// The class it is of.
+    pub fn class(&self) -> Option<&str> {
+        self.0.get("_class_name")?.as_str()
+    }
+
+    /// The scheduler it is of; DDPM if it does not say.
+    ///
+    /// # Errors
+    /// When that is not supported.
+    pub fn kind(&self) -> Result<SchedulerKind> {
+        let Some(class) = self.0.get("_class_name") else { return Ok(Ddpm) };
+        serde_json::from_value(class.clone()).map_err(|_| {
+            let others: Vec<&str> = self.kinds().into_iter().map(SchedulerKind::class).collect();
+            let (class, others) = (class.as_str().map_or(class.to_string(), str::to_string), others.join(", "));
+            Error::Config {
+                file: FILE,
+                problem: format!(
+                    "{class} is not supported; this model can be sampled with {others}: choose one with --scheduler, or \
+                     in the Sampler menu."
+                ),
+            }
+        })
+    }
+
+    fn family(&self) -> Family {
+        match self.class().and_then(|class| SchedulerKind::try_from(class.to_string()).ok()) {
+            Some(kind) => kind.family(),
+            None => Family::Beta,
+        }
+    }
+
+    /// The schedulers that can make images with a model of such a file and need nothing else for it, its own first.
+    pub fn kinds(&self) -> Vec<SchedulerKind> {
+        let class = self.class().unwrap_or(Ddpm.class());
+        let own = KINDS.iter().filter(|(_, name, short)| [*name, *short].contains(&class));
+        let mut kinds: Vec<SchedulerKind> = Vec::new();
+        for &(kind, ..) in own.chain(KINDS) {
+            let makes_images = !kind.inverts() && kind != RePaint;
+            if makes_images && kind.family() == self.family() && !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        kinds
+    }
+
+    /// The fields that no scheduler of diffusers has, by their names. They do nothing.
+    pub fn unknown_fields(&self) -> Vec<String> {
+        unknown(&self.0)
+    }
+
+    /// The configuration of the scheduler it is of, or of another, with the fields of the JSON object `changes` in place
+    /// of its own. As diffusers' `from_config`: what the file says stays, as far as that scheduler has the field; what it
+    /// does not say is that scheduler's own default.
+    ///
+    /// # Errors
+    /// When `changes` is not an object of fields, or the scheduler does not support what is asked.
+    pub fn config(&self, kind: Option<SchedulerKind>, changes: &str) -> Result<SchedulerConfig> {
+        let changes = todays(super::object(FILE, changes)?);
+        if let Some(field) = unknown(&changes).first() {
+            return Err(Error::Config { file: FILE, problem: format!("no scheduler has a field \"{field}\".") });
+        }
+        let mut given = self.0.clone();
+        given.extend(changes);
+        let file = SchedulerFile(given);
+        let kind = kind.map_or_else(|| file.kind(), Ok)?;
+        let mut given = file.0;
+        if self.kind().ok() != Some(kind)
+            && given.get("algorithm_type").is_some_and(|value| AlgorithmType::deserialize(value).is_err())
+        {
+            // Of another scheduler, which has the field, but not its values, in common.
+            given.remove("algorithm_type");
+        }
+        given.insert("_class_name".into(), kind.class().into());
+        SchedulerConfig::read(kind, given)
+    }
+}
+
+/// The fields of an object that no scheduler of diffusers has.
+fn unknown(object: &Object) -> Vec<String> {
+    let Ok(own) = serde_json::to_value(SchedulerConfig::default()) else { return Vec::new() };
+    let is_known =
+        |field: &str| field.starts_with('_') || own.get(field).is_some() || OTHERS.contains(&format!(" {field} "));
+    object.keys().filter(|field| !is_known(field)).cloned().collect()
 }
 
 impl SchedulerConfig {
     /// What diffusers' scheduler of this kind is without any configuration.
     pub fn defaults(kind: SchedulerKind) -> Self {
-        use SchedulerKind::*;
         let (beta_start, beta_end) = match kind {
             Heun | Kdpm2 | Kdpm2Ancestral => (0.00085, 0.012),
             _ => (1e-4, 0.02),
@@ -477,7 +578,7 @@ impl SchedulerConfig {
             use_flow_sigmas: false,
             use_dynamic_shifting: false,
             shift_terminal: None,
-            given: serde_json::Map::new(),
+            file: SchedulerFile(Object::from_iter([("_class_name".to_string(), kind.class().into())])),
         }
     }
 
@@ -486,18 +587,15 @@ impl SchedulerConfig {
     /// # Errors
     /// When it is not valid JSON or asks for something that is not supported.
     pub fn from_json(json: &str) -> Result<Self> {
-        let given = todays(super::object(FILE, json, KNOWN)?);
-        let kind = given.get("_class_name").map_or(Ok(SchedulerKind::Ddpm), kind_named)?;
-        Self::read(kind, given)
+        SchedulerFile::from_json(json)?.config(None, "{}")
     }
 
-    /// The same configuration for another scheduler, as diffusers' `from_config`: what the file says stays, as far as that
-    /// scheduler has the field; what it does not say is that scheduler's own default.
+    /// The same configuration for another scheduler; see [`SchedulerFile::config`].
     ///
     /// # Errors
     /// When the other scheduler does not support what the file says.
     pub fn with_kind(&self, kind: SchedulerKind) -> Result<Self> {
-        Self::read(kind, self.given.clone())
+        self.with(Some(kind), "{}")
     }
 
     /// The same configuration for another scheduler, if one is named, and with the fields of `json` in place of its own.
@@ -505,27 +603,22 @@ impl SchedulerConfig {
     /// # Errors
     /// When `json` is not an object of fields, or the scheduler does not support what is asked.
     pub fn with(&self, kind: Option<SchedulerKind>, json: &str) -> Result<Self> {
-        let changes = todays(super::object(FILE, json, KNOWN)?);
-        let named = changes.get("_class_name").map(kind_named).transpose()?;
-        let mut given = self.given.clone();
-        given.extend(changes);
-        Self::read(kind.or(named).unwrap_or(self.kind), given)
+        self.file.config(kind, json)
     }
 
-    fn read(kind: SchedulerKind, given: serde_json::Map<String, serde_json::Value>) -> Result<Self> {
+    fn read(kind: SchedulerKind, given: Object) -> Result<Self> {
         let mut merged = match serde_json::to_value(Self::defaults(kind)) {
             Ok(serde_json::Value::Object(defaults)) => defaults,
             _ => unreachable!("a configuration is an object"),
         };
         let own = given.iter().filter(|(field, _)| has(kind, field));
         merged.extend(own.map(|(field, value)| (field.clone(), value.clone())));
-        merged.insert("_class_name".into(), serde_json::to_value(kind).unwrap_or_default());
         let mut config: SchedulerConfig = super::parse(FILE, merged)?;
         // DEIS and DPM-Solver have this field, but not its values, in common.
-        if (config.algorithm_type == AlgorithmType::Deis) != (kind == SchedulerKind::DeisMultistep) {
+        if (config.algorithm_type == AlgorithmType::Deis) != (kind == DeisMultistep) {
             config.algorithm_type = Self::defaults(kind).algorithm_type;
         }
-        config.given = given;
+        config.file = SchedulerFile(given);
         config.check()?;
         Ok(config)
     }

@@ -408,7 +408,7 @@ impl UNetConfig {
 fn check_class(json: &str) -> Result<()> {
     // The last three are what the oldest versions of diffusers called it.
     const CLASSES: [&str; 4] = ["UNet2DModel", "UNetUnconditionalModel", "UNetModel", "NCSNpp"];
-    let object = super::json_object(FILE, json)?;
+    let object = super::object(FILE, json)?;
     let class = object.get("_class_name").and_then(|class| class.as_str());
     match class.filter(|class| !CLASSES.contains(class)) {
         Some(class) => Err(invalid(format!("_class_name is {class}; only UNet2DModel is supported."))),

@@ -87,7 +87,7 @@ struct Trajectory {
 
 impl Trajectory {
     fn settings(&self, pipeline: &Pipeline) -> Settings {
-        let mut scheduler = pipeline.scheduler().with_kind(self.scheduler).unwrap();
+        let mut scheduler = pipeline.scheduler().unwrap().with_kind(self.scheduler).unwrap();
         scheduler.timestep_spacing = self.timestep_spacing;
         scheduler.variance_type = self.variance_type.unwrap_or(scheduler.variance_type);
         Settings {
@@ -169,7 +169,7 @@ async fn run(pipeline: &Pipeline, prepared: &Rc<Prepared>, settings: &Settings) 
 fn a_seed_gives_the_same_pictures_again_and_on_both_backends() {
     let mut pipeline = pipeline();
     let settings = Settings {
-        scheduler: Some(pipeline.scheduler().with_kind(SchedulerKind::Ddpm).unwrap()),
+        scheduler: Some(pipeline.scheduler().unwrap().with_kind(SchedulerKind::Ddpm).unwrap()),
         steps: 8,
         count: 3,
         seeds: vec![99],
@@ -205,7 +205,7 @@ fn shares_of_a_batch_are_what_the_whole_batch_is() {
     let mut pipeline = pipeline();
     let labels = [0.0, 5.0, 10.0, 3.0, 8.0];
     let whole = Settings {
-        scheduler: Some(pipeline.scheduler().with_kind(SchedulerKind::Ddpm).unwrap()),
+        scheduler: Some(pipeline.scheduler().unwrap().with_kind(SchedulerKind::Ddpm).unwrap()),
         steps: 4,
         count: 5,
         seeds: vec![99],
@@ -240,7 +240,7 @@ fn half_the_bits_make_the_same_pictures() {
         let backend = Backend::Gpu(Gpu::open().await.unwrap());
         let mut pictures = Vec::new();
         for precision in [Precision::F32, Precision::F16] {
-            let mut scheduler = pipeline.scheduler().with_kind(SchedulerKind::Ddim).unwrap();
+            let mut scheduler = pipeline.scheduler().unwrap().with_kind(SchedulerKind::Ddim).unwrap();
             scheduler.timestep_spacing = TimestepSpacing::Trailing;
             let settings = Settings {
                 scheduler: Some(scheduler),

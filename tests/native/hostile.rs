@@ -1,7 +1,7 @@
 //! Files that are damaged, malicious or of another model: each gets its own clear error, and none a panic.
 
 use denoise::backend::{Backend, Gpu};
-use denoise::config::{Card, SchedulerConfig, UNetConfig};
+use denoise::config::{Card, PredictionType, SchedulerConfig, SchedulerFile, SchedulerKind, UNetConfig};
 use denoise::graph::Graph;
 use denoise::op::{Conv2d, Linear, Narrow};
 use denoise::plan::Plan;
@@ -349,7 +349,6 @@ fn configurations_that_are_not_json() {
 #[test]
 fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
     let cases = [
-        ("_class_name", r#""VQDiffusionScheduler""#, "`DDPMScheduler`"),
         ("beta_schedule", r#""quadratic""#, "`linear`"),
         ("prediction_type", r#""flow""#, "`epsilon`"),
         ("variance_type", r#""fixed_large_log""#, "`fixed_small`"),
@@ -369,7 +368,6 @@ fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
         ("clip_sample_range", "0", "must be positive"),
         ("steps_offset", "1000", "less than num_train_timesteps, 1000"),
         ("steps_offset", "4294967295", "less than num_train_timesteps, 1000"),
-        ("s_churn", "2", "not supported"),
     ];
     for (field, value, expected) in cases {
         // A scheduler that has the field; what others have does not concern it.
@@ -381,10 +379,55 @@ fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
             _ => "DDPMScheduler",
         };
         let json = format!(r#"{{"_class_name": "{class}", "{field}": {value}}}"#);
-        let json = if field == "_class_name" { format!(r#"{{"{field}": {value}}}"#) } else { json };
         let message = SchedulerConfig::from_json(&json).unwrap_err().to_string();
         assert_message(&message, &["scheduler/scheduler_config.json", field, expected]);
     }
+}
+
+#[test]
+fn fields_of_other_schedulers_are_no_obstacle() {
+    // DDPM, then LCM, then DDIM by from_config; numbers as Python writes them; and what only a later version has.
+    let json = r#"{"_class_name": "DDIMScheduler", "variance_type": "fixed_big", "original_inference_steps": 50,
+        "timestep_scaling": "\"NaN", "lambda_min_clipped": -Infinity, "sigma_max": Infinity, "snr": NaN, "eta": 7,
+        "algorithm_type": "data_prediction", "beta_end": 0.01, "of_tomorrow": [1], "_diffusers_version": "9"}"#;
+    let file = SchedulerFile::from_json(json).unwrap();
+    assert_eq!(file.unknown_fields(), ["of_tomorrow"]);
+    let config = file.config(None, "{}").unwrap();
+    assert_eq!((config.kind, config.beta_end), (SchedulerKind::Ddim, 0.01));
+    // What belongs to the scheduler that reads it counts.
+    let message = file.config(Some(SchedulerKind::Ddpm), "{}").unwrap_err().to_string();
+    assert_message(&message, &["variance_type", "fixed_big", "`fixed_small`"]);
+    assert!(file.config(Some(SchedulerKind::DpmSolverMultistep), "{}").is_ok());
+    let message = file.config(Some(SchedulerKind::Euler), "{}").unwrap_err().to_string();
+    assert_message(&message, &["sigma_max", "Infinity", "not supported"]);
+    // Who writes a field by hand wants it to do something.
+    let message = file.config(None, r#"{"beta_stop": 1}"#).unwrap_err().to_string();
+    assert_message(&message, &["\"beta_stop\""]);
+}
+
+#[test]
+fn a_scheduler_that_is_not_supported_says_which_are() {
+    let json = r#"{"_class_name": "SASolverScheduler", "algorithm_type": "data_prediction", "beta_end": 0.01,
+        "tau_func": null, "lambda_min_clipped": -Infinity, "prediction_type": "v_prediction"}"#;
+    let config = r#"{"sample_size": 8, "block_out_channels": [4, 4], "norm_num_groups": 2, "attention_head_dim": 2,
+        "down_block_types": ["DownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "UpBlock2D"]}"#;
+    let pipeline = Pipeline::from_json(config, Some(json), None).unwrap();
+    let message = pipeline.scheduler().unwrap_err().to_string();
+    let expected =
+        ["SASolverScheduler is not supported", "DDPMScheduler, DDIMScheduler,", "choose one with --scheduler"];
+    assert_message(&message, &expected);
+    assert!(!message.contains("Inverse") && !message.contains("IPNDM") && !message.contains("ScoreSde"), "{message}");
+    assert_eq!(Settings::default().check(&pipeline).unwrap_err().to_string(), message);
+    for kind in pipeline.scheduler_file().kinds() {
+        let scheduler = pipeline.scheduler_file().config(Some(kind), "{}").unwrap();
+        assert_eq!((scheduler.beta_end, scheduler.prediction_type), (0.01, PredictionType::VPrediction));
+        let settings = Settings { scheduler: Some(scheduler), ..Settings::default() };
+        settings.check(&pipeline).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+    }
+    // A field that cannot be used is found when it is.
+    let pipeline = Pipeline::from_json(config, Some(r#"{"beta_end": 2}"#), None).unwrap();
+    assert_message(&pipeline.scheduler().unwrap_err().to_string(), &["beta_end is 2; it must be between 0 and 1"]);
+    assert!(Pipeline::from_json(config, Some("[]"), None).is_err());
 }
 
 #[test]
