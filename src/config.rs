@@ -3,10 +3,12 @@
 //! Defaults are diffusers' own. A missing key takes the default, which for some fields is not what `null` means.
 
 mod card;
+mod model_index;
 mod scheduler;
 mod unet;
 
 pub use card::Card;
+pub use model_index::ModelIndex;
 pub use scheduler::{
     AlgorithmType, BetaSchedule, Family, FinalSigmasType, InterpolationType, PredictionType, SchedulerConfig,
     SchedulerFile, SchedulerKind, SolverType, TimestepSpacing, TimestepType, VarianceType,

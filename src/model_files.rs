@@ -22,6 +22,8 @@ pub struct Network {
     pub folder: String,
     /// Its `config.json`.
     pub config: String,
+    /// The `model_index.json` of the pipeline that it is of.
+    pub model_index: Option<String>,
     /// The `scheduler_config.json` that goes with it.
     pub scheduler: Option<String>,
     /// The `card.json` that goes with it.
@@ -56,12 +58,13 @@ const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
 const VARIANTS: [&str; 6] = ["", "fp32", "fp16", "bf16", "ema", "non_ema"];
 const CONFIG: &str = "config.json";
 const SCHEDULER: &str = "scheduler_config.json";
+const MODEL_INDEX: &str = "model_index.json";
 const CARD: &str = "card.json";
 
 /// Where the files of a model may be on a server that does not list its folders, in the order to look for them.
 pub fn candidates() -> Vec<String> {
     let mut paths = vec!["unet/config.json".into(), CONFIG.into()];
-    paths.extend([format!("scheduler/{SCHEDULER}"), SCHEDULER.into(), CARD.into()]);
+    paths.extend([MODEL_INDEX.into(), format!("scheduler/{SCHEDULER}"), SCHEDULER.into(), CARD.into()]);
     for folder in ["unet/", ""] {
         for stem in STEMS {
             for variant in VARIANTS {
@@ -97,6 +100,7 @@ pub fn find(files: &[Listed]) -> Found {
             Network {
                 folder: folder.into(),
                 config: file.path.clone(),
+                model_index: nearest(&paths, folder, &[MODEL_INDEX]),
                 scheduler: nearest(&paths, folder, &[&format!("scheduler/{SCHEDULER}"), SCHEDULER])
                     .or_else(|| only(&paths, SCHEDULER)),
                 card: nearest(&paths, folder, &[CARD]),

@@ -1,6 +1,6 @@
 //! A model and its scheduler: what a diffusers pipeline folder holds.
 
-use crate::config::{Card, SchedulerConfig, SchedulerFile, SchedulerKind, UNetConfig, VarianceType};
+use crate::config::{Card, ModelIndex, SchedulerConfig, SchedulerFile, SchedulerKind, UNetConfig, VarianceType};
 use crate::fusion::{Fusion, fuse};
 use crate::graph::{Graph, ValueId};
 use crate::op::{
@@ -98,6 +98,8 @@ pub struct Pipeline {
     /// What its own scheduler reads from that.
     scheduler: Result<SchedulerConfig>,
     card: Card,
+    /// What a person may want to know of how it was put together.
+    notes: Vec<String>,
     /// Channels of x_t.
     channels: usize,
 }
@@ -123,7 +125,14 @@ impl Pipeline {
                 ),
             });
         }
-        Ok(Pipeline { unet: UNet2DModel::without_weights(config)?, scheduler_file, scheduler, card, channels })
+        Ok(Pipeline {
+            unet: UNet2DModel::without_weights(config)?,
+            scheduler_file,
+            scheduler,
+            card,
+            notes: Vec::new(),
+            channels,
+        })
     }
 
     /// Reads the files of a pipeline folder: `unet/config.json`, the shards of
@@ -152,6 +161,25 @@ impl Pipeline {
         let scheduler = scheduler.map(SchedulerFile::from_json).transpose()?.unwrap_or_default();
         let card = card.map(Card::from_json).transpose()?.unwrap_or_default();
         Pipeline::without_weights(config, scheduler, card)
+    }
+
+    /// The same as a pipeline's `model_index.json` has it: of the scheduler it names, which counts in diffusers, whatever the
+    /// scheduler's own file is of.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is of a pipeline whose network does not make pictures.
+    pub fn with_model_index(mut self, model_index: &str) -> Result<Self> {
+        let Some(class) = ModelIndex::from_json(model_index)?.scheduler else { return Ok(self) };
+        let found = self.scheduler_file.class().map(String::from);
+        if found.as_ref() != Some(&class) {
+            if let Some(found) = found {
+                self.notes.push(format!("Sampled with {class}, as model_index.json says, not with {found}."));
+            }
+            self.scheduler_file = self.scheduler_file.of_class(&class);
+            self.scheduler = self.scheduler_file.config(None, "{}");
+            self.channels = image_channels(self.unet.config(), self.scheduler.as_ref().ok())?;
+        }
+        Ok(self)
     }
 
     /// The network.
@@ -208,7 +236,7 @@ impl Pipeline {
         let files = files.into_iter().filter(|(_, fields)| !fields.is_empty());
         let fields =
             files.map(|(file, fields)| format!("{file} has fields that do nothing here: {}.", fields.join(", ")));
-        fields.chain(self.unet.notes().iter().cloned()).collect()
+        fields.chain(self.notes.iter().chain(self.unet.notes()).cloned()).collect()
     }
 
     /// How many class labels there are; 0 for a model without learned classes.

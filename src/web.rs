@@ -21,7 +21,7 @@ use crate::unet::WeightsFile;
 use crate::{Backend, Error, Frame, Layout, Pipeline, Precision, Prepared, Result, Sampler, Settings, Share, Tensor};
 
 /// Finds the U-Nets among the files of a folder, `{ path, class_name }[]` with the class that a `config.json` says if that was
-/// read: `{ networks: [{ folder, config, scheduler, card, variants: [{ name, files, index }] }], problem: string | null }`, the
+/// read: `{ networks: [{ folder, config, model_index, scheduler, card, variants: [{ name, files, index }] }], problem: string | null }`, the
 /// best choice first. Without networks `problem` says why.
 ///
 /// # Errors
@@ -130,6 +130,8 @@ struct ModelInfo<'a> {
     scheduler_problem: Option<String>,
     /// The samplers that the model can be sampled with, its own first.
     samplers: Vec<&'static str>,
+    /// How many steps to begin with.
+    default_steps: usize,
     dispatches: usize,
     /// Multiply-adds of one evaluation for one image.
     macs: u64,
@@ -189,10 +191,12 @@ impl PrecisionChoice {
 /// The small files of a model folder.
 #[wasm_bindgen]
 extern "C" {
-    /// `{ config: string, scheduler: string | null, card: string | null }`
+    /// `{ config: string, model_index?: string | null, scheduler: string | null, card: string | null }`
     pub type Files;
     #[wasm_bindgen(method, getter)]
     fn config(this: &Files) -> String;
+    #[wasm_bindgen(method, getter)]
+    fn model_index(this: &Files) -> Option<String>;
     #[wasm_bindgen(method, getter)]
     fn scheduler(this: &Files) -> Option<String>;
     #[wasm_bindgen(method, getter)]
@@ -223,7 +227,10 @@ impl Loading {
         let LoadOptions { count, precision, .. } = serde_wasm_bindgen::from_value(options)?;
         check_count(count)?;
         let (scheduler, card) = (files.scheduler(), files.card());
-        let pipeline = Pipeline::from_json(&files.config(), scheduler.as_deref(), card.as_deref())?;
+        let mut pipeline = Pipeline::from_json(&files.config(), scheduler.as_deref(), card.as_deref())?;
+        if let Some(model_index) = files.model_index() {
+            pipeline = pipeline.with_model_index(&model_index)?;
+        }
         let precision = precision.choose(&engine.backend, pipeline.unet().parameters());
         Ok(Loading {
             backend: engine.backend.clone(),
@@ -600,6 +607,7 @@ fn model_info(pipeline: &Pipeline, prepared: &Prepared) -> std::result::Result<J
         own_sampler: pipeline.scheduler().ok().map(|own| own.kind.short_name()),
         scheduler_problem: pipeline.scheduler().err().map(|error| error.to_string()),
         samplers: pipeline.scheduler_file().kinds().into_iter().map(SchedulerKind::short_name).collect(),
+        default_steps: scheduler.default_steps(),
         dispatches: plan.steps.len(),
         macs: plan.macs() / layout.count as u64,
         bytes: plan.bytes(),

@@ -131,6 +131,7 @@ impl ModelFolder {
                 let network = Network {
                     folder: config.trim_end_matches("config.json").trim_end_matches('/').into(),
                     config: config.into(),
+                    model_index: optional("model_index.json"),
                     scheduler: optional("scheduler/scheduler_config.json")
                         .or_else(|| optional("scheduler_config.json")),
                     card: optional("card.json"),
@@ -156,12 +157,16 @@ impl ModelFolder {
         let optional = |path: &Option<String>| path.as_ref().map(|path| self.text(path)).transpose();
         let (scheduler, card) = (optional(&self.network.scheduler)?, optional(&self.network.card)?);
         let config = self.text(&self.network.config)?;
-        Ok(Pipeline::from_json(&config, scheduler.as_deref(), card.as_deref())?)
+        let pipeline = Pipeline::from_json(&config, scheduler.as_deref(), card.as_deref())?;
+        Ok(match optional(&self.network.model_index)? {
+            Some(model_index) => pipeline.with_model_index(&model_index)?,
+            None => pipeline,
+        })
     }
 
     /// The U-Net with its weights and whatever of a scheduler and a card there is.
     pub fn pipeline(&self) -> Result<Pipeline> {
-        if self.network.scheduler.is_none() {
+        if self.network.scheduler.is_none() && self.network.model_index.is_none() {
             let folder = self.folder.display();
             eprintln!("There is no scheduler_config.json in {folder}: the defaults of DDPM are taken.");
         }
@@ -174,9 +179,16 @@ impl ModelFolder {
 
     /// What files are read, with their places in the folder.
     pub fn files(&self) -> Vec<&str> {
-        let Network { config, scheduler, card, .. } = &self.network;
+        let Network { config, model_index, scheduler, card, .. } = &self.network;
         let weights = self.variant.iter().flat_map(|variant| variant.index.iter().chain(&variant.files));
-        [config].into_iter().chain(scheduler).chain(card).chain(weights).map(String::as_str).collect()
+        [config]
+            .into_iter()
+            .chain(model_index)
+            .chain(scheduler)
+            .chain(card)
+            .chain(weights)
+            .map(String::as_str)
+            .collect()
     }
 
     fn text(&self, path: &str) -> Result<String> {

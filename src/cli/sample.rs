@@ -143,7 +143,7 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
     let count = arguments.count.or(from_noise).unwrap_or((arguments.class.len() / width).max(seeds).max(1));
     let scheduler = scheduler(arguments, pipeline)?;
     let mut settings = Settings {
-        steps: arguments.steps.unwrap_or(scheduler.num_train_timesteps.min(50)),
+        steps: arguments.steps.unwrap_or(scheduler.default_steps()),
         scheduler: Some(scheduler),
         options: StepOptions {
             eta: arguments.eta,

@@ -445,6 +445,12 @@ impl SchedulerFile {
         self.0.get("_class_name")?.as_str()
     }
 
+    /// The same of this class: what its pipeline is made of counts.
+    pub fn of_class(mut self, class: &str) -> Self {
+        self.0.insert("_class_name".into(), class.into());
+        self
+    }
+
     /// The scheduler it is of; DDPM if it does not say.
     ///
     /// # Errors
@@ -580,6 +586,11 @@ impl SchedulerConfig {
             shift_terminal: None,
             file: SchedulerFile(Object::from_iter([("_class_name".to_string(), kind.class().into())])),
         }
+    }
+
+    /// How many steps a run takes that is not told.
+    pub fn default_steps(&self) -> usize {
+        self.num_train_timesteps.min(50)
     }
 
     /// Reads a `scheduler/scheduler_config.json`.
