@@ -3,6 +3,7 @@
 //! Defaults are diffusers' own. A missing key takes the default, which for some fields is not what `null` means.
 
 mod card;
+mod field;
 mod model_index;
 mod scheduler;
 mod unet;
@@ -19,6 +20,7 @@ pub use unet::{
     UpBlockType,
 };
 
+use field::Field;
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
@@ -75,7 +77,7 @@ fn object(file: &'static str, json: &str) -> Result<Object> {
 
 /// Reads an object as a `T`, and says which field is wrong.
 fn parse<T: DeserializeOwned>(file: &'static str, object: Object) -> Result<T> {
-    let parse = |object| serde_json::from_value::<T>(serde_json::Value::Object(object));
+    let parse = |object| T::deserialize(Field(serde_json::Value::Object(object)));
     parse(object.clone()).map_err(|error| {
         // serde does not say which field it was, but every field by itself is a configuration too.
         let alone = |(key, value): (&String, &serde_json::Value)| {

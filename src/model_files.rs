@@ -1,7 +1,6 @@
 //! Where in a folder a model's files are: the one rule for a folder of the disk, dropped files, a repository and a server.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +92,7 @@ pub fn find(files: &[Listed]) -> Found {
     let top = common_folder(&paths);
     let configs: Vec<&Listed> =
         files.iter().filter(|file| base(&file.path) == CONFIG && is_of_unet(file, top)).collect();
-    let mut networks: Vec<Network> = configs
+    let found = configs
         .iter()
         .map(|file| {
             let folder = parent(&file.path);
@@ -107,20 +106,25 @@ pub fn find(files: &[Listed]) -> Found {
                 variants: variants(&paths, folder),
             }
         })
-        .filter(|network| !network.variants.is_empty())
-        .collect();
-    networks.sort_by_cached_key(|network| rank(&network.folder));
+        .filter(|network| !network.variants.is_empty());
+    // A handful at most: not worth a sort of their own in what a page downloads.
+    let mut networks: Vec<Network> = Vec::new();
+    for network in found {
+        let key = rank(&network.folder);
+        let place = networks.iter().take_while(|other| rank(&other.folder) <= key).count();
+        networks.insert(place, network);
+    }
     let problem = networks.is_empty().then(|| problem(files, &paths, configs.first().copied()));
     Found { networks, problem }
 }
 
 /// The networks of a folder from the one that is most likely meant: finished before checkpoints of its training and these
 /// from the last, plain before averages, outside before inside.
-fn rank(folder: &str) -> (bool, Reverse<u64>, bool, usize, String) {
+fn rank(folder: &str) -> (bool, Reverse<u64>, bool, usize, &str) {
     let checkpoint = folder.split('/').find_map(|part| part.strip_prefix("checkpoint-"));
     let number = checkpoint.and_then(|number| number.parse().ok()).unwrap_or(0);
     let is_average = base(folder).split(['_', '-', '.']).any(|part| part == "ema");
-    (checkpoint.is_some(), Reverse(number), is_average, folder.split('/').count(), folder.into())
+    (checkpoint.is_some(), Reverse(number), is_average, folder.split('/').count(), folder)
 }
 
 /// The folder that all files are in.
@@ -171,40 +175,41 @@ fn only(paths: &[&str], name: &str) -> Option<String> {
 
 /// The weights of a folder, the best choice first.
 fn variants(paths: &[&str], folder: &str) -> Vec<Variant> {
-    #[derive(Default)]
+    /// What lies there of one variant: the whole file, and the index and the shards.
     struct Parts<'a> {
+        rank: (usize, usize, String),
         whole: Option<&'a str>,
         shards: Vec<&'a str>,
         index: Option<&'a str>,
     }
 
-    let mut found: BTreeMap<(usize, usize, String), Parts> = BTreeMap::new();
+    let mut found: Vec<Parts> = Vec::new();
     for name in paths.iter().filter(|path| parent(path) == folder).map(|path| base(path)) {
         let Some(Weights { stem, variant, part }) = parse(name) else { continue };
-        let stem_rank = STEMS.iter().position(|known| *known == stem).unwrap_or(STEMS.len());
-        let variant = match (stem_rank < STEMS.len(), variant.is_empty()) {
+        let by_stem = STEMS.iter().position(|known| *known == stem).unwrap_or(STEMS.len());
+        let variant = match (by_stem < STEMS.len(), variant.is_empty()) {
             (true, _) => variant.to_string(),
             // Weights by another name are called by it.
             (false, true) => stem.to_string(),
-            (false, false) => format!("{stem}.{variant}"),
+            (false, false) => [stem, ".", variant].concat(),
         };
-        let rank = VARIANTS.iter().position(|known| *known == variant).unwrap_or(VARIANTS.len());
-        let parts = found.entry((stem_rank, rank, variant)).or_default();
+        let by_variant = VARIANTS.iter().position(|known| *known == variant).unwrap_or(VARIANTS.len());
+        let rank = (by_stem, by_variant, variant);
+        let place = found.iter().take_while(|parts| parts.rank < rank).count();
+        if found.get(place).is_none_or(|parts| parts.rank != rank) {
+            found.insert(place, Parts { rank, whole: None, shards: Vec::new(), index: None });
+        }
+        let parts = &mut found[place];
         match part {
             Part::Whole => parts.whole = Some(name),
             Part::Index => parts.index = Some(name),
-            Part::Shard => parts.shards.push(name),
+            Part::Shard => parts.shards.insert(parts.shards.iter().take_while(|shard| **shard < name).count(), name),
         }
     }
     let mut variants: Vec<Variant> = Vec::new();
-    for ((_, _, name), Parts { whole, mut shards, index }) in found {
-        shards.sort_unstable();
+    for Parts { rank: (_, _, name), whole, shards, index } in found {
         // Shards go before a file beside them, as in diffusers: the later of two models saved in one place is often in shards.
-        let files = match whole {
-            _ if is_complete(&shards) => shards,
-            Some(whole) => vec![whole],
-            None => Vec::new(),
-        };
+        let files = if is_complete(&shards) { shards } else { whole.into_iter().collect() };
         let index = index.filter(|_| files.is_empty()).map(|index| join(folder, index));
         let is_new = !variants.iter().any(|variant| variant.name == name);
         if is_new && (index.is_some() || !files.is_empty()) {

@@ -195,6 +195,11 @@ impl ModelFolder {
         read_text(&self.folder.join(path))
     }
 
+    /// Whether there is anything that may be weights.
+    pub fn has_weights(&self) -> bool {
+        self.variant.is_some()
+    }
+
     /// The files with the weights: one, or all shards.
     pub fn weights(&self) -> Result<Vec<Vec<u8>>> {
         let Some(Variant { files, index, .. }) = &self.variant else { return Ok(Vec::new()) };

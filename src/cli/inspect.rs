@@ -24,10 +24,9 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let folder = ModelFolder::open_config(&arguments.model)?;
     let mut pipeline = folder.pipeline_without_weights()?;
-    let files = folder.weights()?;
-    if !files.is_empty() {
-        pipeline.unet_mut().read(files.iter().map(Vec::as_slice))?;
-    }
+    // Weights that are missing or damaged are no obstacle, but worth a line.
+    let read = |files: Vec<Vec<u8>>| Ok(pipeline.unet_mut().read(files.iter().map(Vec::as_slice))?);
+    let problem = if folder.has_weights() { folder.weights().and_then(read).err() } else { None };
     let config = pipeline.unet().config().clone();
     let inspection = Inspection::new(config, arguments.count, arguments.size, precision(arguments.f16))?;
     let longest = inspection.layers.iter().map(|layer| layer.name.len()).max().unwrap_or(0);
@@ -61,7 +60,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     table += "\n\nfiles\n";
     folder.files().iter().for_each(|file| table += &format!("  {file}\n"));
-    let notes = pipeline.notes();
+    let mut notes = pipeline.notes();
+    notes.extend(problem.map(|problem| problem.to_string()));
+    notes.extend(pipeline.scheduler().err().map(|problem| problem.to_string()));
     if !notes.is_empty() {
         table += "notes\n";
         notes.iter().for_each(|note| table += &format!("  {note}\n"));

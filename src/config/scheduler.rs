@@ -417,7 +417,7 @@ fn has(kind: SchedulerKind, field: &str) -> bool {
 fn todays(mut given: Object) -> Object {
     given.retain(|field, value| match field.as_str() {
         "variance_type" => !value.is_null(),
-        "lambda_min_clipped" => value.as_str() != Some("-Infinity"),
+        "lambda_min_clipped" => !matches!(value.as_str(), Some("-inf" | "-Infinity")),
         "tensor_format" | "timestep_values" => false,
         _ => true,
     });

@@ -1,6 +1,6 @@
 //! Which tensors of a file are the network's, whatever stands around their names and beside them.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use safetensors::tensor::Dtype;
 
@@ -14,7 +14,7 @@ struct Naming {
     /// What stands before the path of each of them, as `module.`; often nothing.
     prefix: String,
     /// For each such prefix of a network beside it, as `ema.`, how many tensors it has.
-    others: BTreeMap<String, usize>,
+    others: Vec<(String, usize)>,
 }
 
 impl Parameters {
@@ -45,7 +45,7 @@ impl Parameters {
                     unplaced.push(format!("{} ({:?})", tensor.path, tensor.dtype()));
                 }
             }
-            let of_another = || naming.others.keys().any(|prefix| tensor.path.starts_with(&prefix[..]));
+            let of_another = || naming.others.iter().any(|(prefix, _)| tensor.path.starts_with(&prefix[..]));
             if tensor.wanted.is_none() && !of_another() {
                 aside.push(tensor.path.clone());
             }
@@ -54,17 +54,17 @@ impl Parameters {
             return Err(Error::Weights(format!(
                 "has tensors that the configuration has no place for: {}. The configuration and the weights may be of \
                  different models.",
-                list(&unplaced)
+                list(unplaced)
             )));
         }
         if !naming.prefix.is_empty() {
             self.note(format!("The names of the weights begin with {}, which was taken off.", naming.prefix));
         }
-        for (prefix, count) in naming.others {
+        for (prefix, count) in &naming.others {
             self.note(format!("Another network was left aside: {prefix}* ({count} tensors)."));
         }
         if !aside.is_empty() {
-            self.note(format!("The network has no place for {}: left aside.", list(&aside)));
+            self.note(format!("The network has no place for {}: left aside.", list(aside.clone())));
             self.aside.extend(aside);
         }
         Ok(())
@@ -72,41 +72,39 @@ impl Parameters {
 
     /// The prefix of the network's own tensors, which a state dict has that was saved from around it.
     fn naming<'a>(&self, paths: impl Iterator<Item = &'a str> + Clone) -> Result<Naming> {
-        let mut networks: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut networks: HashMap<String, usize> = HashMap::new();
         for prefix in paths.clone().filter_map(|path| self.prefix_of(path)) {
-            *networks.entry(prefix).or_default() += 1;
+            *networks.entry(prefix.into()).or_default() += 1;
         }
-        let whole: Vec<&str> =
-            networks.iter().filter(|&(_, &count)| count >= self.len()).map(|(&prefix, _)| prefix).collect();
-        let prefix = match (&whole[..], networks.len()) {
-            _ if networks.contains_key("") => "",
-            (&[one], _) => one,
-            (_, 1) => networks.keys().next().copied().unwrap_or_default(),
-            (_, 0) => {
-                let found: Vec<String> = paths.map(String::from).collect();
-                if found.is_empty() {
-                    return Ok(Naming::default()); // another shard may have them
-                }
-                return Err(Error::Weights(format!(
-                    "has none of the network's tensors, but {}. The configuration and the weights may be of different \
-                     models.",
-                    list(&found)
-                )));
-            }
-            _ => {
-                let found: Vec<String> =
-                    networks.iter().map(|(prefix, count)| format!("{prefix}* ({count})")).collect();
-                let (first, length) = networks.keys().next().map_or(("", 0), |prefix| (*prefix, prefix.len()));
-                return Err(Error::Weights(format!(
-                    "has several networks: {}. Save one of them by itself, in Python: save_file({{k[{length}:]: v for k, \
-                     v in load_file(file).items() if k.startswith('{first}')}}, 'diffusion_pytorch_model.safetensors').",
-                    list(&found)
-                )));
-            }
+        let mut whole = networks.iter().filter(|&(_, &count)| count >= self.len()).map(|(prefix, _)| prefix);
+        let found = match (whole.next(), whole.next(), networks.len()) {
+            _ if networks.contains_key("") => Some(String::new()),
+            (Some(one), None, _) => Some(one.clone()),
+            (_, _, 1) => networks.keys().next().cloned(),
+            _ => None,
         };
-        networks.remove(prefix);
-        let others = networks.into_iter().map(|(prefix, count)| (prefix.into(), count)).collect();
-        Ok(Naming { prefix: prefix.into(), others })
+        if let Some(prefix) = found {
+            networks.remove(&prefix);
+            return Ok(Naming { prefix, others: networks.into_iter().collect() });
+        }
+        if networks.is_empty() {
+            let found: Vec<String> = paths.map(String::from).collect();
+            if found.is_empty() {
+                return Ok(Naming::default()); // another shard may have them
+            }
+            return Err(Error::Weights(format!(
+                "has none of the network's tensors, but {}. The configuration and the weights may be of different models.",
+                list(found)
+            )));
+        }
+        let first = networks.keys().min().cloned().unwrap_or_default();
+        let found = networks.into_iter().map(|(prefix, count)| format!("{prefix}* ({count})")).collect();
+        Err(Error::Weights(format!(
+            "has several networks: {}. Save one of them by itself, in Python: save_file({{k[{}:]: v for k, v in \
+             load_file(file).items() if k.startswith('{first}')}}, 'diffusion_pytorch_model.safetensors').",
+            list(found),
+            first.len()
+        )))
     }
 
     /// The shortest beginning of a path without which the network has a place for it.
@@ -133,7 +131,8 @@ fn is_bookkeeping(tensor: &AwaitedTensor) -> bool {
 }
 
 /// A few names, and how many more there are.
-fn list(names: &[String]) -> String {
+fn list(mut names: Vec<String>) -> String {
+    names.sort_unstable();
     let shown = names[..names.len().min(3)].join(", ");
     if names.len() > 3 { format!("{shown} and {} more", names.len() - 3) } else { shown }
 }
