@@ -331,7 +331,7 @@ fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
         ("prediction_type", r#""flow""#, "`epsilon`"),
         ("variance_type", r#""fixed_large_log""#, "`fixed_small`"),
         ("timestep_spacing", r#""random""#, "`leading`"),
-        ("use_flow_sigmas", "true", "only false"),
+        ("use_dynamic_shifting", "true", "set it to false"),
         ("dynamic_thresholding_ratio", "1.5", "between 0 and 1"),
         ("sample_max_value", "0", "must be positive"),
         ("snr", "-1", "must be positive"),
@@ -344,16 +344,25 @@ fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
         ("num_train_timesteps", "-1", "-1"),
         ("beta_end", "2", "between 0 and 1"),
         ("clip_sample_range", "0", "must be positive"),
+        ("prediction_type", r#""flow_prediction""#, "needs use_flow_sigmas"),
+        ("shift", "0", "must be positive"),
+        ("shift_terminal", "1.5", "between 0 and 1"),
+        ("original_inference_steps", "1001", "between 1 and num_train_timesteps, 1000"),
+        ("sigma_data", "-1", "must be positive"),
+        ("sigma_schedule", r#""cosine""#, "`karras`"),
         ("steps_offset", "1000", "less than num_train_timesteps, 1000"),
         ("steps_offset", "4294967295", "less than num_train_timesteps, 1000"),
     ];
     for (field, value, expected) in cases {
         // A scheduler that has the field; what others have does not concern it.
         let class = match field {
-            "use_flow_sigmas" | "solver_order" => "UniPCMultistepScheduler",
+            "use_dynamic_shifting" | "solver_order" => "UniPCMultistepScheduler",
             "algorithm_type" => "DPMSolverMultistepScheduler",
             "interpolation_type" | "final_sigmas_type" => "EulerDiscreteScheduler",
             "snr" => "ScoreSdeVeScheduler",
+            "shift" | "shift_terminal" => "FlowMatchEulerDiscreteScheduler",
+            "original_inference_steps" => "LCMScheduler",
+            "sigma_data" | "sigma_schedule" => "EDMEulerScheduler",
             _ => "DDPMScheduler",
         };
         let json = format!(r#"{{"_class_name": "{class}", "{field}": {value}}}"#);
