@@ -545,17 +545,16 @@ impl SchedulerFile {
     /// When that is not supported.
     pub fn kind(&self) -> Result<SchedulerKind> {
         let Some(class) = self.0.get("_class_name") else { return Ok(Ddpm) };
-        let problem = |_| self.refusal(format!("{} is not supported", class.as_str().unwrap_or("its _class_name")));
-        serde_json::from_value(class.clone()).map_err(problem)
-    }
-
-    fn refusal(&self, what: String) -> Error {
-        let others: Vec<&str> = self.kinds().into_iter().map(SchedulerKind::class).collect();
-        let others = others.join(", ");
-        let problem = format!(
-            "{what}; this model can be sampled with {others}: choose one with --scheduler, or in the Sampler menu."
-        );
-        Error::Config { file: FILE, problem }
+        serde_json::from_value(class.clone()).map_err(|_| {
+            let (class, kinds) = (class.as_str().unwrap_or("its _class_name"), self.kinds());
+            let others: Vec<&str> = kinds.into_iter().map(SchedulerKind::class).collect();
+            let others = others.join(", ");
+            let problem = format!(
+                "{class} is not supported; this model can be sampled with {others}: choose one with --scheduler, or in \
+                 the Sampler menu."
+            );
+            Error::Config { file: FILE, problem }
+        })
     }
 
     /// Whether a solver is told to follow a flow.
@@ -593,7 +592,8 @@ impl SchedulerFile {
 
     /// The configuration of the scheduler it is of, or of another, with the fields of the JSON object `changes` in place
     /// of its own. As diffusers' `from_config`: what the file says stays, as far as that scheduler has the field; what it
-    /// does not say is that scheduler's own default.
+    /// does not say is that scheduler's own default. Whether it can do anything with the model is for
+    /// [`SchedulerFile::kinds`] to say.
     ///
     /// # Errors
     /// When `changes` is not an object of fields, or the scheduler does not support what is asked.
@@ -607,30 +607,25 @@ impl SchedulerFile {
             .cloned()
             .map(|class| SchedulerFile(Object::from_iter([("_class_name".into(), class)])));
         let kind = kind.map_or_else(|| named.as_ref().unwrap_or(self).kind(), Ok)?;
-        let (own, family) = (self.class().unwrap_or_default(), self.family());
-        let apart = |family| matches!(family, Family::Consistency | Family::Flow | Family::Edm);
-        if !own.is_empty() && !kind.samples(family) && (apart(family) || apart(kind.family())) {
-            return Err(self.refusal(format!("{} cannot sample a model of {own}", kind.class())));
-        }
         let mut given = self.0.clone();
-        if family == Family::Flow {
+        if self.family() == Family::Flow {
             // The two ways of saying how to follow a flow.
-            let shifts = if kind.family() == family { ["flow_shift", "shift"] } else { ["shift", "flow_shift"] };
+            let shifts = if kind.family() == Family::Flow { ["flow_shift", "shift"] } else { ["shift", "flow_shift"] };
             if let Some(shift) = given.get(shifts[0]).cloned() {
                 given.entry(shifts[1]).or_insert(shift);
             }
-            if !self.follows_flow() {
+            if kind.has_flow_sigmas() && !self.follows_flow() {
                 given.insert("use_flow_sigmas".into(), true.into());
                 given.insert("prediction_type".into(), "flow_prediction".into());
             }
         }
-        given.extend(changes);
         if self.kind().ok() != Some(kind)
             && given.get("algorithm_type").is_some_and(|value| AlgorithmType::deserialize(value).is_err())
         {
             // Of another scheduler, which has the field, but not its values, in common.
             given.remove("algorithm_type");
         }
+        given.extend(changes);
         given.insert("_class_name".into(), kind.class().into());
         SchedulerConfig::read(kind, given)
     }

@@ -394,6 +394,7 @@ fn fields_of_other_schedulers_are_no_obstacle() {
 
 #[test]
 fn a_scheduler_that_is_not_supported_says_which_are() {
+    use SchedulerKind::{DeisMultistep, DpmSolverMultistep, DpmSolverSinglestep, FlowEuler, FlowHeun, UniPc};
     let json = r#"{"_class_name": "SASolverScheduler", "algorithm_type": "data_prediction", "beta_end": 0.01,
         "tau_func": null, "lambda_min_clipped": -Infinity, "prediction_type": "v_prediction"}"#;
     let config = r#"{"sample_size": 8, "block_out_channels": [4, 4], "norm_num_groups": 2, "attention_head_dim": 2,
@@ -411,6 +412,18 @@ fn a_scheduler_that_is_not_supported_says_which_are() {
         let settings = Settings { scheduler: Some(scheduler), ..Settings::default() };
         settings.check(&pipeline).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
     }
+    // Another family's list is its own, and its ways of saying the same are understood.
+    let flow = SchedulerFile::from_json(r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3}"#).unwrap();
+    let expected =
+        [FlowEuler, DpmSolverMultistep, DpmSolverSinglestep, DeisMultistep, UniPc, FlowHeun].map(SchedulerKind::class);
+    assert_eq!(flow.kinds().into_iter().map(SchedulerKind::class).collect::<Vec<_>>(), expected);
+    let unipc = flow.config(Some(UniPc), "{}").unwrap();
+    assert_eq!((unipc.flow_shift, unipc.prediction_type), (3.0, PredictionType::FlowPrediction));
+    assert!(unipc.use_flow_sigmas);
+    assert_eq!(unipc.with_kind(FlowHeun).unwrap().shift, 3.0);
+    assert!(flow.config(Some(SchedulerKind::Ddim), "{}").is_ok());
+    let unknown = SchedulerFile::from_json(r#"{"_class_name": "FlowMatchLCMScheduler", "shift": 3}"#).unwrap();
+    assert_eq!(unknown.kinds()[0], DpmSolverMultistep);
     // A field that cannot be used is found when it is.
     let pipeline = Pipeline::from_json(config, Some(r#"{"beta_end": 2}"#), None).unwrap();
     assert_message(&pipeline.scheduler().unwrap_err().to_string(), &["beta_end is 2; it must be between 0 and 1"]);
