@@ -12,7 +12,7 @@ pub use card::Card;
 pub use model_index::ModelIndex;
 pub use scheduler::{
     AlgorithmType, BetaSchedule, Family, FinalSigmasType, InterpolationType, PredictionType, SchedulerConfig,
-    SchedulerFile, SchedulerKind, SolverType, TimestepSpacing, TimestepType, VarianceType,
+    SchedulerFile, SchedulerKind, SigmaSchedule, SolverType, TimestepSpacing, TimestepType, VarianceType,
 };
 pub(crate) use unet::ncsnpp_groups;
 pub use unet::{
@@ -89,12 +89,4 @@ fn parse<T: DeserializeOwned>(file: &'static str, object: Object) -> Result<T> {
         let problem = object.iter().find_map(alone).unwrap_or_else(|| format!("{error}."));
         Error::Config { file, problem }
     })
-}
-
-/// Checks that `field` has the one value that is supported.
-fn only<T: PartialEq + std::fmt::Debug>(file: &'static str, field: &str, found: &T, supported: &T) -> Result<()> {
-    if found == supported {
-        return Ok(());
-    }
-    Err(Error::Config { file, problem: format!("{field} is {found:?}; only {supported:?} is supported.") })
 }

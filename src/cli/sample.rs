@@ -206,5 +206,10 @@ fn scheduler(arguments: &Arguments, pipeline: &Pipeline) -> Result<SchedulerConf
     for field in file.unknown_fields() {
         eprintln!("scheduler_config.json: the field \"{field}\" is not known; it does nothing.");
     }
-    Ok(file.config(kind, &json)?)
+    let config = file.config(kind, &json)?;
+    let special = config.kind.inverts() || config.kind == SchedulerKind::RePaint;
+    if let (Some(class), false) = (file.class(), special || file.kinds().contains(&config.kind)) {
+        eprintln!("{} was not made for models of {class}; what comes out may be noise.", config.kind.class());
+    }
+    Ok(config)
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Object, only};
+use super::Object;
 use crate::{Error, Result};
 
 const FILE: &str = "scheduler/scheduler_config.json";
@@ -48,6 +48,22 @@ pub enum SchedulerKind {
     RePaint,
     /// The variance-exploding SDE, with Langevin steps as a corrector (Song et al. 2021).
     ScoreSdeVe,
+    /// A latent consistency model's: x̂0, and noise again (Luo et al. 2023).
+    Lcm,
+    /// Trajectory consistency distillation, with γ as η (Zheng et al. 2024).
+    Tcd,
+    /// DPM-Solver++ of second order as an SDE in σ (k-diffusion).
+    DpmSolverSde,
+    /// Multistep consistency sampling (Song et al. 2023, Algorithm 1).
+    Consistency,
+    /// Euler's method along a flow (Esser et al. 2024).
+    FlowEuler,
+    /// Heun's method along a flow.
+    FlowHeun,
+    /// Euler's method for a network preconditioned as in Karras et al. 2022.
+    EdmEuler,
+    /// DPM-Solver++ for such a network.
+    EdmDpmSolver,
 }
 
 use SchedulerKind::*;
@@ -73,6 +89,14 @@ const KINDS: &[(SchedulerKind, &str, &str)] = &[
     (DdimInverse, "DDIMInverseScheduler", "ddim_inverse"),
     (RePaint, "RePaintScheduler", "repaint"),
     (ScoreSdeVe, "ScoreSdeVeScheduler", "score_sde_ve"),
+    (Lcm, "LCMScheduler", "lcm"),
+    (Tcd, "TCDScheduler", "tcd"),
+    (DpmSolverSde, "DPMSolverSDEScheduler", "dpm_solver_sde"),
+    (Consistency, "CMStochasticIterativeScheduler", "consistency"),
+    (FlowEuler, "FlowMatchEulerDiscreteScheduler", "flow_euler"),
+    (FlowHeun, "FlowMatchHeunDiscreteScheduler", "flow_heun"),
+    (EdmEuler, "EDMEulerScheduler", "edm_euler"),
+    (EdmDpmSolver, "EDMDPMSolverMultistepScheduler", "edm_dpm_solver"),
     (Ddpm, "DDPMParallelScheduler", "ddpm"),
     (Ddim, "DDIMParallelScheduler", "ddim"),
 ];
@@ -86,6 +110,12 @@ pub enum Family {
     Score,
     /// v-diffusion: t from 1 to 0.
     VDiffusion,
+    /// Consistency models.
+    Consistency,
+    /// Flows: x = (1 − σ) x_0 + σ ε, of which the model predicts the velocity ε − x_0.
+    Flow,
+    /// Networks preconditioned as in Karras et al. 2022.
+    Edm,
 }
 
 impl SchedulerKind {
@@ -99,8 +129,22 @@ impl SchedulerKind {
         match self {
             ScoreSdeVe => Family::Score,
             IpNdm => Family::VDiffusion,
+            Consistency => Family::Consistency,
+            FlowEuler | FlowHeun => Family::Flow,
+            EdmEuler | EdmDpmSolver => Family::Edm,
             _ => Family::Beta,
         }
+    }
+
+    /// Whether it can make images with a model of a family, and needs nothing else for it.
+    fn samples(self, family: Family) -> bool {
+        let flows = family == Family::Flow && self.has_flow_sigmas();
+        !self.inverts() && self != RePaint && (self.family() == family || flows)
+    }
+
+    /// Whether it can be told to follow a flow.
+    fn has_flow_sigmas(self) -> bool {
+        matches!(self, DpmSolverMultistep | DpmSolverSinglestep | DeisMultistep | UniPc)
     }
 
     fn names(self) -> (&'static str, &'static str) {
@@ -224,6 +268,17 @@ pub enum FinalSigmasType {
     SigmaMin,
 }
 
+/// How σ of a preconditioned network is spaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SigmaSchedule {
+    /// σ^(1/ρ) evenly (Karras et al. 2022, equation 5).
+    #[default]
+    Karras,
+    /// ln σ evenly.
+    Exponential,
+}
+
 /// What the network predicts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -235,6 +290,8 @@ pub enum PredictionType {
     Sample,
     /// v = √ᾱ ε − √(1−ᾱ) x_0 (Salimans and Ho 2022).
     VPrediction,
+    /// ε − x_0, the velocity of a flow (Lipman et al. 2023).
+    FlowPrediction,
 }
 
 /// Which timesteps a run of fewer than T steps visits (Lin et al. 2023, Table 2).
@@ -317,9 +374,11 @@ pub struct SchedulerConfig {
     pub use_beta_sigmas: bool,
     /// DPM-Solver: whether ln σ is spaced evenly over all of the training process.
     pub use_lu_lambdas: bool,
-    /// Euler, UniPC: the σ that spaced levels end at, in place of the schedule's. ScoreSdeVe: the smallest.
+    /// Euler, UniPC: the σ that spaced levels end at, in place of the schedule's. ScoreSdeVe, EDM's, consistency: the
+    /// smallest.
     pub sigma_min: Option<f64>,
-    /// Euler, UniPC: the σ that spaced levels begin at, in place of the schedule's. ScoreSdeVe: the largest.
+    /// Euler, UniPC: the σ that spaced levels begin at, in place of the schedule's. ScoreSdeVe, EDM's, consistency: the
+    /// largest.
     pub sigma_max: Option<f64>,
     /// Euler: how σ is found from the timesteps.
     pub interpolation_type: InterpolationType,
@@ -351,11 +410,33 @@ pub struct SchedulerConfig {
     pub sampling_eps: f64,
     /// ScoreSdeVe: Langevin steps at each level.
     pub correct_steps: usize,
-
-    // Fields with one supported value; `check` names any other.
-    use_flow_sigmas: bool,
+    /// EDM's, consistency: the standard deviation of the images, for which the network is preconditioned.
+    pub sigma_data: f64,
+    /// EDM's, consistency: ρ of Karras et al. 2022, equation 5.
+    pub rho: f64,
+    /// EDM's: how σ is spaced.
+    pub sigma_schedule: SigmaSchedule,
+    /// Consistency: the standard deviation of the noise that is added.
+    pub s_noise: f64,
+    /// Consistency: whether x̂_0 is clipped.
+    pub clip_denoised: bool,
+    /// LCM, TCD: how many timesteps the model was distilled at.
+    pub original_inference_steps: usize,
+    /// LCM: what t is multiplied by to say how much of x̂0 is the network's.
+    pub timestep_scaling: f64,
+    /// FlowMatch: how far σ is pushed towards 1 (Esser et al. 2024, equation 23).
+    pub shift: f64,
+    /// DPM-Solver, DEIS, UniPC: the same, of a flow.
+    pub flow_shift: f64,
+    /// DPM-Solver, DEIS, UniPC: whether a flow is followed.
+    pub use_flow_sigmas: bool,
+    /// FlowMatch, UniPC: the σ that a flow's last evaluation is stretched to.
+    pub shift_terminal: Option<f64>,
+    /// FlowMatch: whether the picture is at σ = 1.
+    pub invert_sigmas: bool,
+    /// FlowMatch: whether every step goes on from x̂0 with new noise.
+    pub stochastic_sampling: bool,
     use_dynamic_shifting: bool,
-    shift_terminal: Option<f64>,
 
     /// What the file itself says, to be read with another scheduler's defaults.
     #[serde(skip)]
@@ -370,41 +451,54 @@ impl Default for SchedulerConfig {
 
 /// Fields of diffusers' schedulers that [`SchedulerConfig`] has not: of classes that are not supported, or without an
 /// effect on what is.
-const OTHERS: &str = " flow_shift solver_p time_shift_type sigmas \
-    original_inference_steps timestep_scaling predictor_order corrector_order tau_func sigma_data sigma_schedule rho \
-    s_noise clip_denoised shift base_shift max_shift base_image_seq_len max_image_seq_len invert_sigmas \
-    stochastic_sampling noise_sampler_seed snr_shift_scale s_churn s_min s_max scaler s ";
+const OTHERS: &str = " solver_p time_shift_type sigmas predictor_order corrector_order tau_func base_shift max_shift \
+    base_image_seq_len max_image_seq_len noise_sampler_seed snr_shift_scale s_churn s_min s_max scaler s ";
 
 /// Whether diffusers' scheduler of this kind has a field; `from_config` leaves out what it does not have.
 fn has(kind: SchedulerKind, field: &str) -> bool {
+    let family = kind.family();
+    let (edm, flow_euler) = (family == Family::Edm, kind == FlowEuler);
     let dpm_solver = matches!(kind, DpmSolverMultistep | DpmSolverMultistepInverse | DpmSolverSinglestep);
     let solver = dpm_solver || matches!(kind, DeisMultistep | UniPc);
-    let in_sigma = solver || matches!(kind, Euler | Heun | Kdpm2 | Kdpm2Ancestral | Lms);
+    let in_sigma = solver || flow_euler || matches!(kind, Euler | Heun | Kdpm2 | Kdpm2Ancestral | Lms | DpmSolverSde);
     match field {
-        "beta_start" | "beta_end" | "beta_schedule" => !matches!(kind, IpNdm | ScoreSdeVe),
-        "trained_betas" => kind != ScoreSdeVe,
+        "beta_start" | "beta_end" | "beta_schedule" => family == Family::Beta,
+        "trained_betas" => family == Family::Beta || kind == IpNdm,
         // RePaint's is ours: diffusers has it for ε only.
-        "prediction_type" => !matches!(kind, IpNdm | ScoreSdeVe),
-        "timestep_spacing" | "steps_offset" => !matches!(kind, DpmSolverSinglestep | IpNdm | RePaint | ScoreSdeVe),
+        "prediction_type" => family == Family::Beta || edm,
+        "timestep_spacing" | "steps_offset" => {
+            family == Family::Beta && !matches!(kind, DpmSolverSinglestep | RePaint | Lcm | Tcd)
+        }
         "rescale_betas_zero_snr" => {
-            matches!(kind, Ddpm | Ddim | DdimInverse | Euler | EulerAncestral | DpmSolverMultistep | UniPc)
+            matches!(kind, Ddpm | Ddim | DdimInverse | Euler | EulerAncestral | DpmSolverMultistep | UniPc | Lcm | Tcd)
         }
         "variance_type" => kind == Ddpm,
-        "clip_sample" => matches!(kind, Ddpm | Ddim | DdimInverse | Heun | RePaint),
-        "clip_sample_range" => matches!(kind, Ddpm | Ddim | DdimInverse | Heun),
-        "thresholding" | "dynamic_thresholding_ratio" | "sample_max_value" => solver || matches!(kind, Ddpm | Ddim),
+        "clip_sample" => matches!(kind, Ddpm | Ddim | DdimInverse | Heun | RePaint | Lcm),
+        "clip_sample_range" => matches!(kind, Ddpm | Ddim | DdimInverse | Heun | Lcm),
+        "thresholding" | "dynamic_thresholding_ratio" | "sample_max_value" => {
+            solver || matches!(kind, Ddpm | Ddim | Lcm | EdmDpmSolver)
+        }
         "set_alpha_to_one" => matches!(kind, Ddim | DdimInverse | Pndm),
         "skip_prk_steps" => kind == Pndm,
         "use_karras_sigmas" | "use_exponential_sigmas" | "use_beta_sigmas" => in_sigma,
         "use_lu_lambdas" => kind == DpmSolverMultistep,
-        "final_sigmas_type" => matches!(kind, Euler | DpmSolverMultistep | DpmSolverSinglestep | UniPc),
-        "solver_order" | "solver_type" | "lower_order_final" | "use_flow_sigmas" => solver,
-        "algorithm_type" => dpm_solver || kind == DeisMultistep,
-        "euler_at_final" => matches!(kind, DpmSolverMultistep | DpmSolverMultistepInverse),
+        "final_sigmas_type" => edm || matches!(kind, Euler | DpmSolverMultistep | DpmSolverSinglestep | UniPc),
+        "solver_order" | "solver_type" | "lower_order_final" => solver || kind == EdmDpmSolver,
+        "use_flow_sigmas" | "flow_shift" => kind.has_flow_sigmas(),
+        "algorithm_type" => dpm_solver || matches!(kind, DeisMultistep | EdmDpmSolver),
+        "euler_at_final" => matches!(kind, DpmSolverMultistep | DpmSolverMultistepInverse | EdmDpmSolver),
         "lambda_min_clipped" => dpm_solver,
-        "predict_x0" | "disable_corrector" | "shift_terminal" => kind == UniPc,
-        "use_dynamic_shifting" => solver && kind != DpmSolverMultistepInverse,
-        "sigma_min" | "sigma_max" => matches!(kind, Euler | UniPc | ScoreSdeVe),
+        "predict_x0" | "disable_corrector" => kind == UniPc,
+        "shift_terminal" => kind == UniPc || flow_euler,
+        "use_dynamic_shifting" => kind.has_flow_sigmas() || flow_euler,
+        "shift" => family == Family::Flow,
+        "invert_sigmas" | "stochastic_sampling" => flow_euler,
+        "sigma_min" | "sigma_max" => edm || matches!(kind, Euler | UniPc | ScoreSdeVe | Consistency),
+        "sigma_data" | "rho" => edm || kind == Consistency,
+        "sigma_schedule" => edm,
+        "s_noise" | "clip_denoised" => kind == Consistency,
+        "original_inference_steps" => matches!(kind, Lcm | Tcd),
+        "timestep_scaling" => kind == Lcm,
         "interpolation_type" | "timestep_type" => kind == Euler,
         "eta" => kind == RePaint,
         "snr" | "sampling_eps" | "correct_steps" => kind == ScoreSdeVe,
@@ -458,33 +552,39 @@ impl SchedulerFile {
     pub fn kind(&self) -> Result<SchedulerKind> {
         let Some(class) = self.0.get("_class_name") else { return Ok(Ddpm) };
         serde_json::from_value(class.clone()).map_err(|_| {
-            let others: Vec<&str> = self.kinds().into_iter().map(SchedulerKind::class).collect();
-            let (class, others) = (class.as_str().map_or(class.to_string(), str::to_string), others.join(", "));
-            Error::Config {
-                file: FILE,
-                problem: format!(
-                    "{class} is not supported; this model can be sampled with {others}: choose one with --scheduler, or \
-                     in the Sampler menu."
-                ),
-            }
+            let (class, kinds) = (class.as_str().unwrap_or("its _class_name"), self.kinds());
+            let others: Vec<&str> = kinds.into_iter().map(SchedulerKind::class).collect();
+            let others = others.join(", ");
+            let problem = format!(
+                "{class} is not supported; this model can be sampled with {others}: choose one with --scheduler, or in \
+                 the Sampler menu."
+            );
+            Error::Config { file: FILE, problem }
         })
     }
 
+    /// Whether a solver is told to follow a flow.
+    fn follows_flow(&self) -> bool {
+        self.0.get("use_flow_sigmas").and_then(serde_json::Value::as_bool) == Some(true)
+    }
+
     fn family(&self) -> Family {
-        match self.class().and_then(|class| SchedulerKind::try_from(class.to_string()).ok()) {
-            Some(kind) => kind.family(),
-            None => Family::Beta,
+        let own = SchedulerKind::try_from(self.class().unwrap_or(Ddpm.class()).to_string());
+        match own {
+            Ok(kind) if kind.has_flow_sigmas() && self.follows_flow() => Family::Flow,
+            Ok(kind) => kind.family(),
+            Err(_) if self.follows_flow() || self.0.contains_key("shift") => Family::Flow,
+            Err(_) => Family::Beta,
         }
     }
 
     /// The schedulers that can make images with a model of such a file and need nothing else for it, its own first.
     pub fn kinds(&self) -> Vec<SchedulerKind> {
-        let class = self.class().unwrap_or(Ddpm.class());
+        let (class, family) = (self.class().unwrap_or(Ddpm.class()), self.family());
         let own = KINDS.iter().filter(|(_, name, short)| [*name, *short].contains(&class));
         let mut kinds: Vec<SchedulerKind> = Vec::new();
         for &(kind, ..) in own.chain(KINDS) {
-            let makes_images = !kind.inverts() && kind != RePaint;
-            if makes_images && kind.family() == self.family() && !kinds.contains(&kind) {
+            if kind.samples(family) && !kinds.contains(&kind) {
                 kinds.push(kind);
             }
         }
@@ -498,7 +598,8 @@ impl SchedulerFile {
 
     /// The configuration of the scheduler it is of, or of another, with the fields of the JSON object `changes` in place
     /// of its own. As diffusers' `from_config`: what the file says stays, as far as that scheduler has the field; what it
-    /// does not say is that scheduler's own default.
+    /// does not say is that scheduler's own default. Whether it can do anything with the model is for
+    /// [`SchedulerFile::kinds`] to say.
     ///
     /// # Errors
     /// When `changes` is not an object of fields, or the scheduler does not support what is asked.
@@ -507,17 +608,30 @@ impl SchedulerFile {
         if let Some(field) = unknown(&changes).first() {
             return Err(Error::Config { file: FILE, problem: format!("no scheduler has a field \"{field}\".") });
         }
+        let named = changes
+            .get("_class_name")
+            .cloned()
+            .map(|class| SchedulerFile(Object::from_iter([("_class_name".into(), class)])));
+        let kind = kind.map_or_else(|| named.as_ref().unwrap_or(self).kind(), Ok)?;
         let mut given = self.0.clone();
-        given.extend(changes);
-        let file = SchedulerFile(given);
-        let kind = kind.map_or_else(|| file.kind(), Ok)?;
-        let mut given = file.0;
+        if self.family() == Family::Flow {
+            // The two ways of saying how to follow a flow.
+            let shifts = if kind.family() == Family::Flow { ["flow_shift", "shift"] } else { ["shift", "flow_shift"] };
+            if let Some(shift) = given.get(shifts[0]).cloned() {
+                given.entry(shifts[1]).or_insert(shift);
+            }
+            if kind.has_flow_sigmas() && !self.follows_flow() {
+                given.insert("use_flow_sigmas".into(), true.into());
+                given.insert("prediction_type".into(), "flow_prediction".into());
+            }
+        }
         if self.kind().ok() != Some(kind)
             && given.get("algorithm_type").is_some_and(|value| AlgorithmType::deserialize(value).is_err())
         {
             // Of another scheduler, which has the field, but not its values, in common.
             given.remove("algorithm_type");
         }
+        given.extend(changes);
         given.insert("_class_name".into(), kind.class().into());
         SchedulerConfig::read(kind, given)
     }
@@ -535,15 +649,24 @@ impl SchedulerConfig {
     /// What diffusers' scheduler of this kind is without any configuration.
     pub fn defaults(kind: SchedulerKind) -> Self {
         let (beta_start, beta_end) = match kind {
-            Heun | Kdpm2 | Kdpm2Ancestral => (0.00085, 0.012),
+            Heun | Kdpm2 | Kdpm2Ancestral | Lcm | Tcd | DpmSolverSde => (0.00085, 0.012),
             _ => (1e-4, 0.02),
+        };
+        let sigmas = match kind.family() {
+            Family::Score => Some((0.01, 1348.0)),
+            Family::Consistency | Family::Edm => Some((0.002, 80.0)),
+            _ => None,
         };
         SchedulerConfig {
             kind,
-            num_train_timesteps: if kind == ScoreSdeVe { 2000 } else { 1000 },
+            num_train_timesteps: match kind {
+                ScoreSdeVe => 2000,
+                Consistency => 40,
+                _ => 1000,
+            },
             beta_start,
             beta_end,
-            beta_schedule: BetaSchedule::Linear,
+            beta_schedule: if matches!(kind, Lcm | Tcd) { BetaSchedule::ScaledLinear } else { BetaSchedule::Linear },
             trained_betas: None,
             rescale_betas_zero_snr: false,
             variance_type: VarianceType::FixedSmall,
@@ -552,7 +675,10 @@ impl SchedulerConfig {
             thresholding: false,
             dynamic_thresholding_ratio: 0.995,
             sample_max_value: 1.0,
-            prediction_type: PredictionType::Epsilon,
+            prediction_type: match kind.family() {
+                Family::Flow => PredictionType::FlowPrediction,
+                _ => PredictionType::Epsilon,
+            },
             timestep_spacing: match kind {
                 Ddpm | Ddim | DdimInverse | Pndm => TimestepSpacing::Leading,
                 _ => TimestepSpacing::Linspace,
@@ -564,8 +690,8 @@ impl SchedulerConfig {
             use_exponential_sigmas: false,
             use_beta_sigmas: false,
             use_lu_lambdas: false,
-            sigma_min: (kind == ScoreSdeVe).then_some(0.01),
-            sigma_max: (kind == ScoreSdeVe).then_some(1348.0),
+            sigma_min: sigmas.map(|(min, _)| min),
+            sigma_max: sigmas.map(|(_, max)| max),
             interpolation_type: InterpolationType::Linear,
             timestep_type: TimestepType::Discrete,
             final_sigmas_type: FinalSigmasType::Zero,
@@ -581,9 +707,20 @@ impl SchedulerConfig {
             snr: 0.15,
             sampling_eps: 1e-5,
             correct_steps: 1,
+            sigma_data: 0.5,
+            rho: 7.0,
+            sigma_schedule: SigmaSchedule::Karras,
+            s_noise: 1.0,
+            clip_denoised: true,
+            original_inference_steps: 50,
+            timestep_scaling: 10.0,
+            shift: 1.0,
+            flow_shift: 1.0,
             use_flow_sigmas: false,
-            use_dynamic_shifting: false,
             shift_terminal: None,
+            invert_sigmas: false,
+            stochastic_sampling: false,
+            use_dynamic_shifting: false,
             file: SchedulerFile(Object::from_iter([("_class_name".to_string(), kind.class().into())])),
         }
     }
@@ -635,10 +772,28 @@ impl SchedulerConfig {
     }
 
     fn check(&self) -> Result<()> {
-        only(FILE, "use_flow_sigmas", &self.use_flow_sigmas, &false)?;
-        only(FILE, "use_dynamic_shifting", &self.use_dynamic_shifting, &false)?;
-        only(FILE, "shift_terminal", &self.shift_terminal, &None)?;
         let invalid = |problem: String| Err(Error::Config { file: FILE, problem });
+        if self.use_dynamic_shifting {
+            return invalid(
+                "use_dynamic_shifting is true, which is not supported; set it to false, and shift or flow_shift to the \
+                 shift for this size."
+                    .into(),
+            );
+        }
+        if self.invert_sigmas && self.stochastic_sampling {
+            return invalid("invert_sigmas and stochastic_sampling exclude each other.".into());
+        }
+        let (prediction, family) = (self.prediction_type, self.kind.family());
+        let of_flow = self.use_flow_sigmas || family == Family::Flow;
+        if prediction == PredictionType::FlowPrediction && !of_flow
+            || prediction == PredictionType::Sample && family == Family::Edm
+        {
+            return invalid(format!(
+                "prediction_type is {prediction:?}, which {} cannot sample; FlowPrediction needs use_flow_sigmas or a \
+                 FlowMatch scheduler.",
+                self.kind.class()
+            ));
+        }
         if !(1..=100_000).contains(&self.num_train_timesteps) {
             return invalid(format!(
                 "num_train_timesteps is {}; it must be between 1 and 100000.",
@@ -657,12 +812,25 @@ impl SchedulerConfig {
                 betas.len()
             ));
         }
-        let spacings = [self.use_karras_sigmas, self.use_exponential_sigmas, self.use_beta_sigmas, self.use_lu_lambdas];
+        let spacings = [
+            self.use_karras_sigmas,
+            self.use_exponential_sigmas,
+            self.use_beta_sigmas,
+            self.use_lu_lambdas,
+            self.use_flow_sigmas,
+        ];
         if spacings.into_iter().filter(|&used| used).count() > 1 {
             return invalid(
-                "use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas and use_lu_lambdas exclude each other."
+                "use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas, use_lu_lambdas and use_flow_sigmas exclude \
+                 each other."
                     .into(),
             );
+        }
+        if !(1..=self.num_train_timesteps).contains(&self.original_inference_steps) && matches!(self.kind, Lcm | Tcd) {
+            return invalid(format!(
+                "original_inference_steps is {}; it must be between 1 and num_train_timesteps, {}.",
+                self.original_inference_steps, self.num_train_timesteps
+            ));
         }
         if let (Some(min), Some(max)) = (self.sigma_min, self.sigma_max)
             && min >= max
@@ -675,12 +843,22 @@ impl SchedulerConfig {
             ("sample_max_value", self.sample_max_value),
             ("snr", self.snr),
             ("sampling_eps", self.sampling_eps),
+            ("sigma_data", self.sigma_data),
+            ("rho", self.rho),
+            ("s_noise", self.s_noise),
+            ("timestep_scaling", self.timestep_scaling),
+            ("shift", self.shift),
+            ("flow_shift", self.flow_shift),
         ] {
             if !(value > 0.0 && value.is_finite()) {
                 return invalid(format!("{field} is {value}; it must be positive."));
             }
         }
-        for (field, value) in [("dynamic_thresholding_ratio", self.dynamic_thresholding_ratio), ("eta", self.eta)] {
+        for (field, value) in [
+            ("dynamic_thresholding_ratio", self.dynamic_thresholding_ratio),
+            ("eta", self.eta),
+            ("shift_terminal", self.shift_terminal.unwrap_or(0.0)),
+        ] {
             if !(0.0..=1.0).contains(&value) {
                 return invalid(format!("{field} is {value}; it must be between 0 and 1."));
             }

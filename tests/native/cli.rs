@@ -204,7 +204,7 @@ fn mistakes_are_explained() {
         (&["--scheduler-config", "nothing.json"], "nothing.json could not be read"),
         (&["--scheduler-config", "{\"beta\": 1}"], "\"beta\""),
         (&["--eta", "2", "--scheduler", "ddim"], "η is 2; it must be between 0 and 1"),
-        (&["--eta", "0.5", "--scheduler", "euler"], "only DDIM and RePaint have an η"),
+        (&["--eta", "0.5", "--scheduler", "euler"], "only DDIM, TCD and RePaint have an η"),
         (&["--size", "33"], "multiples of 4; found 33×33"),
         (&["--size", "33x"], "is not a number of pixels"),
         (&["--scheduler", "repaint"], "RePaint needs an image and a mask"),

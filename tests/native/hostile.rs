@@ -353,7 +353,7 @@ fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
         ("prediction_type", r#""flow""#, "`epsilon`"),
         ("variance_type", r#""fixed_large_log""#, "`fixed_small`"),
         ("timestep_spacing", r#""random""#, "`leading`"),
-        ("use_flow_sigmas", "true", "only false"),
+        ("use_dynamic_shifting", "true", "set it to false"),
         ("dynamic_thresholding_ratio", "1.5", "between 0 and 1"),
         ("sample_max_value", "0", "must be positive"),
         ("snr", "-1", "must be positive"),
@@ -366,16 +366,25 @@ fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
         ("num_train_timesteps", "-1", "-1"),
         ("beta_end", "2", "between 0 and 1"),
         ("clip_sample_range", "0", "must be positive"),
+        ("prediction_type", r#""flow_prediction""#, "needs use_flow_sigmas"),
+        ("shift", "0", "must be positive"),
+        ("shift_terminal", "1.5", "between 0 and 1"),
+        ("original_inference_steps", "1001", "between 1 and num_train_timesteps, 1000"),
+        ("sigma_data", "-1", "must be positive"),
+        ("sigma_schedule", r#""cosine""#, "`karras`"),
         ("steps_offset", "1000", "less than num_train_timesteps, 1000"),
         ("steps_offset", "4294967295", "less than num_train_timesteps, 1000"),
     ];
     for (field, value, expected) in cases {
         // A scheduler that has the field; what others have does not concern it.
         let class = match field {
-            "use_flow_sigmas" | "solver_order" => "UniPCMultistepScheduler",
+            "use_dynamic_shifting" | "solver_order" => "UniPCMultistepScheduler",
             "algorithm_type" => "DPMSolverMultistepScheduler",
             "interpolation_type" | "final_sigmas_type" => "EulerDiscreteScheduler",
             "snr" => "ScoreSdeVeScheduler",
+            "shift" | "shift_terminal" => "FlowMatchEulerDiscreteScheduler",
+            "original_inference_steps" => "LCMScheduler",
+            "sigma_data" | "sigma_schedule" => "EDMEulerScheduler",
             _ => "DDPMScheduler",
         };
         let json = format!(r#"{{"_class_name": "{class}", "{field}": {value}}}"#);
@@ -407,6 +416,7 @@ fn fields_of_other_schedulers_are_no_obstacle() {
 
 #[test]
 fn a_scheduler_that_is_not_supported_says_which_are() {
+    use SchedulerKind::{DeisMultistep, DpmSolverMultistep, DpmSolverSinglestep, FlowEuler, FlowHeun, UniPc};
     let json = r#"{"_class_name": "SASolverScheduler", "algorithm_type": "data_prediction", "beta_end": 0.01,
         "tau_func": null, "lambda_min_clipped": -Infinity, "prediction_type": "v_prediction"}"#;
     let config = r#"{"sample_size": 8, "block_out_channels": [4, 4], "norm_num_groups": 2, "attention_head_dim": 2,
@@ -424,6 +434,18 @@ fn a_scheduler_that_is_not_supported_says_which_are() {
         let settings = Settings { scheduler: Some(scheduler), ..Settings::default() };
         settings.check(&pipeline).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
     }
+    // Another family's list is its own, and its ways of saying the same are understood.
+    let flow = SchedulerFile::from_json(r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3}"#).unwrap();
+    let expected =
+        [FlowEuler, DpmSolverMultistep, DpmSolverSinglestep, DeisMultistep, UniPc, FlowHeun].map(SchedulerKind::class);
+    assert_eq!(flow.kinds().into_iter().map(SchedulerKind::class).collect::<Vec<_>>(), expected);
+    let unipc = flow.config(Some(UniPc), "{}").unwrap();
+    assert_eq!((unipc.flow_shift, unipc.prediction_type), (3.0, PredictionType::FlowPrediction));
+    assert!(unipc.use_flow_sigmas);
+    assert_eq!(unipc.with_kind(FlowHeun).unwrap().shift, 3.0);
+    assert!(flow.config(Some(SchedulerKind::Ddim), "{}").is_ok());
+    let unknown = SchedulerFile::from_json(r#"{"_class_name": "FlowMatchLCMScheduler", "shift": 3}"#).unwrap();
+    assert_eq!(unknown.kinds()[0], DpmSolverMultistep);
     // A field that cannot be used is found when it is.
     let pipeline = Pipeline::from_json(config, Some(r#"{"beta_end": 2}"#), None).unwrap();
     assert_message(&pipeline.scheduler().unwrap_err().to_string(), &["beta_end is 2; it must be between 0 and 1"]);
