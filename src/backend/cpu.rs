@@ -15,7 +15,7 @@ use crate::{Error, Precision, Result};
 /// arriving and what ops need meanwhile have a quarter of it.
 pub(crate) const MEMORY: Option<u64> = if cfg!(target_arch = "wasm32") { Some(3 << 30) } else { None };
 
-/// Checks that a plan has room, as far as that is known beforehand.
+/// Checks that a plan can be run here: that it has room, as far as that is known beforehand, and 32 bits.
 ///
 /// # Errors
 /// When it has not.
@@ -23,6 +23,10 @@ pub(crate) fn check(plan: &Plan) -> Result<()> {
     if plan.precision() == Precision::F16 {
         return Err(Error::Settings("The CPU computes in 32 bits only; choose f32.".into()));
     }
+    check_room(plan)
+}
+
+fn check_room(plan: &Plan) -> Result<()> {
     if MEMORY.is_some_and(|limit| needed(plan) > limit) { Err(too_much(plan)) } else { Ok(()) }
 }
 
@@ -76,7 +80,7 @@ impl Memory {
     /// # Errors
     /// When there is not enough of it.
     pub(crate) fn new(plan: &Plan) -> Result<Self> {
-        check(plan)?;
+        check_room(plan)?;
         let slot = |&len: &usize| {
             let mut slot = Vec::new();
             slot.try_reserve_exact(len).map_err(|_| too_much(plan))?;
@@ -133,6 +137,7 @@ pub struct Executor {
 
 impl Executor {
     pub(super) fn new(plan: Plan, frames: Vec<Operand>) -> Result<Self> {
+        check(&plan)?;
         let memory = RefCell::new(Memory::new(&plan)?);
         let factors = factors(&plan);
         let executor =
