@@ -354,6 +354,15 @@ impl Schedule {
         for row in &rows {
             let coefficients: [f32; Coefficients::LEN] = bytemuck::cast(Coefficients::from(row));
             if coefficients.iter().any(|coefficient| !coefficient.is_finite()) {
+                let repeated = rows.windows(2).find(|pair| pair[0].alpha_cumprod == pair[1].alpha_cumprod);
+                if let (Some(pair), true) = (repeated, rows.len() == steps) {
+                    return Err(Error::Settings(format!(
+                        "{steps} steps visit timestep {} more than once, which {} cannot do. Take fewer steps, trailing \
+                         spacing or another sampler.",
+                        pair[0].timestep,
+                        config.kind.class()
+                    )));
+                }
                 return Err(Error::Settings(format!(
                     "At timestep {} the schedule leaves the range of 32-bit numbers (ᾱ is {:e}). The number of steps, or \
                      the scheduler's num_train_timesteps, beta_start and beta_end, do not go together; fewer steps or \

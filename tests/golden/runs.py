@@ -1,7 +1,11 @@
 """Whole runs as diffusers' pipelines make them, with torch's generators: one for a batch or one an image, guidance,
-learned variances, thresholding, inpainting, the SDE, sizes and classes of every kind. Read from `runs.json`."""
+learned variances, thresholding, inpainting, SDEs, consistency, flows, sizes and classes of every kind. Read from
+`runs.json`."""
 
+import importlib
 import inspect
+import sys
+import types
 
 import diffusers
 import torch
@@ -38,6 +42,30 @@ def generators(seeds):
     return made[0] if len(made) == 1 else made
 
 
+def class_of(name):
+    """The scheduler class. That of DPMSolverSDE asks for torchsde, of which nothing is used here."""
+    if name != "DPMSolverSDEScheduler":
+        return getattr(diffusers, name)
+    sys.modules.setdefault("torchsde", types.ModuleType("torchsde"))
+    return importlib.import_module("diffusers.schedulers.scheduling_dpmsolver_sde").DPMSolverSDEScheduler
+
+
+class Brownian:
+    """In place of torchsde's: of each step the motion to its middle is drawn first, and then the rest."""
+
+    def __init__(self, shape, generator):
+        self.shape, self.generator, self.motion = shape, generator, None
+
+    def __call__(self, begin, end):
+        drawn = randn_tensor(self.shape, generator=self.generator)
+        if self.motion is None:
+            self.motion, self.middle = drawn * (begin - end).sqrt(), end
+            return drawn
+        motion = self.motion + drawn * (self.middle - end).sqrt()
+        self.motion = None
+        return motion / (begin - end).sqrt()
+
+
 def rescale_noise_cfg(output, of_class, guidance_rescale):
     """As diffusers' function of this name, which cannot be imported without transformers."""
     dims = list(range(1, output.ndim))
@@ -63,7 +91,7 @@ def network(unet, case, classes):
 
 def run(unet, case, scheduler_config):
     """{x_0, …} of a case; `classes` and for inpainting `original` and `mask` beside it."""
-    scheduler = getattr(diffusers, case["scheduler"]).from_config(scheduler_config, **case.get("config", {}))
+    scheduler = class_of(case["scheduler"]).from_config(scheduler_config, **case.get("config", {}))
     generator, tensors = generators(case["seeds"]), {}
     height, width = case["size"] if "size" in case else (unet.config.sample_size,) * 2
     shape = (case["count"], unet.config.in_channels, height, width)
@@ -104,12 +132,15 @@ def run(unet, case, scheduler_config):
         x = out.prev_sample_mean
     else:
         scheduler.set_timesteps(case["steps"])
-        x = x * scheduler.init_noise_sigma
+        x = x * getattr(scheduler, "init_noise_sigma", 1.0)
+        scaled = getattr(scheduler, "scale_model_input", lambda sample, _: sample)
+        if hasattr(scheduler, "noise_sampler"):
+            scheduler.noise_sampler = Brownian(shape, generator)
         takes = inspect.signature(scheduler.step).parameters
         given = {"generator": generator, **step}
         given = {key: value for key, value in given.items() if key in takes}
         for t in scheduler.timesteps:
-            x = scheduler.step(evaluate(scheduler.scale_model_input(x, t), t), t, x, **given).prev_sample
+            x = scheduler.step(evaluate(scaled(x, t), t), t, x, **given).prev_sample
     return {**tensors, "x_0": x}
 
 

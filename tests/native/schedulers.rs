@@ -68,7 +68,7 @@ impl<'a> Interpreter<'a> {
 
     fn draw(&mut self, len: usize) -> &'a [f64] {
         self.draws += 1;
-        &self.noise[(self.draws - 1) * len..][..len]
+        &self.noise[(self.draws - 1) * len % self.noise.len()..][..len]
     }
 
     /// x after the jump back of a row, if it has one.
@@ -294,4 +294,56 @@ fn runs_agree_with_diffusers() {
     println!("{compared:?}");
     assert!(failures.is_empty(), "{failures:#?}");
     assert_eq!((compared.values().sum::<usize>(), compared.len()), (257, 28));
+}
+
+/// Runs through few and through all timesteps of short and long schedules, taken over from a DDPM's file: where diffusers
+/// ends at numbers, so does the table, and where it does not, why is said.
+#[test]
+fn grids_of_every_length_agree_with_diffusers() {
+    let (golden, runs) = (Golden::load("matrix/grids"), Golden::load("matrix/schedulers"));
+    let shared = |what: &str| &runs.get(&format!("shared.{what}")).data;
+    let (mut compared, mut refused, mut failures) = (0, 0, Vec::new());
+    for scheduler in golden.keys() {
+        let mut expected = golden.get(scheduler).data.chunks_exact(4);
+        for total in [10, 100, 1000] {
+            for spacing in ["leading", "trailing", "linspace"] {
+                for steps in [3, 9, 10, 99, 100].into_iter().filter(|&steps| steps <= total) {
+                    let what = format!("{scheduler} {spacing} {steps} of {total}");
+                    let expected = expected.next().unwrap();
+                    let file = serde_json::json!({
+                        "num_train_timesteps": total, "beta_schedule": "squaredcos_cap_v2", "timestep_spacing": spacing
+                    });
+                    let named = serde_json::json!({ "_class_name": scheduler }).to_string();
+                    let config = SchedulerConfig::from_json(&file.to_string()).unwrap().with(None, &named);
+                    let schedule = config.and_then(|config| Schedule::new(&config, steps, &StepOptions::default()));
+                    match schedule {
+                        Ok(schedule) => {
+                            let mut x: Vec<f64> = shared("x_T").iter().map(|x| x * schedule.init_noise_sigma).collect();
+                            let mut interpreter = Interpreter::new(shared("noise"), x.len(), x.len() / 2);
+                            for row in &schedule.rows {
+                                x = interpreter.run(row, &x, &|x, t| network("mean", x, t));
+                            }
+                            let scale = x.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+                            let off = x.iter().zip(expected).fold(0.0, |most: f64, (a, b)| most.max((a - b).abs()));
+                            if off > 1e-6 * scale || off.is_nan() {
+                                failures.push(format!("{what}: off by {off:.1e} of {scale:.1e}"));
+                            }
+                            compared += 1;
+                        }
+                        Err(error) if expected == [0.0; 4] => {
+                            let why = ["more than once", "original_inference_steps", "PNDM takes at least 4"];
+                            let error = error.to_string();
+                            if !why.iter().any(|why| error.contains(why)) {
+                                failures.push(format!("{what}: {error}"));
+                            }
+                            refused += 1;
+                        }
+                        Err(error) => failures.push(format!("{what}: {error}")),
+                    }
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+    assert_eq!((compared, refused), (561, 63));
 }

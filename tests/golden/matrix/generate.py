@@ -45,6 +45,7 @@ def generate(folder):
     write("unets", unets.goldens(cases("unets"), folder))
     write("schedulers", schedulers.goldens(cases("schedulers")))
     write("sums", schedulers.sum_goldens(cases("sums")))
+    write("grids", schedulers.grids())
 
 
 def error(made, kept):
