@@ -122,9 +122,10 @@ pub fn inputs<'a>(pipeline: &Pipeline, plan: &'a Plan) -> Result<HashMap<&'a str
     let mut generator = Generator::new(0);
     let mut inputs = HashMap::new();
     // In the order of their names, so that they get the same noise every time.
-    let mut operands: Vec<_> = plan.inputs.iter().collect();
-    operands.sort_unstable_by_key(|(name, _)| *name);
-    for (name, operand) in operands {
+    let mut names: Vec<&String> = plan.inputs.keys().collect();
+    names.sort_unstable();
+    for name in names {
+        let operand = &plan.inputs[name];
         let (rows, channels, stride) = (operand.shape.rows(), operand.shape.channels(), operand.shape.stride());
         let mut data = vec![0.0; operand.shape.len()];
         if name == names::ROW {

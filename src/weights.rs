@@ -1,9 +1,11 @@
 //! Named, shape-checked tensors out of the bytes of a safetensors file.
 
+mod header;
 mod reader;
 
-use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use header::Dtype;
 pub use reader::{AwaitedTensor, WeightsReader};
 
 use crate::{Error, Result, Tensor};
@@ -11,7 +13,7 @@ use crate::{Error, Result, Tensor};
 /// The tensors of a checkpoint, or of a part of it, as `f32`, by their path (`down_blocks.0.resnets.0.conv1.weight`).
 #[derive(Debug, Default)]
 pub struct Weights {
-    tensors: BTreeMap<String, Tensor>,
+    tensors: Vec<(String, Tensor)>,
 }
 
 impl Weights {
@@ -46,16 +48,11 @@ impl Weights {
             None => Ok(names),
         }
     }
-
-    /// The paths and shapes of the tensors.
-    pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        self.tensors.iter().map(|(path, tensor)| (path.as_str(), &tensor.shape[..]))
-    }
 }
 
 impl IntoIterator for Weights {
     type Item = (String, Tensor);
-    type IntoIter = btree_map::IntoIter<String, Tensor>;
+    type IntoIter = std::vec::IntoIter<(String, Tensor)>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.tensors.into_iter()

@@ -1,8 +1,6 @@
 //! RePaint: inpainting by sampling with the known part replaced at every step, and jumping back towards the noise so that
 //! both parts come to fit (Lugmayr et al. 2022, Algorithm 1; diffusers scheduling_repaint.py).
 
-use std::collections::BTreeMap;
-
 use super::{RePaint, Row, Run, StepOptions, check_evaluations, ddim, forward, predict_epsilon, preserving};
 use crate::Result;
 
@@ -55,16 +53,18 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
 fn timesteps(run: &Run) -> Result<Vec<usize>> {
     let StepOptions { jump_length, jump_n_sample, .. } = run.options;
     let steps = run.steps;
-    let jumps_from = (0..steps.saturating_sub(jump_length)).step_by(jump_length);
-    let mut jumps: BTreeMap<usize, usize> = BTreeMap::new();
-    jumps.extend(jumps_from.map(|t| (t, jump_n_sample - 1)));
+    // How many jumps begin at each t.
+    let mut jumps = vec![0; steps];
+    for t in (0..steps.saturating_sub(jump_length)).step_by(jump_length) {
+        jumps[t] = jump_n_sample - 1;
+    }
     let mut timesteps = Vec::new();
     let mut t = steps;
     while t > 0 {
         t -= 1;
         timesteps.push(t);
-        if let Some(left @ 1..) = jumps.get_mut(&t) {
-            *left -= 1;
+        if jumps[t] > 0 {
+            jumps[t] -= 1;
             timesteps.extend(t + 1..=t + jump_length);
             t += jump_length;
         }

@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use safetensors::tensor::Dtype;
-
 use super::parameters::Parameters;
-use crate::weights::AwaitedTensor;
+use crate::weights::{AwaitedTensor, Dtype};
 use crate::{Error, Result};
 
 /// How a file calls the tensors of the network.
@@ -32,8 +30,8 @@ impl Parameters {
             tensor.wanted = None;
             if let Some(path) = tensor.path.strip_prefix(&naming.prefix) {
                 if let Some(expected) = self.shape_of(path) {
-                    let found = tensor.shape();
-                    if found != expected {
+                    let found = &tensor.shape;
+                    if *found != expected {
                         return Err(Error::Weights(format!(
                             "has {} with shape {found:?}, but the configuration asks for {expected:?}. The configuration \
                              and the weights may be of different models.",
@@ -42,7 +40,7 @@ impl Parameters {
                     }
                     tensor.wanted = Some(path.into());
                 } else if self.is_layer(path) && !is_bookkeeping(tensor) {
-                    unplaced.push(format!("{} ({:?})", tensor.path, tensor.dtype()));
+                    unplaced.push(format!("{} ({})", tensor.path, tensor.dtype.name()));
                 }
             }
             let of_another = || naming.others.iter().any(|(prefix, _)| tensor.path.starts_with(&prefix[..]));
@@ -126,8 +124,8 @@ impl Parameters {
 
 /// Whether a tensor is no weight: a counter, or nothing at all.
 fn is_bookkeeping(tensor: &AwaitedTensor) -> bool {
-    let is_counter = matches!(tensor.dtype(), Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::BOOL);
-    is_counter || tensor.shape().contains(&0) || tensor.path.ends_with("num_batches_tracked")
+    let is_counter = matches!(tensor.dtype, Dtype::I64 | Dtype::I32 | Dtype::U8 | Dtype::Bool);
+    is_counter || tensor.shape.contains(&0) || tensor.path.ends_with("num_batches_tracked")
 }
 
 /// A few names, and how many more there are.

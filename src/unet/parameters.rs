@@ -1,7 +1,7 @@
 //! The network's constants, packed from the tensors of its checkpoint as they arrive.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::graph::LARGEST;
@@ -19,9 +19,9 @@ pub(super) struct Parameters {
     /// Of each tensor, by its path in the checkpoint, the parameter that it is a part of, and which.
     places: HashMap<String, (usize, usize)>,
     /// Tensors of old paths. Those of today's paths count, and may be still to come.
-    legacy: BTreeMap<String, Tensor>,
+    legacy: Vec<(String, Tensor)>,
     /// Tensors that came beside those of the network.
-    pub(super) aside: BTreeSet<String>,
+    pub(super) aside: Vec<String>,
     /// What a person may want to know of how the weights were read.
     notes: Vec<String>,
 }
@@ -141,7 +141,11 @@ impl Parameters {
         }
         let again = match self.place(path) {
             Some((parameter, part, true)) => self.parameters[parameter].receive(part, &tensor),
-            _ => self.legacy.insert(path.into(), tensor).is_some(),
+            _ => {
+                let again = self.legacy.iter().any(|(legacy, _)| legacy == path);
+                self.legacy.push((path.into(), tensor));
+                again
+            }
         };
         if again {
             return Err(Error::Weights(format!("has {path} in two of its shards.")));
@@ -154,7 +158,7 @@ impl Parameters {
         for path in paths {
             match self.place(path) {
                 Some((parameter, part, true)) => self.parameters[parameter].forget(part),
-                _ => drop(self.legacy.remove(path)),
+                _ => self.legacy.retain(|(legacy, _)| legacy != path),
             }
         }
         self.notes.clear();
@@ -166,8 +170,10 @@ impl Parameters {
     /// # Errors
     /// When one is missing: the configuration then describes another network than the one trained.
     pub(super) fn finish(&mut self) -> Result<()> {
-        let place = |path: &String| self.place(path).map(|(parameter, part, _)| (parameter, part));
-        let late: Vec<(usize, usize)> = self.legacy.keys().filter_map(place).collect();
+        // In the order of their names, whichever came first.
+        self.legacy.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let place = |(path, _): &(String, Tensor)| self.place(path).map(|(parameter, part, _)| (parameter, part));
+        let late: Vec<(usize, usize)> = self.legacy.iter().filter_map(place).collect();
         for (index, parameter) in self.parameters.iter().enumerate() {
             let missing = |(i, part): &(usize, &Part)| !part.arrived && !late.contains(&(index, *i));
             if let Some((_, Part { path, shape, .. })) = parameter.parts.iter().enumerate().find(missing) {
@@ -178,7 +184,7 @@ impl Parameters {
                 )));
             }
         }
-        for ((parameter, part), tensor) in late.into_iter().zip(std::mem::take(&mut self.legacy).into_values()) {
+        for ((parameter, part), (_, tensor)) in late.into_iter().zip(std::mem::take(&mut self.legacy)) {
             // Of a tensor that stands there under two paths, that of today counts, or else the first.
             self.parameters[parameter].receive(part, &tensor);
         }

@@ -1,19 +1,17 @@
 //! Strict reading of a safetensors file, piece by piece as it arrives.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
-
-use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors, TensorInfo};
-use serde::Deserializer;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use std::collections::VecDeque;
 
 use super::Weights;
+use super::header::{self, Dtype};
 use crate::{Error, Result, Tensor};
 
 /// Bytes of the number that a file begins with: the length of its header.
 const LENGTH: usize = 8;
-/// The longest header that the format allows.
+/// The longest header that is read, as in the `safetensors` library.
 const LONGEST_HEADER: u64 = 100_000_000;
+/// What to do about a file that is not what it should be.
+const AGAIN: &str = "It may be cut off or damaged: download it again.";
 
 /// Reads a safetensors file of `f32`, `f64`, `f16`, `bf16` or 8-bit float tensors in pieces of any size. What is wrong is said as soon as
 /// it has arrived, and of the bytes only those of an unfinished tensor are kept.
@@ -24,7 +22,7 @@ pub struct WeightsReader {
     /// Those of the part that is not complete yet.
     bytes: Vec<u8>,
     awaited: Awaited,
-    tensors: BTreeMap<String, Tensor>,
+    tensors: Vec<(String, Tensor)>,
 }
 
 /// The part of a file that arrives next.
@@ -33,7 +31,7 @@ enum Awaited {
     /// The length of the header.
     #[default]
     Length,
-    /// That number and the header, which are so many bytes together.
+    /// The header, of so many bytes.
     Header(usize),
     /// The first of these tensors.
     Tensors(VecDeque<AwaitedTensor>),
@@ -43,22 +41,14 @@ enum Awaited {
 pub struct AwaitedTensor {
     /// Its path in the file.
     pub path: String,
-    /// Its dtype, and where its bytes are.
-    info: TensorInfo,
+    /// The type of its numbers.
+    pub(crate) dtype: Dtype,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Where its bytes begin and end among those of all tensors.
+    pub(super) offsets: [usize; 2],
     /// The path under which it is handed out; `None` if its bytes are passed over, whatever they are.
     pub wanted: Option<String>,
-}
-
-impl AwaitedTensor {
-    /// Its dimensions.
-    pub fn shape(&self) -> &[usize] {
-        &self.info.shape
-    }
-
-    /// The type of its numbers.
-    pub fn dtype(&self) -> Dtype {
-        self.info.dtype
-    }
 }
 
 impl WeightsReader {
@@ -100,7 +90,7 @@ impl WeightsReader {
             return Ok(bytes);
         }
         self.length += bytes.len();
-        Err(self.error(&SafeTensorError::MetadataIncompleteBuffer))
+        Err(self.incomplete())
     }
 
     /// The tensors that are still to arrive, once the header has.
@@ -127,10 +117,10 @@ impl WeightsReader {
                  off: download it again.",
                 self.length
             ))),
-            Awaited::Header(_) => Err(self.error(&SafeTensorError::InvalidHeaderLength)),
-            Awaited::Tensors(tensors) if !tensors.is_empty() => {
-                Err(self.error(&SafeTensorError::MetadataIncompleteBuffer))
+            Awaited::Header(_) => {
+                Err(Error::Weights(format!("ends within its header ({} bytes in all). {AGAIN}", self.length)))
             }
+            Awaited::Tensors(tensors) if !tensors.is_empty() => Err(self.incomplete()),
             Awaited::Tensors(_) => Ok(Weights { tensors: self.tensors }),
         }
     }
@@ -140,9 +130,7 @@ impl WeightsReader {
         match &self.awaited {
             Awaited::Length => Some(LENGTH),
             Awaited::Header(size) => Some(*size),
-            Awaited::Tensors(tensors) => {
-                tensors.front().map(|AwaitedTensor { info, .. }| info.data_offsets.1 - info.data_offsets.0)
-            }
+            Awaited::Tensors(tensors) => tensors.front().map(|tensor| tensor.offsets[1] - tensor.offsets[0]),
         }
     }
 
@@ -159,19 +147,21 @@ impl WeightsReader {
                     ));
                 }
                 if length > LONGEST_HEADER {
-                    return Err(self.error(&SafeTensorError::HeaderTooLarge));
+                    return Err(Error::Weights(format!(
+                        "says its header is over 100 MB long, so it is damaged or not safetensors. {AGAIN}"
+                    )));
                 }
-                // The `safetensors` crate reads both together.
-                self.awaited = Awaited::Header(LENGTH + length as usize);
+                self.bytes.clear();
+                self.awaited = Awaited::Header(length as usize);
             }
             Awaited::Header(_) => {
-                self.awaited = Awaited::Tensors(self.header()?);
+                self.awaited = Awaited::Tensors(header::read(&self.bytes)?.into());
                 self.bytes.clear();
             }
             Awaited::Tensors(tensors) => {
-                if let Some(AwaitedTensor { path, info, wanted: Some(wanted) }) = tensors.pop_front() {
-                    let tensor = Tensor::new(&info.shape, decode(&path, info.dtype, &self.bytes)?)?;
-                    self.tensors.insert(wanted, tensor);
+                if let Some(AwaitedTensor { path, dtype, shape, wanted: Some(wanted), .. }) = tensors.pop_front() {
+                    let tensor = Tensor::new(&shape, decode(&path, dtype, &self.bytes)?)?;
+                    self.tensors.push((wanted, tensor));
                 }
                 self.bytes.clear();
             }
@@ -179,38 +169,9 @@ impl WeightsReader {
         Ok(())
     }
 
-    /// The tensors that the header names, in the order of their data. Besides what the `safetensors` crate checks, no
-    /// name may stand twice (the last would win), and the header must start with `{`, as the format demands.
-    fn header(&self) -> Result<VecDeque<AwaitedTensor>> {
-        let json = &self.bytes[LENGTH..];
-        if json.first() != Some(&b'{') {
-            return Err(Error::Weights(
-                "is not safetensors: its header does not start with '{'. If it is a PyTorch .bin or .ckpt file, save \
-                 the model again with `save_pretrained(..., safe_serialization=True)`."
-                    .into(),
-            ));
-        }
-        let invalid = |error| Error::Weights(format!("has a header that is not valid: {error}."));
-        // The `safetensors` crate says it too, but reads a text: two kinds of readers would be compiled.
-        let text = std::str::from_utf8(json)
-            .map_err(|error| Error::Weights(format!("has a header that is not valid: {error}.")))?;
-        serde_json::Deserializer::from_str(text).deserialize_map(UniqueKeys).map_err(invalid)?;
-        // Of a header by itself everything is checked but whether its data are there.
-        match SafeTensors::read_metadata(&self.bytes) {
-            Ok(_) | Err(SafeTensorError::MetadataIncompleteBuffer) => {}
-            Err(error) => return Err(self.error(&error)),
-        }
-        let header: Metadata = serde_json::from_str(text).map_err(invalid)?;
-        let tensors = header.offset_keys().into_iter().filter_map(|name| {
-            let info = header.info(&name)?.clone();
-            Some(AwaitedTensor { wanted: Some(name.clone()), path: name, info })
-        });
-        Ok(tensors.collect())
-    }
-
-    /// What the `safetensors` crate would say of the file.
-    fn error(&self, error: &SafeTensorError) -> Error {
-        Error::Weights(explain(error, self.length))
+    fn incomplete(&self) -> Error {
+        let length = self.length;
+        Error::Weights(format!("does not have the length its header promises ({length} bytes are here). {AGAIN}"))
     }
 }
 
@@ -221,13 +182,14 @@ fn decode(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>> {
         Dtype::F32 => bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect(),
         Dtype::F64 => bytes.as_chunks().0.iter().copied().map(|b| f64::from_le_bytes(b) as f32).collect(),
         Dtype::F16 => halves().map(|b| half::f16::from_le_bytes(b).to_f32()).collect(),
-        Dtype::BF16 => halves().map(|b| half::bf16::from_le_bytes(b).to_f32()).collect(),
-        Dtype::F8_E5M2 => bytes.iter().map(|&b| half::f16::from_bits(u16::from(b) << 8).to_f32()).collect(),
-        Dtype::F8_E4M3 => bytes.iter().map(|&b| from_e4m3(b)).collect(),
+        Dtype::Bf16 => halves().map(|b| half::bf16::from_le_bytes(b).to_f32()).collect(),
+        Dtype::F8E5M2 => bytes.iter().map(|&b| half::f16::from_bits(u16::from(b) << 8).to_f32()).collect(),
+        Dtype::F8E4M3 => bytes.iter().map(|&b| from_e4m3(b)).collect(),
         other => {
             return Err(Error::Weights(format!(
-                "has {name} of dtype {other:?}; {DTYPES} are supported. Convert the model with \
-                 `model.to(torch.float32)` before saving it."
+                "has {name} of dtype {}; {DTYPES} are supported. Convert the model with \
+                 `model.to(torch.float32)` before saving it.",
+                other.name()
             )));
         }
     };
@@ -251,7 +213,7 @@ fn decode(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>> {
 }
 
 /// The dtypes that are read.
-const DTYPES: &str = "F32, F64, F16, BF16, F8_E4M3 and F8_E5M2";
+pub(super) const DTYPES: &str = "F32, F64, F16, BF16, F8_E4M3 and F8_E5M2";
 
 /// A number of 8 bits with four of them for the exponent, which has no infinities (Micikevicius et al. 2022, Table 1).
 fn from_e4m3(byte: u8) -> f32 {
@@ -262,52 +224,4 @@ fn from_e4m3(byte: u8) -> f32 {
         _ => (1.0 + fraction) * 2_f32.powi(exponent - 7),
     };
     size.copysign(f32::from(byte as i8))
-}
-
-/// Visits a JSON object and fails at a key that stands twice.
-struct UniqueKeys;
-
-impl<'de> Visitor<'de> for UniqueKeys {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of tensors")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
-        let mut seen = BTreeSet::new();
-        while let Some(key) = map.next_key::<String>()? {
-            map.next_value::<IgnoredAny>()?;
-            if let Some(key) = seen.replace(key) {
-                return Err(serde::de::Error::custom(format!("the tensor {key} stands in it twice")));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A sentence's end for what the `safetensors` crate found wrong with a file of `length` bytes.
-fn explain(error: &SafeTensorError, length: usize) -> String {
-    const AGAIN: &str = "It may be cut off or damaged: download it again.";
-    match error {
-        SafeTensorError::HeaderTooSmall | SafeTensorError::InvalidHeaderLength => {
-            format!("ends within its header ({length} bytes in all). {AGAIN}")
-        }
-        SafeTensorError::MetadataIncompleteBuffer => {
-            format!("does not have the length its header promises ({length} bytes are here). {AGAIN}")
-        }
-        SafeTensorError::InvalidOffset(name) => {
-            format!("has a header whose data offsets overlap or leave a gap at {name}. {AGAIN}")
-        }
-        SafeTensorError::TensorInvalidInfo => {
-            format!("has a tensor whose shape and dtype do not fit its data offsets. {AGAIN}")
-        }
-        SafeTensorError::HeaderTooLarge => {
-            format!("says its header is over 100 MB long, so it is damaged or not safetensors. {AGAIN}")
-        }
-        SafeTensorError::InvalidHeader(_) | SafeTensorError::InvalidHeaderDeserialization(_) => {
-            format!("has a header that is not valid: {error}. Dtypes {DTYPES} are supported.")
-        }
-        other => format!("is not valid safetensors: {other}."),
-    }
 }
