@@ -3,10 +3,13 @@
 //! Defaults are diffusers' own. A missing key takes the default, which for some fields is not what `null` means.
 
 mod card;
+mod field;
+mod model_index;
 mod scheduler;
 mod unet;
 
 pub use card::Card;
+pub use model_index::ModelIndex;
 pub use scheduler::{
     AlgorithmType, BetaSchedule, Family, FinalSigmasType, InterpolationType, PredictionType, SchedulerConfig,
     SchedulerFile, SchedulerKind, SigmaSchedule, SolverType, TimestepSpacing, TimestepType, VarianceType,
@@ -17,33 +20,37 @@ pub use unet::{
     UpBlockType,
 };
 
+use field::Field;
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-/// Reads `json` as a `T`, after checking that it is an object whose keys are all in `known`, or are old names of those.
-fn read<T: DeserializeOwned>(file: &'static str, json: &str, known: &[&str], old_names: &[(&str, &str)]) -> Result<T> {
-    let all: Vec<&str> = known.iter().copied().chain(old_names.iter().map(|&(old, _)| old)).collect();
+/// Reads `json` as a `T` of the fields that are in `known`, or have old names of those; and the names of the others, which
+/// are passed over as diffusers does. Keys that start with an underscore are its notes to itself.
+fn read<T: DeserializeOwned>(
+    file: &'static str,
+    json: &str,
+    known: &[&str],
+    old_names: &[(&str, &str)],
+) -> Result<(T, Vec<String>)> {
     let mut object = object(file, json)?;
-    // Keys that start with an underscore are diffusers' notes to itself (`_class_name`, `_diffusers_version`).
-    if let Some(key) = object.keys().find(|key| !key.starts_with('_') && !all.contains(&key.as_str())) {
-        let (value, all) = (&object[key], all.join(", "));
-        let problem = format!("the field \"{key}\" ({value}) is not supported. Supported are {all}.");
-        return Err(Error::Config { file, problem });
-    }
     for &(old, new) in old_names {
         if let Some(value) = object.remove(old) {
             object.entry(new).or_insert(value);
         }
     }
-    parse(file, object)
+    let mut unknown: Vec<String> = object.keys().filter(|key| !key.starts_with('_')).cloned().collect();
+    unknown.retain(|key| !known.contains(&&key[..]));
+    unknown.iter().for_each(|key| drop(object.remove(key)));
+    Ok((parse(file, object)?, unknown))
 }
 
 /// A JSON object.
 type Object = serde_json::Map<String, serde_json::Value>;
 
-/// Reads `json` as an object.
+/// Reads `json` as an object. An editor of Windows may have put a byte order mark before it.
 fn object(file: &'static str, json: &str) -> Result<Object> {
+    let json = json.trim_start_matches('\u{feff}');
     let mut read = serde_json::from_str(json);
     if read.is_err() {
         // Python writes numbers that JSON does not have. Outside of strings they become strings.
@@ -70,7 +77,7 @@ fn object(file: &'static str, json: &str) -> Result<Object> {
 
 /// Reads an object as a `T`, and says which field is wrong.
 fn parse<T: DeserializeOwned>(file: &'static str, object: Object) -> Result<T> {
-    let parse = |object| serde_json::from_value::<T>(serde_json::Value::Object(object));
+    let parse = |object| T::deserialize(Field(serde_json::Value::Object(object)));
     parse(object.clone()).map_err(|error| {
         // serde does not say which field it was, but every field by itself is a configuration too.
         let alone = |(key, value): (&String, &serde_json::Value)| {

@@ -511,7 +511,7 @@ fn has(kind: SchedulerKind, field: &str) -> bool {
 fn todays(mut given: Object) -> Object {
     given.retain(|field, value| match field.as_str() {
         "variance_type" => !value.is_null(),
-        "lambda_min_clipped" => value.as_str() != Some("-Infinity"),
+        "lambda_min_clipped" => !matches!(value.as_str(), Some("-inf" | "-Infinity")),
         "tensor_format" | "timestep_values" => false,
         _ => true,
     });
@@ -537,6 +537,12 @@ impl SchedulerFile {
     /// The class it is of.
     pub fn class(&self) -> Option<&str> {
         self.0.get("_class_name")?.as_str()
+    }
+
+    /// The same of this class: what its pipeline is made of counts.
+    pub fn of_class(mut self, class: &str) -> Self {
+        self.0.insert("_class_name".into(), class.into());
+        self
     }
 
     /// The scheduler it is of; DDPM if it does not say.
@@ -717,6 +723,11 @@ impl SchedulerConfig {
             use_dynamic_shifting: false,
             file: SchedulerFile(Object::from_iter([("_class_name".to_string(), kind.class().into())])),
         }
+    }
+
+    /// How many steps a run takes that is not told.
+    pub fn default_steps(&self) -> usize {
+        self.num_train_timesteps.min(50)
     }
 
     /// Reads a `scheduler/scheduler_config.json`.

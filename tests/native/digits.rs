@@ -225,6 +225,28 @@ fn shares_of_a_batch_are_what_the_whole_batch_is() {
             samples.push(sampler.sample().await.unwrap().data);
         }
         assert!(samples[0] == samples[1..].concat());
+        // Also with a seed for each image, a share of one image among them.
+        let seeds = vec![7, 8, 9, 10, 11];
+        let mut each = Vec::new();
+        for (first, count) in [(0, 5), (0, 2), (2, 1), (3, 2)] {
+            let class_labels = labels[first..first + count].to_vec();
+            let share = Some(Share { total: 5, first });
+            let settings = Settings { count, class_labels, share, seeds: seeds.clone(), ..whole.clone() };
+            let prepared = prepare(&Backend::Cpu, &mut pipeline, &settings).await;
+            let mut sampler = Sampler::new(&pipeline, &prepared, &settings).unwrap();
+            while sampler.next().await.unwrap().is_some() {}
+            each.push(sampler.sample().await.unwrap().data);
+        }
+        assert!(each[0] == each[1..].concat() && each[0] != samples[0]);
+        let own = Settings {
+            count: 1,
+            class_labels: vec![0.0],
+            share: Some(Share { total: 5, first: 2 }),
+            seeds: vec![7, 8],
+            ..whole.clone()
+        };
+        let message = own.check(&pipeline).err().unwrap().to_string();
+        assert_eq!(message, "There are 2 seeds for 5 images; give one for all of them, or one for each.");
         let beyond =
             Settings { count: 2, class_labels: vec![0.0; 2], share: Some(Share { total: 5, first: 4 }), ..whole };
         let message = beyond.check(&pipeline).err().unwrap().to_string();
