@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Instant;
 
-use denoise::config::{Card, SchedulerConfig, UNetConfig};
+use denoise::config::{Card, SchedulerConfig, SchedulerFile, UNetConfig};
 use denoise::graph::Graph;
 use denoise::model_files::{self, Listed};
 use denoise::schedule::{Schedule, StepOptions};
@@ -284,7 +284,13 @@ fn case(number: u64, corpus: &Corpus, counts: &mut Counts) {
         }
         _ => {
             let json = config(&corpus.schedulers, &corpus.scheduler_trees, random);
-            if let Ok(config) = SchedulerConfig::from_json(&json) {
+            // Its own scheduler, or another that takes it over.
+            let read = SchedulerFile::from_json(&json).and_then(|file| {
+                let _ = file.unknown_fields();
+                let kind = if random.one_in(4) { Some(*random.pick(&file.kinds())) } else { None };
+                file.config(kind, "{}")
+            });
+            if let Ok(config) = read {
                 counts.accepted[2] += 1;
                 if config.num_train_timesteps <= 1000 {
                     let steps = random.below(config.num_train_timesteps.min(25) + 2);
