@@ -54,8 +54,8 @@ export class Team {
 }
 
 /** The settings of each share, which are of the same size or one smaller. */
-function shares(settings, workers) {
-  const { count, class_labels: labels } = settings;
+export function shares(settings, workers) {
+  const { count, class_labels: labels, seeds } = settings;
   const size = Math.min(workers, count);
   if (size === 1) return [settings];
   // A class may be several numbers.
@@ -63,8 +63,9 @@ function shares(settings, workers) {
   const edges = Array.from({ length: size + 1 }, (_, i) => Math.ceil((i * count) / size));
   return edges.slice(1).map((end, i) => {
     const first = edges[i];
-    const class_labels = labels && labels.slice(first * width, end * width);
-    return { ...settings, count: end - first, class_labels, share: { total: count, first } };
+    const share = { ...settings, count: end - first, class_labels: labels && labels.slice(first * width, end * width), share: { total: count, first } };
+    // One generator draws the noise of the whole batch; one an image draws only that image's.
+    return seeds?.length === count ? { ...share, seeds: seeds.slice(first, end) } : share;
   });
 }
 
@@ -77,13 +78,15 @@ class Member {
   #failure = null;
   #ready;
   #running = false;
+  /** Of its last command: they are answered one by one. */
+  #id = 0;
 
   constructor(source, options) {
     this.#worker.addEventListener('error', (event) => this.#fail(event.message || 'A worker could not be started.'));
     const take = (event) => this.#take(event);
     const ignore = () => {};
     listen(this.#worker, { backend: ignore, progress: ignore, model: take, started: take, frame: take, finished: take, failed: ({ message }) => this.#fail(message) });
-    send(this.#worker, { type: 'open', backend: 'cpu', source, options, autotune: false, member: true });
+    send(this.#worker, { type: 'open', id: this.#id, backend: 'cpu', source, options, autotune: false, member: true });
     this.#ready = this.#next();
     this.#ready.catch(() => {}); // whoever starts a run hears of it
   }
@@ -92,7 +95,7 @@ class Member {
   async start(settings) {
     await this.#ready;
     this.#running = true;
-    send(this.#worker, { type: 'generate', settings });
+    send(this.#worker, { type: 'generate', id: ++this.#id, settings });
     return { ...await this.#next(), member: this };
   }
 
