@@ -37,6 +37,7 @@ let stopped = false;
 class EngineWorker {
   #worker;
   #asked = null;
+  #id = 0;
 
   constructor() {
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
@@ -51,14 +52,14 @@ class EngineWorker {
 
   /**
    * Sends a command and waits for the event that ends it.
-   * @param {import('./protocol.js').Command} command
+   * @param {Omit<import('./protocol.js').Command, 'id'>} command
    * @param {string} last
    * @param {Record<string, (message: any) => void>} [handlers]  of the events before
    */
   ask(command, last, handlers = {}) {
     return new Promise((resolve, reject) => {
       this.#asked = { last, handlers, resolve, reject };
-      send(this.#worker, command);
+      send(this.#worker, { ...command, id: ++this.#id });
     });
   }
 

@@ -10,6 +10,7 @@ import { symbol, term } from './maths.js';
 import { ModelMenu } from './model-menu.js';
 import { readSource } from './model-source.js';
 import { Notices } from './notices.js';
+import { INITIAL, phaseOf, reduce } from './phase.js';
 import { listen, send } from './protocol.js';
 import { Recording } from './recording.js';
 import { Scrubber } from './scrubber.js';
@@ -56,8 +57,10 @@ const query = new URLSearchParams(location.search);
 const { settings, given, problems } = readQuery(query);
 const notices = new Notices({ errors: byId('errors'), notes: byId('notes') });
 
-/** @type {'loading'|'ready'|'starting'|'running'|'stopping'|'checking'|'broken'} */
-let phase = 'loading';
+/** What is under way. @type {import('./phase.js').State} */
+let state = INITIAL;
+/** Of the last command. */
+let lastId = 0;
 let worker;
 /** @type {{kind: string, name: string, note: string|null, half: boolean}|null} */
 let backend = null;
@@ -73,14 +76,9 @@ let nextPreview = null;
 let recording = null;
 let runStarted = 0;
 let view = 'x';
-/** Whether the engine is gone and has to be started anew, and whether it has no model. */
-let engineLost = false;
-let engineEmpty = true;
 let classChosen = given.has('class');
 let keepSeed = given.has('seed');
 let lastSeed = null;
-/** What to do once a model is loaded. @type {'generate'|'check'|null} */
-let whenReady = null;
 
 const gallery = new Gallery({
   canvas: byId('images'),
@@ -119,14 +117,26 @@ function firstSource() {
 
 // ---- The worker -------------------------------------------------------------------------------
 
-/** Starts a worker with a fresh engine; an old one, whatever state it is in, goes. */
-function connect() {
+/**
+ * Takes an event into the page's state.
+ * @param {import('./phase.js').Event} event
+ * @returns {boolean}  whether it changed anything
+ */
+function happens(event) {
+  const before = state;
+  state = reduce(state, event);
+  if (state !== before) showPhase();
+  return state !== before;
+}
+
+/** Starts a worker with a fresh engine; an old one, whatever state it is in, goes. @param {import('./phase.js').Next} next */
+function connect(next = null) {
   worker?.terminate();
   nextPreview = null;
   worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
   worker.addEventListener('error', (event) => {
     event.preventDefault();
-    onFailed({ during: backend ? 'run' : 'engine', message: event.message || 'The engine’s worker could not be loaded. Reload the page.' });
+    onFailed({ id: null, during: backend ? 'run' : 'engine', message: event.message || 'The engine’s worker could not be loaded. Reload the page.' });
   });
   listen(worker, {
     backend: onBackend,
@@ -141,12 +151,11 @@ function connect() {
     failed: onFailed,
   });
   backend = null;
-  engineLost = false;
-  engineEmpty = true;
   byId('backend-name').textContent = 'Starting';
   byId('backend-button').dataset.kind = '';
-  setPhase('loading');
-  send(worker, { type: 'open', backend: settings.backend, source: wanted, options: loadOptions(), autotune: settings.autotune === '1' });
+  const id = ++lastId;
+  happens({ type: 'connect', id, next });
+  send(worker, { type: 'open', id, backend: settings.backend, source: wanted, options: loadOptions(), autotune: settings.autotune === '1' });
 }
 
 /** @returns {import('./protocol.js').LoadOptions} */
@@ -177,7 +186,8 @@ function onBackend(message) {
     : `16 bit is for graphics processors that calculate with it, which this ${kind === 'gpu' ? 'one does' : 'processor does'} not.`;
 }
 
-function onProgress({ stage, done, total, waiting }) {
+function onProgress({ id, stage, done, total, waiting }) {
+  if (id !== (state.loading ?? state.command)) return;
   const { text, from, to } = STAGES[stage];
   const part = total ? done / total : 0;
   const count = {
@@ -191,17 +201,19 @@ function onProgress({ stage, done, total, waiting }) {
   setStatus(says, count, from + part * (to - from));
 }
 
-function onPreview({ batch, caption }) {
-  nextPreview = { batch, caption, real: true };
+function onPreview({ id, batch, caption }) {
+  const next = { batch, caption, real: true };
   // The first model's sample fills the page at once; a later one waits until its model has loaded.
-  if (!loaded) showPreview(nextPreview);
+  if (id === state.loading && loaded) nextPreview = next;
+  else if ((id === state.loading || id === loaded?.id) && !recording) showPreview(next);
 }
 
-function onModel({ source, model, count, note }) {
+function onModel({ id, source, model, count, note }) {
+  if (state.lost) return;
   const changed = loaded?.source.id !== source.id;
   const first = !loaded;
   const title = model.title || (source.kind === 'files' ? source.name : source.id);
-  loaded = { source, model, title };
+  loaded = { id, source, model, title };
   byId('model-name').textContent = title;
   notices.clear('failure');
   if (note) notices.show({ key: 'model', text: note });
@@ -216,7 +228,6 @@ function onModel({ source, model, count, note }) {
   showUseful();
   menu.showShipped(SHIPPED, source.id);
   menu.showFacts(loaded);
-  engineEmpty = false;
   if (changed) {
     byId('check-report').hidden = true; // it was about another model
     if (recording) {
@@ -227,95 +238,88 @@ function onModel({ source, model, count, note }) {
     showPreview(nextPreview ?? { batch: noiseBatch(settings.count, model.width, model.height), caption: '', real: false });
     if (!first) writeAddress();
   }
-  if (source.id !== wanted.id) return; // the next one is already on its way
-  setPhase('ready');
+  const { loading, next } = state;
+  happens({ type: 'model', id });
+  if (id !== loading) return; // the next one is already on its way
   setStatus('Ready', `${short(model.parameters)} parameters`, 0);
   announce(`${title} is ready.`);
-  const next = whenReady;
-  whenReady = null;
   if (next === 'generate') generate();
   if (next === 'check') startCheck();
 }
 
 function onStarted(message) {
+  if (message.id !== state.command) return;
   runStarted = performance.now();
   recording = new Recording(message, describe(running));
   gallery.setShape(message.count, message.width, message.height);
   scrubber.begin(recording);
   updatePanel.begin(message.rows, loaded.model.prediction_type, guidanceOf(running));
   byId('caption').textContent = recording.caption;
-  // A stop that was asked for meanwhile stays asked for.
-  if (phase === 'starting') setPhase('running');
-  setStatus('Sampling', `0/${recording.steps}`, 0);
+  if (happens({ type: 'started', id: message.id })) setStatus('Sampling', `0/${recording.steps}`, 0);
   drawPictures();
 }
 
 function onFrame(frame) {
+  if (frame.id !== state.command) return;
   recording.add(frame);
   scrubber.grow();
   requestDraw();
   const done = frame.step + 1;
   const left = ((performance.now() - runStarted) / done) * (recording.steps - done);
-  if (phase === 'running') setStatus('Sampling', `${done}/${recording.steps} · ${duration(left)} left`, done / recording.steps);
+  if (phaseOf(state) === 'running') setStatus('Sampling', `${done}/${recording.steps} · ${duration(left)} left`, done / recording.steps);
 }
 
-function onFinished({ stopped }) {
+function onFinished({ id, stopped }) {
+  if (!happens({ type: 'finished', id })) return;
+  if (phaseOf(state) === 'loading') return; // it was stopped to make way for another model
   const time = duration(performance.now() - runStarted);
   const { newest, states, steps, finished } = recording;
   const complete = finished || !stopped;
-  if (phase === 'loading') return; // it was stopped to make way for another model
-  drawPictures(); // whoever sees "done" also sees the last frame
-  setPhase('ready');
+  drawPictures();
   setStatus(complete ? 'Done' : 'Stopped', complete ? `${steps} steps · ${time}` : `at ${states[newest].step}/${steps} · ${time}`, complete ? 1 : states[newest].step / steps);
   announce(complete ? `Done: ${steps} steps in ${time}.` : `Stopped at step ${states[newest].step} of ${steps}.`);
 }
 
 /** Files were given that hold no model: whatever is loaded, or being loaded, goes on. */
 function onNoModel(message) {
-  const text = loaded && !engineEmpty ? `${message} ${loaded.title} is still loaded and works.` : message;
+  const text = loaded && !state.empty ? `${message} ${loaded.title} is still loaded and works.` : message;
   notices.show({ key: 'failure', error: true, title: FAILURES.load, text });
   announce(`${FAILURES.load}. ${message}`);
 }
 
-function onFailed({ during, message, source, fits }) {
-  whenReady = null;
+function onFailed({ id, during, message, source, fits }) {
+  const { loading } = state;
+  if (!happens({ type: 'failed', during, id })) return;
+  // A run or a check that made way for another model is nobody's concern any more.
+  if (phaseOf(state) === 'loading') return;
+  // Nor is one that was interrupted, once another model was asked for.
+  const again = during === 'run' && loading === null ? 'generate' : null;
   const onGpu = settings.backend !== 'cpu' && backend?.kind !== 'cpu';
-  const cpu = { label: 'Use the CPU', act: () => changeBackend('cpu', during === 'run' ? 'generate' : null) };
-  const restart = { label: 'Try again', act: () => {
-    whenReady = during === 'run' ? 'generate' : null;
-    connect();
-  } };
+  const cpu = { label: 'Use the CPU', act: () => changeBackend('cpu', again) };
+  const restart = { label: 'Try again', act: () => connect(again) };
   const show = (actions, text = message) => notices.show({ key: 'failure', error: true, title: FAILURES[during], text, actions: actions.filter(Boolean) });
   if (during === 'load') {
-    const again = { label: 'Try again', act: () => load(source) };
+    const retry = { label: 'Try again', act: () => load(source) };
     const fewer = fits && { label: fits === 1 ? 'Make one image' : `Make ${fits} images`, act: () => {
       setCount(fits);
       given.add('count');
       load(source);
     } };
-    if (!engineEmpty) {
+    if (!state.empty) {
       wanted = loaded.source;
-      show([fewer, again, { label: 'Another model', act: () => menu.open() }], `${message} ${loaded.title} is still loaded and works.`);
-      setPhase('ready');
+      show([fewer, retry, { label: 'Another model', act: () => menu.open() }], `${message} ${loaded.title} is still loaded and works.`);
       setStatus('Ready', `${short(loaded.model.parameters)} parameters`, 0);
     } else {
       const shipped = SHIPPED.find(({ folder }) => folder !== source.id);
-      show([fewer, again, { label: `Load ${shipped.title}`, act: () => load(sourceOf(shipped.folder).source) }]);
-      setPhase('broken');
+      show([fewer, retry, { label: `Load ${shipped.title}`, act: () => load(sourceOf(shipped.folder).source) }]);
       setStatus('No model loaded', '', 0);
     }
   } else if (during === 'start' || during === 'check') {
     show([]);
-    setPhase('ready');
     setStatus('Ready', '', 0);
   } else {
-    const check = during === 'run' && { label: 'Check my GPU', act: () => {
-      whenReady = 'check';
-      connect();
-    } };
+    const check = during === 'run' && { label: 'Check my GPU', act: () => connect('check') };
     show(onGpu ? [restart, cpu, check] : [restart]);
-    engineLost = true;
-    setPhase('broken');
     setStatus(during === 'run' ? 'Interrupted' : 'Not running', '', 0);
   }
   announce(`${FAILURES[during]}. ${message}`);
@@ -324,41 +328,42 @@ function onFailed({ during, message, source, fits }) {
 function changeBackend(kind, next = null) {
   settings.backend = kind;
   if (kind === 'cpu' && settings.precision === 'f16') setPrecision('auto');
-  whenReady = next;
   notices.clear('failure');
   notices.clear('gpu');
   writeAddress();
-  connect();
+  connect(next);
 }
 
-/** @param {import('./model-source.js').Source} source */
-function load(source) {
+/** @param {import('./model-source.js').Source} source @param {import('./phase.js').Next} next */
+function load(source, next = null) {
   wanted = source;
   nextPreview = null;
   notices.clear('failure');
-  if (engineLost) return connect();
-  if (['starting', 'running', 'stopping'].includes(phase)) send(worker, { type: 'stop' });
-  setPhase('loading');
-  send(worker, { type: 'load', source, options: loadOptions() });
+  if (state.lost) return connect(next);
+  const id = ++lastId;
+  happens({ type: 'load', id, next });
+  if (state.activity === 'stopping') send(worker, { type: 'stop' });
+  send(worker, { type: 'load', id, source, options: loadOptions() });
 }
 
 // ---- Checking the GPU -------------------------------------------------------------------------
 
 function startCheck() {
-  if (phase !== 'ready') return;
+  const id = ++lastId;
+  if (!happens({ type: 'check', id })) return;
   notices.clear('failure');
-  setPhase('checking');
   announce('Checking the GPU.');
-  send(worker, { type: 'check' });
+  send(worker, { type: 'check', id });
 }
 
-/** @param {{report: import('./protocol.js').CheckReport}} message */
-function onChecked({ report }) {
+/** @param {{id: number, report: import('./protocol.js').CheckReport}} message */
+function onChecked({ id, report }) {
+  if (!happens({ type: 'checked', id })) return;
   const { title, model } = loaded;
   const text = reportText(report, { model: title, precision: model.precision, backend: backend.name });
   const copy = () => copyText(text);
   showReport(byId('check-report'), report, copy);
-  setPhase('ready');
+  if (report.ok && phaseOf(state) === 'loading') return; // another model is on its way
   setStatus(report.ok ? 'The GPU is right' : 'The GPU is wrong', '', 0);
   const { title: says, text: details } = verdict(report);
   announce(`${says}. ${details}`);
@@ -389,13 +394,9 @@ async function copyText(text) {
 let running = null;
 
 function generate() {
-  if (phase === 'broken') {
-    // The engine is gone; the button does what it says by starting another one first.
-    whenReady = 'generate';
-    if (!engineLost) return load(wanted);
-    notices.clear('failure');
-    return connect();
-  }
+  const phase = phaseOf(state);
+  // The engine or its model is gone; the button does what it says by bringing them back first.
+  if (phase === 'broken') return load(wanted, 'generate');
   if (phase !== 'ready') return;
   const invalid = FIELD_NAMES.find((name) => !readControl(name));
   if (invalid) {
@@ -411,15 +412,16 @@ function generate() {
   notices.clear('model');
   running = { ...settings };
   writeAddress();
-  setPhase('starting');
+  const id = ++lastId;
+  happens({ type: 'generate', id });
   setStatus('Starting the run', '', 0);
   announce('Sampling.');
-  send(worker, { type: 'generate', settings: engineSettings(running) });
+  send(worker, { type: 'generate', id, settings: engineSettings(running) });
 }
 
 function stop() {
+  if (!happens({ type: 'stop' })) return;
   send(worker, { type: 'stop' });
-  setPhase('stopping');
   setStatus('Stopping after this step', '', null);
 }
 
@@ -452,16 +454,16 @@ function describe(settings) {
   return [...parts, `seed ${seed}`].join(' · ');
 }
 
-function setPhase(next) {
-  phase = next;
-  document.body.dataset.phase = next;
-  const active = next === 'starting' || next === 'running' || next === 'stopping';
+function showPhase() {
+  const phase = phaseOf(state);
+  document.body.dataset.phase = phase;
+  const active = phase === 'starting' || phase === 'running' || phase === 'stopping';
   const button = byId('generate');
   byId('generate-label').textContent = active ? 'Stop' : 'Generate';
   button.classList.toggle('stop', active);
-  button.disabled = next === 'loading' || next === 'stopping' || next === 'checking';
-  byId('check').disabled = next !== 'ready';
-  if (next !== 'checking') byId('check').textContent = 'Check my GPU';
+  button.disabled = phase === 'loading' || phase === 'stopping' || phase === 'checking';
+  byId('check').disabled = phase !== 'ready';
+  if (phase !== 'checking') byId('check').textContent = 'Check my GPU';
 }
 
 /** @param {string} text @param {string} count @param {number|null} fraction  null leaves the bar as it is */
@@ -498,8 +500,7 @@ function drawPictures() {
     for (const readout of document.querySelectorAll('.readouts dd')) readout.textContent = '–';
     return;
   }
-  const state = recording.states[scrubber.index];
-  const { step, x, x0, x0Step } = state;
+  const { step, x, x0, x0Step } = recording.states[scrubber.index];
   gallery.draw((view === 'x' ? x : x0) ?? x);
   gallery.drawLoupes(x, x0 ?? x);
   gallery.describe(`${recording.count} images, ${view === 'x' ? 'x_t' : 'x̂0'} at step ${step} of ${recording.steps}`);
@@ -687,7 +688,7 @@ function setUpControls() {
     writeAddress();
   });
   byId('lock').addEventListener('click', () => setKeepSeed(!keepSeed));
-  byId('generate').addEventListener('click', () => (phase === 'starting' || phase === 'running' ? stop() : generate()));
+  byId('generate').addEventListener('click', () => (['starting', 'running'].includes(state.activity) ? stop() : generate()));
   byId('settings').addEventListener('submit', (event) => event.preventDefault());
   document.addEventListener('keydown', onKey);
 }

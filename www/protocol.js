@@ -11,12 +11,13 @@
 /**
  * Page → worker. Commands are handled one after another, except `stop`, which takes effect before
  * the next step of the run, and `stored`. A `load` also ends a download that is under way.
+ * The `id` of a command, which no other has, comes again with every event that answers it.
  * @typedef {(
- *   {type: 'open', backend: 'auto'|'gpu'|'cpu', source: Source, options: LoadOptions, autotune: boolean, member?: boolean} |
- *   {type: 'load', source: Source, options: LoadOptions} |
- *   {type: 'generate', settings: EngineSettings} |
+ *   {type: 'open', id: number, backend: 'auto'|'gpu'|'cpu', source: Source, options: LoadOptions, autotune: boolean, member?: boolean} |
+ *   {type: 'load', id: number, source: Source, options: LoadOptions} |
+ *   {type: 'generate', id: number, settings: EngineSettings} |
  *   {type: 'stop'} |
- *   {type: 'check'} |
+ *   {type: 'check', id: number} |
  *   {type: 'profile'} |
  *   {type: 'stored', remove?: string|null}
  * )} Command
@@ -29,20 +30,20 @@
  * Worker → page.
  * @typedef {(
  *   {type: 'backend', kind: 'gpu'|'cpu', name: string, note: string|null, half: boolean} |
- *   {type: 'progress', stage: 'engine'|'download'|'parse'|'compile'|'check', done: number, total: number|null, waiting?: boolean} |
- *   {type: 'preview', batch: Batch, caption: string} |
- *   {type: 'model', source: Source, model: Model, count: number, note: string|null} |
- *   {type: 'started', rows: Row[], initial: Uint8Array, count: number, width: number, height: number} |
- *   {type: 'frame', step: number, x: Uint8Array, x0: Uint8Array, milliseconds: number} |
- *   {type: 'finished', stopped: boolean} |
- *   {type: 'checked', report: CheckReport} |
+ *   {type: 'progress', id: number, stage: 'engine'|'download'|'parse'|'compile'|'check', done: number, total: number|null, waiting?: boolean} |
+ *   {type: 'preview', id: number, batch: Batch, caption: string} |
+ *   {type: 'model', id: number, source: Source, model: Model, count: number, note: string|null} |
+ *   {type: 'started', id: number, rows: Row[], initial: Uint8Array, count: number, width: number, height: number} |
+ *   {type: 'frame', id: number, step: number, x: Uint8Array, x0: Uint8Array, milliseconds: number} |
+ *   {type: 'finished', id: number, stopped: boolean} |
+ *   {type: 'checked', id: number, report: CheckReport} |
  *   {type: 'profiled', profile: Profile|null} |
  *   {type: 'stored', models: {id: string, bytes: number, total: number}[], quota: number|null} |
- *   {type: 'failed', during: Stage, message: string, source?: Source, fits?: number}
+ *   {type: 'failed', id: number|null, during: Stage, message: string, source?: Source, fits?: number}
  * )} Event
  * `progress.total` is null when a server does not tell a size; `waiting` means that the connection is
- * lost and tried again. `fits` is a number of images that the device has room for. `preview` comes before the `model`
- * it belongs to. `profiled` has null where the device cannot time its layers. A `generate` is answered by `started`, frames, then `finished`, or by `failed`.
+ * lost and tried again. `fits` is a number of images that the device has room for. `preview` may come before or after the `model`
+ * it belongs to. A `load` that another replaced may be answered by nothing at all. `profiled` has null where the device cannot time its layers. A `generate` is answered by `started`, frames, then `finished`, or by `failed`.
  */
 
 /** What the worker was doing when it failed. @typedef {'engine'|'load'|'start'|'run'|'check'|'profile'} Stage */
