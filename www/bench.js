@@ -135,7 +135,7 @@ async function run() {
 async function measure(source, first, part, onbackend) {
   const { count, precision, backend } = settings;
   const begin = performance.now();
-  const loading = { source, options: { count, precision } };
+  const loading = { source, options: { count, precision, guidance: 1 } };
   const { model } = await engine.ask(first ? { type: 'open', backend, autotune: settings.autotune === '1', ...loading } : { type: 'load', ...loading }, 'model', {
     backend: onbackend,
     progress: ({ stage, done, total }) => {
@@ -174,7 +174,7 @@ function sourceOf(text) {
   const hub = query.get('hub')?.replace(/\/*$/, '/') ?? HUB;
   const { source, problem } = readSource(text, { base: new URL('.', document.baseURI).href, hub });
   if (!source) throw new Error(`model=${text} in the address: ${problem}`);
-  return source;
+  return { ...source, network: settings.network || null, variant: settings.variant || null };
 }
 
 // ---- Numbers ----------------------------------------------------------------------------------

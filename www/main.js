@@ -1,20 +1,22 @@
 // The page: wires the controls, the pictures and the scrubber to the worker that owns the engine.
 
 import { ANY, classLabels, classNames, defaultClass, hasClass, hasClasses, showClasses } from './classes.js';
+import { isCondition, readCondition, whatIsTaken } from './condition.js';
 import { byId, make } from './dom.js';
 import { alphaBar, duration, megabytes, number, short, snr, time } from './format.js';
 import { Gallery, noiseBatch } from './gallery.js';
 import { reportText, showReport, verdict } from './gpu-check.js';
+import { ABOUT_SAMPLERS, HINTS, LABELS } from './hints.js';
 import { HUB } from './hub.js';
 import { symbol, term } from './maths.js';
 import { ModelMenu } from './model-menu.js';
-import { readSource } from './model-source.js';
+import { readSource, sourceOfFiles } from './model-source.js';
 import { Notices } from './notices.js';
 import { INITIAL, phaseOf, reduce } from './phase.js';
 import { listen, send } from './protocol.js';
 import { Recording } from './recording.js';
 import { Scrubber } from './scrubber.js';
-import { DEFAULTS, SAMPLERS, randomSeed, readField, readQuery, writeQuery } from './settings.js';
+import { DEFAULTS, SAMPLERS, defaultSampling, isUseful, randomSeed, readField, readQuery, writeQuery } from './settings.js';
 import { openPopover, setUpPopovers, setUpTheme } from './shell.js';
 import { setUpTooltips } from './tooltip.js';
 import { UpdatePanel } from './update-panel.js';
@@ -64,7 +66,10 @@ let lastId = 0;
 let worker;
 /** @type {{kind: string, name: string, note: string|null, half: boolean}|null} */
 let backend = null;
-/** The loaded model, where it came from and what it is called. @type {{source: import('./model-source.js').Source, model: import('./protocol.js').Model, title: string}|null} */
+/**
+ * The loaded model, where it came from, what else it could be loaded as and what it is called.
+ * @type {{id: number, source: import('./model-source.js').Source, networks: import('./networks.js').Choice[], network: string, variant: string, model: import('./protocol.js').Model, title: string}|null}
+ */
 let loaded = null;
 /** What is being loaded. @type {import('./model-source.js').Source} */
 let wanted = firstSource();
@@ -79,6 +84,10 @@ let view = 'x';
 let classChosen = given.has('class');
 let keepSeed = given.has('seed');
 let lastSeed = null;
+/** What the model takes beside x_t, if it takes anything. @type {import('./condition.js').Condition|null} */
+let condition = null;
+/** Files that the worker is looking into for a model. @type {{id: number, files: import('./model-folder.js').Found[]}|null} */
+let arranging = null;
 
 const gallery = new Gallery({
   canvas: byId('images'),
@@ -97,6 +106,7 @@ const updatePanel = new UpdatePanel({ title: byId('update-title'), formulas: byI
 const menu = new ModelMenu({
   read: sourceOf,
   onload: load,
+  onfiles: takeFiles,
   onfailed: onNoModel,
   onstored: (remove) => send(worker, { type: 'stored', remove }),
 });
@@ -110,7 +120,7 @@ function sourceOf(text) {
 
 function firstSource() {
   const { source, problem } = sourceOf(settings.model);
-  if (source) return source;
+  if (source) return { ...source, network: settings.network || null, variant: settings.variant || null };
   problems.push(`model=${settings.model} in the address: ${problem} ${DEFAULTS.model} is used.`);
   return sourceOf(DEFAULTS.model).source;
 }
@@ -147,6 +157,7 @@ function connect(next = null) {
     frame: onFrame,
     finished: onFinished,
     checked: onChecked,
+    arranged: onArranged,
     stored: (stored) => menu.showStored(stored),
     failed: onFailed,
   });
@@ -156,10 +167,16 @@ function connect(next = null) {
   const id = ++lastId;
   happens({ type: 'connect', id, next });
   send(worker, { type: 'open', id, backend: settings.backend, source: wanted, options: loadOptions(), autotune: settings.autotune === '1' });
+  // The worker that was asked before has gone.
+  if (arranging) send(worker, { type: 'arrange', ...arranging });
 }
 
 /** @returns {import('./protocol.js').LoadOptions} */
-const loadOptions = () => ({ count: given.has('count') ? settings.count : null, precision: settings.precision });
+function loadOptions() {
+  // What came with the address is meant for the first model; another one brings its own.
+  const known = loaded ? loaded.source.id === wanted.id : given.has('guidance');
+  return { count: given.has('count') ? settings.count : null, precision: settings.precision, guidance: known ? settings.guidance : null };
+}
 
 function onBackend(message) {
   backend = message;
@@ -208,23 +225,27 @@ function onPreview({ id, batch, caption }) {
   else if ((id === state.loading || id === loaded?.id) && !recording) showPreview(next);
 }
 
-function onModel({ id, source, model, count, note }) {
+function onModel({ id, source: asked, networks, network, variant, model, count, note }) {
   if (state.lost) return;
-  const changed = loaded?.source.id !== source.id;
   const first = !loaded;
-  const title = model.title || (source.kind === 'files' ? source.name : source.id);
-  loaded = { id, source, model, title };
+  const changed = loaded?.source.id !== asked.id || loaded.network !== network;
+  const title = model.title || (asked.kind === 'files' ? asked.name : asked.id);
+  // What comes first needs no naming.
+  const index = networks.findIndex(({ folder }) => folder === network);
+  const source = { ...asked, network: index ? network : null, variant: variant === networks[index].variants[0] ? null : variant };
+  loaded = { id, source, networks, network, variant, model, title };
   byId('model-name').textContent = title;
   notices.clear('failure');
   if (note) notices.show({ key: 'model', text: note });
   else notices.clear('model');
   setCount(count);
-  // What came with the address is meant for the first model; another one brings its own.
   if (changed && !(first && given.has('guidance'))) settings.guidance = modelDefaults().guidance;
   if (changed && !first) classChosen = false;
   chooseClass(model, first && given.has('class'));
   byId('guidance').value = settings.guidance;
-  byId('steps').max = model.num_train_timesteps;
+  byId('steps').max = mostSteps();
+  chooseSampler(first);
+  if (changed) showCondition(null);
   showUseful();
   menu.showShipped(SHIPPED, source.id);
   menu.showFacts(loaded);
@@ -236,8 +257,8 @@ function onModel({ id, source, model, count, note }) {
       updatePanel.forget();
     }
     showPreview(nextPreview ?? { batch: noiseBatch(settings.count, model.width, model.height), caption: '', real: false });
-    if (!first) writeAddress();
   }
+  if (!first) writeAddress();
   const { loading, next } = state;
   happens({ type: 'model', id });
   if (id !== loading) return; // the next one is already on its way
@@ -307,6 +328,7 @@ function onFailed({ id, during, message, source, fits }) {
     } };
     if (!state.empty) {
       wanted = loaded.source;
+      menu.showFacts(loaded); // what was chosen there is not what is loaded
       show([fewer, retry, { label: 'Another model', act: () => menu.open() }], `${message} ${loaded.title} is still loaded and works.`);
       setStatus('Ready', `${short(loaded.model.parameters)} parameters`, 0);
     } else {
@@ -344,6 +366,21 @@ function load(source, next = null) {
   happens({ type: 'load', id, next });
   if (state.activity === 'stopping') send(worker, { type: 'stop' });
   send(worker, { type: 'load', id, source, options: loadOptions() });
+}
+
+/** @param {import('./model-folder.js').Found[]} files  of the visitor's */
+function takeFiles(files) {
+  if (loaded?.model.condition_channels && files.length === 1 && isCondition(files[0].file)) return takeCondition(files[0].file);
+  arranging = { id: ++lastId, files };
+  send(worker, { type: 'arrange', ...arranging });
+}
+
+function onArranged({ id, name, problem }) {
+  if (id !== arranging?.id) return; // other files were given since
+  const { files } = arranging;
+  arranging = null;
+  if (problem) onNoModel(problem);
+  else load(sourceOfFiles(name, files));
 }
 
 // ---- Checking the GPU -------------------------------------------------------------------------
@@ -398,6 +435,13 @@ function generate() {
   // The engine or its model is gone; the button does what it says by bringing them back first.
   if (phase === 'broken') return load(wanted, 'generate');
   if (phase !== 'ready') return;
+  const needed = conditionProblem();
+  if (needed) {
+    notices.show({ key: 'failure', error: true, title: FAILURES.start, text: needed });
+    announce(`${FAILURES.start}. ${needed}`);
+    byId('condition').focus();
+    return;
+  }
   const invalid = FIELD_NAMES.find((name) => !readControl(name));
   if (invalid) {
     byId('advanced').open ||= invalid === 'spacing' || invalid === 'variance';
@@ -431,12 +475,13 @@ function engineSettings(settings) {
   return {
     sampler,
     steps,
-    eta: sampler === 'ddim' ? eta : 0,
+    eta: isUseful('eta', sampler) ? eta : 0,
     seed,
     count,
     class_labels: classLabels(loaded.model, name, count),
     guidance: guidanceOf(settings),
-    timestep_spacing: spacing,
+    ...(condition && { condition: condition.values }),
+    timestep_spacing: isUseful('spacing', sampler) ? spacing : null,
     variance_type: variance === 'own' ? null : variance,
   };
 }
@@ -447,8 +492,8 @@ const guidanceOf = (settings) => (hasGuidance(settings) ? settings.guidance : 1)
 
 function describe(settings) {
   const { sampler, steps, eta, seed, class: name } = settings;
-  const parts = [SAMPLERS[sampler], `${steps} steps`];
-  if (sampler === 'ddim' && eta > 0) parts.push(`η ${eta}`);
+  const parts = [SAMPLERS[sampler], steps === 1 ? '1 step' : `${steps} steps`];
+  if (isUseful('eta', sampler) && eta > 0) parts.push(`η ${eta}`);
   if (hasClasses(loaded.model)) parts.push(`class ${name}`);
   if (guidanceOf(settings) !== 1) parts.push(`guidance ${guidanceOf(settings)}`);
   return [...parts, `seed ${seed}`].join(' · ');
@@ -536,38 +581,11 @@ function setView(next) {
 // ---- Controls ---------------------------------------------------------------------------------
 
 const FIELD_NAMES = ['sampler', 'steps', 'count', 'guidance', 'eta', 'seed', 'spacing', 'variance'];
-const LABELS = { sampler: 'Sampler', steps: 'Steps', count: 'Images', guidance: 'Guidance', eta: 'η', seed: 'Seed', spacing: 'Spacing', variance: 'Variance' };
-/** What a field does, told while it has the focus. */
-const HINTS = {
-  steps: 'Steps: evaluations of the model from noise to picture. More are slower and often better.',
-  count: 'Images: how many are made at once, up to 64.',
-  guidance: 'Guidance: how strongly the class is followed. 1 is the model’s own way; more is clearer and less varied.',
-  eta: 'η: fresh noise in each DDIM step; 0 none, 1 as much as DDPM.',
-  seed: 'Seed: where the noise comes from. The same seed and settings make the same pictures.',
-  spacing: 'Spacing: which of the trained times the steps fall on.',
-  variance: 'Variance: how much fresh noise DDPM adds in a step.',
-};
-const ABOUT_SAMPLERS = {
-  ddpm: 'DDPM: the process as it was trained, with fresh noise in each step. Wants many steps.',
-  ddim: 'DDIM: straight and without chance when η is 0. Good from 25 steps on.',
-  pndm: 'PNDM: blends the last four steps. The first few are evaluated more than once.',
-  euler: 'Euler: one straight step after the other, in noise levels.',
-  euler_ancestral: 'Euler ancestral: a little too far each time, then fresh noise.',
-  heun: 'Heun: looks ahead and averages, with two evaluations a step.',
-  kdpm2: 'KDPM2: looks half way ahead, with two evaluations a step.',
-  kdpm2_ancestral: 'KDPM2 ancestral: half way ahead, then fresh noise.',
-  lms: 'LMS: blends the last four steps.',
-  dpm_solver: 'DPM-Solver++: bends with the last two steps. Good from 15 steps on.',
-  dpm_solver_singlestep: 'DPM-Solver++ singlestep: higher orders within a few evaluations each.',
-  deis: 'DEIS: integrates the last steps exactly. Good from 15 steps on.',
-  unipc: 'UniPC: corrects each step once the next is known. Good from 10 steps on.',
-};
-
 /** Takes one control's value into the settings; an invalid one stays as typed and says what is allowed. */
 function readControl(name) {
   const control = byId(name);
   const { value, problem: unreadable } = readField(name, control.value);
-  const most = loaded?.model.num_train_timesteps;
+  const most = mostSteps();
   const problem = unreadable || (name === 'steps' && value > most ? `a whole number from 1 to ${most}, the times this model was trained on` : '');
   const hidden = control.parentElement.hidden;
   const valid = !problem || hidden;
@@ -591,15 +609,86 @@ function showUseful() {
   const show = (name, useful) => {
     byId(name).parentElement.hidden = !useful;
   };
-  show('eta', settings.sampler === 'ddim');
-  show('variance', settings.sampler === 'ddpm');
+  for (const name of ['eta', 'variance', 'spacing']) show(name, isUseful(name, settings.sampler));
+  byId('advanced').hidden = !isUseful('variance', settings.sampler) && !isUseful('spacing', settings.sampler);
   show('guidance', hasGuidance(settings));
+}
+
+/** More steps than times it was trained on no model takes, and more than a thousand nobody waits for. */
+const mostSteps = () => Math.min(1000, loaded?.model.num_train_timesteps ?? 1000);
+
+function showSamplers(names) {
+  byId('sampler').replaceChildren(...names.map((name) => make('option', { value: name, selected: name === settings.sampler }, SAMPLERS[name] ?? name)));
+}
+
+/** Lists what the model can be sampled with; where that has no place for what is set, something else is. @param {boolean} first */
+function chooseSampler(first) {
+  const { samplers } = loaded.model;
+  const { sampler } = settings;
+  if (!samplers.includes(sampler)) {
+    const instead = defaultSampling(loaded.model);
+    settings.sampler = instead.sampler;
+    if (!(first && given.has('steps'))) byId('steps').value = settings.steps = Math.min(instead.steps, mostSteps());
+    readControl('steps');
+    if (first && given.has('sampler')) notices.show({ key: 'sampler', text: `${SAMPLERS[sampler]} cannot sample this model, so ${SAMPLERS[settings.sampler] ?? settings.sampler} does.` });
+  }
+  showSamplers(samplers);
+  showHint();
+}
+
+// ---- What some models take beside x_t ---
+
+/** @returns {import('./condition.js').Shape} */
+function conditionShape() {
+  const { condition_channels: channels, width, height } = loaded.model;
+  return { channels, width, height };
+}
+
+/** @param {import('./condition.js').Condition|null} given */
+function showCondition(given) {
+  condition = given;
+  const shape = conditionShape();
+  const takes = shape.channels > 0;
+  byId('condition-row').hidden = !takes;
+  byId('drop-text').textContent = takes ? 'Drop an image for this model, or another model’s folder' : 'Drop a model’s folder to load it';
+  if (!takes) return;
+  byId('condition').accept = shape.channels === 1 || shape.channels === 3 ? '.png,.jpg,.jpeg,.webp,.safetensors' : '.safetensors';
+  byId('condition-text').textContent = given ? `${given.name}${given.images > 1 ? `, for ${given.images} images` : ''}` : `What this model starts from: ${whatIsTaken(shape)}.`;
+  const canvas = byId('condition-picture');
+  canvas.hidden = !given?.picture;
+  if (canvas.hidden) return;
+  Object.assign(canvas, { width: shape.width, height: shape.height });
+  canvas.getContext('2d').putImageData(given.picture, 0, 0);
+}
+
+/** @param {File} file */
+async function takeCondition(file) {
+  const { id } = loaded;
+  try {
+    const given = await readCondition(file, conditionShape());
+    if (loaded.id !== id) return; // it was for another model
+    notices.clear('failure');
+    showCondition(given);
+    announce(`${file.name} is the condition.`);
+  } catch (error) {
+    notices.show({ key: 'failure', error: true, title: 'The condition is not taken', text: error.message });
+    announce(`The condition is not taken. ${error.message}`);
+  }
+}
+
+/** Why a run cannot begin with what is there, or nothing. */
+function conditionProblem() {
+  const shape = conditionShape();
+  if (!shape.channels) return '';
+  if (!condition) return `This model starts from more than noise: choose ${whatIsTaken(shape)} under Condition, or drop it on the page.`;
+  const { images, name } = condition;
+  return images === 1 || images === settings.count ? '' : `${name} has ${images} conditions and there are ${settings.count} images. Make ${images}, or give one for all.`;
 }
 
 /** What the page takes by itself with the loaded model. */
 function modelDefaults() {
   const { model } = loaded;
-  return { ...DEFAULTS, guidance: model.guidance ?? DEFAULTS.guidance, class: defaultClass(model) };
+  return { ...DEFAULTS, ...defaultSampling(model), guidance: model.guidance ?? DEFAULTS.guidance, class: defaultClass(model) };
 }
 
 function setCount(count) {
@@ -625,7 +714,9 @@ function setKeepSeed(keep) {
 function writeAddress() {
   if (!loaded) return;
   // The visitor's own files have no address.
-  settings.model = loaded.source.kind === 'files' ? DEFAULTS.model : loaded.source.id;
+  const { kind, id, network, variant } = loaded.source;
+  const named = kind === 'files' ? { model: DEFAULTS.model, network: '', variant: '' } : { model: id, network: network ?? '', variant: variant ?? '' };
+  Object.assign(settings, named);
   history.replaceState(null, '', `?${writeQuery(settings, new URLSearchParams(location.search), modelDefaults())}`);
 }
 
@@ -642,7 +733,7 @@ function chooseClass(model, asked) {
 }
 
 function setUpControls() {
-  byId('sampler').replaceChildren(...Object.entries(SAMPLERS).map(([value, name]) => make('option', { value }, name)));
+  showSamplers(Object.keys(SAMPLERS));
   for (const name of FIELD_NAMES) {
     byId(name).value = settings[name];
     byId(name).addEventListener('focus', showHint);
@@ -650,6 +741,7 @@ function setUpControls() {
     byId(name).addEventListener('input', () => {
       if (!readControl(name)) return;
       if (name === 'sampler') {
+        notices.clear('sampler');
         showUseful();
         FIELD_NAMES.forEach(readControl);
       }
@@ -680,6 +772,11 @@ function setUpControls() {
     });
   }
   byId('check').addEventListener('click', startCheck);
+  byId('condition').addEventListener('change', ({ target }) => {
+    const [file] = target.files;
+    if (file) takeCondition(file);
+    target.value = ''; // so that the same choice is a change again
+  });
   for (const input of document.querySelectorAll('input[name=view]')) {
     input.addEventListener('change', () => setView(input.value));
   }

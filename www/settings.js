@@ -15,7 +15,38 @@ export const SAMPLERS = Object.freeze({
   dpm_solver_singlestep: 'DPM-Solver++ singlestep',
   deis: 'DEIS',
   unipc: 'UniPC',
+  dpm_solver_sde: 'DPM-Solver SDE',
+  lcm: 'LCM',
+  tcd: 'TCD',
+  consistency: 'Consistency',
+  flow_euler: 'Flow Euler',
+  flow_heun: 'Flow Heun',
+  edm_euler: 'EDM Euler',
+  edm_dpm_solver: 'EDM DPM-Solver++',
+  score_sde_ve: 'Score SDE (VE)',
+  ipndm: 'IPNDM',
 });
+
+/** Samplers that a setting does nothing for, or the only ones that it does something for. */
+const WITH_ETA = ['ddim', 'tcd'];
+const WITH_VARIANCE = ['ddpm'];
+const WITHOUT_SPACING = ['lcm', 'tcd', 'consistency', 'flow_euler', 'flow_heun', 'edm_euler', 'edm_dpm_solver', 'score_sde_ve', 'ipndm'];
+
+/** @param {'eta'|'variance'|'spacing'} name @param {string} sampler  whether the setting changes what it makes */
+export function isUseful(name, sampler) {
+  if (name === 'spacing') return !WITHOUT_SPACING.includes(sampler);
+  return (name === 'eta' ? WITH_ETA : WITH_VARIANCE).includes(sampler);
+}
+
+/**
+ * What the page samples a model with by itself: as it does any other, or as the model's author does.
+ * @param {Pick<import('./protocol.js').Model, 'samplers'|'default_steps'>} model
+ * @returns {{sampler: string, steps: number}}
+ */
+export function defaultSampling({ samplers, default_steps: steps }) {
+  const { sampler, steps: usual } = DEFAULTS;
+  return samplers.includes(sampler) ? { sampler, steps: usual } : { sampler: samplers[0], steps };
+}
 
 /** @typedef {typeof DEFAULTS} Settings */
 
@@ -33,6 +64,9 @@ export const DEFAULTS = Object.freeze({
   variance: 'own',
   count: 16,
   model: 'models/digits',
+  /** A folder of the model's, and the name of its weights; nothing: the first there is. */
+  network: '',
+  variant: '',
   backend: 'auto',
   precision: 'auto',
   /** Whether the fastest kernels of a GPU are looked for: "1" or "0". */
@@ -51,6 +85,8 @@ const FIELDS = {
   variance: choice('own', 'fixed_small', 'fixed_large'),
   count: whole(1, 64),
   model: { read: (text) => text.replace(/\/+$/, '') || undefined, allowed: 'owner/name or the address of a model folder' },
+  network: { read: (text) => text || undefined, allowed: 'a folder of the model' },
+  variant: { read: (text) => text || undefined, allowed: 'weights of the model, as fp16' },
   backend: choice('auto', 'gpu', 'cpu'),
   precision: choice('auto', 'f32', 'f16'),
   autotune: choice('0', '1'),

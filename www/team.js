@@ -12,6 +12,8 @@ export class Team {
   #gather;
   /** @type {Member[]} */
   #members;
+  /** Numbers of an image's condition. */
+  #condition;
 
   /**
    * @param {import('./model-source.js').Source} source  of the loaded model, whose files are stored
@@ -21,7 +23,8 @@ export class Team {
   constructor(source, model, count) {
     // One core is for the worker that has the team.
     const size = Math.min(navigator.hardwareConcurrency, count, Math.floor(MOST_BYTES / model.bytes)) - 1;
-    const options = { count: Math.ceil(count / (size + 1)), precision: model.precision };
+    const options = { count: Math.ceil(count / (size + 1)), precision: model.precision, guidance: null };
+    this.#condition = model.condition_channels * model.height * model.width;
     this.#gather = () => Array.from({ length: Math.max(size, 0) }, () => new Member(source, options));
     this.#members = this.#gather();
   }
@@ -32,7 +35,7 @@ export class Team {
    * @param {import('./protocol.js').EngineSettings} settings
    */
   async start(engine, settings) {
-    const [ours, ...theirs] = shares(settings, this.#members.length + 1);
+    const [ours, ...theirs] = shares(settings, this.#members.length + 1, this.#condition);
     const [own, ...others] = await Promise.all([engine.start(ours), ...theirs.map((share, i) => this.#members[i].start(share))]);
     return others.length ? new SharedRun(own, others) : own;
   }
@@ -53,9 +56,14 @@ export class Team {
   }
 }
 
-/** The settings of each share, which are of the same size or one smaller. */
-export function shares(settings, workers) {
-  const { count, class_labels: labels, seeds } = settings;
+/**
+ * The settings of each share, which are of the same size or one smaller.
+ * @param {import('./protocol.js').EngineSettings} settings
+ * @param {number} workers
+ * @param {number} plane  numbers of an image's condition
+ */
+export function shares(settings, workers, plane = 0) {
+  const { count, class_labels: labels, seeds, condition } = settings;
   const size = Math.min(workers, count);
   if (size === 1) return [settings];
   // A class may be several numbers.
@@ -65,7 +73,9 @@ export function shares(settings, workers) {
     const first = edges[i];
     const share = { ...settings, count: end - first, class_labels: labels && labels.slice(first * width, end * width), share: { total: count, first } };
     // One generator draws the noise of the whole batch; one an image draws only that image's.
-    return seeds?.length === count ? { ...share, seeds: seeds.slice(first, end) } : share;
+    if (seeds?.length === count) share.seeds = seeds.slice(first, end);
+    if (condition?.length === count * plane) share.condition = condition.slice(first * plane, end * plane);
+    return share;
   });
 }
 

@@ -2,13 +2,14 @@
 // gets to the page; see protocol.js for the messages.
 
 import { removeStored, storedModels } from './model-cache.js';
-import { openFiles, readModel } from './model-files.js';
+import { LocalFiles, findNetworks, openFiles, readModel } from './model-files.js';
+import { join, nameOfFolder } from './networks.js';
 import { listen, send } from './protocol.js';
 import { Team } from './team.js';
 import { tune } from './tuning.js';
 
-/** @type {typeof import('./pkg/denoise.js')} */
-let library;
+/** The engine's library, once somebody has asked for it. @type {Promise<typeof import('./pkg/denoise.js')>|null} */
+let library = null;
 /** @type {import('./pkg/denoise.js').Engine} */
 let engine;
 /** Settles once the engine knows the fastest kernels of its GPU. */
@@ -48,6 +49,8 @@ listen(self, {
     team?.stop();
   },
   check: (command) => enqueue(() => check(command)),
+  // Not queued either: files that hold no model are no reason to wait for anything.
+  arrange,
   profile: () => enqueue(profile),
   stored: ({ remove }) => listStored(remove).catch((error) => console.warn(error)),
 });
@@ -71,9 +74,7 @@ async function open({ id, backend, source, options, autotune, member: ofTeam = f
   member = ofTeam;
   progress(id, 'engine', 0, 1);
   try {
-    library = await import('./pkg/denoise.js');
-    await library.default();
-    engine = await library.Engine.create(backend);
+    engine = await (await loadLibrary()).Engine.create(backend);
   } catch (error) {
     return fail(id, 'engine', error);
   }
@@ -83,6 +84,25 @@ async function open({ id, backend, source, options, autotune, member: ofTeam = f
   if (autotune && about.kind === 'gpu') tuned = tune(engine);
   tuned.catch(() => {}); // whoever waits for it hears of it
   await load({ id, source, options }, signal);
+}
+
+async function loadLibrary() {
+  library ??= import('./pkg/denoise.js').then(async (module) => {
+    await module.default();
+    return module;
+  });
+  return library;
+}
+
+/** Finds out whether there is a model among the visitor's files, and what to call it. */
+async function arrange({ id, files }) {
+  const answer = { type: 'arranged', id, name: null, problem: null };
+  try {
+    const [{ folder }] = await findNetworks(new LocalFiles(files, new AbortController().signal), await loadLibrary());
+    send(self, { ...answer, name: nameOfFolder(folder) });
+  } catch (error) {
+    send(self, { ...answer, problem: error.message });
+  }
 }
 
 async function load({ id, source, options }, signal) {
@@ -95,17 +115,20 @@ async function load({ id, source, options }, signal) {
   const download = new AbortController();
   signal.addEventListener('abort', () => download.abort(signal.reason));
   try {
+    const { Loading, find_model, model_paths } = await loadLibrary();
     const files = await openFiles(source, download.signal, member);
+    const networks = await findNetworks(files, { find_model, model_paths }, source);
     let downloaded = false;
-    const small = await readModel(files, throttled(id, 'download'), (small) => {
-      settings = { count: countThatFits(small.config, options), precision: options.precision };
-      arriving = new library.Loading(engine, small, settings);
+    const { small, network, variant } = await readModel(files, networks, source, throttled(id, 'download'), (small, folder) => {
+      const fixed = { precision: options.precision, guided: isGuided(small.card, options.guidance) };
+      settings = { count: countThatFits(small.config, options.count, fixed), ...fixed };
+      arriving = new Loading(engine, small, settings);
       // What is compiled does not depend on the weights, so it need not wait for them; the page hears of the slower one.
       compiled = compile(arriving, (...done) => downloaded && progress(id, ...done));
       // What the device cannot run need not arrive.
       compiled.catch((error) => download.abort(error));
       // Not waited for: it is decoration.
-      if (!member) sendPreview(id, files, small);
+      if (!member) sendPreview(id, files, folder, small);
       return arriving;
     });
     downloaded = true;
@@ -117,9 +140,11 @@ async function load({ id, source, options }, signal) {
     const problem = member ? null : await files.settle();
     team?.end();
     // A team needs the files again, so they have to be stored.
-    team = !member && !problem && engine.backend().kind === 'cpu' ? new Team(source, model, settings.count) : null;
+    const choices = networks.map(({ folder, variants }) => ({ folder, variants: variants.map(({ name }) => name) }));
+    // As chosen, so that each of the team chooses the same.
+    team = !member && !problem && engine.backend().kind === 'cpu' ? new Team({ ...source, network, variant }, model, settings.count) : null;
     const note = [assumed, problem].filter(Boolean).join(' ');
-    send(self, { type: 'model', id, source, model, count: settings.count, note: note || null });
+    send(self, { type: 'model', id, source, networks: choices, network, variant, model, count: settings.count, note: note || null });
   } catch (error) {
     if (!signal.aborted) fail(id, 'load', error, { source, fits: error?.fits });
   } finally {
@@ -138,16 +163,32 @@ async function compile(arriving, progress) {
   await arriving.compile(progress);
 }
 
+/** Whether the page begins with guidance, for which the network is asked twice. @param {string|null} card @param {number|null} asked */
+function isGuided(card, asked) {
+  const { null_class: none = null, guidance = null } = readCard(card);
+  return none !== null && (asked ?? guidance ?? 1) !== 1;
+}
+
+/** What a damaged card should have said the engine says. @param {string|null} text */
+function readCard(text) {
+  try {
+    return JSON.parse(text ?? '{}') ?? {};
+  } catch {
+    return {};
+  }
+}
+
 /**
  * Checks that the device has the memory, before anything large is fetched.
  * @param {string} config
- * @param {import('./protocol.js').LoadOptions} options  a count of null: as many as are made with ease
+ * @param {number|null} asked  null: as many as are made with ease
+ * @param {{precision: string, guided: boolean}} fixed
  */
-function countThatFits(config, { count: asked, precision }) {
+function countThatFits(config, asked, fixed) {
   const seen = new Map();
   /** Asked once for each count: with large models it takes a while. */
   const needs = (count) => {
-    if (!seen.has(count)) seen.set(count, engine.requirements(config, { count, precision }));
+    if (!seen.has(count)) seen.set(count, engine.requirements(config, { count, ...fixed }));
     return seen.get(count);
   };
   const problemOf = (count) => {
@@ -255,13 +296,13 @@ function macrotask() {
  * Sends the sample that comes with a model, if its card names one: a PNG that holds a grid of images.
  * It is decoration, so whatever is wrong with it must not keep the model from loading.
  */
-async function sendPreview(id, files, { config, card }) {
+async function sendPreview(id, files, folder, { config, card }) {
   try {
-    const { preview } = JSON.parse(card ?? '{}');
+    const { preview } = readCard(card);
     if (!preview) return;
     const size = [JSON.parse(config).sample_size].flat();
     const [height, width] = [size[0], size.at(-1)];
-    const file = await files.blob(preview.file);
+    const file = await files.blob(join(folder, preview.file));
     if (!file) throw new Error(`${preview.file} is not there`);
     const picture = await createImageBitmap(file);
     const columns = picture.width / width;
