@@ -230,9 +230,9 @@ function onModel({ id, source: asked, networks, network, variant, model, count, 
   const first = !loaded;
   const changed = loaded?.source.id !== asked.id || loaded.network !== network;
   const title = model.title || (asked.kind === 'files' ? asked.name : asked.id);
-  // What comes first needs no naming.
+  // What comes first needs no naming; where a server lists nothing, the one that was named may be the only one known.
   const index = networks.findIndex(({ folder }) => folder === network);
-  const source = { ...asked, network: index ? network : null, variant: variant === networks[index].variants[0] ? null : variant };
+  const source = { ...asked, network: index || networks.length === 1 ? asked.network : null, variant: variant === networks[index].variants[0] ? null : variant };
   loaded = { id, source, networks, network, variant, model, title };
   byId('model-name').textContent = title;
   notices.clear('failure');

@@ -22,6 +22,13 @@ test('a class of several numbers stays with its image', () => {
   assert.deepEqual(shares({ count: 2, class_labels: [1, 2, 3, 4] }, 2).map((share) => share.class_labels), [[1, 2], [3, 4]]);
 });
 
+test('a condition goes with its image, or is the same for all', () => {
+  const condition = Float32Array.of(1, 2, 3, 4, 5, 6);
+  const settings = { count: 3, class_labels: null, condition };
+  assert.deepEqual(shares(settings, 2, 2).map((share) => [...share.condition]), [[1, 2, 3, 4], [5, 6]]);
+  assert.deepEqual(shares(settings, 2, 6).map((share) => [...share.condition]), [[...condition], [...condition]]);
+});
+
 test('one image is not shared', () => {
   const settings = { count: 1, seeds: [3], class_labels: null };
   assert.deepEqual(shares(settings, 4), [settings]);
