@@ -6,7 +6,7 @@ import { HUB } from './hub.js';
 import { readSource } from './model-source.js';
 import { Notices } from './notices.js';
 import { listen, send } from './protocol.js';
-import { readField, readQuery } from './settings.js';
+import { defaultSampling, isUseful, readField, readQuery } from './settings.js';
 import { setUpTheme } from './shell.js';
 
 const SHIPPED = ['models/digits', 'models/sprites'];
@@ -150,7 +150,20 @@ async function measure(source, first, part, onbackend) {
   const steps = evaluations + WARM_UP;
   const times = [];
   const class_labels = model.class_kind === 'label' ? Array.from({ length: count }, () => 0) : null;
-  const run = { sampler: 'ddim', steps, eta: 0, seed: SEED, class_labels, guidance: 1, count, timestep_spacing: 'trailing', variance_type: null };
+  const { sampler } = defaultSampling(model);
+  const run = {
+    sampler,
+    steps,
+    eta: 0,
+    seed: SEED,
+    class_labels,
+    guidance: 1,
+    count,
+    timestep_spacing: isUseful('spacing', sampler) ? 'trailing' : null,
+    variance_type: null,
+    // Nothing is the same work as something.
+    ...(model.condition_channels && { condition: new Float32Array(model.condition_channels * model.height * model.width) }),
+  };
   await engine.ask({ type: 'generate', settings: run }, 'finished', {
     // Not when they arrive: several may come at once.
     frame: ({ milliseconds }) => {

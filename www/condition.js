@@ -26,6 +26,9 @@ export function whatIsTaken({ channels, width, height }) {
   return hasPicture(channels) ? `an image, or ${tensor}` : tensor;
 }
 
+/** The same in a few words. @param {Shape} shape */
+export const shortlyTaken = ({ channels, width, height }) => `${hasPicture(channels) ? 'An image, or a' : 'A'} tensor of [1, ${channels}, ${height}, ${width}]`;
+
 const hasPicture = (channels) => channels === 1 || channels === 3;
 
 /** @param {File} file @param {Shape} shape @returns {Promise<Condition>} */

@@ -1,7 +1,7 @@
 // The page: wires the controls, the pictures and the scrubber to the worker that owns the engine.
 
 import { ANY, classLabels, classNames, defaultClass, hasClass, hasClasses, showClasses } from './classes.js';
-import { isCondition, readCondition, whatIsTaken } from './condition.js';
+import { isCondition, readCondition, shortlyTaken, whatIsTaken } from './condition.js';
 import { byId, make } from './dom.js';
 import { alphaBar, duration, megabytes, number, short, snr, time } from './format.js';
 import { Gallery, noiseBatch } from './gallery.js';
@@ -653,7 +653,7 @@ function showCondition(given) {
   byId('drop-text').textContent = takes ? 'Drop an image for this model, or another model’s folder' : 'Drop a model’s folder to load it';
   if (!takes) return;
   byId('condition').accept = shape.channels === 1 || shape.channels === 3 ? '.png,.jpg,.jpeg,.webp,.safetensors' : '.safetensors';
-  byId('condition-text').textContent = given ? `${given.name}${given.images > 1 ? `, for ${given.images} images` : ''}` : `What this model starts from: ${whatIsTaken(shape)}.`;
+  byId('condition-text').textContent = given ? `${given.name}${given.images > 1 ? `, for ${given.images} images` : ''}` : shortlyTaken(shape);
   const canvas = byId('condition-picture');
   canvas.hidden = !given?.picture;
   if (canvas.hidden) return;
@@ -680,7 +680,7 @@ async function takeCondition(file) {
 function conditionProblem() {
   const shape = conditionShape();
   if (!shape.channels) return '';
-  if (!condition) return `This model starts from more than noise: choose ${whatIsTaken(shape)} under Condition, or drop it on the page.`;
+  if (!condition) return `This model takes more than noise. Choose ${whatIsTaken(shape)} under Condition, or drop it on the page.`;
   const { images, name } = condition;
   return images === 1 || images === settings.count ? '' : `${name} has ${images} conditions and there are ${settings.count} images. Make ${images}, or give one for all.`;
 }

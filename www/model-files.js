@@ -185,6 +185,8 @@ class RemoteFiles {
   #folder;
   #revision;
   #pinned;
+  /** What was asked for already. @type {Map<string, Promise<string|null>>} */
+  #texts = new Map();
   /** By path, as the hub lists them. @type {Map<string, number>} */
   #sizes = new Map();
 
@@ -222,7 +224,12 @@ class RemoteFiles {
     return this.#sizes.get(path) ?? null;
   }
 
-  async text(path) {
+  text(path) {
+    if (!this.#texts.has(path)) this.#texts.set(path, this.#fetchText(path));
+    return this.#texts.get(path);
+  }
+
+  async #fetchText(path) {
     const address = this.#address(path);
     const stored = await this.#cache.text(address);
     if (stored && this.#stored) this.#pin(stored.commit);

@@ -5,7 +5,8 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { closePage as close, controls, differ, folderOf, generate, launch, loadModel, openPage, pixels, ready, servePage } from './harness.mjs';
+import axe from 'axe-core';
+import { closePage as close, controls, DESKTOP, differ, folderOf, generate, launch, loadModel, openPage, PHONE, pixels, ready, servePage } from './harness.mjs';
 
 const WEIGHTS = 'unet/diffusion_pytorch_model.safetensors';
 
@@ -19,6 +20,9 @@ before(async () => {
   await make('unknown', { _class_name: 'NoSuchScheduler', num_train_timesteps: 1000 });
   await make('conditioned', { _class_name: 'DDPMScheduler', num_train_timesteps: 1000, beta_schedule: 'linear', beta_start: 1e-4, beta_end: 0.02 }, 3);
   await make('planes', { _class_name: 'DDPMScheduler', num_train_timesteps: 1000 }, 5);
+  await cp(join(folder, 'conditioned'), join(folder, 'several'), { recursive: true });
+  await cp(join(folder, 'several/unet'), join(folder, 'several/unet_ema'), { recursive: true });
+  await cp(join(folder, 'several', WEIGHTS), join(folder, 'several/unet/diffusion_pytorch_model.fp16.safetensors'));
   await writeFile(join(folder, 'twelve.safetensors'), tensor([1, 5, 12, 8]));
   await writeFile(join(folder, 'wrong.safetensors'), tensor([1, 4, 12, 8]));
   server = await servePage({ '/fixtures/': folder });
@@ -31,7 +35,7 @@ after(async () => {
   if (folder) await rm(folder, { recursive: true, force: true });
 });
 
-/** A file of one tensor. */
+/** A file of one tensor. @param {number[]} shape */
 function tensor(shape) {
   const values = new Float32Array(shape.reduce((a, b) => a * b)).map((_, i) => Math.sin(i));
   const header = Buffer.from(JSON.stringify({ planes: { dtype: 'F32', shape, data_offsets: [0, values.byteLength] } }));
@@ -136,9 +140,9 @@ test('a model that takes an image beside noise is given one', async () => {
   assert.ok(await row.isHidden());
   await loads(page, 'conditioned');
   assert.ok(await row.isVisible());
-  assert.match(await row.textContent(), /an image, or a \.safetensors file.*\[1, 3, 12, 8\]/);
+  assert.match(await row.textContent(), /An image, or a tensor of \[1, 3, 12, 8\]/);
   await on.generate.click();
-  assert.match(await page.locator('.notice.error').textContent(), /choose an image.*under Condition/);
+  assert.match(await page.locator('.notice.error').textContent(), /Choose an image, or a \.safetensors file.*under Condition/);
   assert.ok(await on.generate.isVisible());
   assert.ok(await page.evaluate(() => document.activeElement.id === 'condition'));
 
@@ -181,7 +185,7 @@ test('a model that takes an image beside noise is given one', async () => {
 
 test('planes that are no picture come from a file of numbers', async () => {
   const page = await open('&steps=2&model=./fixtures/planes');
-  assert.match(await page.locator('#condition-text').textContent(), /starts from: a \.safetensors file with one tensor of \[1, 5, 12, 8\]/);
+  assert.match(await page.locator('#condition-text').textContent(), /^A tensor of \[1, 5, 12, 8\]$/);
   await page.locator('#condition').setInputFiles(join(folder, 'wrong.safetensors'));
   assert.match(await page.locator('.notice.error').textContent(), /shape \[1,4,12,8\]; this model takes \[1, 5, 12, 8\]/);
   await page.locator('#condition').setInputFiles(join(folder, 'twelve.safetensors'));
@@ -190,3 +194,31 @@ test('planes that are no picture come from a file of numbers', async () => {
   await generate(page);
   await close(page, MISSING);
 });
+
+for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE], ['narrow', { width: 320, height: 568 }]]) {
+  for (const colorScheme of ['light', 'dark']) {
+    test(`axe finds nothing in what such models bring: ${name}, ${colorScheme}`, async () => {
+      const page = await open('&steps=2', { viewport, colorScheme });
+      await page.evaluate(axe.source);
+      const check = async (state) => {
+        const { violations } = await page.evaluate(() => globalThis.axe.run(document));
+        assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`), [], state);
+        const wide = await page.evaluate(() => [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.closest('.unseen') && e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.id || e.className || e.tagName));
+        assert.deepEqual(wide, [], `${state}: nothing is wider than the screen`);
+      };
+      await page.locator('#own-folder').setInputFiles(join(folder, 'several'));
+      await page.waitForFunction(() => document.getElementById('model-name').textContent === 'several');
+      await ready(page);
+      await check('a condition is wanted');
+      await controls(page).generate.click();
+      await page.locator('.notice.error').waitFor();
+      await check('it is asked for');
+      await page.locator('#condition').setInputFiles({ name: 'a picture whose name is rather long.png', mimeType: 'image/png', buffer: Buffer.from(await picture(page)) });
+      await page.waitForFunction(() => !document.getElementById('condition-picture').hidden);
+      await check('it is there');
+      await page.locator('#model-button').click();
+      await check('the menu, with networks and weights');
+      await close(page);
+    });
+  }
+}
