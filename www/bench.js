@@ -159,7 +159,7 @@ async function measure(source, first, part, onbackend) {
     class_labels,
     guidance: 1,
     count,
-    timestep_spacing: isUseful('spacing', sampler) ? 'trailing' : null,
+    timestep_spacing: isUseful('spacing', sampler, model.prediction_type) ? 'trailing' : null,
     variance_type: null,
     // Nothing is the same work as something.
     ...(model.condition_channels && { condition: new Float32Array(model.condition_channels * model.height * model.width) }),

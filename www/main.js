@@ -481,7 +481,7 @@ function engineSettings(settings) {
     class_labels: classLabels(loaded.model, name, count),
     guidance: guidanceOf(settings),
     ...(condition && { condition: condition.values }),
-    timestep_spacing: isUseful('spacing', sampler) ? spacing : null,
+    timestep_spacing: doesSomething('spacing') ? spacing : null,
     variance_type: variance === 'own' ? null : variance,
   };
 }
@@ -604,13 +604,16 @@ function showHint() {
   hint.textContent = wrong || (HINTS[document.activeElement?.id] ?? ABOUT_SAMPLERS[settings.sampler]);
 }
 
+/** @param {'eta'|'variance'|'spacing'} name */
+const doesSomething = (name) => isUseful(name, settings.sampler, loaded?.model.prediction_type);
+
 /** Shows the controls that do something for this model, class and sampler, and hides the others. */
 function showUseful() {
   const show = (name, useful) => {
     byId(name).parentElement.hidden = !useful;
   };
-  for (const name of ['eta', 'variance', 'spacing']) show(name, isUseful(name, settings.sampler));
-  byId('advanced').hidden = !isUseful('variance', settings.sampler) && !isUseful('spacing', settings.sampler);
+  for (const name of ['eta', 'variance', 'spacing']) show(name, doesSomething(name));
+  byId('advanced').hidden = !doesSomething('variance') && !doesSomething('spacing');
   show('guidance', hasGuidance(settings));
 }
 

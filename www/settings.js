@@ -30,11 +30,17 @@ export const SAMPLERS = Object.freeze({
 /** Samplers that a setting does nothing for, or the only ones that it does something for. */
 const WITH_ETA = ['ddim', 'tcd'];
 const WITH_VARIANCE = ['ddpm'];
-const WITHOUT_SPACING = ['lcm', 'tcd', 'consistency', 'flow_euler', 'flow_heun', 'edm_euler', 'edm_dpm_solver', 'score_sde_ve', 'ipndm'];
+const WITHOUT_SPACING = ['dpm_solver_singlestep', 'lcm', 'tcd', 'consistency', 'flow_euler', 'flow_heun', 'edm_euler', 'edm_dpm_solver', 'score_sde_ve', 'ipndm'];
 
-/** @param {'eta'|'variance'|'spacing'} name @param {string} sampler  whether the setting changes what it makes */
-export function isUseful(name, sampler) {
-  if (name === 'spacing') return !WITHOUT_SPACING.includes(sampler);
+/**
+ * Whether a setting changes what a sampler makes.
+ * @param {'eta'|'variance'|'spacing'} name
+ * @param {string} sampler
+ * @param {string} [predictionType]  of the model
+ */
+export function isUseful(name, sampler, predictionType) {
+  // Where a flow goes by its shift, no sampler asks for the spacing.
+  if (name === 'spacing') return !WITHOUT_SPACING.includes(sampler) && predictionType !== 'flow_prediction';
   return (name === 'eta' ? WITH_ETA : WITH_VARIANCE).includes(sampler);
 }
 

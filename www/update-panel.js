@@ -108,10 +108,10 @@ export class UpdatePanel {
   }
 
   /** How much picture and how much noise there is before an evaluation. */
-  #shares({ alpha_cumprod: alpha, x0_from_model: minusSigma }) {
+  #shares({ alpha_cumprod: alpha, x0_from_model: sigma }) {
     if (!this.#flows) return { signal: Math.sqrt(alpha), noise: Math.sqrt(1 - alpha) };
-    // x̂0 = x_t − σ û
-    const noise = Math.min(1, Math.max(0, -minusSigma));
+    // x̂0 = x_t − σ û, or + where the model was trained the other way round.
+    const noise = Math.min(1, Math.abs(sigma));
     return { signal: 1 - noise, noise };
   }
 
