@@ -57,6 +57,25 @@ impl Backend {
         Ok(Executor { device })
     }
 
+    /// Checks that a plan has room on the device, as far as that is known beforehand, before anything is made for it.
+    ///
+    /// # Errors
+    /// When it has not, or the device does not have its precision.
+    pub fn check(&self, plan: &Plan) -> Result<()> {
+        match self {
+            Backend::Gpu(gpu) => gpu.check_plan(plan),
+            Backend::Cpu => cpu::check(plan),
+        }
+    }
+
+    /// How many bytes a plan may need, where that is known: a GPU tells only how large a buffer may be.
+    pub fn memory(&self) -> Option<u64> {
+        match self {
+            Backend::Gpu(_) => None,
+            Backend::Cpu => cpu::MEMORY,
+        }
+    }
+
     /// What is fused in the plans that it runs fastest.
     pub fn fusion(&self) -> Fusion {
         match self {
@@ -203,17 +222,17 @@ impl Executor {
     /// Writes the row of an input's table that run `row` will take. Runs submitted before still take what was there.
     ///
     /// # Errors
-    /// When there is no such input, or the data do not fill a row.
+    /// When there is no such input, it has no table, or the data do not fill a row.
     pub fn write_row(&self, input: &str, row: usize, data: &[f32]) -> Result<()> {
         let operand = self.plan().input(input)?;
         if data.len() != operand.shape.len() {
             return Err(Error::shape(input, format!("{} elements", operand.shape.len()), data.len()));
         }
-        match &self.device {
+        let written = match &self.device {
             Device::Gpu(executor) => executor.write_row(operand, row, data),
             Device::Cpu(executor) => executor.write_row(operand, row, data),
-        }
-        Ok(())
+        };
+        if written { Ok(()) } else { Err(Error::shape(input, "a table, by set_rows", "none")) }
     }
 
     /// Submits runs with these rows of every table, at most [`Executor::most`]. At most [`Executor::depth`] results may be

@@ -114,9 +114,9 @@ pub async fn check(
 /// # Errors
 /// When the scheduler cannot make a run.
 pub fn inputs<'a>(pipeline: &Pipeline, plan: &'a Plan) -> Result<HashMap<&'a str, Vec<f32>>> {
-    let scheduler = pipeline.scheduler();
+    let scheduler = pipeline.any_scheduler();
     let steps = scheduler.num_train_timesteps.min(10);
-    let schedule = Schedule::new(scheduler, steps, &StepOptions::default())?;
+    let schedule = Schedule::new(&scheduler, steps, &StepOptions::default())?;
     let middle = schedule.rows.len() / 2;
     let row = schedule.coefficients(2.0, 0.5)[middle];
     let mut generator = Generator::new(0);

@@ -3,13 +3,16 @@
 //! Defaults are diffusers' own. A missing key takes the default, which for some fields is not what `null` means.
 
 mod card;
+mod field;
+mod model_index;
 mod scheduler;
 mod unet;
 
 pub use card::Card;
+pub use model_index::ModelIndex;
 pub use scheduler::{
-    AlgorithmType, BetaSchedule, FinalSigmasType, InterpolationType, PredictionType, SchedulerConfig, SchedulerKind,
-    SolverType, TimestepSpacing, TimestepType, VarianceType,
+    AlgorithmType, BetaSchedule, Family, FinalSigmasType, InterpolationType, PredictionType, SchedulerConfig,
+    SchedulerFile, SchedulerKind, SigmaSchedule, SolverType, TimestepSpacing, TimestepType, VarianceType,
 };
 pub(crate) use unet::ncsnpp_groups;
 pub use unet::{
@@ -17,47 +20,64 @@ pub use unet::{
     UpBlockType,
 };
 
+use field::Field;
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-/// Reads `json` as a `T`, after checking that it is an object whose keys are all in `known`, or are old names of those.
-fn read<T: DeserializeOwned>(file: &'static str, json: &str, known: &[&str], old_names: &[(&str, &str)]) -> Result<T> {
-    let all: Vec<&str> = known.iter().copied().chain(old_names.iter().map(|&(old, _)| old)).collect();
-    let mut object = object(file, json, &all)?;
+/// Reads `json` as a `T` of the fields that are in `known`, or have old names of those; and the names of the others, which
+/// are passed over as diffusers does. Keys that start with an underscore are its notes to itself.
+fn read<T: DeserializeOwned>(
+    file: &'static str,
+    json: &str,
+    known: &[&str],
+    old_names: &[(&str, &str)],
+) -> Result<(T, Vec<String>)> {
+    let mut object = object(file, json)?;
     for &(old, new) in old_names {
         if let Some(value) = object.remove(old) {
             object.entry(new).or_insert(value);
         }
     }
-    parse(file, object)
+    let mut unknown: Vec<String> = object.keys().filter(|key| !key.starts_with('_')).cloned().collect();
+    unknown.retain(|key| !known.contains(&&key[..]));
+    unknown.iter().for_each(|key| drop(object.remove(key)));
+    Ok((parse(file, object)?, unknown))
 }
 
 /// A JSON object.
 type Object = serde_json::Map<String, serde_json::Value>;
 
-/// Reads `json` as an object, and checks that its keys are all in `known`.
-///
-/// Keys that start with an underscore are diffusers' notes to itself (`_class_name`, `_diffusers_version`).
-fn object(file: &'static str, json: &str, known: &[&str]) -> Result<Object> {
-    let invalid = |problem: String| Error::Config { file, problem };
-    // Python writes an infinity that JSON does not have, in the one field of a scheduler that may be infinite.
-    let json = json.replace("\"lambda_min_clipped\": -Infinity", "\"lambda_min_clipped\": \"-inf\"");
-    let object: Object = serde_json::from_str(&json)
-        .map_err(|error| invalid(format!("this is not a JSON object: {error}. It may be cut off or damaged.")))?;
-    if let Some(key) = object.keys().find(|key| !key.starts_with('_') && !known.contains(&key.as_str())) {
-        return Err(invalid(format!(
-            "the field \"{key}\" ({}) is not supported. Supported are {}.",
-            object[key],
-            known.join(", ")
-        )));
+/// Reads `json` as an object. An editor of Windows may have put a byte order mark before it.
+fn object(file: &'static str, json: &str) -> Result<Object> {
+    let json = json.trim_start_matches('\u{feff}');
+    let mut read = serde_json::from_str(json);
+    if read.is_err() {
+        // Python writes numbers that JSON does not have. Outside of strings they become strings.
+        let mut outside = true;
+        let quoted = |part: &str| {
+            let numbers = outside;
+            outside = !outside && !part.ends_with('\\');
+            match numbers {
+                true => part
+                    .replace("Infinity", "\"Infinity\"")
+                    .replace("-\"Infinity\"", "\"-Infinity\"")
+                    .replace("NaN", "\"NaN\""),
+                false => part.to_string(),
+            }
+        };
+        let parts: Vec<String> = json.split('"').map(quoted).collect();
+        read = serde_json::from_str(&parts.join("\"")).or(read);
     }
-    Ok(object)
+    read.map_err(|error| Error::Config {
+        file,
+        problem: format!("this is not a JSON object: {error}. It may be cut off or damaged."),
+    })
 }
 
 /// Reads an object as a `T`, and says which field is wrong.
 fn parse<T: DeserializeOwned>(file: &'static str, object: Object) -> Result<T> {
-    let parse = |object| serde_json::from_value::<T>(serde_json::Value::Object(object));
+    let parse = |object| T::deserialize(Field(serde_json::Value::Object(object)));
     parse(object.clone()).map_err(|error| {
         // serde does not say which field it was, but every field by itself is a configuration too.
         let alone = |(key, value): (&String, &serde_json::Value)| {
@@ -69,12 +89,4 @@ fn parse<T: DeserializeOwned>(file: &'static str, object: Object) -> Result<T> {
         let problem = object.iter().find_map(alone).unwrap_or_else(|| format!("{error}."));
         Error::Config { file, problem }
     })
-}
-
-/// Checks that `field` has the one value that is supported.
-fn only<T: PartialEq + std::fmt::Debug>(file: &'static str, field: &str, found: &T, supported: &T) -> Result<()> {
-    if found == supported {
-        return Ok(());
-    }
-    Err(Error::Config { file, problem: format!("{field} is {found:?}; only {supported:?} is supported.") })
 }

@@ -2,7 +2,7 @@
 
 /// What went wrong, in a sentence for the person who sees it: the thing, what was expected, what was found,
 /// what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A weights file that is not well-formed safetensors, or does not hold the tensors a configuration asks for.

@@ -18,6 +18,7 @@ mod error;
 pub mod fusion;
 pub mod graph;
 pub mod inspect;
+pub mod model_files;
 pub mod noise;
 mod numbers;
 pub mod op;

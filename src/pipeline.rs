@@ -1,16 +1,16 @@
 //! A model and its scheduler: what a diffusers pipeline folder holds.
 
-use crate::config::{Card, SchedulerConfig, SchedulerKind, UNetConfig};
+use crate::config::{Card, ModelIndex, SchedulerConfig, SchedulerFile, SchedulerKind, UNetConfig, VarianceType};
 use crate::fusion::{Fusion, fuse};
 use crate::graph::{Graph, ValueId};
 use crate::op::{
-    Affine, Guide, Inpaint, Langevin, LearnedNoise, Norm, PredictX0, Quantile, Remember, Renoise, Repeat, Rescale,
-    Rgba8, RowScale, Slice, Threshold, Update,
+    Affine, Concat, Guide, Inpaint, Langevin, LearnedNoise, Norm, PredictX0, Quantile, Remember, Renoise, Repeat,
+    Rescale, Rgba8, RowScale, Slice, Threshold, Update,
 };
 use crate::plan::Plan;
 use crate::schedule::{Coefficients, REGISTERS};
 use crate::unet::UNet2DModel;
-use crate::{Error, Precision, Result, Shape, Weights};
+use crate::{Error, Precision, Result, Shape};
 
 /// Names of the inputs and outputs of a [`Pipeline::plan`].
 pub(crate) mod names {
@@ -26,6 +26,8 @@ pub(crate) mod names {
     pub const ROW: &str = "row";
     /// Input: what earlier evaluations kept, which each run replaces.
     pub const KEPT: &str = "kept";
+    /// Input, for a model that takes it: the picture, or planes of numbers, beside x_t.
+    pub const CONDITION: &str = "condition";
     /// Input: z.
     pub const NOISE: &str = "noise";
     /// Input, for inpainting: the weighed noise of a jump back.
@@ -92,27 +94,26 @@ const GIVEN: [&str; 2] = [names::TIMESTEP, names::CLASS_LABELS];
 /// A model with its scheduler.
 pub struct Pipeline {
     unet: UNet2DModel,
-    scheduler: SchedulerConfig,
+    scheduler_file: SchedulerFile,
+    /// What its own scheduler reads from that.
+    scheduler: Result<SchedulerConfig>,
     card: Card,
+    /// What a person may want to know of how it was put together.
+    notes: Vec<String>,
+    /// Channels of x_t.
+    channels: usize,
 }
 
 impl Pipeline {
     /// Puts together what a pipeline folder holds but for the weights, which [`Pipeline::unet_mut`] is still to receive: its
-    /// plans can be looked at and compiled but not run.
+    /// plans can be looked at and compiled but not run. A scheduler that is not supported is no obstacle: another can
+    /// sample the model.
     ///
     /// # Errors
     /// When the parts do not fit together, or ask for something that is not supported.
-    pub fn without_weights(config: UNetConfig, scheduler: SchedulerConfig, card: Card) -> Result<Self> {
-        if config.out_channels != config.in_channels && config.out_channels != 2 * config.in_channels {
-            return Err(Error::Config {
-                file: "unet/config.json",
-                problem: format!(
-                    "in_channels is {} and out_channels {}; to sample, out_channels must be the same, or twice as many \
-                     for a learned variance.",
-                    config.in_channels, config.out_channels
-                ),
-            });
-        }
+    pub fn without_weights(config: UNetConfig, scheduler_file: SchedulerFile, card: Card) -> Result<Self> {
+        let scheduler = scheduler_file.config(None, "{}");
+        let channels = image_channels(&config, scheduler.as_ref().ok())?;
         let classes = learned_classes(&config);
         if card.class_names.len() > classes || card.null_class.is_some_and(|null| null >= classes) {
             let null = card.null_class.map_or("no null_class".into(), |null| format!("null_class {null}"));
@@ -124,7 +125,14 @@ impl Pipeline {
                 ),
             });
         }
-        Ok(Pipeline { unet: UNet2DModel::without_weights(config)?, scheduler, card })
+        Ok(Pipeline {
+            unet: UNet2DModel::without_weights(config)?,
+            scheduler_file,
+            scheduler,
+            card,
+            notes: Vec::new(),
+            channels,
+        })
     }
 
     /// Reads the files of a pipeline folder: `unet/config.json`, the shards of
@@ -140,10 +148,7 @@ impl Pipeline {
         card: Option<&str>,
     ) -> Result<Self> {
         let mut pipeline = Self::from_json(config, scheduler, card)?;
-        for file in weights {
-            pipeline.unet.receive_all(Weights::from_bytes(file)?)?;
-        }
-        pipeline.unet.finish()?;
+        pipeline.unet.read(weights)?;
         Ok(pipeline)
     }
 
@@ -153,9 +158,28 @@ impl Pipeline {
     /// As [`Pipeline::without_weights`], and when a file cannot be read.
     pub fn from_json(config: &str, scheduler: Option<&str>, card: Option<&str>) -> Result<Self> {
         let config = UNetConfig::from_json(config)?;
-        let scheduler = scheduler.map(SchedulerConfig::from_json).transpose()?.unwrap_or_default();
+        let scheduler = scheduler.map(SchedulerFile::from_json).transpose()?.unwrap_or_default();
         let card = card.map(Card::from_json).transpose()?.unwrap_or_default();
         Pipeline::without_weights(config, scheduler, card)
+    }
+
+    /// The same as a pipeline's `model_index.json` has it: of the scheduler it names, which counts in diffusers, whatever the
+    /// scheduler's own file is of.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is of a pipeline whose network does not make pictures.
+    pub fn with_model_index(mut self, model_index: &str) -> Result<Self> {
+        let Some(class) = ModelIndex::from_json(model_index)?.scheduler else { return Ok(self) };
+        let found = self.scheduler_file.class().map(String::from);
+        if found.as_ref() != Some(&class) {
+            if let Some(found) = found {
+                self.notes.push(format!("Sampled with {class}, as model_index.json says, not with {found}."));
+            }
+            self.scheduler_file = self.scheduler_file.of_class(&class);
+            self.scheduler = self.scheduler_file.config(None, "{}");
+            self.channels = image_channels(self.unet.config(), self.scheduler.as_ref().ok())?;
+        }
+        Ok(self)
     }
 
     /// The network.
@@ -169,13 +193,50 @@ impl Pipeline {
     }
 
     /// The scheduler the model's author chose.
-    pub fn scheduler(&self) -> &SchedulerConfig {
-        &self.scheduler
+    ///
+    /// # Errors
+    /// When it is not supported, or not as it is configured. Another may be, with what the file says:
+    /// [`Pipeline::scheduler_file`].
+    pub fn scheduler(&self) -> Result<&SchedulerConfig> {
+        self.scheduler.as_ref().map_err(Error::clone)
+    }
+
+    /// What is said of how to sample the model, for whichever scheduler.
+    pub fn scheduler_file(&self) -> &SchedulerFile {
+        &self.scheduler_file
+    }
+
+    /// A scheduler to make the model ready for: its own, or the first that can read the file.
+    pub(crate) fn any_scheduler(&self) -> SchedulerConfig {
+        let read = |kind| self.scheduler_file.config(Some(kind), "{}").ok();
+        let own = self.scheduler.as_ref().ok().cloned();
+        own.or_else(|| self.scheduler_file.kinds().into_iter().find_map(read)).unwrap_or_default()
     }
 
     /// What the model is called, and its classes.
     pub fn card(&self) -> &Card {
         &self.card
+    }
+
+    /// Channels of the images it makes.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Channels of the condition that the network takes beside x_t, as the small picture that it is to enlarge (Saharia et al.
+    /// 2021, section 2) or planes that tell a class; 0 for a model without.
+    pub fn condition_channels(&self) -> usize {
+        self.unet.config().in_channels - self.channels
+    }
+
+    /// What a person may want to know of how the files were read: fields and tensors that were passed over.
+    pub fn notes(&self) -> Vec<String> {
+        let unknown = &self.unet.config().unknown_fields;
+        let files = [("unet/config.json", unknown), ("scheduler_config.json", &self.scheduler_file.unknown_fields())];
+        let files = files.into_iter().filter(|(_, fields)| !fields.is_empty());
+        let fields =
+            files.map(|(file, fields)| format!("{file} has fields that do nothing here: {}.", fields.join(", ")));
+        fields.chain(self.notes.iter().chain(self.unet.notes()).cloned()).collect()
     }
 
     /// How many class labels there are; 0 for a model without learned classes.
@@ -213,7 +274,7 @@ impl Pipeline {
 
     /// One step of sampling, with all that belongs to it.
     fn graph(&mut self, layout: &Layout) -> Result<Graph> {
-        let channels = self.unet.config().in_channels;
+        let channels = self.channels;
         let shape = Shape::new(&[layout.count, layout.height, layout.width, channels]);
         let mut graph = Graph::new();
         let row = graph.input(names::ROW, Shape::new(&[Coefficients::LEN]))?;
@@ -276,11 +337,16 @@ impl Pipeline {
         row: ValueId,
     ) -> Result<(ValueId, Option<ValueId>)> {
         let mut scaled = graph.op("scale_input", RowScale::Input, &[x, row])?;
+        if self.condition_channels() > 0 {
+            let shape = [layout.count, layout.height, layout.width, self.condition_channels()];
+            let condition = graph.input(names::CONDITION, Shape::new(&shape))?;
+            scaled = graph.op("with_condition", Concat, &[scaled, condition])?;
+        }
         if layout.guided {
             scaled = graph.op("class_and_null", Repeat, &[scaled])?;
         }
         let mut model = self.unet.append(graph, scaled, layout.precision)?.output;
-        let channels = self.unet.config().in_channels;
+        let channels = self.channels;
         let mut variance = None;
         if self.unet.config().out_channels != channels {
             variance = Some(graph.op("variance", Slice { first: channels, channels }, &[model])?);
@@ -290,6 +356,25 @@ impl Pipeline {
             model = guide(graph, layout, model, row)?;
         }
         Ok((model, variance))
+    }
+}
+
+/// Channels of x_t: what the network takes but for its condition, and what it gives but for a learned variance.
+fn image_channels(config: &UNetConfig, scheduler: Option<&SchedulerConfig>) -> Result<usize> {
+    let (taken, given) = (config.in_channels, config.out_channels);
+    let learned = scheduler
+        .is_some_and(|scheduler| matches!(scheduler.variance_type, VarianceType::Learned | VarianceType::LearnedRange));
+    match given / 2 {
+        _ if given == 2 * taken => Ok(taken),
+        half if learned && given == 2 * half && half < taken => Ok(half),
+        _ if given <= taken => Ok(given),
+        _ => Err(Error::Config {
+            file: "unet/config.json",
+            problem: format!(
+                "in_channels is {taken} and out_channels {given}; to sample, out_channels must be the same, twice as many for \
+                 a learned variance, or fewer where the rest of in_channels is a condition."
+            ),
+        }),
     }
 }
 

@@ -47,6 +47,9 @@ pub struct Settings {
     pub guidance_rescale: f64,
     /// The label that means "no class"; `None` is what the card says.
     pub null_class: Option<usize>,
+    /// What a model with [`Pipeline::condition_channels`] takes beside x_t, `[N, K, H, W]` or `[1, K, H, W]`, in the numbers
+    /// that it was trained on; a picture over [−1, 1].
+    pub condition: Option<Tensor>,
     /// For RePaint: the image, and where it is kept.
     pub inpaint: Option<Inpainting>,
     /// In how many bits the network keeps its weights and activations.
@@ -68,6 +71,7 @@ impl Default for Settings {
             guidance: 1.0,
             guidance_rescale: 0.0,
             null_class: None,
+            condition: None,
             inpaint: None,
             precision: Precision::F32,
         }
@@ -77,7 +81,7 @@ impl Default for Settings {
 /// A share of a batch, of which others make the rest.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Share {
-    /// How many images the whole batch has. One seed for all gives the noise of all of them.
+    /// How many images the whole batch has. The seeds are those of all of them: one, or one for each.
     pub total: usize,
     /// Which of them is the first of the share.
     pub first: usize,
@@ -94,29 +98,32 @@ pub struct Inpainting {
 
 impl Settings {
     /// The scheduler of a run of `pipeline`.
-    pub fn scheduler<'a>(&'a self, pipeline: &'a Pipeline) -> &'a SchedulerConfig {
-        self.scheduler.as_ref().unwrap_or(pipeline.scheduler())
+    ///
+    /// # Errors
+    /// When none is chosen and the model's own is not supported.
+    pub fn scheduler<'a>(&'a self, pipeline: &'a Pipeline) -> Result<&'a SchedulerConfig> {
+        self.scheduler.as_ref().map_or_else(|| pipeline.scheduler(), Ok)
     }
 
     /// The plan that a run of `pipeline` needs.
     ///
     /// # Errors
-    /// When the size is not known or too large, or guidance or a learned variance are not possible with this model.
+    /// When there is no scheduler, the size is not known or too large, or guidance or a learned variance are not possible with this model.
     pub fn layout(&self, pipeline: &Pipeline) -> Result<Layout> {
         let (height, width) = match self.size {
             Some(size) => size,
             None => pipeline.unet().config().sample_size()?,
         };
         let config = pipeline.unet().config();
-        graph::check_size("x_t", &Shape::new(&[self.count, height, width, config.in_channels]))?;
-        let scheduler = self.scheduler(pipeline);
+        graph::check_size("x_t", &Shape::new(&[self.count, height, width, pipeline.channels()]))?;
+        let scheduler = self.scheduler(pipeline)?;
         let learned = matches!(scheduler.variance_type, VarianceType::Learned | VarianceType::LearnedRange);
-        if learned && scheduler.kind == SchedulerKind::Ddpm && config.out_channels == config.in_channels {
+        if learned && scheduler.kind == SchedulerKind::Ddpm && config.out_channels == pipeline.channels() {
             return Err(Error::Settings(format!(
                 "variance_type is {:?}, but this model has no output for the variance: it would have out_channels {}. \
                  Choose fixed_small or fixed_large.",
                 scheduler.variance_type,
-                2 * config.in_channels
+                2 * pipeline.channels()
             )));
         }
         let guided = self.guidance != 1.0;
@@ -142,21 +149,21 @@ impl Settings {
     /// When the settings are not possible with this model.
     pub fn check(&self, pipeline: &Pipeline) -> Result<(Layout, Schedule)> {
         let layout = self.layout(pipeline)?;
-        let schedule = Schedule::new(self.scheduler(pipeline), self.steps, &self.options)?;
+        let schedule = Schedule::new(self.scheduler(pipeline)?, self.steps, &self.options)?;
         let timesteps: Vec<f32> = schedule.rows.iter().map(|row| row.timestep as f32).collect();
         pipeline.unet().check_timesteps(&timesteps)?;
         pipeline.unet().check_labels(&self.class_labels, self.count)?;
-        let seeds = self.seeds.len();
-        if seeds != 1 && seeds != self.count {
+        let (seeds, total) = (self.seeds.len(), self.share.map_or(self.count, |share| share.total));
+        if seeds != 1 && seeds != total {
             return Err(Error::Settings(format!(
-                "There are {seeds} seeds for {} images; give one for all of them, or one for each.",
-                self.count
+                "There are {seeds} seeds for {total} images; give one for all of them, or one for each."
             )));
         }
-        let shape = [self.count, pipeline.unet().config().in_channels, layout.height, layout.width];
+        let shape = [self.count, pipeline.channels(), layout.height, layout.width];
         if let Some(share) = self.share {
             self.check_share(share, &layout, shape[1])?;
         }
+        self.check_condition(pipeline, &layout)?;
         let mut given: Vec<(&str, &Tensor)> = self.noise.iter().map(|noise| ("The noise", noise)).collect();
         match (layout.extra, &self.inpaint) {
             (Extra::Inpaint, Some(inpaint)) => {
@@ -173,6 +180,38 @@ impl Settings {
             }
         }
         Ok((layout, schedule))
+    }
+
+    /// Checks that there is a condition if the model takes one, of its shape.
+    fn check_condition(&self, pipeline: &Pipeline, layout: &Layout) -> Result<()> {
+        let channels = pipeline.condition_channels();
+        let problem = match &self.condition {
+            None if channels == 0 => return Ok(()),
+            Some(_) if channels == 0 => "This model takes no condition beside its images; leave it out.".into(),
+            None => {
+                let (taken, made) = (pipeline.unet().config().in_channels, pipeline.channels());
+                format!(
+                    "This model takes {taken} channels and makes images of {made}: the other {channels} are a condition, as a \
+                     picture to be enlarged or planes that tell a class. Give it, as --condition or in the page's Condition."
+                )
+            }
+            Some(Tensor { shape, data }) => {
+                let expected = [channels, layout.height, layout.width];
+                let fits = shape.len() == 4 && (shape[0] == 1 || shape[0] == self.count) && shape[1..] == expected;
+                match data.iter().find(|x| !x.is_finite()) {
+                    None if fits => return Ok(()),
+                    None => {
+                        return Err(Error::shape(
+                            "The condition",
+                            format!("[1 or {}, {channels}, {}, {}]", self.count, expected[1], expected[2]),
+                            format!("{shape:?}"),
+                        ));
+                    }
+                    Some(x) => format!("The condition has {x}, which is not a finite number."),
+                }
+            }
+        };
+        Err(Error::Settings(problem))
     }
 
     /// Checks that a batch has such a share.
@@ -379,6 +418,11 @@ impl Sampler {
         };
         let scaled: Vec<f32> = initial.iter().map(|x| x * schedule.init_noise_sigma as f32).collect();
         executor.write(names::SAMPLE, &scaled)?;
+        if let Some(condition) = &settings.condition {
+            let one = condition.to_device()?;
+            let input = executor.plan().input(names::CONDITION)?.shape.len();
+            executor.write(names::CONDITION, &one.repeat(input / one.len()))?;
+        }
         if let (Extra::Inpaint, Some(inpaint)) = (layout.extra, &settings.inpaint) {
             executor.write(names::ORIGINAL, &inpaint.original.to_device()?)?;
             executor.write(names::MASK, &inpaint.mask.to_device()?)?;
@@ -534,10 +578,14 @@ struct Noise {
 
 impl Noise {
     fn new(settings: &Settings) -> Self {
-        let generators: Vec<Generator> = settings.seeds.iter().map(|&seed| Generator::new(seed)).collect();
         let all = Share { total: settings.count, first: 0 };
-        let share = settings.share.filter(|_| generators.len() == 1).unwrap_or(all);
-        Noise { generators, share }
+        let share = settings.share.unwrap_or(all);
+        let generators = |seeds: &[u64]| seeds.iter().map(|&seed| Generator::new(seed)).collect();
+        match settings.seeds.as_slice() {
+            one @ [_] => Noise { generators: generators(one), share },
+            // Each image has its own, so those of the others need not be drawn.
+            each => Noise { generators: generators(&each[share.first..][..settings.count]), share: all },
+        }
     }
 
     /// `torch.randn` of the images, `[N, H, W, C]`, in device layout.

@@ -7,15 +7,20 @@
 
 mod beta_distribution;
 mod combination;
+mod consistency;
 mod ddim;
 mod ddpm;
 mod deis;
 mod dpm_solver;
+mod dpm_solver_sde;
 mod dpm_solver_singlestep;
+mod edm;
 mod euler;
+mod flow;
 mod forward;
 mod ipndm;
 mod kdpm2;
+mod lcm;
 mod lms;
 mod pndm;
 mod repaint;
@@ -40,7 +45,7 @@ use crate::{Error, Result};
 pub struct Row {
     /// t, as the model is told it; a whole number unless the scheduler interpolates.
     pub timestep: f64,
-    /// ᾱ_t: how much of the picture's variance is left in x.
+    /// ᾱ_t: how much of x's variance is the picture's, if a pixel's is 1.
     pub alpha_cumprod: f64,
     /// What x is multiplied by before the model sees it.
     pub input_scale: f64,
@@ -169,7 +174,9 @@ impl Schedule {
     /// The table as the device reads it, for classifier-free guidance of scale `guidance` and rescale
     /// `guidance_rescale`.
     pub fn coefficients(&self, guidance: f32, guidance_rescale: f32) -> Vec<Coefficients> {
-        let shown = self.rows.iter().skip(1).map(|row| row.input_scale as f32).chain([1.0]);
+        // Where x grows with σ the model is given less of it, and so is the eye.
+        let scale = |row: &Row| if row.input_scale == 1.0 { 1.0 } else { row.alpha_cumprod.sqrt() as f32 };
+        let shown = self.rows.iter().skip(1).map(scale).chain([1.0]);
         let rows = self.rows.iter().zip(shown);
         rows.map(|(row, show_scale)| Coefficients { show_scale, guidance, guidance_rescale, ..Coefficients::from(row) })
             .collect()
@@ -228,17 +235,18 @@ impl From<&Row> for Coefficients {
 /// What may differ from run to run with the same configuration: arguments of diffusers' `step` and `set_timesteps`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepOptions {
-    /// DDIM's η, from 0 to 1: 0 is deterministic, 1 adds as much noise as DDPM. `None` is 0, and RePaint's own.
+    /// DDIM's η, from 0 to 1: 0 is deterministic, 1 adds as much noise as DDPM. TCD's γ. `None` is 0, TCD's 0.3 and
+    /// RePaint's own.
     pub eta: Option<f64>,
     /// DDIM: whether ε is derived anew from a clipped x̂0.
     pub use_clipped_model_output: bool,
-    /// Euler: how much the noise is raised before each step (Karras et al. 2022, Algorithm 2).
+    /// Euler and EDM's: how much the noise is raised before each step (Karras et al. 2022, Algorithm 2).
     pub s_churn: f64,
-    /// Euler: the lowest σ at which it is raised.
+    /// Euler and EDM's: the lowest σ at which it is raised.
     pub s_tmin: f64,
-    /// Euler: the highest σ at which it is raised.
+    /// Euler and EDM's: the highest σ at which it is raised.
     pub s_tmax: f64,
-    /// Euler: the standard deviation of what is added.
+    /// Euler and EDM's: the standard deviation of what is added.
     pub s_noise: f64,
     /// LMS: how many slopes a step is made of, 1 to 4.
     pub order: usize,
@@ -307,7 +315,7 @@ impl Schedule {
             })
             .collect();
         use SchedulerKind::*;
-        if config.rescale_betas_zero_snr && !matches!(config.kind, Ddpm | Ddim | DdimInverse) {
+        if config.rescale_betas_zero_snr && !matches!(config.kind, Ddpm | Ddim | DdimInverse | Lcm | Tcd) {
             // A σ of infinity cannot be computed with; diffusers makes it 2¹².
             alphas_cumprod[total - 1] = 2_f64.powi(-24);
         }
@@ -334,6 +342,14 @@ impl Schedule {
             UniPc => (1.0, unipc::rows(&run)?),
             RePaint => (1.0, repaint::rows(&run)?),
             ScoreSdeVe => score_sde_ve::rows(&run),
+            Lcm => (1.0, lcm::lcm(&run)?),
+            Tcd => (1.0, lcm::tcd(&run)?),
+            DpmSolverSde => dpm_solver_sde::rows(&run)?,
+            Consistency => consistency::rows(&run),
+            FlowEuler => (1.0, flow::euler(&run)),
+            FlowHeun => (1.0, flow::heun(&run)),
+            EdmEuler => euler::euler(&run)?,
+            EdmDpmSolver => (edm::levels(&run).init_noise_sigma, dpm_solver::rows(&run)?),
         };
         for row in &rows {
             let coefficients: [f32; Coefficients::LEN] = bytemuck::cast(Coefficients::from(row));
@@ -371,9 +387,9 @@ impl StepOptions {
             if !(0.0..=1.0).contains(&eta) {
                 return invalid(format!("η is {eta}; it must be between 0 and 1."));
             }
-            if eta != 0.0 && !matches!(kind, Ddim | RePaint) {
+            if eta != 0.0 && !matches!(kind, Ddim | RePaint | Tcd) {
                 return invalid(format!(
-                    "η is {eta}, but only DDIM and RePaint have an η; choose DDIM or set it to 0."
+                    "η is {eta}, but only DDIM, TCD and RePaint have an η; choose DDIM or set it to 0."
                 ));
             }
         }
@@ -389,8 +405,11 @@ impl StepOptions {
             (s_tmax, default.s_tmax),
             (s_noise, default.s_noise),
         ];
-        if kind != Euler && churn.iter().any(|(value, default)| value != default) {
-            return invalid("s_churn, s_tmin, s_tmax and s_noise are Euler's; choose Euler or leave them out.".into());
+        if !matches!(kind, Euler | EdmEuler) && churn.iter().any(|(value, default)| value != default) {
+            return invalid(
+                "s_churn, s_tmin, s_tmax and s_noise are Euler's and EDMEuler's; choose one of them or leave them out."
+                    .into(),
+            );
         }
         if self.use_clipped_model_output && kind != Ddim {
             return invalid("use_clipped_model_output is DDIM's; choose DDIM or leave it out.".into());
@@ -416,8 +435,14 @@ impl StepOptions {
 impl Row {
     /// A row for x as the model was trained on it, at ᾱ, with what leads from there still to be filled in.
     fn at(prediction: PredictionType, timestep: f64, alpha_cumprod: f64) -> Row {
-        let (x0_from_x, x0_from_model) = predict_x0(prediction, alpha_cumprod);
-        Row { timestep, alpha_cumprod, input_scale: 1.0, x0_from_x, x0_from_model, ..Row::NOTHING }
+        Row { alpha_cumprod, ..Row::mixed(prediction, timestep, preserving(alpha_cumprod)) }
+    }
+
+    /// A row for x as a mixture of the picture and noise in these shares.
+    fn mixed(prediction: PredictionType, timestep: f64, (signal, noise): (f64, f64)) -> Row {
+        let (x0_from_x, x0_from_model) = predict_x0(prediction, (signal, noise));
+        let alpha_cumprod = signal * signal / (signal * signal + noise * noise);
+        Row { timestep, alpha_cumprod, x0_from_x, x0_from_model, ..Row::NOTHING }
     }
 
     /// A row that leaves x as it is.
@@ -449,29 +474,33 @@ impl Row {
     }
 }
 
+/// The shares of the picture and of the noise in x_t at ᾱ.
+fn preserving(alpha_cumprod: f64) -> (f64, f64) {
+    (alpha_cumprod.sqrt(), (1.0 - alpha_cumprod).sqrt())
+}
+
 /// x̂0 from x_t and the model's output, as weights of the two.
-fn predict_x0(prediction: PredictionType, alpha_cumprod: f64) -> (f64, f64) {
-    let (signal, noise) = (alpha_cumprod.sqrt(), (1.0 - alpha_cumprod).sqrt());
+fn predict_x0(prediction: PredictionType, (signal, noise): (f64, f64)) -> (f64, f64) {
     match prediction {
         PredictionType::Epsilon => (1.0 / signal, -noise / signal), // Ho et al. 2020, equation 15
         PredictionType::Sample => (0.0, 1.0),
         PredictionType::VPrediction => (signal, -noise), // Salimans and Ho 2022, appendix D
+        PredictionType::FlowPrediction => (1.0, -noise), // here the shares add up to 1
     }
 }
 
 /// ε of x_t and an x̂0.
-fn epsilon_of_x0(alpha_cumprod: f64) -> Combination {
-    let (signal, noise) = (alpha_cumprod.sqrt(), (1.0 - alpha_cumprod).sqrt());
+fn epsilon_of_x0((signal, noise): (f64, f64)) -> Combination {
     (Combination::X - Combination::X0 * signal) * (1.0 / noise)
 }
 
 /// ε from x_t and the model's output.
-fn predict_epsilon(prediction: PredictionType, alpha_cumprod: f64) -> Combination {
-    let (signal, noise) = (alpha_cumprod.sqrt(), (1.0 - alpha_cumprod).sqrt());
+fn predict_epsilon(prediction: PredictionType, (signal, noise): (f64, f64)) -> Combination {
     let (x, model) = match prediction {
         PredictionType::Epsilon => (0.0, 1.0),
         PredictionType::Sample => (1.0 / noise, -signal / noise),
         PredictionType::VPrediction => (noise, signal),
+        PredictionType::FlowPrediction => (1.0, signal),
     };
     Combination::X * x + Combination::MODEL * model
 }

@@ -1,9 +1,12 @@
 //! diffusers' `UNet2DModel` as a graph (`models/unets/unet_2d.py`, `unet_2d_blocks.py`, `resnet.py`,
 //! `attention_processor.py`). The name of every layer is its path in the checkpoint.
 
+mod naming;
 mod parameters;
+mod weights_file;
 
 use parameters::{Parameters, Part};
+pub use weights_file::WeightsFile;
 
 use crate::config::{
     ClassEmbedType, DownBlockType, ResampleType, TimeEmbeddingType, TimeScaleShift, UNetConfig, UpBlockType,
@@ -15,7 +18,8 @@ use crate::op::{
     Linear, Modulate, Moments, Narrow, ScaleShift, Softmax, Tiles, TimestepEmbedding, Upfirdn2d, Upsample, Widen,
 };
 use crate::tensor::padded;
-use crate::{Error, Precision, Result, Shape, Tensor, Weights};
+use crate::weights::AwaitedTensor;
+use crate::{Error, Precision, Result, Shape, Tensor};
 
 /// A U-Net, ready to be laid out as a graph for any number of images. Its weights may come later.
 pub struct UNet2DModel {
@@ -38,17 +42,27 @@ pub struct UNetValues {
 }
 
 impl UNet2DModel {
-    /// A network of this configuration with the weights of all shards of its checkpoint.
+    /// A network of this configuration with the weights of these files: all shards of its checkpoint, or the one file.
     ///
     /// # Errors
-    /// When a tensor is missing, stands in two shards, has another shape, or has no place in the network.
-    pub fn new(config: UNetConfig, shards: impl IntoIterator<Item = Weights>) -> Result<Self> {
+    /// When a file is damaged or of another network, or a tensor is missing or stands in two of them.
+    pub fn new<'a>(config: UNetConfig, files: impl IntoIterator<Item = &'a [u8]>) -> Result<Self> {
         let mut model = Self::without_weights(config)?;
-        for shard in shards {
-            model.receive_all(shard)?;
-        }
-        model.finish()?;
+        model.read(files)?;
         Ok(model)
+    }
+
+    /// Reads all files of the checkpoint.
+    ///
+    /// # Errors
+    /// As [`UNet2DModel::new`].
+    pub fn read<'a>(&mut self, files: impl IntoIterator<Item = &'a [u8]>) -> Result<()> {
+        for bytes in files {
+            let mut file = WeightsFile::default();
+            file.push(self, bytes)?;
+            file.end()?;
+        }
+        self.finish()
     }
 
     /// A network whose weights are still to come, by [`UNet2DModel::receive`]. It can be laid out, counted and compiled, but
@@ -71,35 +85,31 @@ impl UNet2DModel {
         }
     }
 
-    /// Checks that the network has a place for tensors of these paths and shapes: what a file will bring.
+    /// Says of each tensor of a file under which path the network wants it, if it does: what a header promises.
     ///
     /// # Errors
-    /// When it has none for one of them, or one of another shape.
-    pub fn check<'a>(&self, tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Result<()> {
-        self.parameters.check(&mut tensors.into_iter())
+    /// When the file has several networks, or one of another configuration.
+    pub fn name<'a>(&mut self, tensors: impl IntoIterator<Item = &'a mut AwaitedTensor>) -> Result<()> {
+        self.parameters.name(&mut tensors.into_iter())
     }
 
     /// Packs a tensor of the checkpoint. They may come in any order.
     ///
     /// # Errors
-    /// As [`UNet2DModel::check`], and when it has come before.
+    /// When the network has no place for it, or one of another shape, or it has come before.
     pub fn receive(&mut self, path: &str, tensor: Tensor) -> Result<()> {
         self.parameters.receive(path, tensor)
     }
 
-    /// Packs all tensors of a file.
-    ///
-    /// # Errors
-    /// As [`UNet2DModel::receive`].
-    pub(crate) fn receive_all(&mut self, weights: Weights) -> Result<()> {
-        self.check(weights.shapes())?;
-        weights.into_iter().try_for_each(|(path, tensor)| self.receive(&path, tensor))
+    /// What a person may want to know of how the weights were read: a prefix that was taken off, tensors left aside.
+    pub fn notes(&self) -> &[String] {
+        self.parameters.notes()
     }
 
     /// Takes back what came of these tensors, so that they can come again. What was made ready with them has to be told, by
     /// [`Prepared::outdate`](crate::Prepared::outdate).
     pub fn forget(&mut self, paths: &[String]) {
-        paths.iter().for_each(|path| self.parameters.forget(path));
+        self.parameters.forget(paths);
     }
 
     /// Checks that all tensors have come.

@@ -11,15 +11,32 @@ use wasm_bindgen::prelude::*;
 
 use crate::backend::Gpu;
 use crate::check;
-use crate::config::{ClassEmbedType, PredictionType, SchedulerKind, TimestepSpacing, UNetConfig, VarianceType};
-use crate::inspect::Inspection;
+use crate::config::{ClassEmbedType, PredictionType, SchedulerKind, TimestepSpacing, VarianceType};
+use crate::model_files::{self, Listed};
 use crate::plan::Step;
 use crate::sampler::Plans;
 use crate::schedule::{Row, StepOptions};
 use crate::tuning::Tuning;
-use crate::{
-    Backend, Error, Frame, Layout, Pipeline, Precision, Prepared, Result, Sampler, Settings, Share, WeightsReader,
-};
+use crate::unet::WeightsFile;
+use crate::{Backend, Error, Frame, Layout, Pipeline, Precision, Prepared, Result, Sampler, Settings, Share, Tensor};
+
+/// Finds the U-Nets among the files of a folder, `{ path, class_name }[]` with the class that a `config.json` says if that was
+/// read: `{ networks: [{ folder, config, model_index, scheduler, card, variants: [{ name, files, index }] }], problem: string | null }`, the
+/// best choice first. Without networks `problem` says why.
+///
+/// # Errors
+/// When it is given something else.
+#[wasm_bindgen]
+pub fn find_model(files: JsValue) -> std::result::Result<JsValue, JsValue> {
+    let files: Vec<Listed> = serde_wasm_bindgen::from_value(files)?;
+    to_js(&model_files::find(&files))
+}
+
+/// Where the files of a model may be on a server that does not list its folders, in the order to look for them.
+#[wasm_bindgen]
+pub fn model_paths() -> Vec<String> {
+    model_files::candidates()
+}
 
 #[wasm_bindgen(start)]
 fn start() {
@@ -101,11 +118,20 @@ struct ModelInfo<'a> {
     width: usize,
     height: usize,
     channels: usize,
+    condition_channels: usize,
+    notes: Vec<String>,
     parameters: usize,
     precision: &'static str,
     prediction_type: PredictionType,
     num_train_timesteps: usize,
-    default_sampler: SchedulerKind,
+    /// What the model's own scheduler is called in settings, where it can be used.
+    own_sampler: Option<&'static str>,
+    /// Why it cannot be used, if it cannot.
+    scheduler_problem: Option<String>,
+    /// The samplers that the model can be sampled with, its own first.
+    samplers: Vec<&'static str>,
+    /// How many steps to begin with.
+    default_steps: usize,
     dispatches: usize,
     /// Multiply-adds of one evaluation for one image.
     macs: u64,
@@ -131,6 +157,9 @@ struct LoadOptions {
     count: usize,
     #[serde(default)]
     precision: PrecisionChoice,
+    /// Whether the network is evaluated twice an image, as guidance needs.
+    #[serde(default)]
+    guided: bool,
 }
 
 /// What weights and activations are kept in.
@@ -162,10 +191,12 @@ impl PrecisionChoice {
 /// The small files of a model folder.
 #[wasm_bindgen]
 extern "C" {
-    /// `{ config: string, scheduler: string | null, card: string | null }`
+    /// `{ config: string, model_index?: string | null, scheduler: string | null, card: string | null }`
     pub type Files;
     #[wasm_bindgen(method, getter)]
     fn config(this: &Files) -> String;
+    #[wasm_bindgen(method, getter)]
+    fn model_index(this: &Files) -> Option<String>;
     #[wasm_bindgen(method, getter)]
     fn scheduler(this: &Files) -> Option<String>;
     #[wasm_bindgen(method, getter)]
@@ -180,19 +211,9 @@ pub struct Loading {
     pipeline: RefCell<Pipeline>,
     /// Once all is compiled.
     prepared: OnceCell<Rc<Prepared>>,
-    file: RefCell<File>,
+    file: RefCell<WeightsFile>,
     /// How often tensors were taken back.
     restarts: Cell<usize>,
-}
-
-/// The file of weights that is arriving.
-#[derive(Default)]
-struct File {
-    reader: WeightsReader,
-    /// Whether its header has arrived and fits the network.
-    checked: bool,
-    /// The tensors of it that the network has.
-    received: Vec<String>,
 }
 
 #[wasm_bindgen]
@@ -203,14 +224,17 @@ impl Loading {
     /// When they do not fit together or are not supported.
     #[wasm_bindgen(constructor)]
     pub fn new(engine: &Engine, files: Files, options: JsValue) -> std::result::Result<Loading, JsValue> {
-        let LoadOptions { count, precision } = serde_wasm_bindgen::from_value(options)?;
+        let LoadOptions { count, precision, .. } = serde_wasm_bindgen::from_value(options)?;
         check_count(count)?;
         let (scheduler, card) = (files.scheduler(), files.card());
-        let pipeline = Pipeline::from_json(&files.config(), scheduler.as_deref(), card.as_deref())?;
+        let mut pipeline = Pipeline::from_json(&files.config(), scheduler.as_deref(), card.as_deref())?;
+        if let Some(model_index) = files.model_index() {
+            pipeline = pipeline.with_model_index(&model_index)?;
+        }
         let precision = precision.choose(&engine.backend, pipeline.unet().parameters());
         Ok(Loading {
             backend: engine.backend.clone(),
-            settings: Settings { count, precision, ..Settings::default() },
+            settings: Settings { scheduler: Some(pipeline.any_scheduler()), count, precision, ..Settings::default() },
             pipeline: RefCell::new(pipeline),
             prepared: OnceCell::new(),
             file: RefCell::default(),
@@ -230,15 +254,15 @@ impl Loading {
     /// A file of weights begins: the only one, or one of several that hold a part each. Of one that began but did not end,
     /// what came is forgotten.
     pub fn begin(&self) {
-        let File { received, .. } = self.file.take();
-        if received.is_empty() {
+        let file = self.file.take();
+        if file.received().is_empty() {
             return;
         }
         self.restarts.set(self.restarts.get() + 1);
         if let Some(prepared) = self.prepared.get() {
             prepared.outdate();
         }
-        self.pipeline.borrow_mut().unet_mut().forget(&received);
+        self.pipeline.borrow_mut().unet_mut().forget(file.received());
     }
 
     /// The next bytes of the file.
@@ -247,20 +271,8 @@ impl Loading {
     /// When they are damaged or not supported, or the file has a tensor that the network has no place for, which its header
     /// tells; the file then has to begin anew.
     pub fn push(&self, bytes: &[u8]) -> std::result::Result<(), JsValue> {
-        let File { reader, checked, received } = &mut *self.file.borrow_mut();
-        reader.push(bytes)?;
-        let mut pipeline = self.pipeline.borrow_mut();
-        let unet = pipeline.unet_mut();
-        if !*checked {
-            unet.check(reader.awaited())?;
-            *checked = reader.awaited().next().is_some();
-        }
-        let before = received.len();
-        for (path, tensor) in reader.take() {
-            unet.receive(&path, tensor)?;
-            received.push(path);
-        }
-        if received.len() > before {
+        let received = self.file.borrow_mut().push(self.pipeline.borrow_mut().unet_mut(), bytes)?;
+        if received {
             self.upload()?;
         }
         Ok(())
@@ -271,10 +283,7 @@ impl Loading {
     /// # Errors
     /// When it is not.
     pub fn end(&self) -> std::result::Result<(), JsValue> {
-        // Its tensors were taken as they came. If some did not, the file may begin anew.
-        std::mem::take(&mut self.file.borrow_mut().reader).finish()?;
-        self.file.take();
-        Ok(())
+        Ok(self.file.borrow_mut().end()?)
     }
 }
 
@@ -338,6 +347,8 @@ struct RunSettings {
     guidance_rescale: Option<f64>,
     timestep_spacing: Option<TimestepSpacing>,
     variance_type: Option<VarianceType>,
+    /// `[N or 1, K, H, W]`, for a model that takes one.
+    condition: Option<Vec<f32>>,
 }
 
 #[wasm_bindgen]
@@ -425,19 +436,25 @@ impl Engine {
         to_js(&BackendInfo { kind, name, note: self.note.as_deref(), half: self.backend.gpu().is_some_and(Gpu::half) })
     }
 
-    /// What a model of this `unet/config.json` needs to make `{ count }` images at a time, before there are any weights:
-    /// `{ parameters, weight_bytes, value_bytes, available_bytes: number | null, problem: string | null }`.
+    /// What a model of this `unet/config.json` needs to make `{ count }` images at a time, `guided` or not, before there are any
+    /// weights: `{ parameters, weight_bytes, value_bytes, available_bytes: number | null, problem: string | null }`.
     ///
     /// # Errors
     /// When the configuration is not supported.
     pub fn requirements(&self, config: &str, options: JsValue) -> std::result::Result<JsValue, JsValue> {
-        let LoadOptions { count, precision } = serde_wasm_bindgen::from_value(options)?;
-        let config = UNetConfig::from_json(config)?;
-        let mut needed = Inspection::new(config.clone(), count, None, Precision::F32)?;
-        if precision.choose(&self.backend, needed.parameters) == Precision::F16 {
-            needed = Inspection::new(config, count, None, Precision::F16)?;
-        }
-        to_js(&requirements(&self.backend, &needed))
+        let LoadOptions { count, precision, guided } = serde_wasm_bindgen::from_value(options)?;
+        let mut pipeline = Pipeline::from_json(config, None, None)?;
+        let precision = precision.choose(&self.backend, pipeline.unet().parameters());
+        let layout = Settings { count, precision, ..Settings::default() }.layout(&pipeline)?;
+        let plan = pipeline.plan(&Layout { guided, ..layout }, Some(self.backend.fusion()))?;
+        let value_bytes = plan.slots.iter().map(|&bytes| bytes as u64).sum();
+        to_js(&Requirements {
+            parameters: pipeline.unet().parameters(),
+            weight_bytes: plan.bytes() - value_bytes,
+            value_bytes,
+            available_bytes: self.backend.memory(),
+            problem: self.backend.check(&plan).err().map(|error| error.to_string()),
+        })
     }
 
     /// Takes over a model whose weights have all arrived; what is not compiled yet is compiled now. `progress` is called
@@ -517,7 +534,7 @@ impl RunSettings {
             changes.insert("variance_type".into(), serde_json::json!(variance));
         }
         let changes = serde_json::Value::Object(changes).to_string();
-        let scheduler = pipeline.scheduler().with(self.sampler, &changes)?;
+        let scheduler = pipeline.scheduler_file().config(self.sampler, &changes)?;
         let seeds = self.seeds.unwrap_or_else(|| vec![self.seed.unwrap_or(0)]);
         Ok(Settings {
             scheduler: Some(scheduler),
@@ -529,9 +546,17 @@ impl RunSettings {
             class_labels: self.class_labels.unwrap_or_default(),
             guidance: self.guidance.unwrap_or(1.0),
             guidance_rescale: self.guidance_rescale.unwrap_or(0.0),
+            condition: self.condition.map(|numbers| condition(pipeline, numbers)).transpose()?,
             ..Settings::default()
         })
     }
+}
+
+/// A condition for one image or for each.
+fn condition(pipeline: &Pipeline, numbers: Vec<f32>) -> Result<Tensor> {
+    let ((height, width), channels) = (pipeline.unet().config().sample_size()?, pipeline.condition_channels());
+    let count = numbers.len() / (channels * height * width).max(1);
+    Tensor::new(&[count, channels, height, width], numbers)
 }
 
 /// The most images of a run: their frames are kept by the page.
@@ -544,52 +569,9 @@ fn check_count(count: usize) -> Result<()> {
     Err(Error::Settings(format!("{count} images cannot be made at a time; choose 1 to {MOST_IMAGES}.")))
 }
 
-/// All of a browser's wasm memory.
-const WASM_MEMORY: u64 = 4 << 30;
-
-/// What is needed against what a device has. A GPU does not tell how much memory it has, only how large a buffer may be.
-fn requirements(backend: &Backend, needed: &Inspection) -> Requirements {
-    let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
-    let total = needed.weight_bytes + needed.value_bytes;
-    let (available_bytes, problem) = match backend.gpu() {
-        Some(gpu) => {
-            let (largest, limit) = (needed.largest_bytes, gpu.largest_buffer());
-            let problem = (largest > limit).then(|| {
-                format!(
-                    "The model needs a buffer of {} MB, but one buffer of this GPU holds at most {} MB. Generate fewer \
-                     images at a time, or use the CPU.",
-                    megabytes(largest),
-                    megabytes(limit)
-                )
-            });
-            (None, problem)
-        }
-        None => {
-            // The weights, and what is packed of them, are there at the same time.
-            let peak = total + needed.weight_bytes;
-            let problem = (peak > WASM_MEMORY).then(|| {
-                format!(
-                    "The model needs {} MB of memory, but a page has at most {} MB. Generate fewer images at a time, or \
-                     use the GPU.",
-                    megabytes(peak),
-                    megabytes(WASM_MEMORY)
-                )
-            });
-            (Some(WASM_MEMORY), problem)
-        }
-    };
-    Requirements {
-        parameters: needed.parameters,
-        weight_bytes: needed.weight_bytes,
-        value_bytes: needed.value_bytes,
-        available_bytes,
-        problem,
-    }
-}
-
 fn model_info(pipeline: &Pipeline, prepared: &Prepared) -> std::result::Result<JsValue, JsValue> {
     let (card, layout, plan) = (pipeline.card(), prepared.layout(), prepared.executor().plan());
-    let config = pipeline.unet().config();
+    let (config, scheduler) = (pipeline.unet().config(), pipeline.any_scheduler());
     // Without a card a class is called by its label.
     let class_names = match card.class_names.as_slice() {
         [] => (0..pipeline.classes()).map(|label| label.to_string()).collect(),
@@ -612,15 +594,20 @@ fn model_info(pipeline: &Pipeline, prepared: &Prepared) -> std::result::Result<J
         guidance: card.guidance,
         width: layout.width,
         height: layout.height,
-        channels: config.in_channels,
+        channels: pipeline.channels(),
+        condition_channels: pipeline.condition_channels(),
+        notes: pipeline.notes(),
         parameters: pipeline.unet().parameters(),
         precision: match layout.precision {
             Precision::F32 => "f32",
             Precision::F16 => "f16",
         },
-        prediction_type: pipeline.scheduler().prediction_type,
-        num_train_timesteps: pipeline.scheduler().num_train_timesteps,
-        default_sampler: pipeline.scheduler().kind,
+        prediction_type: scheduler.prediction_type,
+        num_train_timesteps: scheduler.num_train_timesteps,
+        own_sampler: pipeline.scheduler().ok().map(|own| own.kind.short_name()),
+        scheduler_problem: pipeline.scheduler().err().map(|error| error.to_string()),
+        samplers: pipeline.scheduler_file().kinds().into_iter().map(SchedulerKind::short_name).collect(),
+        default_steps: scheduler.default_steps(),
         dispatches: plan.steps.len(),
         macs: plan.macs() / layout.count as u64,
         bytes: plan.bytes(),

@@ -4,7 +4,7 @@ mod reader;
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 
-pub use reader::WeightsReader;
+pub use reader::{AwaitedTensor, WeightsReader};
 
 use crate::{Error, Result, Tensor};
 
@@ -15,7 +15,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Reads a safetensors file of `f32`, `f16` or `bf16` tensors; [`WeightsReader`] reads one that is still arriving.
+    /// Reads a safetensors file of `f32`, `f64`, `f16`, `bf16` or 8-bit float tensors; [`WeightsReader`] reads one that is still arriving.
     ///
     /// # Errors
     /// When the file is truncated or malformed, repeats a name, holds another dtype, or a number that is not finite.

@@ -128,7 +128,7 @@ async fn epsilon_agrees_with_diffusers_on_both_backends() {
 }
 
 fn settings(pipeline: &Pipeline, sampler: SchedulerKind, steps: usize, class_labels: &[f32]) -> Settings {
-    let mut scheduler = pipeline.scheduler().with_kind(sampler).unwrap();
+    let mut scheduler = pipeline.scheduler().unwrap().with_kind(sampler).unwrap();
     if sampler == SchedulerKind::Ddim {
         scheduler.timestep_spacing = TimestepSpacing::Trailing;
     }

@@ -84,9 +84,9 @@
  * @property {number} parameters
  * @property {'epsilon'|'sample'|'v_prediction'|'flow_prediction'} prediction_type
  * @property {number} num_train_timesteps
- * @property {string[]} samplers       what it can be sampled with, its own first
- * @property {string|null} own_sampler
- * @property {string|null} scheduler_problem  why its own scheduler is not taken
+ * @property {string|null} own_sampler  as settings have it; null if it cannot be used
+ * @property {string|null} scheduler_problem  why it cannot be used
+ * @property {string[]} samplers       what the model can be sampled with, its own first
  * @property {number} default_steps    what its own sampler wants
  * @property {number} condition_channels  of what it takes beside x_t; 0: nothing
  * @property {string[]} notes          what of its files was passed over

@@ -11,6 +11,62 @@ use crate::op::{View, ViewMut};
 use crate::plan::{Operand, Place, Plan, Step};
 use crate::{Error, Precision, Result};
 
+/// How much memory a plan may need here, in bytes: in a page, what is left of wasm's 4 GiB when pictures, files that are
+/// arriving and what ops need meanwhile have a quarter of it.
+pub(crate) const MEMORY: Option<u64> = if cfg!(target_arch = "wasm32") { Some(3 << 30) } else { None };
+
+/// Checks that a plan can be run here: that it has room, as far as that is known beforehand, and 32 bits.
+///
+/// # Errors
+/// When it has not.
+pub(crate) fn check(plan: &Plan) -> Result<()> {
+    if plan.precision() == Precision::F16 {
+        return Err(Error::Settings("The CPU computes in 32 bits only; choose f32.".into()));
+    }
+    check_room(plan)
+}
+
+fn check_room(plan: &Plan) -> Result<()> {
+    if MEMORY.is_some_and(|limit| needed(plan) > limit) { Err(too_much(plan)) } else { Ok(()) }
+}
+
+fn too_much(plan: &Plan) -> Error {
+    let limit = MEMORY.map_or("there is here".into(), |limit| format!("the {} MB that a page has", limit >> 20));
+    Error::Settings(format!(
+        "The model needs {} MB of memory, more than {limit}. Generate fewer or smaller images at a time, or use the GPU.",
+        needed(plan).div_ceil(1 << 20)
+    ))
+}
+
+/// Bytes of a plan's values and constants, and of those again that matrix products need packed.
+fn needed(plan: &Plan) -> u64 {
+    let constants = plan.constants.iter().map(|constant| constant.len);
+    let packed = factors(plan).into_keys().map(|(index, _)| plan.constants[index].len);
+    lengths(plan).into_iter().chain(constants).chain(packed).map(|len| 4 * len as u64).sum()
+}
+
+/// How many numbers each slot has. Not `plan.slots`, which are the bytes that a GPU needs.
+fn lengths(plan: &Plan) -> Vec<usize> {
+    let mut lengths = vec![0; plan.slots.len()];
+    for operand in plan.inputs.values().chain(plan.steps.iter().flat_map(Step::written)) {
+        let length = &mut lengths[slot(operand)];
+        *length = operand.shape.len().max(*length);
+    }
+    lengths
+}
+
+/// The constants that matrix products need packed, by their number, and the stride of their rows.
+fn factors(plan: &Plan) -> HashMap<(usize, Packing), usize> {
+    let mut factors = HashMap::new();
+    for step in &plan.steps {
+        let Some((factor, packing)) = factor(step) else { continue };
+        if let Operand { place: Place::Constant(index), shape, .. } = &step.inputs[factor] {
+            factors.insert((*index, packing), shape.stride());
+        }
+    }
+    factors
+}
+
 /// The values of a plan on the CPU, always in 32 bits.
 pub(crate) struct Memory {
     slots: Vec<Vec<f32>>,
@@ -24,31 +80,14 @@ impl Memory {
     /// # Errors
     /// When there is not enough of it.
     pub(crate) fn new(plan: &Plan) -> Result<Self> {
-        // Not `plan.slots`, which are the bytes that a GPU needs.
-        let mut lengths = vec![0; plan.slots.len()];
-        for operand in plan.inputs.values().chain(plan.steps.iter().flat_map(Step::written)) {
-            let length = &mut lengths[slot(operand)];
-            *length = operand.shape.len().max(*length);
-        }
-        let total = lengths.iter().map(|&len| 4 * len as u64).sum::<u64>();
-        let too_much = || {
-            Error::Settings(format!(
-                "The model needs {} MB of memory for its values, more than there is here. Generate fewer or smaller \
-                 images at a time.",
-                total >> 20
-            ))
-        };
-        // What is left of wasm's 4 GiB is for the weights and for what ops need meanwhile.
-        if cfg!(target_arch = "wasm32") && total > 1 << 30 {
-            return Err(too_much());
-        }
+        check_room(plan)?;
         let slot = |&len: &usize| {
             let mut slot = Vec::new();
-            slot.try_reserve_exact(len).map_err(|_| too_much())?;
+            slot.try_reserve_exact(len).map_err(|_| too_much(plan))?;
             slot.resize(len, 0.0);
             Ok(slot)
         };
-        let slots = lengths.iter().map(slot).collect::<Result<_>>()?;
+        let slots = lengths(plan).iter().map(slot).collect::<Result<_>>()?;
         let mut memory = Memory { slots, constants: vec![None; plan.constants.len()] };
         memory.upload(plan);
         Ok(memory)
@@ -98,17 +137,9 @@ pub struct Executor {
 
 impl Executor {
     pub(super) fn new(plan: Plan, frames: Vec<Operand>) -> Result<Self> {
-        if plan.precision() == Precision::F16 {
-            return Err(Error::Settings("The CPU computes in 32 bits only; choose f32.".into()));
-        }
+        check(&plan)?;
         let memory = RefCell::new(Memory::new(&plan)?);
-        let mut factors = HashMap::new();
-        for step in &plan.steps {
-            let Some((factor, packing)) = factor(step) else { continue };
-            if let Operand { place: Place::Constant(index), shape, .. } = &step.inputs[factor] {
-                factors.insert((*index, packing), shape.stride());
-            }
-        }
+        let factors = factors(&plan);
         let executor =
             Executor { plan, frames, memory, factors, panels: RefCell::default(), tables: RefCell::default() };
         executor.upload();
@@ -144,12 +175,15 @@ impl Executor {
         tables.push((operand.clone(), rows.to_vec()));
     }
 
-    pub(super) fn write_row(&self, operand: &Operand, row: usize, data: &[f32]) {
+    /// Whether there is a table to write to.
+    pub(super) fn write_row(&self, operand: &Operand, row: usize, data: &[f32]) -> bool {
         let mut tables = self.tables.borrow_mut();
-        if let Some((_, rows)) = tables.iter_mut().find(|(input, _)| input.place == operand.place) {
+        let table = tables.iter_mut().find(|(input, _)| input.place == operand.place);
+        table.is_some_and(|(_, rows)| {
             let first = row * data.len() % rows.len();
             rows[first..first + data.len()].copy_from_slice(data);
-        }
+            true
+        })
     }
 
     pub(super) fn run(&self, row: usize) -> Vec<Vec<u8>> {

@@ -734,10 +734,14 @@ impl Executor {
         Ok(())
     }
 
-    pub(super) fn write_row(&self, operand: &Operand, row: usize, data: &[f32]) {
-        if let Some(table) = self.tables.borrow().iter().find(|table| table.slot == slot(operand)) {
+    /// Whether there is a table to write to.
+    pub(super) fn write_row(&self, operand: &Operand, row: usize, data: &[f32]) -> bool {
+        let tables = self.tables.borrow();
+        let table = tables.iter().find(|table| table.slot == slot(operand));
+        table.is_some_and(|table| {
             self.gpu.queue.write_buffer(&table.rows, table.offset(row), &operand.precision.encode(data));
-        }
+            true
+        })
     }
 
     /// The work of one run.

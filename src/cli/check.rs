@@ -1,19 +1,17 @@
 //! `denoise check`: whether this machine's GPU computes what the CPU does.
 
-use std::path::PathBuf;
-
 use denoise::Settings;
 use denoise::backend::Gpu;
 use denoise::check::{self, Layer, Report};
 
-use super::files::ModelFolder;
+use super::files::{ModelArguments, ModelFolder};
 use super::{Result, precision, print, progress_bar, size};
 
 /// Every layer is computed on both from the same inputs. The exit code is 1 if one is further off than it may be.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A pipeline folder or a bare U-Net folder
-    model_dir: PathBuf,
+    #[command(flatten)]
+    model: ModelArguments,
     /// Size of the images, as 64 or 64x48 (height x width) [default: the model's own]
     #[arg(long, value_parser = size)]
     size: Option<(usize, usize)>,
@@ -23,7 +21,7 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments) -> Result<()> {
-    let mut pipeline = ModelFolder::open(&arguments.model_dir)?.pipeline()?;
+    let mut pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;
     let layout = Settings { size: arguments.size, precision: precision(arguments.f16), ..Settings::default() }
         .layout(&pipeline)?;
     let gpu = Gpu::open().await?;

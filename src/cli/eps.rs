@@ -6,15 +6,15 @@ use denoise::Tensor;
 use denoise::graph::Graph;
 use denoise::plan::Plan;
 
-use super::files::{ModelFolder, read_tensors, write_tensors};
+use super::files::{ModelArguments, ModelFolder, read_tensors, write_tensors};
 use super::{Device, Result, open, precision};
 
 /// The input has sample [B, C, H, W], timestep [B] or [1], and class_labels [B] if the model has classes; the output
 /// has model_output [B, C', H, W].
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A pipeline folder or a bare U-Net folder
-    model_dir: PathBuf,
+    #[command(flatten)]
+    model: ModelArguments,
     /// A safetensors file with sample, timestep and class_labels
     #[arg(long = "in", value_name = "IO.safetensors")]
     input: PathBuf,
@@ -40,7 +40,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         return Err(format!("{input}: sample has the shape {:?}; it must be [B, C, H, W].", sample.shape).into());
     };
 
-    let mut unet = ModelFolder::open(&arguments.model_dir)?.unet()?;
+    let mut unet = ModelFolder::open(&arguments.model)?.unet()?;
     super::files::check_place(&arguments.out)?;
     let timestep = each(timestep, count, "timestep")?;
     unet.check_timesteps(&timestep.data)?;

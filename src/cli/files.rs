@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use denoise::config::UNetConfig;
+use denoise::model_files::{self, Found, Listed, Network, Variant, class_of};
 use denoise::unet::UNet2DModel;
 use denoise::{Pipeline, Tensor, Weights};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -48,82 +49,196 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(written.map_err(failed)?)
 }
 
+/// Which model.
+#[derive(clap::Args)]
+pub struct ModelArguments {
+    /// A pipeline folder or a bare U-Net folder
+    model_dir: PathBuf,
+    /// Which U-Net of the folder, where there are several, as unet_ema or checkpoint-500/unet
+    #[arg(long, value_name = "FOLDER")]
+    network: Option<String>,
+    /// Which weights of the U-Net, where there are several, as fp16, bf16 or ema
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
+}
+
+/// How deep in a folder models are looked for, and among how many files.
+const DEEPEST: usize = 5;
+const MOST_FILES: usize = 20_000;
+/// A configuration is a page of text; what is larger is something else.
+const MOST_CONFIG_BYTES: u64 = 1 << 20;
+
 /// A model's folder: a pipeline's, or that of a U-Net alone.
 pub struct ModelFolder {
     folder: PathBuf,
-    unet: PathBuf,
+    network: Network,
+    variant: Option<Variant>,
 }
 
 impl ModelFolder {
-    /// Finds the U-Net in a folder.
-    pub fn open(folder: &Path) -> Result<Self> {
-        let unets = [folder.join("unet"), folder.to_path_buf()];
-        match unets.into_iter().find(|unet| unet.join("config.json").is_file()) {
-            Some(unet) => Ok(ModelFolder { folder: folder.to_path_buf(), unet }),
-            None => Err(format!(
-                "{} is not a model folder: there is neither unet/config.json nor config.json in it.",
-                folder.display()
-            )
-            .into()),
+    /// Finds the U-Net that is asked for, and says on standard error what else there is.
+    pub fn open(arguments: &ModelArguments) -> Result<Self> {
+        let folder = &arguments.model_dir;
+        let shown = folder.display();
+        let mut files = Vec::new();
+        walk(folder, "", DEEPEST, &mut files)?;
+        let Found { mut networks, problem } = model_files::find(&files);
+        if let Some(problem) = problem {
+            return Err(format!("{shown}: {problem}").into());
         }
+        let names: Vec<String> = networks.iter().map(|network| network.folder.clone()).collect();
+        let chosen = match &arguments.network {
+            None => 0,
+            Some(wanted) => names
+                .iter()
+                .position(|name| name == wanted.trim_matches('/'))
+                .ok_or_else(|| format!("{shown} has no network {wanted}; it has {}.", names.join(", ")))?,
+        };
+        let network = networks.swap_remove(chosen);
+        let variants: Vec<&str> = network.variants.iter().map(|variant| shown_name(&variant.name)).collect();
+        let variant = match &arguments.variant {
+            None => 0,
+            Some(wanted) => variants.iter().position(|name| name == wanted).ok_or_else(|| {
+                format!("{shown} has no weights {wanted} for {}; it has {}.", network.config, variants.join(", "))
+            })?,
+        };
+        for (given, what, option, names) in [
+            (
+                arguments.network.is_some(),
+                shown_name(&network.folder),
+                "--network",
+                names.iter().map(|name| &name[..]).collect(),
+            ),
+            (arguments.variant.is_some(), variants[variant], "--variant", variants.clone()),
+        ] {
+            let others: Vec<&str> = names.into_iter().filter(|name| shown_name(name) != what).map(shown_name).collect();
+            if !given && !others.is_empty() {
+                eprintln!("{shown}: {what} is taken; {option} chooses another: {}.", others.join(", "));
+            }
+        }
+        let variant = Some(network.variants[variant].clone());
+        Ok(ModelFolder { folder: folder.clone(), network, variant })
     }
 
-    /// The configuration of the U-Net.
-    pub fn config(&self) -> Result<UNetConfig> {
-        Ok(UNetConfig::from_json(&read_text(&self.unet.join("config.json"))?)?)
+    /// Finds a U-Net that may have no weights.
+    pub fn open_config(arguments: &ModelArguments) -> Result<Self> {
+        let folder = &arguments.model_dir;
+        let config = ["unet/config.json", "config.json"].into_iter().find(|path| folder.join(path).is_file());
+        match (Self::open(arguments), config) {
+            (Ok(found), _) => Ok(found),
+            (Err(_), Some(config)) if arguments.network.is_none() && arguments.variant.is_none() => {
+                let optional = |path: &str| folder.join(path).is_file().then(|| path.to_string());
+                let network = Network {
+                    folder: config.trim_end_matches("config.json").trim_end_matches('/').into(),
+                    config: config.into(),
+                    model_index: optional("model_index.json"),
+                    scheduler: optional("scheduler/scheduler_config.json")
+                        .or_else(|| optional("scheduler_config.json")),
+                    card: optional("card.json"),
+                    variants: Vec::new(),
+                };
+                Ok(ModelFolder { folder: folder.clone(), network, variant: None })
+            }
+            (Err(error), _) => Err(error),
+        }
     }
 
     /// The U-Net with its weights.
     pub fn unet(&self) -> Result<UNet2DModel> {
-        let shards = self.shards()?.iter().map(|shard| Ok(Weights::from_bytes(shard)?)).collect::<Result<Vec<_>>>()?;
-        Ok(UNet2DModel::new(self.config()?, shards)?)
+        let files = self.weights()?;
+        let config = UNetConfig::from_json(&self.text(&self.network.config)?)?;
+        let unet = UNet2DModel::new(config, files.iter().map(Vec::as_slice))?;
+        tell(unet.notes());
+        Ok(unet)
+    }
+
+    /// The U-Net and whatever of a scheduler and a card there is, without weights.
+    pub fn pipeline_without_weights(&self) -> Result<Pipeline> {
+        let optional = |path: &Option<String>| path.as_ref().map(|path| self.text(path)).transpose();
+        let (scheduler, card) = (optional(&self.network.scheduler)?, optional(&self.network.card)?);
+        let config = self.text(&self.network.config)?;
+        let pipeline = Pipeline::from_json(&config, scheduler.as_deref(), card.as_deref())?;
+        Ok(match optional(&self.network.model_index)? {
+            Some(model_index) => pipeline.with_model_index(&model_index)?,
+            None => pipeline,
+        })
     }
 
     /// The U-Net with its weights and whatever of a scheduler and a card there is.
     pub fn pipeline(&self) -> Result<Pipeline> {
-        let optional =
-            |places: &[PathBuf]| places.iter().find(|path| path.is_file()).map(|path| read_text(path)).transpose();
-        let scheduler = "scheduler_config.json";
-        let scheduler = optional(&[self.folder.join("scheduler").join(scheduler), self.folder.join(scheduler)])?;
-        let card = optional(&[self.folder.join("card.json")])?;
-        if scheduler.is_none() {
-            eprintln!(
-                "There is no scheduler_config.json in {}: the defaults of DDPM are taken.",
-                self.folder.display()
-            );
+        if self.network.scheduler.is_none() && self.network.model_index.is_none() {
+            let folder = self.folder.display();
+            eprintln!("There is no scheduler_config.json in {folder}: the defaults of DDPM are taken.");
         }
-        let config = read_text(&self.unet.join("config.json"))?;
-        let shards = self.shards()?;
-        let shards = shards.iter().map(Vec::as_slice);
-        Ok(Pipeline::from_files(&config, shards, scheduler.as_deref(), card.as_deref())?)
+        let mut pipeline = self.pipeline_without_weights()?;
+        let files = self.weights()?;
+        pipeline.unet_mut().read(files.iter().map(Vec::as_slice))?;
+        tell(&pipeline.notes());
+        Ok(pipeline)
     }
 
-    /// The files with the weights: one, or the shards of an index.
-    fn shards(&self) -> Result<Vec<Vec<u8>>> {
-        const STEM: &str = "diffusion_pytorch_model";
-        let variants = ["", ".fp16", ".bf16", ".non_ema"];
-        for variant in variants {
-            let whole = self.unet.join(format!("{STEM}{variant}.safetensors"));
-            if whole.is_file() {
-                return Ok(vec![read(&whole)?]);
-            }
-            let names =
-                [format!("{STEM}.safetensors.index{variant}.json"), format!("{STEM}{variant}.safetensors.index.json")];
-            if let Some(index) = names.iter().map(|name| self.unet.join(name)).find(|path| path.is_file()) {
-                let names = Weights::shards(&read_text(&index)?)?;
-                return names.iter().map(|name| read(&self.unet.join(name))).collect();
-            }
-        }
-        let folder = self.unet.display();
-        if self.unet.join(format!("{STEM}.bin")).is_file() {
-            return Err(format!(
-                "{folder} has its weights as {STEM}.bin only, a pickle, which may run any code when it is read. Save the \
-                 model again with `save_pretrained(..., safe_serialization=True)`."
-            )
-            .into());
-        }
-        Err(format!("{folder} has no weights: there is no {STEM}.safetensors and no index of shards in it.").into())
+    /// What files are read, with their places in the folder.
+    pub fn files(&self) -> Vec<&str> {
+        let Network { config, model_index, scheduler, card, .. } = &self.network;
+        let weights = self.variant.iter().flat_map(|variant| variant.index.iter().chain(&variant.files));
+        [config]
+            .into_iter()
+            .chain(model_index)
+            .chain(scheduler)
+            .chain(card)
+            .chain(weights)
+            .map(String::as_str)
+            .collect()
     }
+
+    fn text(&self, path: &str) -> Result<String> {
+        read_text(&self.folder.join(path))
+    }
+
+    /// Whether there is anything that may be weights.
+    pub fn has_weights(&self) -> bool {
+        self.variant.is_some()
+    }
+
+    /// The files with the weights: one, or all shards.
+    pub fn weights(&self) -> Result<Vec<Vec<u8>>> {
+        let Some(Variant { files, index, .. }) = &self.variant else { return Ok(Vec::new()) };
+        let Some(index) = index else { return files.iter().map(|file| read(&self.folder.join(file))).collect() };
+        let index = self.folder.join(index);
+        let names = Weights::shards(&read_text(&index)?)?;
+        names.iter().map(|name| read(&index.with_file_name(name))).collect()
+    }
+}
+
+/// What a network or weights without a name are called.
+fn shown_name(name: &str) -> &str {
+    if name.is_empty() { "plain" } else { name }
+}
+
+/// Says on standard error what a person may want to know of a model.
+pub fn tell(notes: &[String]) {
+    notes.iter().for_each(|note| eprintln!("{note}"));
+}
+
+/// Lists the files of a folder, with the kind of each configuration.
+fn walk(folder: &Path, name: &str, depth: usize, files: &mut Vec<Listed>) -> Result<()> {
+    let failed = |error: std::io::Error| format!("{} is not a folder that can be read: {error}.", folder.display());
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let Some(base) = path.file_name().and_then(|base| base.to_str()) else { continue };
+        let listed = if name.is_empty() { base.to_string() } else { format!("{name}/{base}") };
+        // Links count as what they lead to: the hub's cache on disk consists of them.
+        let Ok(about) = std::fs::metadata(&path) else { continue };
+        if about.is_dir() && depth > 0 && !base.starts_with('.') {
+            // What cannot be listed inside has nothing that could be read.
+            let _ = walk(&path, &listed, depth - 1, files);
+        } else if about.is_file() && files.len() < MOST_FILES {
+            let is_config = base == "config.json" && about.len() <= MOST_CONFIG_BYTES;
+            let class_name = if is_config { read_text(&path).ok().and_then(|text| class_of(&text)) } else { None };
+            files.push(Listed { path: listed, class_name });
+        }
+    }
+    Ok(())
 }
 
 /// The tensors of a safetensors file, by name. Whole numbers become `f32`.

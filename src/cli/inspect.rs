@@ -1,17 +1,15 @@
 //! `denoise inspect`: the layers of a model and what they cost.
 
-use std::path::PathBuf;
-
 use denoise::inspect::Inspection;
 
-use super::files::ModelFolder;
+use super::files::{ModelArguments, ModelFolder};
 use super::{Result, precision, print, size};
 
-/// Needs the configuration only; the weights may be missing.
+/// Which files are read, what of them is passed over, and what the layers are. The weights may be missing.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A pipeline folder or a bare U-Net folder
-    model_dir: PathBuf,
+    #[command(flatten)]
+    model: ModelArguments,
     /// For so many images at a time
     #[arg(long, value_name = "B", default_value_t = 1)]
     count: usize,
@@ -24,7 +22,12 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let config = ModelFolder::open(&arguments.model_dir)?.config()?;
+    let folder = ModelFolder::open_config(&arguments.model)?;
+    let mut pipeline = folder.pipeline_without_weights()?;
+    // Weights that are missing or damaged are no obstacle, but worth a line.
+    let read = |files: Vec<Vec<u8>>| Ok(pipeline.unet_mut().read(files.iter().map(Vec::as_slice))?);
+    let problem = if folder.has_weights() { folder.weights().and_then(read).err() } else { None };
+    let config = pipeline.unet().config().clone();
     let inspection = Inspection::new(config, arguments.count, arguments.size, precision(arguments.f16))?;
     let longest = inspection.layers.iter().map(|layer| layer.name.len()).max().unwrap_or(0);
     let mut table = format!(
@@ -55,7 +58,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     ] {
         table += &format!("\n{:>16}  {what}", grouped(number));
     }
-    print(&(table + "\n"))
+    table += "\n\nfiles\n";
+    folder.files().iter().for_each(|file| table += &format!("  {file}\n"));
+    let mut notes = pipeline.notes();
+    notes.extend(problem.map(|problem| problem.to_string()));
+    notes.extend(pipeline.scheduler().err().map(|problem| problem.to_string()));
+    if !notes.is_empty() {
+        table += "notes\n";
+        notes.iter().for_each(|note| table += &format!("  {note}\n"));
+    }
+    print(&table)
 }
 
 /// A number with its digits in groups of three.

@@ -50,6 +50,30 @@ pub fn read(path: &Path, name: &str, shape: [usize; 4], value: impl Fn(u8) -> f3
     Ok(Tensor::new(&shape, (0..n * c * h * w).map(element).collect())?)
 }
 
+/// A model's condition as `[N, K, H, W]`: a PNG of K colours over [−1, 1], or the tensor `condition` of a safetensors file,
+/// whose numbers may be any. One counts for all N.
+pub fn read_condition(path: &Path, shape: [usize; 4]) -> Result<Tensor> {
+    let [_, channels, height, width] = shape;
+    let tensor = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => only_tensor(path, "condition")?,
+        _ if channels == 1 || channels == 3 => {
+            read_png(path, [channels, height, width], |byte| f32::from(byte) / 127.5 - 1.0)?
+        }
+        _ => {
+            let (path, given) = (path.display(), "safetensors with condition [B or 1, K, H, W]");
+            return Err(format!(
+                "{path}: this model's condition has {channels} channels, which no picture has; give {given}."
+            )
+            .into());
+        }
+    };
+    let fits = matches!(*tensor.shape, [images, ref image @ ..] if (images == 1 || images == shape[0]) && *image == shape[1..]);
+    if fits {
+        return Ok(tensor);
+    }
+    Err(format!("{} has the shape {:?}; {shape:?} is needed, or one for all.", path.display(), tensor.shape).into())
+}
+
 /// A PNG as `[1, C, H, W]`, in grey where the model is.
 fn read_png(path: &Path, [channels, height, width]: [usize; 3], value: impl Fn(u8) -> f32) -> Result<Tensor> {
     let invalid = |error: png::DecodingError| format!("{} is not a PNG: {error}.", path.display());

@@ -6,7 +6,7 @@ use denoise::config::{SchedulerConfig, SchedulerKind};
 use denoise::schedule::StepOptions;
 use denoise::{Inpainting, Pipeline, Prepared, Sampler, Settings, Tensor};
 
-use super::files::{ModelFolder, check_place, only_tensor, read_text, write_tensors};
+use super::files::{ModelArguments, ModelFolder, check_place, only_tensor, read_text, write_tensors};
 use super::{Device, Result, open, picture, precision, progress_bar, size};
 
 /// Everything a run can be told. With the same seed, model, scheduler and steps the images are those of diffusers.
@@ -18,17 +18,17 @@ Examples:
   denoise sample MODEL_DIR --seed 1,2,3,4 --class 0,1,2,3 --out x0.safetensors --trajectory run.safetensors
   denoise sample MODEL_DIR --scheduler repaint --image photo.png --mask kept.png --out whole.png")]
 pub struct Arguments {
-    /// A pipeline folder or a bare U-Net folder
-    model_dir: PathBuf,
+    #[command(flatten)]
+    model: ModelArguments,
     /// A scheduler, as DDIMScheduler or ddim [default: the model's own]
     #[arg(long, value_name = "NAME")]
     scheduler: Option<String>,
     /// Fields of the scheduler's configuration that differ from the model's, as a file or as JSON itself
     #[arg(long, value_name = "JSON")]
     scheduler_config: Option<String>,
-    /// Steps
-    #[arg(long, default_value_t = 50)]
-    steps: usize,
+    /// Steps [default: 50, or T if that is less]
+    #[arg(long)]
+    steps: Option<usize>,
     /// DDIM's η, from 0 to 1
     #[arg(long)]
     eta: Option<f64>,
@@ -56,6 +56,10 @@ pub struct Arguments {
     /// A safetensors file with x_T [B, C, H, W] in place of seeded noise, before it is multiplied by init_noise_sigma
     #[arg(long, value_name = "FILE")]
     noise: Option<PathBuf>,
+    /// For a model that takes one beside its images: the condition, as the picture to be enlarged: PNG, or safetensors with
+    /// condition [B or 1, K, H, W]
+    #[arg(long, value_name = "FILE")]
+    condition: Option<PathBuf>,
     /// For RePaint: the image to keep a part of: PNG, or safetensors with image [B, C, H, W] over [−1, 1]
     #[arg(long, value_name = "FILE", requires = "mask")]
     image: Option<PathBuf>,
@@ -95,7 +99,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
             return Err("--out and --trajectory name the same file.".into());
         }
     }
-    let mut pipeline = ModelFolder::open(&arguments.model_dir)?.pipeline()?;
+    let mut pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;
     let settings = settings(&arguments, &pipeline)?;
     let (layout, _) = settings.check(&pipeline)?;
     let backend = open(arguments.backend).await?;
@@ -137,9 +141,10 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
     let (width, seeds) = (pipeline.unet().config().class_width().unwrap_or(1), arguments.seed.len());
     let from_noise = noise.as_ref().and_then(|noise| noise.shape.first().copied());
     let count = arguments.count.or(from_noise).unwrap_or((arguments.class.len() / width).max(seeds).max(1));
+    let scheduler = scheduler(arguments, pipeline)?;
     let mut settings = Settings {
-        scheduler: Some(scheduler(arguments, pipeline)?),
-        steps: arguments.steps,
+        steps: arguments.steps.unwrap_or(scheduler.default_steps()),
+        scheduler: Some(scheduler),
         options: StepOptions {
             eta: arguments.eta,
             jump_length: arguments.jump_length,
@@ -155,6 +160,7 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
         guidance: arguments.guidance,
         guidance_rescale: arguments.guidance_rescale,
         null_class: arguments.null_class,
+        condition: None,
         inpaint: None,
         precision: precision(arguments.f16),
     };
@@ -170,8 +176,15 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
         }
         _ => arguments.class.clone(),
     };
+    if let (Some(condition), channels @ 1..) = (&arguments.condition, pipeline.condition_channels()) {
+        let shape = [count, channels, layout.height, layout.width];
+        settings.condition = Some(picture::read_condition(condition, shape)?);
+    } else if let Some(condition) = &arguments.condition {
+        let given = condition.display();
+        return Err(format!("{given}: this model takes no condition beside its images; leave --condition out.").into());
+    }
     if let (Some(image), Some(mask)) = (&arguments.image, &arguments.mask) {
-        let shape = [count, pipeline.unet().config().in_channels, layout.height, layout.width];
+        let shape = [count, pipeline.channels(), layout.height, layout.width];
         settings.inpaint = Some(Inpainting {
             original: picture::read(image, "image", shape, |byte| f32::from(byte) / 127.5 - 1.0)?,
             mask: picture::read(mask, "mask", shape, |byte| f32::from(u8::from(byte > 127)))?,
@@ -182,17 +195,21 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
 
 /// The model's own scheduler with what the arguments change of it.
 fn scheduler(arguments: &Arguments, pipeline: &Pipeline) -> Result<SchedulerConfig> {
-    let kind: Option<SchedulerKind> = match &arguments.scheduler {
-        Some(name) => {
-            let kind = serde_json::from_value(name.as_str().into());
-            Some(kind.map_err(|error| format!("There is no scheduler {name}: {error}."))?)
-        }
-        None => None,
-    };
+    let named = arguments.scheduler.clone().map(SchedulerKind::try_from);
+    let kind = named.transpose().map_err(|problem| format!("{problem}."))?;
     let json = match &arguments.scheduler_config {
         Some(json) if json.trim_start().starts_with('{') => json.clone(),
         Some(path) => read_text(Path::new(path))?,
         None => "{}".to_string(),
     };
-    Ok(pipeline.scheduler().with(kind, &json)?)
+    let file = pipeline.scheduler_file();
+    for field in file.unknown_fields() {
+        eprintln!("scheduler_config.json: the field \"{field}\" is not known; it does nothing.");
+    }
+    let config = file.config(kind, &json)?;
+    let special = config.kind.inverts() || config.kind == SchedulerKind::RePaint;
+    if let (Some(class), false) = (file.class(), special || file.kinds().contains(&config.kind)) {
+        eprintln!("{} was not made for models of {class}; what comes out may be noise.", config.kind.class());
+    }
+    Ok(config)
 }

@@ -28,13 +28,11 @@ impl Card {
     /// Reads a `card.json`.
     ///
     /// # Errors
-    /// When it is not a JSON object with fields of these types.
+    /// When it is not a JSON object, or one of these fields is of another type.
     pub fn from_json(json: &str) -> Result<Self> {
-        super::read(
-            "card.json",
-            json,
-            &["title", "description", "class_names", "null_class", "guidance", "credits", "licence", "preview"],
-            &[],
-        )
+        let (card, _) = super::read("card.json", json, FIELDS, &[])?;
+        Ok(card)
     }
 }
+
+const FIELDS: &[&str] = &["title", "description", "class_names", "null_class", "guidance", "credits", "licence"];

@@ -2,75 +2,178 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::only;
+use super::Object;
 use crate::{Error, Result};
 
 const FILE: &str = "scheduler/scheduler_config.json";
 
-/// A sampling method, by its diffusers class.
+/// A sampling method, by its diffusers class or a short name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum SchedulerKind {
     /// Ancestral sampling (Ho et al. 2020, Algorithm 2).
     #[default]
-    #[serde(rename = "DDPMScheduler", alias = "ddpm")]
     Ddpm,
     /// Denoising diffusion implicit models (Song et al. 2020), with any η.
-    #[serde(rename = "DDIMScheduler", alias = "ddim")]
     Ddim,
     /// Pseudo numerical methods (Liu et al. 2022).
-    #[serde(rename = "PNDMScheduler", alias = "pndm")]
     Pndm,
     /// Euler's method in σ, with churn if it is asked for (Karras et al. 2022, Algorithm 2).
-    #[serde(rename = "EulerDiscreteScheduler", alias = "euler")]
     Euler,
     /// Euler's method with fresh noise (Crowson's k-diffusion).
-    #[serde(rename = "EulerAncestralDiscreteScheduler", alias = "euler_ancestral")]
     EulerAncestral,
     /// Heun's method in σ (Karras et al. 2022, Algorithm 2).
-    #[serde(rename = "HeunDiscreteScheduler", alias = "heun")]
     Heun,
     /// The midpoint method in ln σ (Karras et al. 2022; k-diffusion's `dpm_2`).
-    #[serde(rename = "KDPM2DiscreteScheduler", alias = "kdpm2")]
     Kdpm2,
     /// The midpoint method with fresh noise.
-    #[serde(rename = "KDPM2AncestralDiscreteScheduler", alias = "kdpm2_ancestral")]
     Kdpm2Ancestral,
     /// A linear multistep method in σ (k-diffusion).
-    #[serde(rename = "LMSDiscreteScheduler", alias = "lms")]
     Lms,
     /// DPM-Solver and DPM-Solver++, multistep (Lu et al. 2022).
-    #[serde(rename = "DPMSolverMultistepScheduler", alias = "dpm_solver")]
     DpmSolverMultistep,
     /// DPM-Solver multistep backwards, from an image to its noise.
-    #[serde(rename = "DPMSolverMultistepInverseScheduler", alias = "dpm_solver_inverse")]
     DpmSolverMultistepInverse,
     /// DPM-Solver and DPM-Solver++, singlestep.
-    #[serde(rename = "DPMSolverSinglestepScheduler", alias = "dpm_solver_singlestep")]
     DpmSolverSinglestep,
     /// The exponential integrator in log ρ (Zhang and Chen 2022).
-    #[serde(rename = "DEISMultistepScheduler", alias = "deis")]
     DeisMultistep,
     /// Predictor and corrector of any order (Zhao et al. 2023).
-    #[serde(rename = "UniPCMultistepScheduler", alias = "unipc")]
     UniPc,
     /// The fourth-order multistep method of PNDM on a schedule of its own (Crowson's v-diffusion).
-    #[serde(rename = "IPNDMScheduler", alias = "ipndm")]
     IpNdm,
     /// DDIM backwards, from an image to its noise.
-    #[serde(rename = "DDIMInverseScheduler", alias = "ddim_inverse")]
     DdimInverse,
     /// Inpainting, with jumps back towards the noise (Lugmayr et al. 2022).
-    #[serde(rename = "RePaintScheduler", alias = "repaint")]
     RePaint,
     /// The variance-exploding SDE, with Langevin steps as a corrector (Song et al. 2021).
-    #[serde(rename = "ScoreSdeVeScheduler", alias = "score_sde_ve")]
     ScoreSdeVe,
+    /// A latent consistency model's: x̂0, and noise again (Luo et al. 2023).
+    Lcm,
+    /// Trajectory consistency distillation, with γ as η (Zheng et al. 2024).
+    Tcd,
+    /// DPM-Solver++ of second order as an SDE in σ (k-diffusion).
+    DpmSolverSde,
+    /// Multistep consistency sampling (Song et al. 2023, Algorithm 1).
+    Consistency,
+    /// Euler's method along a flow (Esser et al. 2024).
+    FlowEuler,
+    /// Heun's method along a flow.
+    FlowHeun,
+    /// Euler's method for a network preconditioned as in Karras et al. 2022.
+    EdmEuler,
+    /// DPM-Solver++ for such a network.
+    EdmDpmSolver,
+}
+
+use SchedulerKind::*;
+
+/// Every kind with its class in diffusers and its short name. Where there are two of a kind, the first is its own; the
+/// others compute the same.
+const KINDS: &[(SchedulerKind, &str, &str)] = &[
+    (Ddpm, "DDPMScheduler", "ddpm"),
+    (Ddim, "DDIMScheduler", "ddim"),
+    (Pndm, "PNDMScheduler", "pndm"),
+    (Euler, "EulerDiscreteScheduler", "euler"),
+    (EulerAncestral, "EulerAncestralDiscreteScheduler", "euler_ancestral"),
+    (Heun, "HeunDiscreteScheduler", "heun"),
+    (Kdpm2, "KDPM2DiscreteScheduler", "kdpm2"),
+    (Kdpm2Ancestral, "KDPM2AncestralDiscreteScheduler", "kdpm2_ancestral"),
+    (Lms, "LMSDiscreteScheduler", "lms"),
+    (DpmSolverMultistep, "DPMSolverMultistepScheduler", "dpm_solver"),
+    (DpmSolverMultistepInverse, "DPMSolverMultistepInverseScheduler", "dpm_solver_inverse"),
+    (DpmSolverSinglestep, "DPMSolverSinglestepScheduler", "dpm_solver_singlestep"),
+    (DeisMultistep, "DEISMultistepScheduler", "deis"),
+    (UniPc, "UniPCMultistepScheduler", "unipc"),
+    (IpNdm, "IPNDMScheduler", "ipndm"),
+    (DdimInverse, "DDIMInverseScheduler", "ddim_inverse"),
+    (RePaint, "RePaintScheduler", "repaint"),
+    (ScoreSdeVe, "ScoreSdeVeScheduler", "score_sde_ve"),
+    (Lcm, "LCMScheduler", "lcm"),
+    (Tcd, "TCDScheduler", "tcd"),
+    (DpmSolverSde, "DPMSolverSDEScheduler", "dpm_solver_sde"),
+    (Consistency, "CMStochasticIterativeScheduler", "consistency"),
+    (FlowEuler, "FlowMatchEulerDiscreteScheduler", "flow_euler"),
+    (FlowHeun, "FlowMatchHeunDiscreteScheduler", "flow_heun"),
+    (EdmEuler, "EDMEulerScheduler", "edm_euler"),
+    (EdmDpmSolver, "EDMDPMSolverMultistepScheduler", "edm_dpm_solver"),
+    (Ddpm, "DDPMParallelScheduler", "ddpm"),
+    (Ddim, "DDIMParallelScheduler", "ddim"),
+];
+
+/// What a model was trained as: schedulers of one family sample the same models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// T timesteps with a β each.
+    Beta,
+    /// The SDE with exploding variance.
+    Score,
+    /// v-diffusion: t from 1 to 0.
+    VDiffusion,
+    /// Consistency models.
+    Consistency,
+    /// Flows: x = (1 − σ) x_0 + σ ε, of which the model predicts the velocity ε − x_0.
+    Flow,
+    /// Networks preconditioned as in Karras et al. 2022.
+    Edm,
 }
 
 impl SchedulerKind {
     /// Whether it goes from an image to its noise, not the other way.
     pub fn inverts(self) -> bool {
-        matches!(self, SchedulerKind::DdimInverse | SchedulerKind::DpmSolverMultistepInverse)
+        matches!(self, DdimInverse | DpmSolverMultistepInverse)
+    }
+
+    /// Which models it samples.
+    pub fn family(self) -> Family {
+        match self {
+            ScoreSdeVe => Family::Score,
+            IpNdm => Family::VDiffusion,
+            Consistency => Family::Consistency,
+            FlowEuler | FlowHeun => Family::Flow,
+            EdmEuler | EdmDpmSolver => Family::Edm,
+            _ => Family::Beta,
+        }
+    }
+
+    /// Whether it can make images with a model of a family, and needs nothing else for it.
+    fn samples(self, family: Family) -> bool {
+        let flows = family == Family::Flow && self.has_flow_sigmas();
+        !self.inverts() && self != RePaint && (self.family() == family || flows)
+    }
+
+    /// Whether it can be told to follow a flow.
+    fn has_flow_sigmas(self) -> bool {
+        matches!(self, DpmSolverMultistep | DpmSolverSinglestep | DeisMultistep | UniPc)
+    }
+
+    fn names(self) -> (&'static str, &'static str) {
+        KINDS.iter().find(|(kind, ..)| *kind == self).map_or(("", ""), |&(_, class, short)| (class, short))
+    }
+
+    /// Its class in diffusers.
+    pub fn class(self) -> &'static str {
+        self.names().0
+    }
+
+    /// Its short name, as settings have it.
+    pub fn short_name(self) -> &'static str {
+        self.names().1
+    }
+}
+
+impl From<SchedulerKind> for &'static str {
+    fn from(kind: SchedulerKind) -> Self {
+        kind.class()
+    }
+}
+
+impl TryFrom<String> for SchedulerKind {
+    type Error = String;
+
+    fn try_from(name: String) -> std::result::Result<Self, String> {
+        let named = KINDS.iter().find(|(_, class, short)| [*class, *short].contains(&name.as_str()));
+        named.map(|(kind, ..)| *kind).ok_or_else(|| format!("There is no scheduler {name}"))
     }
 }
 
@@ -165,6 +268,17 @@ pub enum FinalSigmasType {
     SigmaMin,
 }
 
+/// How σ of a preconditioned network is spaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SigmaSchedule {
+    /// σ^(1/ρ) evenly (Karras et al. 2022, equation 5).
+    #[default]
+    Karras,
+    /// ln σ evenly.
+    Exponential,
+}
+
 /// What the network predicts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -176,6 +290,8 @@ pub enum PredictionType {
     Sample,
     /// v = √ᾱ ε − √(1−ᾱ) x_0 (Salimans and Ho 2022).
     VPrediction,
+    /// ε − x_0, the velocity of a flow (Lipman et al. 2023).
+    FlowPrediction,
 }
 
 /// Which timesteps a run of fewer than T steps visits (Lin et al. 2023, Table 2).
@@ -258,9 +374,11 @@ pub struct SchedulerConfig {
     pub use_beta_sigmas: bool,
     /// DPM-Solver: whether ln σ is spaced evenly over all of the training process.
     pub use_lu_lambdas: bool,
-    /// Euler, UniPC: the σ that spaced levels end at, in place of the schedule's. ScoreSdeVe: the smallest.
+    /// Euler, UniPC: the σ that spaced levels end at, in place of the schedule's. ScoreSdeVe, EDM's, consistency: the
+    /// smallest.
     pub sigma_min: Option<f64>,
-    /// Euler, UniPC: the σ that spaced levels begin at, in place of the schedule's. ScoreSdeVe: the largest.
+    /// Euler, UniPC: the σ that spaced levels begin at, in place of the schedule's. ScoreSdeVe, EDM's, consistency: the
+    /// largest.
     pub sigma_max: Option<f64>,
     /// Euler: how σ is found from the timesteps.
     pub interpolation_type: InterpolationType,
@@ -292,15 +410,37 @@ pub struct SchedulerConfig {
     pub sampling_eps: f64,
     /// ScoreSdeVe: Langevin steps at each level.
     pub correct_steps: usize,
-
-    // Fields with one supported value; `check` names any other.
-    use_flow_sigmas: bool,
+    /// EDM's, consistency: the standard deviation of the images, for which the network is preconditioned.
+    pub sigma_data: f64,
+    /// EDM's, consistency: ρ of Karras et al. 2022, equation 5.
+    pub rho: f64,
+    /// EDM's: how σ is spaced.
+    pub sigma_schedule: SigmaSchedule,
+    /// Consistency: the standard deviation of the noise that is added.
+    pub s_noise: f64,
+    /// Consistency: whether x̂_0 is clipped.
+    pub clip_denoised: bool,
+    /// LCM, TCD: how many timesteps the model was distilled at.
+    pub original_inference_steps: usize,
+    /// LCM: what t is multiplied by to say how much of x̂0 is the network's.
+    pub timestep_scaling: f64,
+    /// FlowMatch: how far σ is pushed towards 1 (Esser et al. 2024, equation 23).
+    pub shift: f64,
+    /// DPM-Solver, DEIS, UniPC: the same, of a flow.
+    pub flow_shift: f64,
+    /// DPM-Solver, DEIS, UniPC: whether a flow is followed.
+    pub use_flow_sigmas: bool,
+    /// FlowMatch, UniPC: the σ that a flow's last evaluation is stretched to.
+    pub shift_terminal: Option<f64>,
+    /// FlowMatch: whether the picture is at σ = 1.
+    pub invert_sigmas: bool,
+    /// FlowMatch: whether every step goes on from x̂0 with new noise.
+    pub stochastic_sampling: bool,
     use_dynamic_shifting: bool,
-    shift_terminal: Option<f64>,
 
     /// What the file itself says, to be read with another scheduler's defaults.
     #[serde(skip)]
-    given: serde_json::Map<String, serde_json::Value>,
+    file: SchedulerFile,
 }
 
 impl Default for SchedulerConfig {
@@ -309,90 +449,56 @@ impl Default for SchedulerConfig {
     }
 }
 
-/// Every field of every scheduler here. `solver_p`, `flow_shift`, `time_shift_type` and `sigmas` do nothing unless something
-/// unsupported is on; the three in the middle are of old versions.
-const KNOWN: &[&str] = &[
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "rescale_betas_zero_snr",
-    "variance_type",
-    "clip_sample",
-    "clip_sample_range",
-    "prediction_type",
-    "timestep_spacing",
-    "steps_offset",
-    "set_alpha_to_one",
-    "skip_prk_steps",
-    "use_karras_sigmas",
-    "use_exponential_sigmas",
-    "final_sigmas_type",
-    "solver_order",
-    "algorithm_type",
-    "solver_type",
-    "lower_order_final",
-    "euler_at_final",
-    "lambda_min_clipped",
-    "predict_x0",
-    "disable_corrector",
-    "thresholding",
-    "dynamic_thresholding_ratio",
-    "sample_max_value",
-    "use_beta_sigmas",
-    "use_lu_lambdas",
-    "use_flow_sigmas",
-    "flow_shift",
-    "sigma_min",
-    "sigma_max",
-    "interpolation_type",
-    "timestep_type",
-    "solver_p",
-    "use_dynamic_shifting",
-    "time_shift_type",
-    "shift_terminal",
-    "sigmas",
-    "tensor_format",
-    "timestep_values",
-    "predict_epsilon",
-    "eta",
-    "snr",
-    "sampling_eps",
-    "correct_steps",
-];
+/// Fields of diffusers' schedulers that [`SchedulerConfig`] has not: of classes that are not supported, or without an
+/// effect on what is.
+const OTHERS: &str = " solver_p time_shift_type sigmas predictor_order corrector_order tau_func base_shift max_shift \
+    base_image_seq_len max_image_seq_len noise_sampler_seed snr_shift_scale s_churn s_min s_max scaler s ";
 
 /// Whether diffusers' scheduler of this kind has a field; `from_config` leaves out what it does not have.
 fn has(kind: SchedulerKind, field: &str) -> bool {
-    use SchedulerKind::*;
+    let family = kind.family();
+    let (edm, flow_euler) = (family == Family::Edm, kind == FlowEuler);
     let dpm_solver = matches!(kind, DpmSolverMultistep | DpmSolverMultistepInverse | DpmSolverSinglestep);
     let solver = dpm_solver || matches!(kind, DeisMultistep | UniPc);
-    let in_sigma = solver || matches!(kind, Euler | Heun | Kdpm2 | Kdpm2Ancestral | Lms);
+    let in_sigma = solver || flow_euler || matches!(kind, Euler | Heun | Kdpm2 | Kdpm2Ancestral | Lms | DpmSolverSde);
     match field {
-        "beta_start" | "beta_end" | "beta_schedule" => !matches!(kind, IpNdm | ScoreSdeVe),
-        "trained_betas" => kind != ScoreSdeVe,
+        "beta_start" | "beta_end" | "beta_schedule" => family == Family::Beta,
+        "trained_betas" => family == Family::Beta || kind == IpNdm,
         // RePaint's is ours: diffusers has it for ε only.
-        "prediction_type" => !matches!(kind, IpNdm | ScoreSdeVe),
-        "timestep_spacing" | "steps_offset" => !matches!(kind, DpmSolverSinglestep | IpNdm | RePaint | ScoreSdeVe),
-        "rescale_betas_zero_snr" => {
-            matches!(kind, Ddpm | Ddim | DdimInverse | Euler | EulerAncestral | DpmSolverMultistep | UniPc)
+        "prediction_type" => family == Family::Beta || edm,
+        "timestep_spacing" | "steps_offset" => {
+            family == Family::Beta && !matches!(kind, DpmSolverSinglestep | RePaint | Lcm | Tcd)
         }
-        "variance_type" => dpm_solver || kind == Ddpm,
-        "clip_sample" => matches!(kind, Ddpm | Ddim | DdimInverse | Heun | RePaint),
-        "clip_sample_range" => matches!(kind, Ddpm | Ddim | DdimInverse | Heun),
-        "thresholding" | "dynamic_thresholding_ratio" | "sample_max_value" => solver || matches!(kind, Ddpm | Ddim),
+        "rescale_betas_zero_snr" => {
+            matches!(kind, Ddpm | Ddim | DdimInverse | Euler | EulerAncestral | DpmSolverMultistep | UniPc | Lcm | Tcd)
+        }
+        "variance_type" => kind == Ddpm,
+        "clip_sample" => matches!(kind, Ddpm | Ddim | DdimInverse | Heun | RePaint | Lcm),
+        "clip_sample_range" => matches!(kind, Ddpm | Ddim | DdimInverse | Heun | Lcm),
+        "thresholding" | "dynamic_thresholding_ratio" | "sample_max_value" => {
+            solver || matches!(kind, Ddpm | Ddim | Lcm | EdmDpmSolver)
+        }
         "set_alpha_to_one" => matches!(kind, Ddim | DdimInverse | Pndm),
         "skip_prk_steps" => kind == Pndm,
         "use_karras_sigmas" | "use_exponential_sigmas" | "use_beta_sigmas" => in_sigma,
         "use_lu_lambdas" => kind == DpmSolverMultistep,
-        "final_sigmas_type" => matches!(kind, Euler | DpmSolverMultistep | DpmSolverSinglestep | UniPc),
-        "solver_order" | "solver_type" | "lower_order_final" | "use_flow_sigmas" => solver,
-        "algorithm_type" => dpm_solver || kind == DeisMultistep,
-        "euler_at_final" => matches!(kind, DpmSolverMultistep | DpmSolverMultistepInverse),
+        "final_sigmas_type" => edm || matches!(kind, Euler | DpmSolverMultistep | DpmSolverSinglestep | UniPc),
+        "solver_order" | "solver_type" | "lower_order_final" => solver || kind == EdmDpmSolver,
+        "use_flow_sigmas" | "flow_shift" => kind.has_flow_sigmas(),
+        "algorithm_type" => dpm_solver || matches!(kind, DeisMultistep | EdmDpmSolver),
+        "euler_at_final" => matches!(kind, DpmSolverMultistep | DpmSolverMultistepInverse | EdmDpmSolver),
         "lambda_min_clipped" => dpm_solver,
-        "predict_x0" | "disable_corrector" | "shift_terminal" => kind == UniPc,
-        "use_dynamic_shifting" => solver && kind != DpmSolverMultistepInverse,
-        "sigma_min" | "sigma_max" => matches!(kind, Euler | UniPc | ScoreSdeVe),
+        "predict_x0" | "disable_corrector" => kind == UniPc,
+        "shift_terminal" => kind == UniPc || flow_euler,
+        "use_dynamic_shifting" => kind.has_flow_sigmas() || flow_euler,
+        "shift" => family == Family::Flow,
+        "invert_sigmas" | "stochastic_sampling" => flow_euler,
+        "sigma_min" | "sigma_max" => edm || matches!(kind, Euler | UniPc | ScoreSdeVe | Consistency),
+        "sigma_data" | "rho" => edm || kind == Consistency,
+        "sigma_schedule" => edm,
+        "s_noise" | "clip_denoised" => kind == Consistency,
+        "original_inference_steps" => matches!(kind, Lcm | Tcd),
+        "timestep_scaling" => kind == Lcm,
         "interpolation_type" | "timestep_type" => kind == Euler,
         "eta" => kind == RePaint,
         "snr" | "sampling_eps" | "correct_steps" => kind == ScoreSdeVe,
@@ -402,10 +508,10 @@ fn has(kind: SchedulerKind, field: &str) -> bool {
 
 /// The fields as they are called and written today: without what is not set or −∞, which is the default, and without
 /// what older versions of diffusers wrote.
-fn todays(mut given: serde_json::Map<String, serde_json::Value>) -> serde_json::Map<String, serde_json::Value> {
+fn todays(mut given: Object) -> Object {
     given.retain(|field, value| match field.as_str() {
         "variance_type" => !value.is_null(),
-        "lambda_min_clipped" => value.as_str() != Some("-inf"),
+        "lambda_min_clipped" => !matches!(value.as_str(), Some("-inf" | "-Infinity")),
         "tensor_format" | "timestep_values" => false,
         _ => true,
     });
@@ -415,28 +521,152 @@ fn todays(mut given: serde_json::Map<String, serde_json::Value>) -> serde_json::
     given
 }
 
-/// The scheduler of a class name.
-fn kind_named(name: &serde_json::Value) -> Result<SchedulerKind> {
-    serde_json::from_value(name.clone()).map_err(|error| Error::Config {
-        file: FILE,
-        problem: format!("_class_name is {name}, which is not supported: {error}."),
-    })
+/// What a `scheduler_config.json` says, for whichever scheduler is to read it.
+#[derive(Clone, Debug, Default)]
+pub struct SchedulerFile(Object);
+
+impl SchedulerFile {
+    /// Reads a `scheduler/scheduler_config.json`. What is in it is looked at by [`SchedulerFile::config`].
+    ///
+    /// # Errors
+    /// When it is not a JSON object.
+    pub fn from_json(json: &str) -> Result<Self> {
+        Ok(SchedulerFile(todays(super::object(FILE, json)?)))
+    }
+
+    /// The class it is of.
+    pub fn class(&self) -> Option<&str> {
+        self.0.get("_class_name")?.as_str()
+    }
+
+    /// The same of this class: what its pipeline is made of counts.
+    pub fn of_class(mut self, class: &str) -> Self {
+        self.0.insert("_class_name".into(), class.into());
+        self
+    }
+
+    /// The scheduler it is of; DDPM if it does not say.
+    ///
+    /// # Errors
+    /// When that is not supported.
+    pub fn kind(&self) -> Result<SchedulerKind> {
+        let Some(class) = self.0.get("_class_name") else { return Ok(Ddpm) };
+        serde_json::from_value(class.clone()).map_err(|_| {
+            let (class, kinds) = (class.as_str().unwrap_or("its _class_name"), self.kinds());
+            let others: Vec<&str> = kinds.into_iter().map(SchedulerKind::class).collect();
+            let others = others.join(", ");
+            let problem = format!(
+                "{class} is not supported; this model can be sampled with {others}: choose one with --scheduler, or in \
+                 the Sampler menu."
+            );
+            Error::Config { file: FILE, problem }
+        })
+    }
+
+    /// Whether a solver is told to follow a flow.
+    fn follows_flow(&self) -> bool {
+        self.0.get("use_flow_sigmas").and_then(serde_json::Value::as_bool) == Some(true)
+    }
+
+    fn family(&self) -> Family {
+        let own = SchedulerKind::try_from(self.class().unwrap_or(Ddpm.class()).to_string());
+        match own {
+            Ok(kind) if kind.has_flow_sigmas() && self.follows_flow() => Family::Flow,
+            Ok(kind) => kind.family(),
+            Err(_) if self.follows_flow() || self.0.contains_key("shift") => Family::Flow,
+            Err(_) => Family::Beta,
+        }
+    }
+
+    /// The schedulers that can make images with a model of such a file and need nothing else for it, its own first.
+    pub fn kinds(&self) -> Vec<SchedulerKind> {
+        let (class, family) = (self.class().unwrap_or(Ddpm.class()), self.family());
+        let own = KINDS.iter().filter(|(_, name, short)| [*name, *short].contains(&class));
+        let mut kinds: Vec<SchedulerKind> = Vec::new();
+        for &(kind, ..) in own.chain(KINDS) {
+            if kind.samples(family) && !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        kinds
+    }
+
+    /// The fields that no scheduler of diffusers has, by their names. They do nothing.
+    pub fn unknown_fields(&self) -> Vec<String> {
+        unknown(&self.0)
+    }
+
+    /// The configuration of the scheduler it is of, or of another, with the fields of the JSON object `changes` in place
+    /// of its own. As diffusers' `from_config`: what the file says stays, as far as that scheduler has the field; what it
+    /// does not say is that scheduler's own default. Whether it can do anything with the model is for
+    /// [`SchedulerFile::kinds`] to say.
+    ///
+    /// # Errors
+    /// When `changes` is not an object of fields, or the scheduler does not support what is asked.
+    pub fn config(&self, kind: Option<SchedulerKind>, changes: &str) -> Result<SchedulerConfig> {
+        let changes = todays(super::object(FILE, changes)?);
+        if let Some(field) = unknown(&changes).first() {
+            return Err(Error::Config { file: FILE, problem: format!("no scheduler has a field \"{field}\".") });
+        }
+        let named = changes
+            .get("_class_name")
+            .cloned()
+            .map(|class| SchedulerFile(Object::from_iter([("_class_name".into(), class)])));
+        let kind = kind.map_or_else(|| named.as_ref().unwrap_or(self).kind(), Ok)?;
+        let mut given = self.0.clone();
+        if self.family() == Family::Flow {
+            // The two ways of saying how to follow a flow.
+            let shifts = if kind.family() == Family::Flow { ["flow_shift", "shift"] } else { ["shift", "flow_shift"] };
+            if let Some(shift) = given.get(shifts[0]).cloned() {
+                given.entry(shifts[1]).or_insert(shift);
+            }
+            if kind.has_flow_sigmas() && !self.follows_flow() {
+                given.insert("use_flow_sigmas".into(), true.into());
+                given.insert("prediction_type".into(), "flow_prediction".into());
+            }
+        }
+        if self.kind().ok() != Some(kind)
+            && given.get("algorithm_type").is_some_and(|value| AlgorithmType::deserialize(value).is_err())
+        {
+            // Of another scheduler, which has the field, but not its values, in common.
+            given.remove("algorithm_type");
+        }
+        given.extend(changes);
+        given.insert("_class_name".into(), kind.class().into());
+        SchedulerConfig::read(kind, given)
+    }
+}
+
+/// The fields of an object that no scheduler of diffusers has.
+fn unknown(object: &Object) -> Vec<String> {
+    let Ok(own) = serde_json::to_value(SchedulerConfig::default()) else { return Vec::new() };
+    let is_known =
+        |field: &str| field.starts_with('_') || own.get(field).is_some() || OTHERS.contains(&format!(" {field} "));
+    object.keys().filter(|field| !is_known(field)).cloned().collect()
 }
 
 impl SchedulerConfig {
     /// What diffusers' scheduler of this kind is without any configuration.
     pub fn defaults(kind: SchedulerKind) -> Self {
-        use SchedulerKind::*;
         let (beta_start, beta_end) = match kind {
-            Heun | Kdpm2 | Kdpm2Ancestral => (0.00085, 0.012),
+            Heun | Kdpm2 | Kdpm2Ancestral | Lcm | Tcd | DpmSolverSde => (0.00085, 0.012),
             _ => (1e-4, 0.02),
+        };
+        let sigmas = match kind.family() {
+            Family::Score => Some((0.01, 1348.0)),
+            Family::Consistency | Family::Edm => Some((0.002, 80.0)),
+            _ => None,
         };
         SchedulerConfig {
             kind,
-            num_train_timesteps: if kind == ScoreSdeVe { 2000 } else { 1000 },
+            num_train_timesteps: match kind {
+                ScoreSdeVe => 2000,
+                Consistency => 40,
+                _ => 1000,
+            },
             beta_start,
             beta_end,
-            beta_schedule: BetaSchedule::Linear,
+            beta_schedule: if matches!(kind, Lcm | Tcd) { BetaSchedule::ScaledLinear } else { BetaSchedule::Linear },
             trained_betas: None,
             rescale_betas_zero_snr: false,
             variance_type: VarianceType::FixedSmall,
@@ -445,7 +675,10 @@ impl SchedulerConfig {
             thresholding: false,
             dynamic_thresholding_ratio: 0.995,
             sample_max_value: 1.0,
-            prediction_type: PredictionType::Epsilon,
+            prediction_type: match kind.family() {
+                Family::Flow => PredictionType::FlowPrediction,
+                _ => PredictionType::Epsilon,
+            },
             timestep_spacing: match kind {
                 Ddpm | Ddim | DdimInverse | Pndm => TimestepSpacing::Leading,
                 _ => TimestepSpacing::Linspace,
@@ -457,8 +690,8 @@ impl SchedulerConfig {
             use_exponential_sigmas: false,
             use_beta_sigmas: false,
             use_lu_lambdas: false,
-            sigma_min: (kind == ScoreSdeVe).then_some(0.01),
-            sigma_max: (kind == ScoreSdeVe).then_some(1348.0),
+            sigma_min: sigmas.map(|(min, _)| min),
+            sigma_max: sigmas.map(|(_, max)| max),
             interpolation_type: InterpolationType::Linear,
             timestep_type: TimestepType::Discrete,
             final_sigmas_type: FinalSigmasType::Zero,
@@ -474,11 +707,27 @@ impl SchedulerConfig {
             snr: 0.15,
             sampling_eps: 1e-5,
             correct_steps: 1,
+            sigma_data: 0.5,
+            rho: 7.0,
+            sigma_schedule: SigmaSchedule::Karras,
+            s_noise: 1.0,
+            clip_denoised: true,
+            original_inference_steps: 50,
+            timestep_scaling: 10.0,
+            shift: 1.0,
+            flow_shift: 1.0,
             use_flow_sigmas: false,
-            use_dynamic_shifting: false,
             shift_terminal: None,
-            given: serde_json::Map::new(),
+            invert_sigmas: false,
+            stochastic_sampling: false,
+            use_dynamic_shifting: false,
+            file: SchedulerFile(Object::from_iter([("_class_name".to_string(), kind.class().into())])),
         }
+    }
+
+    /// How many steps a run takes that is not told.
+    pub fn default_steps(&self) -> usize {
+        self.num_train_timesteps.min(50)
     }
 
     /// Reads a `scheduler/scheduler_config.json`.
@@ -486,18 +735,15 @@ impl SchedulerConfig {
     /// # Errors
     /// When it is not valid JSON or asks for something that is not supported.
     pub fn from_json(json: &str) -> Result<Self> {
-        let given = todays(super::object(FILE, json, KNOWN)?);
-        let kind = given.get("_class_name").map_or(Ok(SchedulerKind::Ddpm), kind_named)?;
-        Self::read(kind, given)
+        SchedulerFile::from_json(json)?.config(None, "{}")
     }
 
-    /// The same configuration for another scheduler, as diffusers' `from_config`: what the file says stays, as far as that
-    /// scheduler has the field; what it does not say is that scheduler's own default.
+    /// The same configuration for another scheduler; see [`SchedulerFile::config`].
     ///
     /// # Errors
     /// When the other scheduler does not support what the file says.
     pub fn with_kind(&self, kind: SchedulerKind) -> Result<Self> {
-        Self::read(kind, self.given.clone())
+        self.with(Some(kind), "{}")
     }
 
     /// The same configuration for another scheduler, if one is named, and with the fields of `json` in place of its own.
@@ -505,36 +751,49 @@ impl SchedulerConfig {
     /// # Errors
     /// When `json` is not an object of fields, or the scheduler does not support what is asked.
     pub fn with(&self, kind: Option<SchedulerKind>, json: &str) -> Result<Self> {
-        let changes = todays(super::object(FILE, json, KNOWN)?);
-        let named = changes.get("_class_name").map(kind_named).transpose()?;
-        let mut given = self.given.clone();
-        given.extend(changes);
-        Self::read(kind.or(named).unwrap_or(self.kind), given)
+        self.file.config(kind, json)
     }
 
-    fn read(kind: SchedulerKind, given: serde_json::Map<String, serde_json::Value>) -> Result<Self> {
+    fn read(kind: SchedulerKind, given: Object) -> Result<Self> {
         let mut merged = match serde_json::to_value(Self::defaults(kind)) {
             Ok(serde_json::Value::Object(defaults)) => defaults,
             _ => unreachable!("a configuration is an object"),
         };
         let own = given.iter().filter(|(field, _)| has(kind, field));
         merged.extend(own.map(|(field, value)| (field.clone(), value.clone())));
-        merged.insert("_class_name".into(), serde_json::to_value(kind).unwrap_or_default());
         let mut config: SchedulerConfig = super::parse(FILE, merged)?;
         // DEIS and DPM-Solver have this field, but not its values, in common.
-        if (config.algorithm_type == AlgorithmType::Deis) != (kind == SchedulerKind::DeisMultistep) {
+        if (config.algorithm_type == AlgorithmType::Deis) != (kind == DeisMultistep) {
             config.algorithm_type = Self::defaults(kind).algorithm_type;
         }
-        config.given = given;
+        config.file = SchedulerFile(given);
         config.check()?;
         Ok(config)
     }
 
     fn check(&self) -> Result<()> {
-        only(FILE, "use_flow_sigmas", &self.use_flow_sigmas, &false)?;
-        only(FILE, "use_dynamic_shifting", &self.use_dynamic_shifting, &false)?;
-        only(FILE, "shift_terminal", &self.shift_terminal, &None)?;
         let invalid = |problem: String| Err(Error::Config { file: FILE, problem });
+        if self.use_dynamic_shifting {
+            return invalid(
+                "use_dynamic_shifting is true, which is not supported; set it to false, and shift or flow_shift to the \
+                 shift for this size."
+                    .into(),
+            );
+        }
+        if self.invert_sigmas && self.stochastic_sampling {
+            return invalid("invert_sigmas and stochastic_sampling exclude each other.".into());
+        }
+        let (prediction, family) = (self.prediction_type, self.kind.family());
+        let of_flow = self.use_flow_sigmas || family == Family::Flow;
+        if prediction == PredictionType::FlowPrediction && !of_flow
+            || prediction == PredictionType::Sample && family == Family::Edm
+        {
+            return invalid(format!(
+                "prediction_type is {prediction:?}, which {} cannot sample; FlowPrediction needs use_flow_sigmas or a \
+                 FlowMatch scheduler.",
+                self.kind.class()
+            ));
+        }
         if !(1..=100_000).contains(&self.num_train_timesteps) {
             return invalid(format!(
                 "num_train_timesteps is {}; it must be between 1 and 100000.",
@@ -553,12 +812,25 @@ impl SchedulerConfig {
                 betas.len()
             ));
         }
-        let spacings = [self.use_karras_sigmas, self.use_exponential_sigmas, self.use_beta_sigmas, self.use_lu_lambdas];
+        let spacings = [
+            self.use_karras_sigmas,
+            self.use_exponential_sigmas,
+            self.use_beta_sigmas,
+            self.use_lu_lambdas,
+            self.use_flow_sigmas,
+        ];
         if spacings.into_iter().filter(|&used| used).count() > 1 {
             return invalid(
-                "use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas and use_lu_lambdas exclude each other."
+                "use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas, use_lu_lambdas and use_flow_sigmas exclude \
+                 each other."
                     .into(),
             );
+        }
+        if !(1..=self.num_train_timesteps).contains(&self.original_inference_steps) && matches!(self.kind, Lcm | Tcd) {
+            return invalid(format!(
+                "original_inference_steps is {}; it must be between 1 and num_train_timesteps, {}.",
+                self.original_inference_steps, self.num_train_timesteps
+            ));
         }
         if let (Some(min), Some(max)) = (self.sigma_min, self.sigma_max)
             && min >= max
@@ -571,12 +843,22 @@ impl SchedulerConfig {
             ("sample_max_value", self.sample_max_value),
             ("snr", self.snr),
             ("sampling_eps", self.sampling_eps),
+            ("sigma_data", self.sigma_data),
+            ("rho", self.rho),
+            ("s_noise", self.s_noise),
+            ("timestep_scaling", self.timestep_scaling),
+            ("shift", self.shift),
+            ("flow_shift", self.flow_shift),
         ] {
             if !(value > 0.0 && value.is_finite()) {
                 return invalid(format!("{field} is {value}; it must be positive."));
             }
         }
-        for (field, value) in [("dynamic_thresholding_ratio", self.dynamic_thresholding_ratio), ("eta", self.eta)] {
+        for (field, value) in [
+            ("dynamic_thresholding_ratio", self.dynamic_thresholding_ratio),
+            ("eta", self.eta),
+            ("shift_terminal", self.shift_terminal.unwrap_or(0.0)),
+        ] {
             if !(0.0..=1.0).contains(&value) {
                 return invalid(format!("{field} is {value}; it must be between 0 and 1."));
             }

@@ -116,8 +116,6 @@ enum SampleSize {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct UNetConfig {
-    #[serde(rename = "_class_name")]
-    class_name: Option<String>,
     sample_size: Option<SampleSize>,
     /// Channels of x_t.
     pub in_channels: usize,
@@ -171,6 +169,9 @@ pub struct UNetConfig {
     pub act_fn: Activation,
     /// What a residual block does with the time.
     pub resnet_time_scale_shift: TimeScaleShift,
+    /// Fields of the file that no `UNet2DModel` has. They are passed over, as diffusers does.
+    #[serde(skip)]
+    pub unknown_fields: Vec<String>,
 }
 
 impl Default for UNetConfig {
@@ -178,7 +179,6 @@ impl Default for UNetConfig {
         use DownBlockType::*;
         use UpBlockType::*;
         UNetConfig {
-            class_name: None,
             sample_size: None,
             in_channels: 3,
             out_channels: 3,
@@ -206,12 +206,14 @@ impl Default for UNetConfig {
             upsample_type: Some(ResampleType::Conv),
             act_fn: Activation::Silu,
             resnet_time_scale_shift: TimeScaleShift::Default,
+            unknown_fields: Vec::new(),
         }
     }
 }
 
-/// Every field of `UNet2DModel.__init__`. `dropout` does nothing when a model is only run, and the last three never did
-/// anything but stand in old files.
+/// Every field of `UNet2DModel.__init__`. `dropout` does nothing when a model is only run, the three after
+/// `num_train_timesteps` never did anything but stand in old files, and the last ones are how diffusers' `EMAModel` made the
+/// weights, which it writes into their configuration.
 const KNOWN: &[&str] = &[
     "sample_size",
     "in_channels",
@@ -244,6 +246,14 @@ const KNOWN: &[&str] = &[
     "resnet_pre_norm",
     "upsample_padding",
     "variance_type",
+    "decay",
+    "min_decay",
+    "optimization_step",
+    "update_after_step",
+    "use_ema_warmup",
+    "inv_gamma",
+    "power",
+    "foreach",
 ];
 
 /// What the oldest checkpoints call fields (diffusers `scripts/change_naming_configs_and_checkpoints.py`).
@@ -266,7 +276,9 @@ impl UNetConfig {
     /// # Errors
     /// When it is not valid JSON, contradicts itself, or asks for something that is not supported.
     pub fn from_json(json: &str) -> Result<Self> {
-        let config: UNetConfig = super::read(FILE, json, KNOWN, OLD_NAMES)?;
+        check_class(json)?;
+        let (mut config, unknown): (UNetConfig, _) = super::read(FILE, json, KNOWN, OLD_NAMES)?;
+        config.unknown_fields = unknown;
         config.check()?;
         Ok(config)
     }
@@ -309,11 +321,6 @@ impl UNetConfig {
     }
 
     fn check(&self) -> Result<()> {
-        // The last three are what the oldest versions of diffusers called it.
-        const CLASSES: [&str; 4] = ["UNet2DModel", "UNetUnconditionalModel", "UNetModel", "NCSNpp"];
-        if let Some(class) = self.class_name.as_deref().filter(|class| !CLASSES.contains(class)) {
-            return Err(invalid(format!("_class_name is {class}; only UNet2DModel is supported.")));
-        }
         if self.downsample_padding > 1 {
             return Err(invalid(format!("downsample_padding is {}; 0 and 1 are supported.", self.downsample_padding)));
         }
@@ -393,6 +400,19 @@ impl UNetConfig {
             true => "",
             false => " KDownBlock2D and KUpBlock2D have fewer skip connections than other blocks, and want each other.",
         }
+    }
+}
+
+/// Checks that a configuration is of the one class that is supported, before its fields are looked at: they mean something
+/// for their own class only.
+fn check_class(json: &str) -> Result<()> {
+    // The last three are what the oldest versions of diffusers called it.
+    const CLASSES: [&str; 4] = ["UNet2DModel", "UNetUnconditionalModel", "UNetModel", "NCSNpp"];
+    let object = super::object(FILE, json)?;
+    let class = object.get("_class_name").and_then(|class| class.as_str());
+    match class.filter(|class| !CLASSES.contains(class)) {
+        Some(class) => Err(invalid(format!("_class_name is {class}; only UNet2DModel is supported."))),
+        None => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! DDIM with the whole family of σ, and its inversion (Song et al. 2020; diffusers scheduling_ddim.py,
 //! scheduling_ddim_inverse.py).
 
-use super::{Combination, Row, Run, epsilon_of_x0, forward, predict_epsilon};
+use super::{Combination, Row, Run, epsilon_of_x0, forward, predict_epsilon, preserving};
 use crate::config::TimestepSpacing;
 use crate::{Error, Result};
 
@@ -17,8 +17,8 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
         let variance = forward::posterior_variance(alpha_cumprod, alpha_cumprod_prev);
         let sigma = eta * variance.max(0.0).sqrt();
         let epsilon = match options.use_clipped_model_output {
-            true => epsilon_of_x0(alpha_cumprod),
-            false => predict_epsilon(config.prediction_type, alpha_cumprod),
+            true => epsilon_of_x0(preserving(alpha_cumprod)),
+            false => predict_epsilon(config.prediction_type, preserving(alpha_cumprod)),
         };
         let row = Row {
             prev: step(epsilon, alpha_cumprod_prev, sigma),
@@ -52,7 +52,7 @@ pub(super) fn inverse(run: &Run) -> Result<Vec<Row>> {
     let row = |timestep: usize| {
         let from = timestep.checked_sub(config.num_train_timesteps / steps);
         let alpha_cumprod = from.map_or(before_first(run), |from| alphas_cumprod[from]);
-        let epsilon = predict_epsilon(config.prediction_type, alpha_cumprod);
+        let epsilon = predict_epsilon(config.prediction_type, preserving(alpha_cumprod));
         let row = Row {
             prev: step(epsilon, alphas_cumprod[timestep], 0.0),
             ..Row::at(config.prediction_type, timestep as f64, alpha_cumprod)

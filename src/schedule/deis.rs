@@ -23,7 +23,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
             let differences = Differences { d0: now, d1: None, d2: None, exact: false };
             integral(run, Combination::X, [sigmas[i], sigmas[i + 1]], &differences)
         } else {
-            let ((alpha, _), (alpha_next, _)) = (alpha_sigma(sigmas[i]), alpha_sigma(sigmas[i + 1]));
+            let ((alpha, _), (alpha_next, _)) = (alpha_sigma(run, sigmas[i]), alpha_sigma(run, sigmas[i + 1]));
             let nodes: Vec<f64> = (0..order).map(|back| libm::log(sigmas[i - back])).collect();
             let begin = Combination::X * (1.0 / alpha);
             let sum = (0..order).fold(begin, |sum, j| sum + value(j) * weight(&nodes, j, sigmas[i], sigmas[i + 1]));

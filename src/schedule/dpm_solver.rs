@@ -2,20 +2,25 @@
 //! scheduling_dpmsolver_multistep.py, scheduling_dpmsolver_multistep_inverse.py).
 
 use super::forward::{linspace, trailing};
-use super::sigmas::{interpolate, spaced, table, timestep};
-use super::{Combination, Row, Run, epsilon_of_x0, forward, predict_epsilon};
+use super::sigmas::{Sigmas, interpolate, spaced, table, timestep};
+use super::{Combination, Row, Run, edm, epsilon_of_x0, flow, forward, predict_epsilon, sigmas};
 use crate::config::{AlgorithmType, BetaSchedule, FinalSigmasType, SchedulerKind, SolverType, TimestepSpacing};
 use crate::{Error, Result};
 
-/// The noise levels of a run: t of each, and σ of each and after the last.
+/// The noise levels of a run: t of each, and of each and after the last σ, as how much more of the noise than of the
+/// picture there is in x.
 pub(super) struct Levels {
     pub timesteps: Vec<f64>,
     pub sigmas: Vec<f64>,
 }
 
-/// α = 1 / √(σ² + 1) and the noise's share σα at a level.
-pub(super) fn alpha_sigma(sigma: f64) -> (f64, f64) {
-    let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
+/// α, the picture's share in x, and the noise's share σα at a level.
+pub(super) fn alpha_sigma(run: &Run, sigma: f64) -> (f64, f64) {
+    let alpha = match run.config.kind {
+        SchedulerKind::EdmDpmSolver => 1.0,
+        _ if run.config.use_flow_sigmas => 1.0 / (1.0 + sigma),
+        _ => 1.0 / (sigma * sigma + 1.0).sqrt(),
+    };
     (alpha, sigma * alpha)
 }
 
@@ -25,7 +30,14 @@ pub(super) fn alpha_sigma(sigma: f64) -> (f64, f64) {
 /// When a timestep lies beyond T.
 pub(super) fn levels(run: &Run) -> Result<Levels> {
     let &Run { config, steps, .. } = run;
+    if config.kind == SchedulerKind::EdmDpmSolver {
+        let Sigmas { timesteps, sigmas, .. } = edm::levels(run);
+        return Ok(Levels { timesteps, sigmas });
+    }
     let table = table(run.alphas_cumprod);
+    if config.use_flow_sigmas {
+        return Ok(flow::levels(run, table[0]));
+    }
     let total = usable(run, &table)?;
     let mut timesteps: Vec<f64> = match config.timestep_spacing {
         TimestepSpacing::Linspace => {
@@ -122,15 +134,18 @@ fn trailing_from(total: usize, all: usize, steps: usize) -> Vec<f64> {
 
 /// A row at level σ, with what leads from there still to be filled in.
 pub(super) fn row(run: &Run, timestep: f64, sigma: f64) -> Row {
-    Row::at(run.config.prediction_type, timestep, 1.0 / (sigma * sigma + 1.0))
+    match run.config.kind {
+        SchedulerKind::EdmDpmSolver => sigmas::row(run, timestep, sigma),
+        _ => Row::mixed(run.config.prediction_type, timestep, alpha_sigma(run, sigma)),
+    }
 }
 
 /// ε at level σ: the model's, or that of an x̂0 that was thresholded.
 pub(super) fn epsilon(run: &Run, sigma: f64) -> Combination {
-    let alpha_cumprod = 1.0 / (sigma * sigma + 1.0);
-    match run.config.thresholding {
-        true => epsilon_of_x0(alpha_cumprod),
-        false => predict_epsilon(run.config.prediction_type, alpha_cumprod),
+    let shares = alpha_sigma(run, sigma);
+    match run.config.thresholding || run.config.kind == SchedulerKind::EdmDpmSolver {
+        true => epsilon_of_x0(shares),
+        false => predict_epsilon(run.config.prediction_type, shares),
     }
 }
 
@@ -268,7 +283,7 @@ fn divided_differences(
 pub(super) fn integral(run: &Run, x: Combination, levels: [f64; 2], differences: &Differences) -> Combination {
     let config = run.config;
     let Differences { d0, d1, d2, exact } = *differences;
-    let ((alpha, sigma), (alpha_next, sigma_next)) = (alpha_sigma(levels[0]), alpha_sigma(levels[1]));
+    let ((alpha, sigma), (alpha_next, sigma_next)) = (alpha_sigma(run, levels[0]), alpha_sigma(run, levels[1]));
     let h = lambda(levels[1]) - lambda(levels[0]);
     // e^{−h} and e^h without going through an h that may be infinite.
     let (decay, growth) = (levels[1] / levels[0], levels[0] / levels[1]);

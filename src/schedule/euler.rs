@@ -1,14 +1,18 @@
 //! Euler's and Heun's methods in σ (Karras et al. 2022, Algorithm 2; diffusers
-//! scheduling_euler_discrete.py, scheduling_euler_ancestral_discrete.py, scheduling_heun_discrete.py).
+//! scheduling_euler_discrete.py, scheduling_edm_euler.py, scheduling_euler_ancestral_discrete.py,
+//! scheduling_heun_discrete.py).
 
 use super::sigmas::{Sigmas, ancestral as ancestral_step, derivative, row, sigmas};
-use super::{Combination, Row, Run, StepOptions};
+use super::{Combination, Row, Run, StepOptions, edm};
 use crate::Result;
-use crate::config::PredictionType;
+use crate::config::{PredictionType, SchedulerKind};
 
 /// x' = x + (σ' − σ) dx/dσ, after raising σ by noise if there is churn.
 pub(super) fn euler(run: &Run) -> Result<(f64, Vec<Row>)> {
-    let Sigmas { timesteps, sigmas, init_noise_sigma } = sigmas(run)?;
+    let Sigmas { timesteps, sigmas, init_noise_sigma } = match run.config.kind {
+        SchedulerKind::EdmEuler => edm::levels(run),
+        _ => sigmas(run)?,
+    };
     let levels = sigmas.len() - 1;
     let rows = timesteps.iter().zip(sigmas.windows(2)).map(|(&t, pair)| churned(run, levels, t, pair[0], pair[1]));
     Ok((init_noise_sigma, rows.collect()))
@@ -27,13 +31,14 @@ fn churned(run: &Run, levels: usize, timestep: f64, sigma: f64, next: f64) -> Ro
     }
     let raised = sigma * (gamma + 1.0);
     let x = Combination::X + Combination::NOISE * (s_noise * (raised * raised - sigma * sigma).sqrt());
-    let x0_from_model = match run.config.prediction_type {
-        PredictionType::Epsilon => -raised,
-        _ => row.x0_from_model,
+    let (x0_from_x, x0_from_model) = match run.config.prediction_type {
+        _ if run.config.kind == SchedulerKind::EdmEuler => edm::predict_x0(run, raised),
+        PredictionType::Epsilon => (1.0, -raised),
+        _ => (row.x0_from_x, row.x0_from_model),
     };
-    let x0 = x * row.x0_from_x + Combination::MODEL * x0_from_model;
+    let x0 = x * x0_from_x + Combination::MODEL * x0_from_model;
     let prev = x + (x - x0) * ((next - raised) / raised);
-    Row { prev, draws_noise: true, x0_from_model, ..row }
+    Row { prev, draws_noise: true, x0_from_x, x0_from_model, ..row }
 }
 
 /// A step further down than σ', and noise back up to it. Noise is drawn in every step, also where it counts for nothing.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{RePaint, Row, Run, StepOptions, check_evaluations, ddim, forward, predict_epsilon};
+use super::{RePaint, Row, Run, StepOptions, check_evaluations, ddim, forward, predict_epsilon, preserving};
 use crate::Result;
 
 /// One row an evaluation. A jump back is part of the row after it.
@@ -30,7 +30,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
             let alpha_cumprod = alphas_cumprod[t];
             let alpha_cumprod_prev = t.checked_sub(distance).map_or(1.0, |prev| alphas_cumprod[prev]);
             let variance = forward::posterior_variance(alpha_cumprod, alpha_cumprod_prev);
-            let epsilon = predict_epsilon(config.prediction_type, alpha_cumprod);
+            let epsilon = predict_epsilon(config.prediction_type, preserving(alpha_cumprod));
             let row = Row {
                 prev: ddim::step(epsilon, alpha_cumprod_prev, eta * variance.max(0.0).sqrt()),
                 draws_noise: true,

@@ -3,9 +3,9 @@
 //! There x is √(σ² + 1) times what the network was trained on, so that x = x_0 + σ ε.
 
 use super::forward::linspace;
-use super::{Combination, Row, Run, beta_distribution, forward};
+use super::{Combination, Row, Run, beta_distribution, edm, forward};
 use crate::Result;
-use crate::config::{FinalSigmasType, InterpolationType, PredictionType, TimestepSpacing, TimestepType};
+use crate::config::{Family, FinalSigmasType, InterpolationType, PredictionType, TimestepSpacing, TimestepType};
 
 /// The levels of a run.
 pub(super) struct Sigmas {
@@ -66,11 +66,8 @@ pub(super) fn sigmas(run: &Run) -> Result<Sigmas> {
 pub(super) fn spaced(run: &Run, min: f64, max: f64) -> Option<Vec<f64>> {
     let config = run.config;
     let (min, max) = (config.sigma_min.unwrap_or(min), config.sigma_max.unwrap_or(max));
-    let ramp = |from: f64, to: f64| linspace(0.0, 1.0, run.steps).into_iter().map(move |r| from + r * (to - from));
     if config.use_karras_sigmas {
-        // Karras et al. 2022, equation 5, with ρ = 7.
-        let root = 1.0 / 7.0;
-        Some(ramp(libm::pow(max, root), libm::pow(min, root)).map(|sigma| sigma.powi(7)).collect())
+        Some(linspace(0.0, 1.0, run.steps).into_iter().map(|ramp| karras(min, max, 7.0, ramp)).collect())
     } else if config.use_exponential_sigmas || config.use_lu_lambdas {
         Some(linspace(libm::log(max), libm::log(min), run.steps).into_iter().map(libm::exp).collect())
     } else if config.use_beta_sigmas {
@@ -80,6 +77,12 @@ pub(super) fn spaced(run: &Run, min: f64, max: f64) -> Option<Vec<f64>> {
     } else {
         None
     }
+}
+
+/// σ^(1/ρ) on its way from `max` to `min`: Karras et al. 2022, equation 5.
+pub(super) fn karras(min: f64, max: f64, rho: f64, ramp: f64) -> f64 {
+    let (from, to) = (libm::pow(max, 1.0 / rho), libm::pow(min, 1.0 / rho));
+    libm::pow(from + ramp * (to - from), rho)
 }
 
 /// The table at a fractional timestep, linearly.
@@ -102,9 +105,12 @@ pub(super) fn timestep(table: &[f64], sigma: f64) -> f64 {
 
 /// A row at level σ, with what leads from there still to be filled in.
 pub(super) fn row(run: &Run, timestep: f64, sigma: f64) -> Row {
+    if run.config.kind.family() == Family::Edm {
+        return edm::row(run, timestep, sigma);
+    }
     let variance = sigma * sigma + 1.0;
     let (x0_from_x, x0_from_model) = match run.config.prediction_type {
-        PredictionType::Epsilon => (1.0, -sigma),
+        PredictionType::Epsilon | PredictionType::FlowPrediction => (1.0, -sigma),
         PredictionType::Sample => (0.0, 1.0),
         PredictionType::VPrediction => (1.0 / variance, -sigma / variance.sqrt()),
     };

@@ -72,7 +72,7 @@ struct Interval {
 }
 
 fn interval(run: &Run, from: f64, to: f64) -> Interval {
-    let ((alpha, sigma), (alpha_to, sigma_to)) = (alpha_sigma(from), alpha_sigma(to));
+    let ((alpha, sigma), (alpha_to, sigma_to)) = (alpha_sigma(run, from), alpha_sigma(run, to));
     let h = libm::log(from) - libm::log(to);
     let hh = if run.config.predict_x0 { -h } else { h };
     let phi = libm::exp(hh) - 1.0;

@@ -1,7 +1,7 @@
 //! The network's constants, packed from the tensors of its checkpoint as they arrive.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use crate::graph::LARGEST;
@@ -20,6 +20,10 @@ pub(super) struct Parameters {
     places: HashMap<String, (usize, usize)>,
     /// Tensors of old paths. Those of today's paths count, and may be still to come.
     legacy: BTreeMap<String, Tensor>,
+    /// Tensors that came beside those of the network.
+    pub(super) aside: BTreeSet<String>,
+    /// What a person may want to know of how the weights were read.
+    notes: Vec<String>,
 }
 
 /// A constant of the network in device layout.
@@ -96,42 +100,45 @@ impl Parameters {
         self.parameters.iter().map(Parameter::count).fold(0, usize::saturating_add)
     }
 
-    /// Checks that there is a place for tensors of these paths and shapes.
-    ///
-    /// # Errors
-    /// When there is none for one of them, or one of another shape.
-    pub(super) fn check(&self, tensors: &mut dyn Iterator<Item = (&str, &[usize])>) -> Result<()> {
-        let mut unplaced = Vec::new();
-        for (path, found) in tensors {
-            let Some((parameter, part, _)) = self.place(path) else {
-                unplaced.push(path.to_string());
-                continue;
-            };
-            let expected = &self.parameters[parameter].parts[part].shape;
-            if found != *expected {
-                return Err(Error::Weights(format!(
-                    "has {path} with shape {found:?}, but the configuration asks for {expected:?}. The configuration and \
-                     the weights may be of different models."
-                )));
-            }
+    /// How many tensors the checkpoint has.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The paths of all tensors of the checkpoint.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
+    }
+
+    /// The shape of the tensor at a path, of today or of old, if there is one.
+    pub(super) fn shape_of(&self, path: &str) -> Option<&[usize]> {
+        self.place(path).map(|(parameter, part, _)| &self.parameters[parameter].parts[part].shape[..])
+    }
+
+    /// Notes something that a person may want to know; once, however many shards say it.
+    pub(super) fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
         }
-        if unplaced.is_empty() {
-            return Ok(());
-        }
-        let shown = unplaced[..unplaced.len().min(3)].join(", ");
-        let more = if unplaced.len() > 3 { format!(" and {} more", unplaced.len() - 3) } else { String::new() };
-        Err(Error::Weights(format!(
-            "has tensors that the configuration has no place for: {shown}{more}. The configuration and the weights may \
-             be of different models."
-        )))
+    }
+
+    /// What was noted.
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Packs a tensor that has arrived.
     ///
     /// # Errors
-    /// As [`Parameters::check`], and when it has arrived before.
+    /// When there is no place for it, it has another shape, or it has arrived before.
     pub(super) fn receive(&mut self, path: &str, tensor: Tensor) -> Result<()> {
-        self.check(&mut [(path, &tensor.shape[..])].into_iter())?;
+        let expected = self.shape_of(path);
+        if expected != Some(&tensor.shape) {
+            return Err(Error::Weights(format!(
+                "has {path} with shape {:?}, where the network has {expected:?}.",
+                tensor.shape
+            )));
+        }
         let again = match self.place(path) {
             Some((parameter, part, true)) => self.parameters[parameter].receive(part, &tensor),
             _ => self.legacy.insert(path.into(), tensor).is_some(),
@@ -142,12 +149,16 @@ impl Parameters {
         Ok(())
     }
 
-    /// Takes back that a tensor has arrived.
-    pub(super) fn forget(&mut self, path: &str) {
-        match self.place(path) {
-            Some((parameter, part, true)) => self.parameters[parameter].forget(part),
-            _ => drop(self.legacy.remove(path)),
+    /// Takes back that these tensors have arrived, and what was noted.
+    pub(super) fn forget(&mut self, paths: &[String]) {
+        for path in paths {
+            match self.place(path) {
+                Some((parameter, part, true)) => self.parameters[parameter].forget(part),
+                _ => drop(self.legacy.remove(path)),
+            }
         }
+        self.notes.clear();
+        self.aside.clear();
     }
 
     /// Checks that all tensors have arrived, and takes those of old paths where there is none of today's.
@@ -162,7 +173,8 @@ impl Parameters {
             if let Some((_, Part { path, shape, .. })) = parameter.parts.iter().enumerate().find(missing) {
                 return Err(Error::Weights(format!(
                     "has no tensor {path}, which the configuration asks for with shape {shape:?}. The configuration and \
-                     the weights may be of different models."
+                     the weights may be of different models.{}",
+                    self.aside.first().map_or(String::new(), |path| format!(" It has {path}, which has no place."))
                 )));
             }
         }
@@ -217,13 +229,14 @@ impl Parameter {
 fn path_of_today(path: &str) -> String {
     const PARTS: [(&str, &str); 3] =
         [("downsample_blocks.", "down_blocks."), ("upsample_blocks.", "up_blocks."), ("mid.", "mid_block.")];
-    const LAYERS: [(&str, &str); 6] = [
+    const LAYERS: [(&str, &str); 7] = [
         (".query.", ".to_q."),
         (".key.", ".to_k."),
         (".value.", ".to_v."),
         (".proj_attn.", ".to_out.0."),
         (".op.", ".conv."),
         (".Conv2d_0.", ".conv."),
+        ("._orig_mod.", "."), // a block that torch.compile had wrapped
     ];
     let mut today = path.to_string();
     if let Some((old, new)) = PARTS.iter().find(|(old, _)| path.starts_with(old)) {

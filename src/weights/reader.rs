@@ -15,8 +15,8 @@ const LENGTH: usize = 8;
 /// The longest header that the format allows.
 const LONGEST_HEADER: u64 = 100_000_000;
 
-/// Reads a safetensors file of `f32`, `f16` or `bf16` tensors in pieces of any size. What is wrong is said as soon as it
-/// has arrived, and of the bytes only those of an unfinished tensor are kept.
+/// Reads a safetensors file of `f32`, `f64`, `f16`, `bf16` or 8-bit float tensors in pieces of any size. What is wrong is said as soon as
+/// it has arrived, and of the bytes only those of an unfinished tensor are kept.
 #[derive(Default)]
 pub struct WeightsReader {
     /// How many bytes have arrived.
@@ -36,7 +36,29 @@ enum Awaited {
     /// That number and the header, which are so many bytes together.
     Header(usize),
     /// The first of these tensors.
-    Tensors(VecDeque<(String, TensorInfo)>),
+    Tensors(VecDeque<AwaitedTensor>),
+}
+
+/// A tensor that the header names.
+pub struct AwaitedTensor {
+    /// Its path in the file.
+    pub path: String,
+    /// Its dtype, and where its bytes are.
+    info: TensorInfo,
+    /// The path under which it is handed out; `None` if its bytes are passed over, whatever they are.
+    pub wanted: Option<String>,
+}
+
+impl AwaitedTensor {
+    /// Its dimensions.
+    pub fn shape(&self) -> &[usize] {
+        &self.info.shape
+    }
+
+    /// The type of its numbers.
+    pub fn dtype(&self) -> Dtype {
+        self.info.dtype
+    }
 }
 
 impl WeightsReader {
@@ -45,27 +67,48 @@ impl WeightsReader {
     /// # Errors
     /// When they are malformed, repeat a name, hold another dtype, or a number that is not finite. Nothing more can then
     /// be read.
-    pub fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
-        self.length += bytes.len();
-        while let Some(size) = self.next_part() {
+    pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        let rest = self.push_header(bytes)?;
+        self.push_while(rest, |_| true)?;
+        Ok(())
+    }
+
+    /// Takes those of the bytes that belong to the header, and gives back the others. What is wanted of the tensors can then
+    /// be said of [`WeightsReader::awaited`], before the first of them is read.
+    ///
+    /// # Errors
+    /// When the header is malformed or repeats a name.
+    pub fn push_header<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8]> {
+        self.push_while(bytes, |awaited| !matches!(awaited, Awaited::Tensors(_)))
+    }
+
+    /// Takes bytes for as long as a part of this kind is awaited: those that are left.
+    fn push_while<'a>(&mut self, mut bytes: &'a [u8], is_wanted: impl Fn(&Awaited) -> bool) -> Result<&'a [u8]> {
+        while let Some(size) = self.next_part()
+            && is_wanted(&self.awaited)
+        {
             let (part, rest) = bytes.split_at(bytes.len().min(size - self.bytes.len()));
+            self.length += part.len();
             self.bytes.extend_from_slice(part);
             bytes = rest;
             if self.bytes.len() < size {
-                return Ok(());
+                return Ok(bytes);
             }
             self.complete()?;
         }
-        if bytes.is_empty() { Ok(()) } else { Err(self.error(&SafeTensorError::MetadataIncompleteBuffer)) }
+        if bytes.is_empty() || self.next_part().is_some() {
+            return Ok(bytes);
+        }
+        self.length += bytes.len();
+        Err(self.error(&SafeTensorError::MetadataIncompleteBuffer))
     }
 
-    /// The paths and shapes of the tensors that are still to arrive, once the header has.
-    pub fn awaited(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        let tensors = match &self.awaited {
+    /// The tensors that are still to arrive, once the header has.
+    pub fn awaited(&mut self) -> Option<&mut VecDeque<AwaitedTensor>> {
+        match &mut self.awaited {
             Awaited::Tensors(tensors) => Some(tensors),
             Awaited::Length | Awaited::Header(_) => None,
-        };
-        tensors.into_iter().flatten().map(|(path, info)| (path.as_str(), &info.shape[..]))
+        }
     }
 
     /// Hands out the tensors that are complete, and keeps none of them: [`WeightsReader::finish`] gives the others.
@@ -97,7 +140,9 @@ impl WeightsReader {
         match &self.awaited {
             Awaited::Length => Some(LENGTH),
             Awaited::Header(size) => Some(*size),
-            Awaited::Tensors(tensors) => tensors.front().map(|(_, info)| info.data_offsets.1 - info.data_offsets.0),
+            Awaited::Tensors(tensors) => {
+                tensors.front().map(|AwaitedTensor { info, .. }| info.data_offsets.1 - info.data_offsets.0)
+            }
         }
     }
 
@@ -106,6 +151,13 @@ impl WeightsReader {
         match &mut self.awaited {
             Awaited::Length => {
                 let length = self.bytes.iter().rev().fold(0, |length, &byte| length << 8 | u64::from(byte));
+                if self.bytes.starts_with(b"version ") {
+                    return Err(Error::Weights(
+                        "is a pointer of git-lfs that stands for the weights. Fetch them, with `git lfs install` and `git \
+                         lfs pull`, or download the file from its page."
+                            .into(),
+                    ));
+                }
                 if length > LONGEST_HEADER {
                     return Err(self.error(&SafeTensorError::HeaderTooLarge));
                 }
@@ -117,9 +169,9 @@ impl WeightsReader {
                 self.bytes.clear();
             }
             Awaited::Tensors(tensors) => {
-                if let Some((name, info)) = tensors.pop_front() {
-                    let tensor = Tensor::new(&info.shape, decode(&name, info.dtype, &self.bytes)?)?;
-                    self.tensors.insert(name, tensor);
+                if let Some(AwaitedTensor { path, info, wanted: Some(wanted) }) = tensors.pop_front() {
+                    let tensor = Tensor::new(&info.shape, decode(&path, info.dtype, &self.bytes)?)?;
+                    self.tensors.insert(wanted, tensor);
                 }
                 self.bytes.clear();
             }
@@ -129,7 +181,7 @@ impl WeightsReader {
 
     /// The tensors that the header names, in the order of their data. Besides what the `safetensors` crate checks, no
     /// name may stand twice (the last would win), and the header must start with `{`, as the format demands.
-    fn header(&self) -> Result<VecDeque<(String, TensorInfo)>> {
+    fn header(&self) -> Result<VecDeque<AwaitedTensor>> {
         let json = &self.bytes[LENGTH..];
         if json.first() != Some(&b'{') {
             return Err(Error::Weights(
@@ -151,7 +203,7 @@ impl WeightsReader {
         let header: Metadata = serde_json::from_str(text).map_err(invalid)?;
         let tensors = header.offset_keys().into_iter().filter_map(|name| {
             let info = header.info(&name)?.clone();
-            Some((name, info))
+            Some(AwaitedTensor { wanted: Some(name.clone()), path: name, info })
         });
         Ok(tensors.collect())
     }
@@ -164,26 +216,52 @@ impl WeightsReader {
 
 /// The elements of a tensor as `f32`, which must be finite. The bytes need not be aligned.
 fn decode(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>> {
-    let halves = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
+    let halves = || bytes.as_chunks().0.iter().copied();
     let data: Vec<f32> = match dtype {
-        Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        Dtype::F32 => bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect(),
+        Dtype::F64 => bytes.as_chunks().0.iter().copied().map(|b| f64::from_le_bytes(b) as f32).collect(),
         Dtype::F16 => halves().map(|b| half::f16::from_le_bytes(b).to_f32()).collect(),
         Dtype::BF16 => halves().map(|b| half::bf16::from_le_bytes(b).to_f32()).collect(),
+        Dtype::F8_E5M2 => bytes.iter().map(|&b| half::f16::from_bits(u16::from(b) << 8).to_f32()).collect(),
+        Dtype::F8_E4M3 => bytes.iter().map(|&b| from_e4m3(b)).collect(),
         other => {
             return Err(Error::Weights(format!(
-                "has {name} of dtype {other:?}; F32, F16 and BF16 are supported. Convert the model with \
+                "has {name} of dtype {other:?}; {DTYPES} are supported. Convert the model with \
                  `model.to(torch.float32)` before saving it."
             )));
         }
     };
     match data.iter().position(|x| !x.is_finite()) {
         None => Ok(data),
+        Some(at)
+            if dtype == Dtype::F64
+                && bytes.as_chunks().0.get(at).is_some_and(|&b| f64::from_le_bytes(b).is_finite()) =>
+        {
+            Err(Error::Weights(format!(
+                "has a value beyond the range of 32 bits at element {at} of {name}. It may come from a training run that \
+                 diverged; use an earlier checkpoint."
+            )))
+        }
         Some(at) => Err(Error::Weights(format!(
             "has a value that is not a finite number: {} at element {at} of {name}. It may come from a training run \
              that diverged; use an earlier checkpoint.",
             data[at]
         ))),
     }
+}
+
+/// The dtypes that are read.
+const DTYPES: &str = "F32, F64, F16, BF16, F8_E4M3 and F8_E5M2";
+
+/// A number of 8 bits with four of them for the exponent, which has no infinities (Micikevicius et al. 2022, Table 1).
+fn from_e4m3(byte: u8) -> f32 {
+    let (exponent, fraction) = (i32::from(byte >> 3 & 15), f32::from(byte & 7) / 8.0);
+    let size = match (exponent, byte & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => fraction / 64.0,
+        _ => (1.0 + fraction) * 2_f32.powi(exponent - 7),
+    };
+    size.copysign(f32::from(byte as i8))
 }
 
 /// Visits a JSON object and fails at a key that stands twice.
@@ -228,7 +306,7 @@ fn explain(error: &SafeTensorError, length: usize) -> String {
             format!("says its header is over 100 MB long, so it is damaged or not safetensors. {AGAIN}")
         }
         SafeTensorError::InvalidHeader(_) | SafeTensorError::InvalidHeaderDeserialization(_) => {
-            format!("has a header that is not valid: {error}. Dtypes F32, F16 and BF16 are supported.")
+            format!("has a header that is not valid: {error}. Dtypes {DTYPES} are supported.")
         }
         other => format!("is not valid safetensors: {other}."),
     }

@@ -12,8 +12,9 @@ use std::time::Instant;
 
 use denoise::config::{Card, SchedulerConfig, UNetConfig};
 use denoise::graph::Graph;
+use denoise::model_files::{self, Listed};
 use denoise::schedule::{Schedule, StepOptions};
-use denoise::unet::UNet2DModel;
+use denoise::unet::{UNet2DModel, WeightsFile};
 use denoise::{Error, Precision, Weights};
 use serde_json::{Value, json};
 
@@ -174,6 +175,14 @@ fn mutate_header(bytes: &mut Vec<u8>, random: &mut Random) {
     let others =
         [json!({"b": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}, "__metadata__": {"format": "pt"}})];
     mutate_json(&mut header, &others, random);
+    if let (true, Some(tensors)) = (random.one_in(4), header.as_object_mut()) {
+        let prefix = *random.pick(&["module.", "ema.", "a.b.", ".", "é."]);
+        let other = random.one_in(4);
+        let named = tensors.iter().map(|(name, entry)| {
+            (if other && random.one_in(2) { name.clone() } else { format!("{prefix}{name}") }, entry.clone())
+        });
+        *tensors = named.collect();
+    }
     let header = header.to_string();
     let length = if random.one_in(8) { random.next() >> random.below(64) } else { header.len() as u64 };
     *bytes = [&length.to_le_bytes(), header.as_bytes(), data].concat();
@@ -225,6 +234,8 @@ struct Counts {
     read: usize,
     accepted: [usize; 3],
     packed: usize,
+    named: usize,
+    folders: usize,
     schedules: usize,
     networks: usize,
 }
@@ -233,13 +244,15 @@ struct Counts {
 fn case(number: u64, corpus: &Corpus, counts: &mut Counts) {
     let random = &mut Random(number);
     counts.read += 1;
-    match random.below(10) {
+    match random.below(11) {
+        10 => counts.folders += usize::from(finds_a_model(random)),
         0..4 => {
             let mut bytes = random.pick(&corpus.weights).1.clone();
             match random.one_in(2) {
                 true => mutate_bytes(&mut bytes, &corpus.weights, random),
                 false => mutate_header(&mut bytes, random),
             }
+            counts.named += usize::from(arrives(corpus, &bytes, random));
             if let Ok(weights) = Weights::from_bytes(&bytes) {
                 counts.accepted[0] += 1;
                 let mut model = UNet2DModel::without_weights(corpus.network.clone()).unwrap();
@@ -260,7 +273,7 @@ fn case(number: u64, corpus: &Corpus, counts: &mut Counts) {
             if let Ok(config) = UNetConfig::from_json(&json) {
                 counts.accepted[1] += 1;
                 // A network for want of weights fails at the first; a small one gets them now and then.
-                let nothing = Weights::from_bytes(b"\x02\0\0\0\0\0\0\0{}").unwrap();
+                let nothing: &[u8] = b"\x02\0\0\0\0\0\0\0{}";
                 assert!(UNet2DModel::new(config.clone(), [nothing]).is_err());
                 if random.one_in(128) && small(&config) {
                     counts.networks += usize::from(lay_out(&config));
@@ -289,6 +302,42 @@ fn case(number: u64, corpus: &Corpus, counts: &mut Counts) {
     }
 }
 
+/// Takes a file as it comes, in a few pieces: whether its header fits the network, whatever follows.
+fn arrives(corpus: &Corpus, bytes: &[u8], random: &mut Random) -> bool {
+    let mut unet = UNet2DModel::without_weights(corpus.network.clone()).unwrap();
+    let mut file = WeightsFile::default();
+    let came = bytes.chunks(1 + random.below(bytes.len())).all(|piece| file.push(&mut unet, piece).is_ok());
+    let named = came || !file.received().is_empty();
+    unet.forget(file.received());
+    assert!(unet.notes().is_empty() && unet.finish().is_err());
+    named
+}
+
+/// Looks for a model among files whose names are made of what names of weights are made of; whether there is one.
+fn finds_a_model(random: &mut Random) -> bool {
+    const FOLDERS: [&str; 8] =
+        ["", "unet/", "unet_ema/", "a/unet/", "checkpoint-7/unet/", "checkpoint-/", "vae/", "é/-of-/"];
+    const STEMS: [&str; 6] = ["diffusion_pytorch_model", "model", "config", "scheduler_config", "card", "-of-"];
+    const PARTS: [&str; 8] =
+        ["", ".fp16", "-00001-of-00002", "-00002-of-00002", "-1-of-", ".safetensors.index", ".ema", "é."];
+    const ENDS: [&str; 5] = [".safetensors", ".json", ".bin", "", "."];
+    let file = |random: &mut Random| Listed {
+        path: [&FOLDERS[..], &STEMS, &PARTS, &PARTS, &ENDS].map(|parts| *random.pick(parts)).concat(),
+        class_name: random.one_in(3).then(|| random.pick(&["UNet2DModel", "AutoencoderKL", ""]).to_string()),
+    };
+    let mut files: Vec<Listed> = (0..random.below(12)).map(|_| file(random)).collect();
+    files.push(Listed { path: format!("{}config.json", random.pick(&FOLDERS)), class_name: None });
+    let found = model_files::find(&files);
+    assert_eq!(found.networks.is_empty(), found.problem.is_some());
+    let there = |path: &String| files.iter().any(|file| file.path == *path);
+    for network in &found.networks {
+        assert!(there(&network.config) && network.scheduler.iter().chain(&network.card).all(there));
+        assert!(!network.variants.is_empty());
+        assert!(network.variants.iter().all(|variant| variant.files.iter().chain(&variant.index).all(there)));
+    }
+    !found.networks.is_empty()
+}
+
 /// Whether a network is small enough to be made here.
 fn small(config: &UNetConfig) -> bool {
     let channels = config.block_out_channels.iter().copied().max().unwrap_or(0);
@@ -307,7 +356,7 @@ fn lay_out(config: &UNetConfig) -> bool {
     loop {
         let header = Value::Object(shapes.clone()).to_string();
         let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; end]].concat();
-        match UNet2DModel::new(config.clone(), [Weights::from_bytes(&bytes).unwrap()]) {
+        match UNet2DModel::new(config.clone(), [&bytes[..]]) {
             Ok(mut model) => {
                 for (count, height, width) in [(1, 0, 1), (1, 1, 1), (2, 16, 32), (1, 64, 48), (3, 5, 7)] {
                     for precision in [Precision::F32, Precision::F16] {
@@ -352,7 +401,15 @@ fn nothing_panics() {
     assert!(panics.is_empty(), "the cases {panics:?} panic");
     // Damage that is always found at once would test nothing behind it.
     let deep = counts.accepted.iter().all(|accepted| accepted * 100 > counts.read);
-    assert!(cases < 10_000 || deep && counts.packed > 0 && counts.networks > 0 && counts.schedules * 100 > counts.read);
+    assert!(
+        cases < 10_000
+            || deep
+                && counts.packed > 0
+                && counts.named > 0
+                && counts.folders > 0
+                && counts.networks > 0
+                && counts.schedules * 100 > counts.read
+    );
 }
 
 /// The corpus is what it says: whole files are accepted, the others are not.

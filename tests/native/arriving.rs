@@ -1,12 +1,13 @@
 //! Weights that arrive after their network was laid out and compiled, tensor by tensor, in any order, and once more.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use denoise::config::UNetConfig;
 use denoise::graph::Graph;
 use denoise::noise::Generator;
 use denoise::plan::Plan;
-use denoise::unet::UNet2DModel;
+use denoise::unet::{UNet2DModel, WeightsFile};
 use denoise::{Backend, Error, Pipeline, Precision, Prepared, Sampler, Settings, Tensor, Weights};
 
 use crate::digits::{backends, pipeline, prepare};
@@ -139,18 +140,34 @@ fn numbers(mut unet: UNet2DModel) -> Vec<Rc<[f32]>> {
 fn what_does_not_fit_is_said_before_it_arrives() {
     let (mut pipeline, tensors) = parts();
     let unet = pipeline.unet_mut();
-    let shapes = || tensors.iter().map(|(path, tensor)| (path.as_str(), &tensor.shape[..]));
-    unet.check(shapes()).unwrap();
+    // A header by itself, with these tensors beside the network's.
+    let mut offer = |others: &[(&str, &[usize])]| {
+        let shapes = tensors.iter().map(|(path, tensor)| (path.as_str(), &tensor.shape[..]));
+        let shapes: BTreeMap<&str, &[usize]> = shapes.chain(others.iter().copied()).collect();
+        let (mut header, mut end) = (serde_json::Map::new(), 0);
+        for (path, shape) in shapes {
+            let begin = end;
+            end += 4 * shape.iter().product::<usize>();
+            let entry = serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [begin, end]});
+            header.insert(path.into(), entry);
+        }
+        let header = serde_json::Value::Object(header).to_string();
+        WeightsFile::default().push(unet, &[&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat())
+    };
+    assert!(!offer(&[]).unwrap());
     let (path, tensor) = &tensors[3];
     let longer = [&tensor.shape[..], &[1]].concat();
-    let error = unet.check(shapes().chain([(path.as_str(), &longer[..])])).unwrap_err();
+    let error = offer(&[(path, &longer)]).unwrap_err();
     assert!(
         matches!(&error, Error::Weights(message) if message.contains(&format!("has {path} with shape"))),
         "{error}"
     );
-    let others = ["a", "b", "c", "d"].map(|path| (path, &longer[..]));
-    let error = unet.check(shapes().chain(others)).unwrap_err().to_string();
-    assert!(error.contains("no place for: a, b, c and 1 more"), "{error}");
+    let others = ["down_blocks.a", "conv_in.b", "mid_block.c", "up_blocks.d"].map(|path| (path, &[2_usize][..]));
+    let error = offer(&others).unwrap_err().to_string();
+    assert!(
+        error.contains("no place for: conv_in.b (F32), down_blocks.a (F32), mid_block.c (F32) and 1 more"),
+        "{error}"
+    );
     // Whoever does not ask is told when it comes.
     assert!(unet.receive("a", tensor.clone()).is_err());
     assert!(unet.receive(path, Tensor { shape: longer, data: tensor.data.clone() }).is_err());

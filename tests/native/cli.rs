@@ -204,7 +204,7 @@ fn mistakes_are_explained() {
         (&["--scheduler-config", "nothing.json"], "nothing.json could not be read"),
         (&["--scheduler-config", "{\"beta\": 1}"], "\"beta\""),
         (&["--eta", "2", "--scheduler", "ddim"], "η is 2; it must be between 0 and 1"),
-        (&["--eta", "0.5", "--scheduler", "euler"], "only DDIM and RePaint have an η"),
+        (&["--eta", "0.5", "--scheduler", "euler"], "only DDIM, TCD and RePaint have an η"),
         (&["--size", "33"], "multiples of 4; found 33×33"),
         (&["--size", "33x"], "is not a number of pixels"),
         (&["--scheduler", "repaint"], "RePaint needs an image and a mask"),
@@ -247,7 +247,7 @@ fn mistakes_are_explained() {
     fail(&vectors, &["There are 0 numbers for the classes of 1 images; this model takes 32 for each"]);
     fail(&[&vectors[..], &["--guidance", "2"]].concat(), &["no learned classes to be guided by"]);
     fail(&["sample", DIGITS, "--out", "x.jpeg"], &["x.jpeg is neither .png nor .safetensors"]);
-    fail(&["sample", "src", "--out", &out], &["src is not a model folder"]);
+    fail(&["sample", "src", "--out", &out], &["src: There is no config.json of a U-Net, but"]);
     assert!(!Path::new(&out).exists());
 
     let pickled = folder.path("pickled");
@@ -255,7 +255,7 @@ fn mistakes_are_explained() {
     std::fs::copy(golden::path("www/models/digits/unet/config.json"), format!("{pickled}/config.json")).unwrap();
     fail(&["check", &pickled], &["no weights"]);
     std::fs::write(format!("{pickled}/diffusion_pytorch_model.bin"), "").unwrap();
-    fail(&["check", &pickled], &["safe_serialization=True"]);
+    fail(&["check", &pickled], &["diffusion_pytorch_model.bin has the weights as a pickle", "save_file"]);
     let index = format!("{pickled}/diffusion_pytorch_model.safetensors.index.json");
     for (json, expected) in [
         (r#"{"weight_map": {"conv_in.weight": "../x.safetensors"}}"#, "not one beside it"),
@@ -265,8 +265,104 @@ fn mistakes_are_explained() {
         std::fs::write(&index, json).unwrap();
         fail(&["check", &pickled], &[expected]);
     }
-    assert!(succeed(&["inspect", &pickled]).contains("1,114,209  parameters"), "the weights are not needed");
+    let table = succeed(&["inspect", &pickled]);
+    assert!(table.contains("1,114,209  parameters"), "the weights are not needed");
+    assert!(table.contains("notes\n") && table.contains("x.safetensors could not be read"), "{table}");
     fail(&[], &["Usage: denoise"]);
+}
+
+/// Copies the tiny model as a folder's U-Net, with these weights, and changes of its configuration.
+fn put_unet(folder: &str, weights: &str, changes: &[(&str, serde_json::Value)]) {
+    const MODEL: &str = "tests/golden/unet_tiny_plain";
+    std::fs::create_dir_all(folder).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&golden::text(&format!("{MODEL}/config.json"))).unwrap();
+    changes.iter().for_each(|(field, value)| config[*field] = value.clone());
+    std::fs::write(format!("{folder}/config.json"), config.to_string()).unwrap();
+    let from = golden::path(&format!("{MODEL}/diffusion_pytorch_model.safetensors"));
+    std::fs::copy(from, format!("{folder}/{weights}")).unwrap();
+}
+
+/// What a command says on standard error although it succeeds.
+#[track_caller]
+fn notes(arguments: &[&str]) -> String {
+    let output = denoise(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stderr)
+}
+
+#[test]
+fn a_folder_with_several_models_is_asked_which() {
+    let folder = Folder::new("several");
+    let (root, out) = (folder.path("run"), folder.path("x.png"));
+    put_unet(&format!("{root}/unet"), "diffusion_pytorch_model.safetensors", &[]);
+    put_unet(&format!("{root}/unet"), "diffusion_pytorch_model.fp16.safetensors", &[]);
+    put_unet(
+        &format!("{root}/unet_ema"),
+        "model.safetensors",
+        &[("optimization_step", 3.into()), ("decay", 0.9999.into())],
+    );
+    put_unet(&format!("{root}/checkpoint-500/unet"), "diffusion_pytorch_model.safetensors", &[("surprise", 1.into())]);
+    let sample = ["sample", &root, "--steps", "1", "--backend", "cpu", "--out", &out];
+    let says = notes(&sample);
+    assert!(says.contains("unet is taken; --network chooses another: unet_ema, checkpoint-500/unet."), "{says}");
+    assert!(says.contains("plain is taken; --variant chooses another: fp16."), "{says}");
+    let says = notes(&[&sample[..], &["--network", "unet", "--variant", "fp16"]].concat());
+    assert!(!says.contains("is taken"), "{says}");
+    let says = notes(&[&sample[..], &["--network", "unet_ema"]].concat());
+    assert!(!says.contains("decay"), "what is known to do nothing is not worth a word: {says}");
+    let says = notes(&[&sample[..], &["--network", "checkpoint-500/unet"]].concat());
+    assert!(says.contains("unet/config.json has fields that do nothing here: surprise."), "{says}");
+    fail(
+        &[&sample[..], &["--network", "vae"]].concat(),
+        &["has no network vae; it has unet, unet_ema, checkpoint-500/unet"],
+    );
+    fail(
+        &[&sample[..], &["--variant", "bf16"]].concat(),
+        &["has no weights bf16 for unet/config.json; it has plain, fp16"],
+    );
+    let table = succeed(&["inspect", &root, "--network", "checkpoint-500/unet"]);
+    assert!(table.contains("files\n  checkpoint-500/unet/config.json\n  checkpoint-500/unet/diffusion"), "{table}");
+    assert!(table.contains("notes\n") && table.contains("surprise"), "{table}");
+}
+
+#[test]
+fn a_scheduler_that_is_not_supported_is_gone_round() {
+    let folder = Folder::new("round");
+    let (root, out) = (folder.path("model"), folder.path("x.safetensors"));
+    put_unet(&format!("{root}/unet"), "diffusion_pytorch_model.safetensors", &[]);
+    let scheduler = format!("{root}/scheduler_config.json");
+    let sample = ["sample", &root, "--steps", "3", "--backend", "cpu", "--out", &out];
+    std::fs::write(
+        &scheduler,
+        r#"{"_class_name": "SASolverScheduler", "beta_end": 0.01, "tau_func": {}, "surprise": 1}"#,
+    )
+    .unwrap();
+    fail(
+        &sample,
+        &["SASolverScheduler is not supported; this model can be sampled with", "DDIMScheduler", "--scheduler"],
+    );
+    let says = notes(&[&sample[..], &["--scheduler", "ddim"]].concat());
+    assert!(says.contains("scheduler_config.json has fields that do nothing here: surprise."), "{says}");
+    let round = read(&out, "x_0").data;
+    std::fs::write(&scheduler, r#"{"_class_name": "DDIMScheduler", "beta_end": 0.01}"#).unwrap();
+    succeed(&sample);
+    assert_eq!(round, read(&out, "x_0").data, "it takes what it shares");
+    // The pipeline's own index says which scheduler counts.
+    std::fs::write(
+        format!("{root}/model_index.json"),
+        r#"{"_class_name": "DDPMPipeline", "scheduler": ["diffusers", "DDIMScheduler"]}"#,
+    )
+    .unwrap();
+    std::fs::write(&scheduler, r#"{"_class_name": "DDPMScheduler", "beta_end": 0.01}"#).unwrap();
+    let says = notes(&sample);
+    assert!(says.contains("Sampled with DDIMScheduler, as model_index.json says, not with DDPMScheduler."), "{says}");
+    assert_eq!(round, read(&out, "x_0").data);
+    std::fs::write(
+        format!("{root}/model_index.json"),
+        r#"{"_class_name": "LDMPipeline", "vqvae": ["diffusers", "VQModel"]}"#,
+    )
+    .unwrap();
+    fail(&sample, &["model_index.json: LDMPipeline makes latents, which its vqvae turns into pictures"]);
 }
 
 #[test]

@@ -87,7 +87,7 @@ struct Trajectory {
 
 impl Trajectory {
     fn settings(&self, pipeline: &Pipeline) -> Settings {
-        let mut scheduler = pipeline.scheduler().with_kind(self.scheduler).unwrap();
+        let mut scheduler = pipeline.scheduler().unwrap().with_kind(self.scheduler).unwrap();
         scheduler.timestep_spacing = self.timestep_spacing;
         scheduler.variance_type = self.variance_type.unwrap_or(scheduler.variance_type);
         Settings {
@@ -169,7 +169,7 @@ async fn run(pipeline: &Pipeline, prepared: &Rc<Prepared>, settings: &Settings) 
 fn a_seed_gives_the_same_pictures_again_and_on_both_backends() {
     let mut pipeline = pipeline();
     let settings = Settings {
-        scheduler: Some(pipeline.scheduler().with_kind(SchedulerKind::Ddpm).unwrap()),
+        scheduler: Some(pipeline.scheduler().unwrap().with_kind(SchedulerKind::Ddpm).unwrap()),
         steps: 8,
         count: 3,
         seeds: vec![99],
@@ -205,7 +205,7 @@ fn shares_of_a_batch_are_what_the_whole_batch_is() {
     let mut pipeline = pipeline();
     let labels = [0.0, 5.0, 10.0, 3.0, 8.0];
     let whole = Settings {
-        scheduler: Some(pipeline.scheduler().with_kind(SchedulerKind::Ddpm).unwrap()),
+        scheduler: Some(pipeline.scheduler().unwrap().with_kind(SchedulerKind::Ddpm).unwrap()),
         steps: 4,
         count: 5,
         seeds: vec![99],
@@ -225,6 +225,28 @@ fn shares_of_a_batch_are_what_the_whole_batch_is() {
             samples.push(sampler.sample().await.unwrap().data);
         }
         assert!(samples[0] == samples[1..].concat());
+        // Also with a seed for each image, a share of one image among them.
+        let seeds = vec![7, 8, 9, 10, 11];
+        let mut each = Vec::new();
+        for (first, count) in [(0, 5), (0, 2), (2, 1), (3, 2)] {
+            let class_labels = labels[first..first + count].to_vec();
+            let share = Some(Share { total: 5, first });
+            let settings = Settings { count, class_labels, share, seeds: seeds.clone(), ..whole.clone() };
+            let prepared = prepare(&Backend::Cpu, &mut pipeline, &settings).await;
+            let mut sampler = Sampler::new(&pipeline, &prepared, &settings).unwrap();
+            while sampler.next().await.unwrap().is_some() {}
+            each.push(sampler.sample().await.unwrap().data);
+        }
+        assert!(each[0] == each[1..].concat() && each[0] != samples[0]);
+        let own = Settings {
+            count: 1,
+            class_labels: vec![0.0],
+            share: Some(Share { total: 5, first: 2 }),
+            seeds: vec![7, 8],
+            ..whole.clone()
+        };
+        let message = own.check(&pipeline).err().unwrap().to_string();
+        assert_eq!(message, "There are 2 seeds for 5 images; give one for all of them, or one for each.");
         let beyond =
             Settings { count: 2, class_labels: vec![0.0; 2], share: Some(Share { total: 5, first: 4 }), ..whole };
         let message = beyond.check(&pipeline).err().unwrap().to_string();
@@ -240,7 +262,7 @@ fn half_the_bits_make_the_same_pictures() {
         let backend = Backend::Gpu(Gpu::open().await.unwrap());
         let mut pictures = Vec::new();
         for precision in [Precision::F32, Precision::F16] {
-            let mut scheduler = pipeline.scheduler().with_kind(SchedulerKind::Ddim).unwrap();
+            let mut scheduler = pipeline.scheduler().unwrap().with_kind(SchedulerKind::Ddim).unwrap();
             scheduler.timestep_spacing = TimestepSpacing::Trailing;
             let settings = Settings {
                 scheduler: Some(scheduler),

@@ -1,12 +1,12 @@
 //! Files that are damaged, malicious or of another model: each gets its own clear error, and none a panic.
 
 use denoise::backend::{Backend, Gpu};
-use denoise::config::{Card, SchedulerConfig, UNetConfig};
+use denoise::config::{Card, PredictionType, SchedulerConfig, SchedulerFile, SchedulerKind, UNetConfig};
 use denoise::graph::Graph;
 use denoise::op::{Conv2d, Linear, Narrow};
 use denoise::plan::Plan;
 use denoise::schedule::{Schedule, StepOptions};
-use denoise::unet::UNet2DModel;
+use denoise::unet::{UNet2DModel, WeightsFile};
 use denoise::{Error, Pipeline, Precision, Result, Settings, Shape, Weights, WeightsReader};
 
 use crate::golden;
@@ -44,9 +44,9 @@ fn read(file: &[u8], piece: usize) -> Result<Weights> {
 /// The message of loading these weights into the tiny model, the same however they arrive.
 #[track_caller]
 fn message(weights: &[u8]) -> String {
-    let whole = message_of(Weights::from_bytes(weights));
+    let whole = message_in_pieces(weights, weights.len().max(1));
     for piece in [1, 7, 1000] {
-        let pieces = message_of(read(weights, piece));
+        let pieces = message_in_pieces(weights, piece);
         // How much of the file was there when it was found out is what differs.
         assert_eq!(pieces.split('(').next(), whole.split('(').next(), "in pieces of {piece}");
     }
@@ -54,13 +54,24 @@ fn message(weights: &[u8]) -> String {
 }
 
 #[track_caller]
-fn message_of(weights: Result<Weights>) -> String {
-    let config = UNetConfig::from_json(&model().0).unwrap();
-    match weights.and_then(|weights| UNet2DModel::new(config, [weights])) {
+fn message_in_pieces(weights: &[u8], piece: usize) -> String {
+    match load(weights, piece) {
         Err(error @ Error::Weights(_)) => error.to_string(),
         Err(other) => panic!("an error of the weights, not {other}"),
         Ok(_) => panic!("hostile weights were accepted"),
     }
+}
+
+/// The tiny model with the weights in a file that arrives in pieces of so many bytes.
+fn load(weights: &[u8], piece: usize) -> Result<UNet2DModel> {
+    let mut unet = UNet2DModel::without_weights(UNetConfig::from_json(&model().0).unwrap())?;
+    let mut file = WeightsFile::default();
+    for bytes in weights.chunks(piece) {
+        file.push(&mut unet, bytes)?;
+    }
+    file.end()?;
+    unet.finish()?;
+    Ok(unet)
 }
 
 #[track_caller]
@@ -80,7 +91,7 @@ fn with_header(change: impl FnOnce(&mut serde_json::Map<String, serde_json::Valu
 #[test]
 fn the_model_itself_is_accepted() {
     let (config, weights) = model();
-    UNet2DModel::new(UNetConfig::from_json(&config).unwrap(), [Weights::from_bytes(&weights).unwrap()]).unwrap();
+    UNet2DModel::new(UNetConfig::from_json(&config).unwrap(), [&weights[..]]).unwrap();
     // Also with its data at an address that is not a multiple of four.
     let shifted = [vec![0], weights].concat();
     Weights::from_bytes(&shifted[1..]).unwrap();
@@ -128,6 +139,12 @@ fn bytes_after_the_end() {
 }
 
 #[test]
+fn a_pointer_in_place_of_the_file() {
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 143\n";
+    assert_message(&message(pointer), &["a pointer of git-lfs", "git lfs pull"]);
+}
+
+#[test]
 fn not_safetensors_at_all() {
     // A zip, as PyTorch's .bin files are.
     let mut zip = 12_u64.to_le_bytes().to_vec();
@@ -160,14 +177,20 @@ fn a_name_that_stands_twice() {
 
 #[test]
 fn a_dtype_that_is_not_supported() {
-    for dtype in ["F64", "I32"] {
-        let bytes = if dtype == "F64" { 8 } else { 4 };
-        let header = format!(r#"{{"conv_in.weight":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,{bytes}]}}}}"#);
-        let message = message(&file(&header, &vec![0; bytes]));
-        assert_message(&message, &["conv_in.weight of dtype", "F32, F16 and BF16 are supported", "torch.float32"]);
+    for (dtype, bytes) in [("I64", 8), ("I32", 4), ("F8_E8M0", 1)] {
+        let header =
+            format!(r#"{{"conv_in.bias":{{"dtype":"{dtype}","shape":[9],"data_offsets":[0,{}]}}}}"#, 9 * bytes);
+        let message = message(&file(&header, &vec![0; 9 * bytes]));
+        assert_message(
+            &message,
+            &["conv_in.bias of dtype", "F32, F64, F16, BF16, F8_E4M3 and F8_E5M2 are supported", "torch.float32"],
+        );
     }
     let header = r#"{"a":{"dtype":"Q9","shape":[1],"data_offsets":[0,4]}}"#;
-    assert_message(&message(&file(header, &[0; 4])), &["header that is not valid", "F32, F16 and BF16 are supported"]);
+    assert_message(
+        &message(&file(header, &[0; 4])),
+        &["header that is not valid", "F32, F64, F16, BF16, F8_E4M3 and F8_E5M2 are supported"],
+    );
 }
 
 #[test]
@@ -214,17 +237,18 @@ fn a_tensor_by_another_name() {
         let entry = header.remove("mid_block.resnets.1.norm1.weight").unwrap();
         header.insert("somewhere.else".into(), entry);
     });
-    assert_message(&message(&weights), &["no place for: somewhere.else"]);
+    assert_message(&message(&weights), &["no tensor mid_block.resnets.1.norm1.weight", "It has somewhere.else"]);
 }
 
 #[test]
 fn a_tensor_too_many() {
     let weights = with_header(|header| {
         let end = header.values().filter_map(|entry| entry["data_offsets"][1].as_u64()).max().unwrap();
-        let empty = serde_json::json!({"dtype": "F32", "shape": [0], "data_offsets": [end, end]});
-        header.insert("up_blocks.7.conv.weight".into(), empty);
+        let one = serde_json::json!({"dtype": "F8_E4M3", "shape": [4], "data_offsets": [end, end + 4]});
+        header.insert("up_blocks.7.conv.weight".into(), one);
     });
-    assert_message(&message(&weights), &["no place for: up_blocks.7.conv.weight"]);
+    let weights = [weights, vec![0; 4]].concat();
+    assert_message(&message(&weights), &["no place for: up_blocks.7.conv.weight (F8_E4M3)"]);
 }
 
 #[test]
@@ -287,8 +311,6 @@ fn configurations_that_are_not_supported_name_the_field_and_what_is() {
     let message =
         config_message("down_block_types", serde_json::json!(["DownEncoderBlock2D", "DownBlock2D", "DownBlock2D"]));
     assert_message(&message, &["down_block_types is [", "DownEncoderBlock2D", "`AttnDownBlock2D`"]);
-    let message = config_message("sample_rate", 16_000.into());
-    assert_message(&message, &["\"sample_rate\" (16000) is not supported", "Supported are sample_size,"]);
     let levels = 40;
     let mut config: serde_json::Value = serde_json::from_str(&model().0).unwrap();
     config["block_out_channels"] = serde_json::json!(vec![9; levels]);
@@ -304,7 +326,7 @@ fn heads_that_are_wider_than_their_layer() {
     let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
     config["attention_head_dim"] = 100.into();
     let config = UNetConfig::from_json(&config.to_string()).unwrap();
-    let message = UNet2DModel::new(config, [Weights::from_bytes(&weights).unwrap()]).err().unwrap().to_string();
+    let message = UNet2DModel::new(config, [&weights[..]]).err().unwrap().to_string();
     assert_message(&message, &["attention_head_dim is 100", "more than the 12 channels of mid_block.attentions.0"]);
 }
 
@@ -327,12 +349,11 @@ fn configurations_that_are_not_json() {
 #[test]
 fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
     let cases = [
-        ("_class_name", r#""VQDiffusionScheduler""#, "`DDPMScheduler`"),
         ("beta_schedule", r#""quadratic""#, "`linear`"),
         ("prediction_type", r#""flow""#, "`epsilon`"),
         ("variance_type", r#""fixed_large_log""#, "`fixed_small`"),
         ("timestep_spacing", r#""random""#, "`leading`"),
-        ("use_flow_sigmas", "true", "only false"),
+        ("use_dynamic_shifting", "true", "set it to false"),
         ("dynamic_thresholding_ratio", "1.5", "between 0 and 1"),
         ("sample_max_value", "0", "must be positive"),
         ("snr", "-1", "must be positive"),
@@ -345,24 +366,90 @@ fn schedulers_that_are_not_supported_name_the_field_and_what_is() {
         ("num_train_timesteps", "-1", "-1"),
         ("beta_end", "2", "between 0 and 1"),
         ("clip_sample_range", "0", "must be positive"),
+        ("prediction_type", r#""flow_prediction""#, "needs use_flow_sigmas"),
+        ("shift", "0", "must be positive"),
+        ("shift_terminal", "1.5", "between 0 and 1"),
+        ("original_inference_steps", "1001", "between 1 and num_train_timesteps, 1000"),
+        ("sigma_data", "-1", "must be positive"),
+        ("sigma_schedule", r#""cosine""#, "`karras`"),
         ("steps_offset", "1000", "less than num_train_timesteps, 1000"),
         ("steps_offset", "4294967295", "less than num_train_timesteps, 1000"),
-        ("s_churn", "2", "not supported"),
     ];
     for (field, value, expected) in cases {
         // A scheduler that has the field; what others have does not concern it.
         let class = match field {
-            "use_flow_sigmas" | "solver_order" => "UniPCMultistepScheduler",
+            "use_dynamic_shifting" | "solver_order" => "UniPCMultistepScheduler",
             "algorithm_type" => "DPMSolverMultistepScheduler",
             "interpolation_type" | "final_sigmas_type" => "EulerDiscreteScheduler",
             "snr" => "ScoreSdeVeScheduler",
+            "shift" | "shift_terminal" => "FlowMatchEulerDiscreteScheduler",
+            "original_inference_steps" => "LCMScheduler",
+            "sigma_data" | "sigma_schedule" => "EDMEulerScheduler",
             _ => "DDPMScheduler",
         };
         let json = format!(r#"{{"_class_name": "{class}", "{field}": {value}}}"#);
-        let json = if field == "_class_name" { format!(r#"{{"{field}": {value}}}"#) } else { json };
         let message = SchedulerConfig::from_json(&json).unwrap_err().to_string();
         assert_message(&message, &["scheduler/scheduler_config.json", field, expected]);
     }
+}
+
+#[test]
+fn fields_of_other_schedulers_are_no_obstacle() {
+    // DDPM, then LCM, then DDIM by from_config; numbers as Python writes them; and what only a later version has.
+    let json = r#"{"_class_name": "DDIMScheduler", "variance_type": "fixed_big", "original_inference_steps": 50,
+        "timestep_scaling": "\"NaN", "lambda_min_clipped": -Infinity, "sigma_max": Infinity, "snr": NaN, "eta": 7,
+        "algorithm_type": "data_prediction", "beta_end": 0.01, "of_tomorrow": [1], "_diffusers_version": "9"}"#;
+    let file = SchedulerFile::from_json(json).unwrap();
+    assert_eq!(file.unknown_fields(), ["of_tomorrow"]);
+    let config = file.config(None, "{}").unwrap();
+    assert_eq!((config.kind, config.beta_end), (SchedulerKind::Ddim, 0.01));
+    // What belongs to the scheduler that reads it counts.
+    let message = file.config(Some(SchedulerKind::Ddpm), "{}").unwrap_err().to_string();
+    assert_message(&message, &["variance_type", "fixed_big", "`fixed_small`"]);
+    assert!(file.config(Some(SchedulerKind::DpmSolverMultistep), "{}").is_ok());
+    let message = file.config(Some(SchedulerKind::Euler), "{}").unwrap_err().to_string();
+    assert_message(&message, &["sigma_max", "Infinity", "not supported"]);
+    // Who writes a field by hand wants it to do something.
+    let message = file.config(None, r#"{"beta_stop": 1}"#).unwrap_err().to_string();
+    assert_message(&message, &["\"beta_stop\""]);
+}
+
+#[test]
+fn a_scheduler_that_is_not_supported_says_which_are() {
+    use SchedulerKind::{DeisMultistep, DpmSolverMultistep, DpmSolverSinglestep, FlowEuler, FlowHeun, UniPc};
+    let json = r#"{"_class_name": "SASolverScheduler", "algorithm_type": "data_prediction", "beta_end": 0.01,
+        "tau_func": null, "lambda_min_clipped": -Infinity, "prediction_type": "v_prediction"}"#;
+    let config = r#"{"sample_size": 8, "block_out_channels": [4, 4], "norm_num_groups": 2, "attention_head_dim": 2,
+        "down_block_types": ["DownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "UpBlock2D"]}"#;
+    let pipeline = Pipeline::from_json(config, Some(json), None).unwrap();
+    let message = pipeline.scheduler().unwrap_err().to_string();
+    let expected =
+        ["SASolverScheduler is not supported", "DDPMScheduler, DDIMScheduler,", "choose one with --scheduler"];
+    assert_message(&message, &expected);
+    assert!(!message.contains("Inverse") && !message.contains("IPNDM") && !message.contains("ScoreSde"), "{message}");
+    assert_eq!(Settings::default().check(&pipeline).unwrap_err().to_string(), message);
+    for kind in pipeline.scheduler_file().kinds() {
+        let scheduler = pipeline.scheduler_file().config(Some(kind), "{}").unwrap();
+        assert_eq!((scheduler.beta_end, scheduler.prediction_type), (0.01, PredictionType::VPrediction));
+        let settings = Settings { scheduler: Some(scheduler), ..Settings::default() };
+        settings.check(&pipeline).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+    }
+    // Another family's list is its own, and its ways of saying the same are understood.
+    let flow = SchedulerFile::from_json(r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3}"#).unwrap();
+    let expected =
+        [FlowEuler, DpmSolverMultistep, DpmSolverSinglestep, DeisMultistep, UniPc, FlowHeun].map(SchedulerKind::class);
+    assert_eq!(flow.kinds().into_iter().map(SchedulerKind::class).collect::<Vec<_>>(), expected);
+    let unipc = flow.config(Some(UniPc), "{}").unwrap();
+    assert_eq!((unipc.flow_shift, unipc.prediction_type), (3.0, PredictionType::FlowPrediction));
+    assert!(unipc.use_flow_sigmas);
+    assert_eq!(unipc.with_kind(FlowHeun).unwrap().shift, 3.0);
+    assert!(flow.config(Some(SchedulerKind::Ddim), "{}").is_ok());
+    let unknown = SchedulerFile::from_json(r#"{"_class_name": "FlowMatchLCMScheduler", "shift": 3}"#).unwrap();
+    assert_eq!(unknown.kinds()[0], DpmSolverMultistep);
+    // A field that cannot be used is found when it is.
+    let pipeline = Pipeline::from_json(config, Some(r#"{"beta_end": 2}"#), None).unwrap();
+    assert_message(&pipeline.scheduler().unwrap_err().to_string(), &["beta_end is 2; it must be between 0 and 1"]);
+    assert!(Pipeline::from_json(config, Some("[]"), None).is_err());
 }
 
 #[test]

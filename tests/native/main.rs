@@ -13,6 +13,8 @@ mod docs;
 mod economy;
 mod hostile;
 mod matrix;
+mod model_files;
+mod naming;
 mod noise;
 mod ops;
 mod published;

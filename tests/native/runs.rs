@@ -60,7 +60,7 @@ impl Case {
         let jump = |key: &str| self.jumps.as_ref().and_then(|jumps| number(jumps, key)).map_or(10, |n| n as usize);
         let inpaint = tensor("original").map(|original| Inpainting { original, mask: tensor("mask").unwrap() });
         Settings {
-            scheduler: Some(pipeline.scheduler().with(None, &Value::Object(changes).to_string()).unwrap()),
+            scheduler: Some(pipeline.scheduler().unwrap().with(None, &Value::Object(changes).to_string()).unwrap()),
             steps: self.steps,
             options: StepOptions {
                 eta: number(&self.step, "eta").or(self.eta),

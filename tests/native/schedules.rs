@@ -105,7 +105,7 @@ fn impossible_settings_say_what_is_possible() {
     assert_eq!(message(1001, 0.0), "Steps is 1001; this model takes between 1 and 1000.");
     assert_eq!(message(10, 1.5), "η is 1.5; it must be between 0 and 1.");
     assert_eq!(message(10, f64::NAN), "η is NaN; it must be between 0 and 1.");
-    assert_eq!(message(10, 0.5), "η is 0.5, but only DDIM and RePaint have an η; choose DDIM or set it to 0.");
+    assert_eq!(message(10, 0.5), "η is 0.5, but only DDIM, TCD and RePaint have an η; choose DDIM or set it to 0.");
     let config = SchedulerConfig::from_json(r#"{"steps_offset": 1}"#).unwrap();
     let message = Schedule::new(&config, 1000, &StepOptions::default()).unwrap_err().to_string();
     assert!(message.contains("begin at timestep 1000, beyond the last one, 999"), "{message}");

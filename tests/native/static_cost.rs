@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::process::Command;
 
-use denoise::config::{Card, SchedulerConfig, UNetConfig};
+use denoise::config::{Card, SchedulerFile, UNetConfig};
 use denoise::fusion::{Fusion, fuse};
 use denoise::graph::Graph;
 use denoise::op::Kernel;
@@ -236,7 +236,7 @@ fn plans() -> Vec<Plan> {
     for (config, many) in models {
         let mut pipeline = Pipeline::without_weights(
             UNetConfig::from_json(&config).unwrap(),
-            SchedulerConfig::default(),
+            SchedulerFile::default(),
             Card::default(),
         )
         .unwrap();

@@ -5,7 +5,7 @@ use denoise::config::UNetConfig;
 use denoise::graph::Graph;
 use denoise::plan::Plan;
 use denoise::unet::UNet2DModel;
-use denoise::{Precision, Tensor, Weights};
+use denoise::{Precision, Tensor};
 
 use crate::golden::{self, Golden, assert_close};
 
@@ -16,7 +16,7 @@ async fn check(name: &str, model: &str, backend: &Backend) {
     let golden = Golden::load(name);
     let config = UNetConfig::from_json(&golden::text(&format!("tests/golden/{model}/config.json"))).unwrap();
     let weights = golden::bytes(&format!("tests/golden/{model}/diffusion_pytorch_model.safetensors"));
-    let mut unet = UNet2DModel::new(config, [Weights::from_bytes(&weights).unwrap()]).unwrap();
+    let mut unet = UNet2DModel::new(config, [&weights[..]]).unwrap();
     let input = |key: &str| golden.find(key).map(|array| array.tensor());
     let sample = input("sample").unwrap();
     let [count, _, height, width] = *sample.shape else { panic!("images are NCHW") };

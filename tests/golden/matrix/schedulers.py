@@ -5,8 +5,10 @@ same run in the library as it is gives the timesteps, where rounding decides the
 """
 
 import contextlib
+import importlib
 import inspect
 import math
+import sys
 import types
 from unittest import mock
 
@@ -17,6 +19,14 @@ SHAPE = (2, 3, 4, 4)
 NOISES = 40
 
 STEP, UNDO, CORRECT = 0, 1, 2
+
+
+def class_of(name):
+    """The scheduler class. That of DPMSolverSDE asks for torchsde, of which nothing is used here."""
+    if name != "DPMSolverSDEScheduler":
+        return getattr(diffusers, name)
+    sys.modules.setdefault("torchsde", types.ModuleType("torchsde"))
+    return importlib.import_module("diffusers.schedulers.scheduling_dpmsolver_sde").DPMSolverSDEScheduler
 
 
 def in_float64(cls):
@@ -73,6 +83,20 @@ class Recorder:
         self.used += 1
         return self.noise[self.used - 1].clone()
 
+    def brownian(self, *_):
+        """In place of a BrownianTreeNoiseSampler: of each step the motion to its middle is drawn first, and then the rest."""
+        state = {}
+
+        def sample(begin, end):
+            drawn = self.randn_tensor(SHAPE)
+            if "motion" not in state:
+                state.update(motion=drawn * (begin - end).sqrt(), middle=end)
+                return drawn
+            motion = state.pop("motion") + drawn * (state.pop("middle") - end).sqrt()
+            return motion / (begin - end).sqrt()
+
+        return sample
+
     def call(self, kind, timestep, input_scale, x, used_before):
         values = {"kind": kind, "timesteps": timestep, "input_scale": input_scale, "draws": self.used - used_before, "x": x}
         for key, value in values.items():
@@ -83,14 +107,15 @@ def ordinary(case, scheduler, given, recorder, timesteps):
     """As every pipeline does it: scale, evaluate, step."""
     scheduler.set_timesteps(case["steps"])
     model = case.get("model", "mean")
-    init_noise_sigma = scheduler.init_noise_sigma
+    init_noise_sigma = getattr(scheduler, "init_noise_sigma", 1.0)
+    scaled = getattr(scheduler, "scale_model_input", lambda sample, _: sample)
     x = given["x_T"] * init_noise_sigma
     if timesteps is not None:
         scheduler.timesteps = timesteps.to(scheduler.timesteps.dtype)
     for t in scheduler.timesteps:
         used = recorder.used
-        model_input = scheduler.scale_model_input(x, t)
-        scale = scheduler.scale_model_input(torch.ones_like(x), t).flatten()[0].item()
+        model_input = scaled(x, t)
+        scale = scaled(torch.ones_like(x), t).flatten()[0].item()
         output = network(model, model_input, t.to(x.dtype))
         x = scheduler.step(output, t, x, **case.get("step", {})).prev_sample
         recorder.call(STEP, t.item(), scale, x, used)
@@ -146,13 +171,15 @@ LOOPS = {"RePaintScheduler": repaint, "ScoreSdeVeScheduler": score_sde_ve}
 
 def run(case, dtype, given, timesteps=None):
     """The case in one type: everything of `Recorder`, `init_noise_sigma` and `x_0`."""
-    cls = getattr(diffusers, case["scheduler"])
+    library = class_of(case["scheduler"])
     with default_dtype(dtype):
-        cls, module = in_float64(cls) if dtype == torch.float64 else (cls, inspect.getmodule(cls))
-        scheduler = cls(**config_of(case, getattr(diffusers, case["scheduler"])))
+        cls, module = in_float64(library) if dtype == torch.float64 else (library, inspect.getmodule(library))
+        scheduler = cls(**config_of(case, library))
         given = {key: tensor.to(dtype) for key, tensor in given.items()}
         recorder = Recorder(given["noise"])
-        patches = mock.patch.object(module, "randn_tensor", recorder.randn_tensor) if hasattr(module, "randn_tensor") else contextlib.nullcontext()
+        noises = {"randn_tensor": recorder.randn_tensor, "BrownianTreeNoiseSampler": recorder.brownian}
+        noises = {name: noise for name, noise in noises.items() if hasattr(module, name)}
+        patches = mock.patch.multiple(module, **noises) if noises else contextlib.nullcontext()
         with patches, torch.no_grad():
             sigma, x_0 = LOOPS.get(case["scheduler"], ordinary)(case, scheduler, given, recorder, timesteps)
     made = {
