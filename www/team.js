@@ -63,7 +63,7 @@ export class Team {
  * @param {number} plane  numbers of an image's condition
  */
 export function shares(settings, workers, plane = 0) {
-  const { count, class_labels: labels, seeds, condition } = settings;
+  const { count, class_labels: labels, condition } = settings;
   const size = Math.min(workers, count);
   if (size === 1) return [settings];
   // A class may be several numbers.
@@ -72,8 +72,7 @@ export function shares(settings, workers, plane = 0) {
   return edges.slice(1).map((end, i) => {
     const first = edges[i];
     const share = { ...settings, count: end - first, class_labels: labels && labels.slice(first * width, end * width), share: { total: count, first } };
-    // One generator draws the noise of the whole batch; one an image draws only that image's.
-    if (seeds?.length === count) share.seeds = seeds.slice(first, end);
+    // Seeds stay those of the whole batch, be it one or one an image: the engine takes its share of them.
     if (condition?.length === count * plane) share.condition = condition.slice(first * plane, end * plane);
     return share;
   });

@@ -4,15 +4,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { shares } from '../../www/team.js';
 
-test('each share has the labels and seeds of its own images', () => {
+test('each share has the labels of its own images, and knows which of all they are', () => {
   const parts = shares({ count: 5, steps: 9, class_labels: [0, 1, 2, 3, 4], seeds: [50, 51, 52, 53, 54] }, 2);
   assert.deepEqual(parts, [
-    { count: 3, steps: 9, class_labels: [0, 1, 2], seeds: [50, 51, 52], share: { total: 5, first: 0 } },
-    { count: 2, steps: 9, class_labels: [3, 4], seeds: [53, 54], share: { total: 5, first: 3 } },
+    { count: 3, steps: 9, class_labels: [0, 1, 2], seeds: [50, 51, 52, 53, 54], share: { total: 5, first: 0 } },
+    { count: 2, steps: 9, class_labels: [3, 4], seeds: [50, 51, 52, 53, 54], share: { total: 5, first: 3 } },
   ]);
 });
 
-test('one seed is that of the whole batch', () => {
+test('seeds are those of the whole batch', () => {
   const parts = shares({ count: 2, seed: 7, class_labels: null }, 4);
   assert.deepEqual(parts.map(({ seed, count, share }) => [seed, count, share.first]), [[7, 1, 0], [7, 1, 1]]);
   assert.deepEqual(shares({ count: 2, seeds: [7], class_labels: null }, 2).map(({ seeds }) => seeds), [[7], [7]]);
