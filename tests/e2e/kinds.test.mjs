@@ -17,6 +17,8 @@ let folder;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'denoise-kinds-'));
   await make('own', { _class_name: 'ScoreSdeVeScheduler', num_train_timesteps: 12, snr: 0.15, sigma_min: 0.01, sigma_max: 50, sampling_eps: 1e-5, correct_steps: 1 });
+  await make('flow', { _class_name: 'FlowMatchEulerDiscreteScheduler', num_train_timesteps: 1000, shift: 1 });
+  await make('consistency', { _class_name: 'CMStochasticIterativeScheduler', num_train_timesteps: 40 });
   await make('unknown', { _class_name: 'NoSuchScheduler', num_train_timesteps: 1000 });
   await make('conditioned', { _class_name: 'DDPMScheduler', num_train_timesteps: 1000, beta_schedule: 'linear', beta_start: 1e-4, beta_end: 0.02 }, 3);
   await make('planes', { _class_name: 'DDPMScheduler', num_train_timesteps: 1000 }, 5);
@@ -120,6 +122,36 @@ test('who asked for another sampler is told', async () => {
   assert.match(await page.locator('#notes').textContent(), /Heun cannot sample this model, so Score SDE \(VE\) does/);
   assert.equal(await controls(page).steps.inputValue(), '3', 'the steps were asked for as well');
   await generate(page);
+  await close(page, MISSING);
+});
+
+test('a flow has its own samplers, and its formula', async () => {
+  const page = await open('&steps=4&model=./fixtures/flow');
+  const on = controls(page);
+  assert.equal((await samplers(page))[0], 'flow_euler');
+  assert.equal(await on.sampler.inputValue(), 'flow_euler');
+  assert.ok(await page.locator('#advanced').isHidden());
+  await generate(page);
+  await on.step.press('Home');
+  assert.match(await page.locator('#formulas').textContent(), /x̂0 = 1\.0000\s*xt?.*− 1\.0000\s*u/);
+  // As much noise as picture is there half way: the two lines cross there.
+  const [noise, signal] = await page.locator('#chart polyline').evaluateAll((lines) => lines.map((line) => line.getAttribute('points').split(' ').map((point) => Number(point.split(',')[1]))));
+  assert.equal(noise[0], 0);
+  assert.equal(signal[0], 64);
+  assert.deepEqual(noise.map((value, i) => Math.abs(value + signal[i] - 64) < 0.2), noise.map(() => true));
+  await close(page, MISSING);
+});
+
+test('a consistency model begins with the steps that it wants', async () => {
+  const page = await open('&model=./fixtures/consistency');
+  const on = controls(page);
+  assert.deepEqual(await samplers(page), ['consistency']);
+  assert.equal(await on.steps.getAttribute('max'), '40');
+  assert.ok(Number(await on.steps.inputValue()) <= 2);
+  await generate(page);
+  await on.steps.fill('3');
+  await generate(page);
+  assert.equal(await on.step.getAttribute('max'), '3');
   await close(page, MISSING);
 });
 
