@@ -82,6 +82,7 @@ let recording = null;
 let runStarted = 0;
 let view = 'x';
 let classChosen = given.has('class');
+let samplerChosen = given.has('sampler');
 let keepSeed = given.has('seed');
 let lastSeed = null;
 /** What the model takes beside x_t, if it takes anything. @type {import('./condition.js').Condition|null} */
@@ -624,15 +625,18 @@ function showSamplers(names) {
   byId('sampler').replaceChildren(...names.map((name) => make('option', { value: name, selected: name === settings.sampler }, SAMPLERS[name] ?? name)));
 }
 
-/** Lists what the model can be sampled with; where that has no place for what is set, something else is. @param {boolean} first */
+/** Lists what the model can be sampled with, and sets what it is sampled with if nobody else has. @param {boolean} first */
 function chooseSampler(first) {
   const { samplers } = loaded.model;
   const { sampler } = settings;
-  if (!samplers.includes(sampler)) {
-    const instead = defaultSampling(loaded.model);
-    settings.sampler = instead.sampler;
-    if (!(first && given.has('steps'))) byId('steps').value = settings.steps = Math.min(instead.steps, mostSteps());
-    readControl('steps');
+  const { sampler: own, steps } = defaultSampling(loaded.model);
+  const changes = samplerChosen ? !samplers.includes(sampler) : sampler !== own;
+  // An address leaves out what is the model's default.
+  if (first ? !given.has('steps') : changes) byId('steps').value = settings.steps = Math.min(steps, mostSteps());
+  readControl('steps');
+  if (changes) {
+    settings.sampler = own;
+    samplerChosen = false;
     if (first && given.has('sampler')) notices.show({ key: 'sampler', text: `${SAMPLERS[sampler]} cannot sample this model, so ${SAMPLERS[settings.sampler] ?? settings.sampler} does.` });
   }
   showSamplers(samplers);
@@ -744,6 +748,7 @@ function setUpControls() {
     byId(name).addEventListener('input', () => {
       if (!readControl(name)) return;
       if (name === 'sampler') {
+        samplerChosen = true;
         notices.clear('sampler');
         showUseful();
         FIELD_NAMES.forEach(readControl);

@@ -44,14 +44,18 @@ export function isUseful(name, sampler, predictionType) {
   return (name === 'eta' ? WITH_ETA : WITH_VARIANCE).includes(sampler);
 }
 
+/** Where a few steps are what a model was made for. */
+const FEW_STEPS = { lcm: 4, tcd: 4, consistency: 1 };
+
 /**
- * What the page samples a model with by itself: as it does any other, or as the model's author does.
- * @param {Pick<import('./protocol.js').Model, 'samplers'|'default_steps'>} model
+ * What the page samples a model with by itself: as it does any other, or as the model's author does where that is needed.
+ * @param {Pick<import('./protocol.js').Model, 'samplers'|'own_sampler'|'default_steps'>} model
  * @returns {{sampler: string, steps: number}}
  */
-export function defaultSampling({ samplers, default_steps: steps }) {
-  const { sampler, steps: usual } = DEFAULTS;
-  return samplers.includes(sampler) ? { sampler, steps: usual } : { sampler: samplers[0], steps };
+export function defaultSampling({ samplers, own_sampler: own, default_steps: steps }) {
+  if (samplers.includes(DEFAULTS.sampler) && !(own in FEW_STEPS)) return { sampler: DEFAULTS.sampler, steps: DEFAULTS.steps };
+  const sampler = own ?? samplers[0];
+  return { sampler, steps: FEW_STEPS[sampler] ?? steps };
 }
 
 /** @typedef {typeof DEFAULTS} Settings */

@@ -19,6 +19,7 @@ before(async () => {
   await make('own', { _class_name: 'ScoreSdeVeScheduler', num_train_timesteps: 12, snr: 0.15, sigma_min: 0.01, sigma_max: 50, sampling_eps: 1e-5, correct_steps: 1 });
   await make('flow', { _class_name: 'FlowMatchEulerDiscreteScheduler', num_train_timesteps: 1000, shift: 1 });
   await make('consistency', { _class_name: 'CMStochasticIterativeScheduler', num_train_timesteps: 40 });
+  await make('distilled', { _class_name: 'LCMScheduler', num_train_timesteps: 1000 });
   await make('unknown', { _class_name: 'NoSuchScheduler', num_train_timesteps: 1000 });
   await make('conditioned', { _class_name: 'DDPMScheduler', num_train_timesteps: 1000, beta_schedule: 'linear', beta_start: 1e-4, beta_end: 0.02 }, 3);
   await make('planes', { _class_name: 'DDPMScheduler', num_train_timesteps: 1000 }, 5);
@@ -147,12 +148,35 @@ test('a consistency model begins with the steps that it wants', async () => {
   const on = controls(page);
   assert.deepEqual(await samplers(page), ['consistency']);
   assert.equal(await on.steps.getAttribute('max'), '40');
-  assert.ok(Number(await on.steps.inputValue()) <= 2);
+  assert.equal(await on.steps.inputValue(), '1');
   await generate(page);
   await on.steps.fill('3');
   await generate(page);
   assert.equal(await on.step.getAttribute('max'), '3');
   await close(page, MISSING);
+});
+
+test('a distilled model begins as its author has it, and the next one does not', async () => {
+  const page = await open('&model=./fixtures/distilled');
+  const on = controls(page);
+  assert.equal(await on.sampler.inputValue(), 'lcm');
+  assert.equal(await on.steps.inputValue(), '4');
+  assert.doesNotMatch(page.url(), /sampler|steps/);
+  await generate(page);
+  await loads(page, 'conditioned');
+  assert.equal(await on.sampler.inputValue(), 'ddim');
+  assert.equal(await on.steps.inputValue(), '50');
+  // Who chooses keeps what was chosen.
+  await on.sampler.selectOption('heun');
+  await loads(page, 'distilled');
+  assert.equal(await on.sampler.inputValue(), 'heun');
+  await close(page, MISSING);
+
+  // A link with nothing but another sampler means the steps that the model begins with.
+  const again = await open('&model=./fixtures/distilled&sampler=heun');
+  assert.equal(await controls(again).sampler.inputValue(), 'heun');
+  assert.equal(await controls(again).steps.inputValue(), '4');
+  await close(again, MISSING);
 });
 
 test('a scheduler that is not known is told of in the menu', async () => {
