@@ -26,8 +26,8 @@ export function whatIsTaken({ channels, width, height }) {
   return hasPicture(channels) ? `an image, or ${tensor}` : tensor;
 }
 
-/** The same in a few words. @param {Shape} shape */
-export const shortlyTaken = ({ channels, width, height }) => `${hasPicture(channels) ? 'An image, or a' : 'A'} tensor of [1, ${channels}, ${height}, ${width}]`;
+/** The same in a few words, of which the numbers stay together. @param {Shape} shape */
+export const shortlyTaken = ({ channels, width, height }) => `${hasPicture(channels) ? 'An image, or a' : 'A'} tensor of [1,\u00a0${channels},\u00a0${height},\u00a0${width}]`;
 
 const hasPicture = (channels) => channels === 1 || channels === 3;
 

@@ -657,7 +657,7 @@ function showCondition(given) {
   const shape = conditionShape();
   const takes = shape.channels > 0;
   byId('condition-row').hidden = !takes;
-  byId('drop-text').textContent = takes ? 'Drop an image for this model, or another model’s folder' : 'Drop a model’s folder to load it';
+  byId('drop-text').textContent = takes ? 'Drop an image, or a model’s folder' : 'Drop a model’s folder to load it';
   if (!takes) return;
   byId('condition').accept = shape.channels === 1 || shape.channels === 3 ? '.png,.jpg,.jpeg,.webp,.safetensors' : '.safetensors';
   byId('condition-text').textContent = given ? `${given.name}${given.images > 1 ? `, for ${given.images} images` : ''}` : shortlyTaken(shape);

@@ -196,7 +196,7 @@ test('a model that takes an image beside noise is given one', async () => {
   assert.ok(await row.isHidden());
   await loads(page, 'conditioned');
   assert.ok(await row.isVisible());
-  assert.match(await row.textContent(), /An image, or a tensor of \[1, 3, 12, 8\]/);
+  assert.match(await row.textContent(), /An image, or a tensor of \[1,\s3,\s12,\s8\]/);
   await on.generate.click();
   assert.match(await page.locator('.notice.error').textContent(), /Choose an image, or a \.safetensors file.*under Condition/);
   assert.ok(await on.generate.isVisible());
@@ -241,7 +241,7 @@ test('a model that takes an image beside noise is given one', async () => {
 
 test('planes that are no picture come from a file of numbers', async () => {
   const page = await open('&steps=2&model=./fixtures/planes');
-  assert.match(await page.locator('#condition-text').textContent(), /^A tensor of \[1, 5, 12, 8\]$/);
+  assert.match(await page.locator('#condition-text').textContent(), /^A tensor of \[1,\s5,\s12,\s8\]$/);
   await page.locator('#condition').setInputFiles(join(folder, 'wrong.safetensors'));
   assert.match(await page.locator('.notice.error').textContent(), /shape \[1,4,12,8\]; this model takes \[1, 5, 12, 8\]/);
   await page.locator('#condition').setInputFiles(join(folder, 'twelve.safetensors'));
