@@ -753,7 +753,7 @@ function setUpControls() {
         showUseful();
         FIELD_NAMES.forEach(readControl);
       }
-      if (name === 'count') given.add('count');
+      if (name === 'count' || name === 'steps') given.add(name); // as good as in the address
       if (name === 'seed') setKeepSeed(true); // who types a seed wants that seed
       writeAddress();
     });

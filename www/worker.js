@@ -141,8 +141,7 @@ async function load({ id, source, options }, signal) {
     team?.end();
     // A team needs the files again, so they have to be stored.
     const choices = networks.map(({ folder, variants }) => ({ folder, variants: variants.map(({ name }) => name) }));
-    // As chosen, so that each of the team chooses the same.
-    team = !member && !problem && engine.backend().kind === 'cpu' ? new Team({ ...source, network, variant }, model, settings.count) : null;
+    team = !member && !problem && engine.backend().kind === 'cpu' ? new Team(source, model, settings.count) : null;
     const note = [assumed, problem].filter(Boolean).join(' ');
     send(self, { type: 'model', id, source, networks: choices, network, variant, model, count: settings.count, note: note || null });
   } catch (error) {
