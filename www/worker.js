@@ -140,9 +140,9 @@ async function load({ id, source, options }, signal) {
     const problem = member ? null : await files.settle();
     team?.end();
     // A team needs the files again, so they have to be stored.
-    const choices = networks.map(({ folder, variants }) => ({ folder, variants: variants.map(({ name }) => name) }));
     team = !member && !problem && engine.backend().kind === 'cpu' ? new Team(source, model, settings.count) : null;
     const note = [assumed, problem].filter(Boolean).join(' ');
+    const choices = networks.map(({ folder, variants }) => ({ folder, variants: variants.map(({ name }) => name) }));
     send(self, { type: 'model', id, source, networks: choices, network, variant, model, count: settings.count, note: note || null });
   } catch (error) {
     if (!signal.aborted) fail(id, 'load', error, { source, fits: error?.fits });
