@@ -6,7 +6,7 @@ import { HUB } from './hub.js';
 import { readSource } from './model-source.js';
 import { Notices } from './notices.js';
 import { listen, send } from './protocol.js';
-import { readField, readQuery } from './settings.js';
+import { defaultSampling, isUseful, readField, readQuery } from './settings.js';
 import { setUpTheme } from './shell.js';
 
 const SHIPPED = ['models/digits', 'models/sprites'];
@@ -37,6 +37,7 @@ let stopped = false;
 class EngineWorker {
   #worker;
   #asked = null;
+  #id = 0;
 
   constructor() {
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
@@ -51,14 +52,14 @@ class EngineWorker {
 
   /**
    * Sends a command and waits for the event that ends it.
-   * @param {import('./protocol.js').Command} command
+   * @param {Omit<import('./protocol.js').Command, 'id'>} command
    * @param {string} last
    * @param {Record<string, (message: any) => void>} [handlers]  of the events before
    */
   ask(command, last, handlers = {}) {
     return new Promise((resolve, reject) => {
       this.#asked = { last, handlers, resolve, reject };
-      send(this.#worker, command);
+      send(this.#worker, { ...command, id: ++this.#id });
     });
   }
 
@@ -134,7 +135,7 @@ async function run() {
 async function measure(source, first, part, onbackend) {
   const { count, precision, backend } = settings;
   const begin = performance.now();
-  const loading = { source, options: { count, precision } };
+  const loading = { source, options: { count, precision, guidance: 1 } };
   const { model } = await engine.ask(first ? { type: 'open', backend, autotune: settings.autotune === '1', ...loading } : { type: 'load', ...loading }, 'model', {
     backend: onbackend,
     progress: ({ stage, done, total }) => {
@@ -149,7 +150,20 @@ async function measure(source, first, part, onbackend) {
   const steps = evaluations + WARM_UP;
   const times = [];
   const class_labels = model.class_kind === 'label' ? Array.from({ length: count }, () => 0) : null;
-  const run = { sampler: 'ddim', steps, eta: 0, seed: SEED, class_labels, guidance: 1, count, timestep_spacing: 'trailing', variance_type: null };
+  const { sampler } = defaultSampling(model);
+  const run = {
+    sampler,
+    steps,
+    eta: 0,
+    seed: SEED,
+    class_labels,
+    guidance: 1,
+    count,
+    timestep_spacing: isUseful('spacing', sampler, model.prediction_type) ? 'trailing' : null,
+    variance_type: null,
+    // Nothing is the same work as something.
+    ...(model.condition_channels && { condition: new Float32Array(model.condition_channels * model.height * model.width) }),
+  };
   await engine.ask({ type: 'generate', settings: run }, 'finished', {
     // Not when they arrive: several may come at once.
     frame: ({ milliseconds }) => {
@@ -173,7 +187,7 @@ function sourceOf(text) {
   const hub = query.get('hub')?.replace(/\/*$/, '/') ?? HUB;
   const { source, problem } = readSource(text, { base: new URL('.', document.baseURI).href, hub });
   if (!source) throw new Error(`model=${text} in the address: ${problem}`);
-  return source;
+  return { ...source, network: settings.network || null, variant: settings.variant || null };
 }
 
 // ---- Numbers ----------------------------------------------------------------------------------

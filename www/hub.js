@@ -33,6 +33,11 @@ export function repositoryFolder(hub, { repo, revision }) {
   return `${hub}${repo}/resolve/${encodeURIComponent(revision)}/`;
 }
 
+/** @param {string} hub @param {Repository} repository @returns {string} where, with a revision after it, its files are listed */
+export function repositoryListing(hub, { repo }) {
+  return `${hub}api/models/${repo}/tree/`;
+}
+
 /** A commit never changes; branches and tags do. */
 export const isCommit = (revision) => /^[0-9a-f]{40}$/.test(revision);
 

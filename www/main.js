@@ -1,19 +1,22 @@
 // The page: wires the controls, the pictures and the scrubber to the worker that owns the engine.
 
 import { ANY, classLabels, classNames, defaultClass, hasClass, hasClasses, showClasses } from './classes.js';
+import { isCondition, readCondition, shortlyTaken, whatIsTaken } from './condition.js';
 import { byId, make } from './dom.js';
 import { alphaBar, duration, megabytes, number, short, snr, time } from './format.js';
 import { Gallery, noiseBatch } from './gallery.js';
 import { reportText, showReport, verdict } from './gpu-check.js';
+import { ABOUT_SAMPLERS, HINTS, LABELS } from './hints.js';
 import { HUB } from './hub.js';
 import { symbol, term } from './maths.js';
 import { ModelMenu } from './model-menu.js';
-import { readSource } from './model-source.js';
+import { readSource, sourceOfFiles } from './model-source.js';
 import { Notices } from './notices.js';
+import { INITIAL, phaseOf, reduce } from './phase.js';
 import { listen, send } from './protocol.js';
 import { Recording } from './recording.js';
 import { Scrubber } from './scrubber.js';
-import { DEFAULTS, SAMPLERS, randomSeed, readField, readQuery, writeQuery } from './settings.js';
+import { DEFAULTS, SAMPLERS, defaultSampling, isUseful, randomSeed, readField, readQuery, writeQuery } from './settings.js';
 import { openPopover, setUpPopovers, setUpTheme } from './shell.js';
 import { setUpTooltips } from './tooltip.js';
 import { UpdatePanel } from './update-panel.js';
@@ -56,12 +59,17 @@ const query = new URLSearchParams(location.search);
 const { settings, given, problems } = readQuery(query);
 const notices = new Notices({ errors: byId('errors'), notes: byId('notes') });
 
-/** @type {'loading'|'ready'|'starting'|'running'|'stopping'|'checking'|'broken'} */
-let phase = 'loading';
+/** What is under way. @type {import('./phase.js').State} */
+let state = INITIAL;
+/** Of the last command. */
+let lastId = 0;
 let worker;
 /** @type {{kind: string, name: string, note: string|null, half: boolean}|null} */
 let backend = null;
-/** The loaded model, where it came from and what it is called. @type {{source: import('./model-source.js').Source, model: import('./protocol.js').Model, title: string}|null} */
+/**
+ * The loaded model, where it came from, what else it could be loaded as and what it is called.
+ * @type {{id: number, source: import('./model-source.js').Source, networks: import('./networks.js').Choice[], network: string, variant: string, model: import('./protocol.js').Model, title: string}|null}
+ */
 let loaded = null;
 /** What is being loaded. @type {import('./model-source.js').Source} */
 let wanted = firstSource();
@@ -73,14 +81,14 @@ let nextPreview = null;
 let recording = null;
 let runStarted = 0;
 let view = 'x';
-/** Whether the engine is gone and has to be started anew, and whether it has no model. */
-let engineLost = false;
-let engineEmpty = true;
 let classChosen = given.has('class');
+let samplerChosen = given.has('sampler');
 let keepSeed = given.has('seed');
 let lastSeed = null;
-/** What to do once a model is loaded. @type {'generate'|'check'|null} */
-let whenReady = null;
+/** What the model takes beside x_t, if it takes anything. @type {import('./condition.js').Condition|null} */
+let condition = null;
+/** Files that the worker is looking into for a model. @type {{id: number, files: import('./model-folder.js').Found[]}|null} */
+let arranging = null;
 
 const gallery = new Gallery({
   canvas: byId('images'),
@@ -99,6 +107,7 @@ const updatePanel = new UpdatePanel({ title: byId('update-title'), formulas: byI
 const menu = new ModelMenu({
   read: sourceOf,
   onload: load,
+  onfiles: takeFiles,
   onfailed: onNoModel,
   onstored: (remove) => send(worker, { type: 'stored', remove }),
 });
@@ -112,21 +121,33 @@ function sourceOf(text) {
 
 function firstSource() {
   const { source, problem } = sourceOf(settings.model);
-  if (source) return source;
+  if (source) return { ...source, network: settings.network || null, variant: settings.variant || null };
   problems.push(`model=${settings.model} in the address: ${problem} ${DEFAULTS.model} is used.`);
   return sourceOf(DEFAULTS.model).source;
 }
 
 // ---- The worker -------------------------------------------------------------------------------
 
-/** Starts a worker with a fresh engine; an old one, whatever state it is in, goes. */
-function connect() {
+/**
+ * Takes an event into the page's state.
+ * @param {import('./phase.js').Event} event
+ * @returns {boolean}  whether it changed anything
+ */
+function happens(event) {
+  const before = state;
+  state = reduce(state, event);
+  if (state !== before) showPhase();
+  return state !== before;
+}
+
+/** Starts a worker with a fresh engine; an old one, whatever state it is in, goes. @param {import('./phase.js').Next} next */
+function connect(next = null) {
   worker?.terminate();
   nextPreview = null;
   worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
   worker.addEventListener('error', (event) => {
     event.preventDefault();
-    onFailed({ during: backend ? 'run' : 'engine', message: event.message || 'The engine’s worker could not be loaded. Reload the page.' });
+    onFailed({ id: null, during: backend ? 'run' : 'engine', message: event.message || 'The engine’s worker could not be loaded. Reload the page.' });
   });
   listen(worker, {
     backend: onBackend,
@@ -137,20 +158,26 @@ function connect() {
     frame: onFrame,
     finished: onFinished,
     checked: onChecked,
+    arranged: onArranged,
     stored: (stored) => menu.showStored(stored),
     failed: onFailed,
   });
   backend = null;
-  engineLost = false;
-  engineEmpty = true;
   byId('backend-name').textContent = 'Starting';
   byId('backend-button').dataset.kind = '';
-  setPhase('loading');
-  send(worker, { type: 'open', backend: settings.backend, source: wanted, options: loadOptions(), autotune: settings.autotune === '1' });
+  const id = ++lastId;
+  happens({ type: 'connect', id, next });
+  send(worker, { type: 'open', id, backend: settings.backend, source: wanted, options: loadOptions(), autotune: settings.autotune === '1' });
+  // The worker that was asked before has gone.
+  if (arranging) send(worker, { type: 'arrange', ...arranging });
 }
 
 /** @returns {import('./protocol.js').LoadOptions} */
-const loadOptions = () => ({ count: given.has('count') ? settings.count : null, precision: settings.precision });
+function loadOptions() {
+  // What came with the address is meant for the first model; another one brings its own.
+  const known = loaded ? loaded.source.id === wanted.id : given.has('guidance');
+  return { count: given.has('count') ? settings.count : null, precision: settings.precision, guidance: known ? settings.guidance : null };
+}
 
 function onBackend(message) {
   backend = message;
@@ -177,7 +204,8 @@ function onBackend(message) {
     : `16 bit is for graphics processors that calculate with it, which this ${kind === 'gpu' ? 'one does' : 'processor does'} not.`;
 }
 
-function onProgress({ stage, done, total, waiting }) {
+function onProgress({ id, stage, done, total, waiting }) {
+  if (id !== (state.loading ?? state.command)) return;
   const { text, from, to } = STAGES[stage];
   const part = total ? done / total : 0;
   const count = {
@@ -191,32 +219,37 @@ function onProgress({ stage, done, total, waiting }) {
   setStatus(says, count, from + part * (to - from));
 }
 
-function onPreview({ batch, caption }) {
-  nextPreview = { batch, caption, real: true };
+function onPreview({ id, batch, caption }) {
+  const next = { batch, caption, real: true };
   // The first model's sample fills the page at once; a later one waits until its model has loaded.
-  if (!loaded) showPreview(nextPreview);
+  if (id === state.loading && loaded) nextPreview = next;
+  else if ((id === state.loading || id === loaded?.id) && !recording) showPreview(next);
 }
 
-function onModel({ source, model, count, note }) {
-  const changed = loaded?.source.id !== source.id;
+function onModel({ id, source: asked, networks, network, variant, model, count, note }) {
+  if (state.lost) return;
   const first = !loaded;
-  const title = model.title || (source.kind === 'files' ? source.name : source.id);
-  loaded = { source, model, title };
+  const changed = loaded?.source.id !== asked.id || loaded.network !== network;
+  const title = model.title || (asked.kind === 'files' ? asked.name : asked.id);
+  // What comes first needs no naming; where a server lists nothing, the one that was named may be the only one known.
+  const index = networks.findIndex(({ folder }) => folder === network);
+  const source = { ...asked, network: index || networks.length === 1 ? asked.network : null, variant: variant === networks[index].variants[0] ? null : variant };
+  loaded = { id, source, networks, network, variant, model, title };
   byId('model-name').textContent = title;
   notices.clear('failure');
   if (note) notices.show({ key: 'model', text: note });
   else notices.clear('model');
   setCount(count);
-  // What came with the address is meant for the first model; another one brings its own.
   if (changed && !(first && given.has('guidance'))) settings.guidance = modelDefaults().guidance;
   if (changed && !first) classChosen = false;
   chooseClass(model, first && given.has('class'));
   byId('guidance').value = settings.guidance;
-  byId('steps').max = model.num_train_timesteps;
+  byId('steps').max = mostSteps();
+  chooseSampler(first);
+  if (changed) showCondition(null);
   showUseful();
   menu.showShipped(SHIPPED, source.id);
   menu.showFacts(loaded);
-  engineEmpty = false;
   if (changed) {
     byId('check-report').hidden = true; // it was about another model
     if (recording) {
@@ -225,97 +258,91 @@ function onModel({ source, model, count, note }) {
       updatePanel.forget();
     }
     showPreview(nextPreview ?? { batch: noiseBatch(settings.count, model.width, model.height), caption: '', real: false });
-    if (!first) writeAddress();
   }
-  if (source.id !== wanted.id) return; // the next one is already on its way
-  setPhase('ready');
+  if (!first) writeAddress();
+  const { loading, next } = state;
+  happens({ type: 'model', id });
+  if (id !== loading) return; // the next one is already on its way
   setStatus('Ready', `${short(model.parameters)} parameters`, 0);
   announce(`${title} is ready.`);
-  const next = whenReady;
-  whenReady = null;
   if (next === 'generate') generate();
   if (next === 'check') startCheck();
 }
 
 function onStarted(message) {
+  if (message.id !== state.command) return;
   runStarted = performance.now();
   recording = new Recording(message, describe(running));
   gallery.setShape(message.count, message.width, message.height);
   scrubber.begin(recording);
   updatePanel.begin(message.rows, loaded.model.prediction_type, guidanceOf(running));
   byId('caption').textContent = recording.caption;
-  // A stop that was asked for meanwhile stays asked for.
-  if (phase === 'starting') setPhase('running');
-  setStatus('Sampling', `0/${recording.steps}`, 0);
+  if (happens({ type: 'started', id: message.id })) setStatus('Sampling', `0/${recording.steps}`, 0);
   drawPictures();
 }
 
 function onFrame(frame) {
+  if (frame.id !== state.command) return;
   recording.add(frame);
   scrubber.grow();
   requestDraw();
   const done = frame.step + 1;
   const left = ((performance.now() - runStarted) / done) * (recording.steps - done);
-  if (phase === 'running') setStatus('Sampling', `${done}/${recording.steps} · ${duration(left)} left`, done / recording.steps);
+  if (phaseOf(state) === 'running') setStatus('Sampling', `${done}/${recording.steps} · ${duration(left)} left`, done / recording.steps);
 }
 
-function onFinished({ stopped }) {
+function onFinished({ id, stopped }) {
+  if (!happens({ type: 'finished', id })) return;
+  if (phaseOf(state) === 'loading') return; // it was stopped to make way for another model
   const time = duration(performance.now() - runStarted);
   const { newest, states, steps, finished } = recording;
   const complete = finished || !stopped;
-  if (phase === 'loading') return; // it was stopped to make way for another model
-  drawPictures(); // whoever sees "done" also sees the last frame
-  setPhase('ready');
+  drawPictures();
   setStatus(complete ? 'Done' : 'Stopped', complete ? `${steps} steps · ${time}` : `at ${states[newest].step}/${steps} · ${time}`, complete ? 1 : states[newest].step / steps);
   announce(complete ? `Done: ${steps} steps in ${time}.` : `Stopped at step ${states[newest].step} of ${steps}.`);
 }
 
 /** Files were given that hold no model: whatever is loaded, or being loaded, goes on. */
 function onNoModel(message) {
-  const text = loaded && !engineEmpty ? `${message} ${loaded.title} is still loaded and works.` : message;
+  const text = loaded && !state.empty ? `${message} ${loaded.title} is still loaded and works.` : message;
   notices.show({ key: 'failure', error: true, title: FAILURES.load, text });
   announce(`${FAILURES.load}. ${message}`);
 }
 
-function onFailed({ during, message, source, fits }) {
-  whenReady = null;
+function onFailed({ id, during, message, source, fits }) {
+  const { loading } = state;
+  if (!happens({ type: 'failed', during, id })) return;
+  // A run or a check that made way for another model is nobody's concern any more.
+  if (phaseOf(state) === 'loading') return;
+  // Nor is one that was interrupted, once another model was asked for.
+  const again = during === 'run' && loading === null ? 'generate' : null;
   const onGpu = settings.backend !== 'cpu' && backend?.kind !== 'cpu';
-  const cpu = { label: 'Use the CPU', act: () => changeBackend('cpu', during === 'run' ? 'generate' : null) };
-  const restart = { label: 'Try again', act: () => {
-    whenReady = during === 'run' ? 'generate' : null;
-    connect();
-  } };
+  const cpu = { label: 'Use the CPU', act: () => changeBackend('cpu', again) };
+  const restart = { label: 'Try again', act: () => connect(again) };
   const show = (actions, text = message) => notices.show({ key: 'failure', error: true, title: FAILURES[during], text, actions: actions.filter(Boolean) });
   if (during === 'load') {
-    const again = { label: 'Try again', act: () => load(source) };
+    const retry = { label: 'Try again', act: () => load(source) };
     const fewer = fits && { label: fits === 1 ? 'Make one image' : `Make ${fits} images`, act: () => {
       setCount(fits);
       given.add('count');
       load(source);
     } };
-    if (!engineEmpty) {
+    if (!state.empty) {
       wanted = loaded.source;
-      show([fewer, again, { label: 'Another model', act: () => menu.open() }], `${message} ${loaded.title} is still loaded and works.`);
-      setPhase('ready');
+      menu.showFacts(loaded); // what was chosen there is not what is loaded
+      show([fewer, retry, { label: 'Another model', act: () => menu.open() }], `${message} ${loaded.title} is still loaded and works.`);
       setStatus('Ready', `${short(loaded.model.parameters)} parameters`, 0);
     } else {
       const shipped = SHIPPED.find(({ folder }) => folder !== source.id);
-      show([fewer, again, { label: `Load ${shipped.title}`, act: () => load(sourceOf(shipped.folder).source) }]);
-      setPhase('broken');
+      show([fewer, retry, { label: `Load ${shipped.title}`, act: () => load(sourceOf(shipped.folder).source) }]);
       setStatus('No model loaded', '', 0);
     }
   } else if (during === 'start' || during === 'check') {
     show([]);
-    setPhase('ready');
     setStatus('Ready', '', 0);
   } else {
-    const check = during === 'run' && { label: 'Check my GPU', act: () => {
-      whenReady = 'check';
-      connect();
-    } };
+    const check = during === 'run' && { label: 'Check my GPU', act: () => connect('check') };
     show(onGpu ? [restart, cpu, check] : [restart]);
-    engineLost = true;
-    setPhase('broken');
     setStatus(during === 'run' ? 'Interrupted' : 'Not running', '', 0);
   }
   announce(`${FAILURES[during]}. ${message}`);
@@ -324,41 +351,57 @@ function onFailed({ during, message, source, fits }) {
 function changeBackend(kind, next = null) {
   settings.backend = kind;
   if (kind === 'cpu' && settings.precision === 'f16') setPrecision('auto');
-  whenReady = next;
   notices.clear('failure');
   notices.clear('gpu');
   writeAddress();
-  connect();
+  connect(next);
 }
 
-/** @param {import('./model-source.js').Source} source */
-function load(source) {
+/** @param {import('./model-source.js').Source} source @param {import('./phase.js').Next} next */
+function load(source, next = null) {
   wanted = source;
   nextPreview = null;
   notices.clear('failure');
-  if (engineLost) return connect();
-  if (['starting', 'running', 'stopping'].includes(phase)) send(worker, { type: 'stop' });
-  setPhase('loading');
-  send(worker, { type: 'load', source, options: loadOptions() });
+  if (state.lost) return connect(next);
+  const id = ++lastId;
+  happens({ type: 'load', id, next });
+  if (state.activity === 'stopping') send(worker, { type: 'stop' });
+  send(worker, { type: 'load', id, source, options: loadOptions() });
+}
+
+/** @param {import('./model-folder.js').Found[]} files  of the visitor's */
+function takeFiles(files) {
+  if (loaded?.model.condition_channels && files.length === 1 && isCondition(files[0].file)) return takeCondition(files[0].file);
+  arranging = { id: ++lastId, files };
+  send(worker, { type: 'arrange', ...arranging });
+}
+
+function onArranged({ id, name, problem }) {
+  if (id !== arranging?.id) return; // other files were given since
+  const { files } = arranging;
+  arranging = null;
+  if (problem) onNoModel(problem);
+  else load(sourceOfFiles(name, files));
 }
 
 // ---- Checking the GPU -------------------------------------------------------------------------
 
 function startCheck() {
-  if (phase !== 'ready') return;
+  const id = ++lastId;
+  if (!happens({ type: 'check', id })) return;
   notices.clear('failure');
-  setPhase('checking');
   announce('Checking the GPU.');
-  send(worker, { type: 'check' });
+  send(worker, { type: 'check', id });
 }
 
-/** @param {{report: import('./protocol.js').CheckReport}} message */
-function onChecked({ report }) {
+/** @param {{id: number, report: import('./protocol.js').CheckReport}} message */
+function onChecked({ id, report }) {
+  if (!happens({ type: 'checked', id })) return;
   const { title, model } = loaded;
   const text = reportText(report, { model: title, precision: model.precision, backend: backend.name });
   const copy = () => copyText(text);
   showReport(byId('check-report'), report, copy);
-  setPhase('ready');
+  if (report.ok && phaseOf(state) === 'loading') return; // another model is on its way
   setStatus(report.ok ? 'The GPU is right' : 'The GPU is wrong', '', 0);
   const { title: says, text: details } = verdict(report);
   announce(`${says}. ${details}`);
@@ -389,14 +432,17 @@ async function copyText(text) {
 let running = null;
 
 function generate() {
-  if (phase === 'broken') {
-    // The engine is gone; the button does what it says by starting another one first.
-    whenReady = 'generate';
-    if (!engineLost) return load(wanted);
-    notices.clear('failure');
-    return connect();
-  }
+  const phase = phaseOf(state);
+  // The engine or its model is gone; the button does what it says by bringing them back first.
+  if (phase === 'broken') return load(wanted, 'generate');
   if (phase !== 'ready') return;
+  const needed = conditionProblem();
+  if (needed) {
+    notices.show({ key: 'failure', error: true, title: FAILURES.start, text: needed });
+    announce(`${FAILURES.start}. ${needed}`);
+    byId('condition').focus();
+    return;
+  }
   const invalid = FIELD_NAMES.find((name) => !readControl(name));
   if (invalid) {
     byId('advanced').open ||= invalid === 'spacing' || invalid === 'variance';
@@ -411,15 +457,16 @@ function generate() {
   notices.clear('model');
   running = { ...settings };
   writeAddress();
-  setPhase('starting');
+  const id = ++lastId;
+  happens({ type: 'generate', id });
   setStatus('Starting the run', '', 0);
   announce('Sampling.');
-  send(worker, { type: 'generate', settings: engineSettings(running) });
+  send(worker, { type: 'generate', id, settings: engineSettings(running) });
 }
 
 function stop() {
+  if (!happens({ type: 'stop' })) return;
   send(worker, { type: 'stop' });
-  setPhase('stopping');
   setStatus('Stopping after this step', '', null);
 }
 
@@ -429,12 +476,13 @@ function engineSettings(settings) {
   return {
     sampler,
     steps,
-    eta: sampler === 'ddim' ? eta : 0,
+    eta: isUseful('eta', sampler) ? eta : 0,
     seed,
     count,
     class_labels: classLabels(loaded.model, name, count),
     guidance: guidanceOf(settings),
-    timestep_spacing: spacing,
+    ...(condition && { condition: condition.values }),
+    timestep_spacing: doesSomething('spacing') ? spacing : null,
     variance_type: variance === 'own' ? null : variance,
   };
 }
@@ -445,23 +493,23 @@ const guidanceOf = (settings) => (hasGuidance(settings) ? settings.guidance : 1)
 
 function describe(settings) {
   const { sampler, steps, eta, seed, class: name } = settings;
-  const parts = [SAMPLERS[sampler], `${steps} steps`];
-  if (sampler === 'ddim' && eta > 0) parts.push(`η ${eta}`);
+  const parts = [SAMPLERS[sampler], steps === 1 ? '1 step' : `${steps} steps`];
+  if (isUseful('eta', sampler) && eta > 0) parts.push(`η ${eta}`);
   if (hasClasses(loaded.model)) parts.push(`class ${name}`);
   if (guidanceOf(settings) !== 1) parts.push(`guidance ${guidanceOf(settings)}`);
   return [...parts, `seed ${seed}`].join(' · ');
 }
 
-function setPhase(next) {
-  phase = next;
-  document.body.dataset.phase = next;
-  const active = next === 'starting' || next === 'running' || next === 'stopping';
+function showPhase() {
+  const phase = phaseOf(state);
+  document.body.dataset.phase = phase;
+  const active = phase === 'starting' || phase === 'running' || phase === 'stopping';
   const button = byId('generate');
   byId('generate-label').textContent = active ? 'Stop' : 'Generate';
   button.classList.toggle('stop', active);
-  button.disabled = next === 'loading' || next === 'stopping' || next === 'checking';
-  byId('check').disabled = next !== 'ready';
-  if (next !== 'checking') byId('check').textContent = 'Check my GPU';
+  button.disabled = phase === 'loading' || phase === 'stopping' || phase === 'checking';
+  byId('check').disabled = phase !== 'ready';
+  if (phase !== 'checking') byId('check').textContent = 'Check my GPU';
 }
 
 /** @param {string} text @param {string} count @param {number|null} fraction  null leaves the bar as it is */
@@ -498,8 +546,7 @@ function drawPictures() {
     for (const readout of document.querySelectorAll('.readouts dd')) readout.textContent = '–';
     return;
   }
-  const state = recording.states[scrubber.index];
-  const { step, x, x0, x0Step } = state;
+  const { step, x, x0, x0Step } = recording.states[scrubber.index];
   gallery.draw((view === 'x' ? x : x0) ?? x);
   gallery.drawLoupes(x, x0 ?? x);
   gallery.describe(`${recording.count} images, ${view === 'x' ? 'x_t' : 'x̂0'} at step ${step} of ${recording.steps}`);
@@ -535,38 +582,11 @@ function setView(next) {
 // ---- Controls ---------------------------------------------------------------------------------
 
 const FIELD_NAMES = ['sampler', 'steps', 'count', 'guidance', 'eta', 'seed', 'spacing', 'variance'];
-const LABELS = { sampler: 'Sampler', steps: 'Steps', count: 'Images', guidance: 'Guidance', eta: 'η', seed: 'Seed', spacing: 'Spacing', variance: 'Variance' };
-/** What a field does, told while it has the focus. */
-const HINTS = {
-  steps: 'Steps: evaluations of the model from noise to picture. More are slower and often better.',
-  count: 'Images: how many are made at once, up to 64.',
-  guidance: 'Guidance: how strongly the class is followed. 1 is the model’s own way; more is clearer and less varied.',
-  eta: 'η: fresh noise in each DDIM step; 0 none, 1 as much as DDPM.',
-  seed: 'Seed: where the noise comes from. The same seed and settings make the same pictures.',
-  spacing: 'Spacing: which of the trained times the steps fall on.',
-  variance: 'Variance: how much fresh noise DDPM adds in a step.',
-};
-const ABOUT_SAMPLERS = {
-  ddpm: 'DDPM: the process as it was trained, with fresh noise in each step. Wants many steps.',
-  ddim: 'DDIM: straight and without chance when η is 0. Good from 25 steps on.',
-  pndm: 'PNDM: blends the last four steps. The first few are evaluated more than once.',
-  euler: 'Euler: one straight step after the other, in noise levels.',
-  euler_ancestral: 'Euler ancestral: a little too far each time, then fresh noise.',
-  heun: 'Heun: looks ahead and averages, with two evaluations a step.',
-  kdpm2: 'KDPM2: looks half way ahead, with two evaluations a step.',
-  kdpm2_ancestral: 'KDPM2 ancestral: half way ahead, then fresh noise.',
-  lms: 'LMS: blends the last four steps.',
-  dpm_solver: 'DPM-Solver++: bends with the last two steps. Good from 15 steps on.',
-  dpm_solver_singlestep: 'DPM-Solver++ singlestep: higher orders within a few evaluations each.',
-  deis: 'DEIS: integrates the last steps exactly. Good from 15 steps on.',
-  unipc: 'UniPC: corrects each step once the next is known. Good from 10 steps on.',
-};
-
 /** Takes one control's value into the settings; an invalid one stays as typed and says what is allowed. */
 function readControl(name) {
   const control = byId(name);
   const { value, problem: unreadable } = readField(name, control.value);
-  const most = loaded?.model.num_train_timesteps;
+  const most = mostSteps();
   const problem = unreadable || (name === 'steps' && value > most ? `a whole number from 1 to ${most}, the times this model was trained on` : '');
   const hidden = control.parentElement.hidden;
   const valid = !problem || hidden;
@@ -585,20 +605,97 @@ function showHint() {
   hint.textContent = wrong || (HINTS[document.activeElement?.id] ?? ABOUT_SAMPLERS[settings.sampler]);
 }
 
+/** @param {'eta'|'variance'|'spacing'} name */
+const doesSomething = (name) => isUseful(name, settings.sampler, loaded?.model.prediction_type);
+
 /** Shows the controls that do something for this model, class and sampler, and hides the others. */
 function showUseful() {
   const show = (name, useful) => {
     byId(name).parentElement.hidden = !useful;
   };
-  show('eta', settings.sampler === 'ddim');
-  show('variance', settings.sampler === 'ddpm');
+  for (const name of ['eta', 'variance', 'spacing']) show(name, doesSomething(name));
+  byId('advanced').hidden = !doesSomething('variance') && !doesSomething('spacing');
   show('guidance', hasGuidance(settings));
+}
+
+/** More steps than times it was trained on no model takes, and more than a thousand nobody waits for. */
+const mostSteps = () => Math.min(1000, loaded?.model.num_train_timesteps ?? 1000);
+
+function showSamplers(names) {
+  byId('sampler').replaceChildren(...names.map((name) => make('option', { value: name, selected: name === settings.sampler }, SAMPLERS[name] ?? name)));
+}
+
+/** Lists what the model can be sampled with, and sets what it is sampled with if nobody else has. @param {boolean} first */
+function chooseSampler(first) {
+  const { samplers } = loaded.model;
+  const { sampler } = settings;
+  const { sampler: own, steps } = defaultSampling(loaded.model);
+  const changes = samplerChosen ? !samplers.includes(sampler) : sampler !== own;
+  // An address leaves out what is the model's default.
+  if (first ? !given.has('steps') : changes) byId('steps').value = settings.steps = Math.min(steps, mostSteps());
+  readControl('steps');
+  if (changes) {
+    settings.sampler = own;
+    samplerChosen = false;
+    if (first && given.has('sampler')) notices.show({ key: 'sampler', text: `${SAMPLERS[sampler]} cannot sample this model, so ${SAMPLERS[settings.sampler] ?? settings.sampler} does.` });
+  }
+  showSamplers(samplers);
+  showHint();
+}
+
+// ---- What some models take beside x_t ---
+
+/** @returns {import('./condition.js').Shape} */
+function conditionShape() {
+  const { condition_channels: channels, width, height } = loaded.model;
+  return { channels, width, height };
+}
+
+/** @param {import('./condition.js').Condition|null} given */
+function showCondition(given) {
+  condition = given;
+  const shape = conditionShape();
+  const takes = shape.channels > 0;
+  byId('condition-row').hidden = !takes;
+  byId('drop-text').textContent = takes ? 'Drop an image, or a model’s folder' : 'Drop a model’s folder to load it';
+  if (!takes) return;
+  byId('condition').accept = shape.channels === 1 || shape.channels === 3 ? '.png,.jpg,.jpeg,.webp,.safetensors' : '.safetensors';
+  byId('condition-text').textContent = given ? `${given.name}${given.images > 1 ? `, for ${given.images} images` : ''}` : shortlyTaken(shape);
+  const canvas = byId('condition-picture');
+  canvas.hidden = !given?.picture;
+  if (canvas.hidden) return;
+  Object.assign(canvas, { width: shape.width, height: shape.height });
+  canvas.getContext('2d').putImageData(given.picture, 0, 0);
+}
+
+/** @param {File} file */
+async function takeCondition(file) {
+  const { id } = loaded;
+  try {
+    const given = await readCondition(file, conditionShape());
+    if (loaded.id !== id) return; // it was for another model
+    notices.clear('failure');
+    showCondition(given);
+    announce(`${file.name} is the condition.`);
+  } catch (error) {
+    notices.show({ key: 'failure', error: true, title: 'The condition is not taken', text: error.message });
+    announce(`The condition is not taken. ${error.message}`);
+  }
+}
+
+/** Why a run cannot begin with what is there, or nothing. */
+function conditionProblem() {
+  const shape = conditionShape();
+  if (!shape.channels) return '';
+  if (!condition) return `This model takes more than noise. Choose ${whatIsTaken(shape)} under Condition, or drop it on the page.`;
+  const { images, name } = condition;
+  return images === 1 || images === settings.count ? '' : `${name} has ${images} conditions and there are ${settings.count} images. Make ${images}, or give one for all.`;
 }
 
 /** What the page takes by itself with the loaded model. */
 function modelDefaults() {
   const { model } = loaded;
-  return { ...DEFAULTS, guidance: model.guidance ?? DEFAULTS.guidance, class: defaultClass(model) };
+  return { ...DEFAULTS, ...defaultSampling(model), guidance: model.guidance ?? DEFAULTS.guidance, class: defaultClass(model) };
 }
 
 function setCount(count) {
@@ -624,7 +721,9 @@ function setKeepSeed(keep) {
 function writeAddress() {
   if (!loaded) return;
   // The visitor's own files have no address.
-  settings.model = loaded.source.kind === 'files' ? DEFAULTS.model : loaded.source.id;
+  const { kind, id, network, variant } = loaded.source;
+  const named = kind === 'files' ? { model: DEFAULTS.model, network: '', variant: '' } : { model: id, network: network ?? '', variant: variant ?? '' };
+  Object.assign(settings, named);
   history.replaceState(null, '', `?${writeQuery(settings, new URLSearchParams(location.search), modelDefaults())}`);
 }
 
@@ -641,7 +740,7 @@ function chooseClass(model, asked) {
 }
 
 function setUpControls() {
-  byId('sampler').replaceChildren(...Object.entries(SAMPLERS).map(([value, name]) => make('option', { value }, name)));
+  showSamplers(Object.keys(SAMPLERS));
   for (const name of FIELD_NAMES) {
     byId(name).value = settings[name];
     byId(name).addEventListener('focus', showHint);
@@ -649,10 +748,12 @@ function setUpControls() {
     byId(name).addEventListener('input', () => {
       if (!readControl(name)) return;
       if (name === 'sampler') {
+        samplerChosen = true;
+        notices.clear('sampler');
         showUseful();
         FIELD_NAMES.forEach(readControl);
       }
-      if (name === 'count') given.add('count');
+      if (name === 'count' || name === 'steps') given.add(name); // as good as in the address
       if (name === 'seed') setKeepSeed(true); // who types a seed wants that seed
       writeAddress();
     });
@@ -679,6 +780,11 @@ function setUpControls() {
     });
   }
   byId('check').addEventListener('click', startCheck);
+  byId('condition').addEventListener('change', ({ target }) => {
+    const [file] = target.files;
+    if (file) takeCondition(file);
+    target.value = ''; // so that the same choice is a change again
+  });
   for (const input of document.querySelectorAll('input[name=view]')) {
     input.addEventListener('change', () => setView(input.value));
   }
@@ -687,7 +793,7 @@ function setUpControls() {
     writeAddress();
   });
   byId('lock').addEventListener('click', () => setKeepSeed(!keepSeed));
-  byId('generate').addEventListener('click', () => (phase === 'starting' || phase === 'running' ? stop() : generate()));
+  byId('generate').addEventListener('click', () => (['starting', 'running'].includes(state.activity) ? stop() : generate()));
   byId('settings').addEventListener('submit', (event) => event.preventDefault());
   document.addEventListener('keydown', onKey);
 }

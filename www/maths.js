@@ -8,6 +8,7 @@ const SYMBOLS = {
   eps: { name: 'ε̂', build: () => [over('ε', 'hat')], tip: 'ε̂: the noise that the model believes is in the picture. This is what the network computes.' },
   out: { name: 'model output', build: () => [over('x', 'hat')], tip: 'The network’s output: here it is the finished picture itself.' },
   v: { name: 'v̂', build: () => [over('v', 'hat')], tip: 'v̂: what the network computes here, a fixed blend of noise and picture.' },
+  flow: { name: 'û', build: () => [over('u', 'hat')], tip: 'û: what the network computes here, noise minus picture: the way along which x_t = (1 − σ) x_0 + σ ε goes from one to the other.' },
   z: { name: 'z', build: () => ['z'], tip: 'z: fresh random noise, drawn from the seed. It keeps the sampler exploring; DDIM with η = 0 adds none.' },
   t: { name: 't', build: () => ['t'], tip: 't: the time the network is told. It was trained on 1000 of them: 999 is pure noise, 0 is almost clean.' },
   abar: { name: 'ᾱ_t', build: () => [over('α', 'bar'), sub('t')], tip: 'ᾱ_t: how much of the picture is left at this step, from 0 (only noise) to 1 (clean).' },
@@ -16,7 +17,7 @@ const SYMBOLS = {
 };
 
 // With guidance the network is asked twice, with and without the class, and leans towards the first.
-for (const [key, letter, what] of [['eps', 'ε', 'noise'], ['out', 'x', 'finished picture'], ['v', 'v', 'output']]) {
+for (const [key, letter, what] of [['eps', 'ε', 'noise'], ['out', 'x', 'finished picture'], ['v', 'v', 'output'], ['flow', 'u', 'way from picture to noise']]) {
   SYMBOLS[`${key}_guided`] = { name: `${letter}̃`, build: () => [over(letter, 'tilde')], tip: `${letter}̃: the ${what} after guidance, which stretches the difference that the class makes.` };
   SYMBOLS[`${key}_class`] = { name: `${letter}_c`, build: () => [letter, sub('c')], tip: `${letter} with c: the ${what} as the network sees it when it is told the class.` };
   SYMBOLS[`${key}_none`] = { name: `${letter}_∅`, build: () => [letter, sub('∅')], tip: `${letter} with ∅: the ${what} as the network sees it without a class.` };

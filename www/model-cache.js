@@ -78,11 +78,14 @@ export class ModelCache {
     };
   }
 
-  /** The model is loaded: nothing has to wait in memory, and older versions of its files may go. */
-  async settle() {
+  /**
+   * The model is loaded: nothing has to wait in memory, and older versions of its files may go.
+   * @param {string} folder  where the files of this version are; others of them, as another network's, stay
+   */
+  async settle(folder) {
     this.#memory.clear();
     try {
-      for (const { url } of await this.#cache?.keys() ?? []) if (!this.#used.has(url)) await this.#cache.delete(url);
+      for (const { url } of await this.#cache?.keys() ?? []) if (!this.#used.has(url) && !url.startsWith(folder)) await this.#cache.delete(url);
     } catch (error) {
       this.#refused(error);
     }

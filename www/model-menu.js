@@ -2,14 +2,15 @@
 
 import { byId, make } from './dom.js';
 import { short, size } from './format.js';
-import { arrangeModel, chosenFiles, droppedFiles } from './model-folder.js';
-import { sourceOfFiles } from './model-source.js';
+import { chosenFiles, droppedFiles } from './model-folder.js';
+import { nameOfVariant, shortNames } from './networks.js';
 import { openPopover } from './shell.js';
 
 const ADDRESS_HINT = 'A repository like owner/name, its page’s address, or the address of any folder that diffusers saved.';
 
 export class ModelMenu {
   #onload;
+  #onfiles;
   #onfailed;
   #onstored;
   #read;
@@ -18,12 +19,14 @@ export class ModelMenu {
    * @param {object} page
    * @param {(text: string) => ReturnType<import('./model-source.js').readSource>} page.read
    * @param {(source: import('./model-source.js').Source) => void} page.onload
-   * @param {(message: string) => void} page.onfailed  files were given that hold no model
+   * @param {(found: import('./model-folder.js').Found[]) => void} page.onfiles  files of the visitor's were given
+   * @param {(message: string) => void} page.onfailed  they could not be read
    * @param {(remove?: string|null) => void} page.onstored  asks for the list of stored models
    */
-  constructor({ read, onload, onfailed, onstored }) {
+  constructor({ read, onload, onfiles, onfailed, onstored }) {
     this.#read = read;
     this.#onload = onload;
+    this.#onfiles = onfiles;
     this.#onfailed = onfailed;
     this.#onstored = onstored;
     this.#setUpAddress();
@@ -49,19 +52,43 @@ export class ModelMenu {
     }));
   }
 
-  /** @param {{source: import('./model-source.js').Source, model: import('./protocol.js').Model, title: string}} loaded */
-  showFacts({ source, model, title }) {
+  /** @param {{source: import('./model-source.js').Source, networks: import('./networks.js').Choice[], network: string, variant: string, model: import('./protocol.js').Model, title: string}} loaded */
+  showFacts({ source, networks, network, variant, model, title }) {
     const where = { folder: source.id, hub: source.id, files: 'this computer; a link cannot carry it' }[source.kind];
+    const folders = networks.map(({ folder }) => folder);
+    const { variants } = networks.find(({ folder }) => folder === network);
     const facts = [
       ['Loaded', title],
       ['From', where],
       ['About', model.description],
+      ['Network', this.#select('Network', folders, shortNames(folders), network, (chosen) => ({ ...source, network: chosen, variant: null }))],
+      ['Weights', this.#select('Weights', variants, variants.map(nameOfVariant), variant, (chosen) => ({ ...source, variant: chosen }))],
       ['Size', `${model.width} × ${model.height}, ${short(model.parameters)} parameters, ${short(model.macs)} multiplications an image and step`],
       ['Memory', `needs ${size(model.bytes)}, in ${model.precision === 'f16' ? 16 : 32} bit`],
       ['Credits', model.credits],
       ['Licence', model.licence],
+      ['Notes', [model.scheduler_problem, ...model.notes].filter(Boolean)],
     ];
-    byId('model-facts').replaceChildren(...facts.filter(([, text]) => text).map(([name, text]) => make('div', {}, make('dt', {}, name), make('dd', {}, text))));
+    const rows = facts.map(([name, says]) => [name, [says].flat().filter(Boolean)]).filter(([, lines]) => lines.length);
+    const focused = document.activeElement?.closest('#model-facts select')?.getAttribute('aria-label');
+    byId('model-facts').replaceChildren(...rows.map(([name, lines]) => make('div', {}, make('dt', {}, name), ...lines.map((line) => make('dd', {}, line)))));
+    // Who chose with the keyboard can go on.
+    if (focused) byId('model-facts').querySelector(`select[aria-label=${focused}]`)?.focus();
+  }
+
+  /**
+   * A choice among what the model has, if there is one.
+   * @param {string} label
+   * @param {string[]} values
+   * @param {string[]} names  what they are called
+   * @param {string} chosen
+   * @param {(value: string|null) => import('./model-source.js').Source} sourceOf  null for the first
+   */
+  #select(label, values, names, chosen, sourceOf) {
+    if (values.length < 2) return null;
+    const select = make('select', { 'aria-label': label }, ...values.map((value, i) => make('option', { value, selected: value === chosen }, names[i])));
+    select.addEventListener('change', () => this.#onload(sourceOf(select.selectedIndex ? select.value : null)));
+    return select;
   }
 
   /** @param {{models: {id: string, bytes: number, total: number}[], quota: number|null}} stored */
@@ -135,8 +162,7 @@ export class ModelMenu {
   /** @param {import('./model-folder.js').Found[] | Promise<import('./model-folder.js').Found[]>} found */
   async #take(found) {
     try {
-      const { name, files } = await arrangeModel(await found);
-      this.#onload(sourceOfFiles(name, files));
+      this.#onfiles(await found);
     } catch (error) {
       this.#onfailed(error.message);
     }

@@ -1,16 +1,18 @@
 // What names a model: the page's own folders, an address, a repository on the hub, or files of the visitor's.
 
-import { parseRepository, repositoryFolder } from './hub.js';
+import { parseRepository, repositoryFolder, repositoryListing } from './hub.js';
 
 /**
  * Where a model comes from; `id` is what the address bar and the list of stored models call it.
  * @typedef {(
  *   {kind: 'folder', id: string, address: string} |
- *   {kind: 'hub', id: string, address: string, repo: string, revision: string} |
- *   {kind: 'files', id: string, name: string, files: Record<string, File>}
- * )} Source
- * `address` ends in a slash. `files` are called as they would be in a pipeline's folder.
+ *   {kind: 'hub', id: string, address: string, listing: string, repo: string, revision: string} |
+ *   {kind: 'files', id: string, name: string, files: import('./model-folder.js').Found[]}
+ * ) & import('./networks.js').Wanted} Source
+ * `address` ends in a slash; `listing` and a revision make the address of the list of the files.
  */
+
+const FIRST = { network: null, variant: null };
 
 /**
  * @param {string} text  as typed, or from the address bar
@@ -24,7 +26,7 @@ export function readSource(text, { base, hub }) {
   const repository = /^(models\/|[./])/.test(text) ? null : parseRepository(text, hub);
   if (repository) {
     const { repo, revision } = repository;
-    return { source: { kind: 'hub', id: `${repo}@${revision}`, address: repositoryFolder(hub, repository), repo, revision }, problem: null };
+    return { source: { kind: 'hub', id: `${repo}@${revision}`, address: repositoryFolder(hub, repository), listing: repositoryListing(hub, repository), repo, revision, ...FIRST }, problem: null };
   }
   let address;
   try {
@@ -39,14 +41,14 @@ export function readSource(text, { base, hub }) {
   // Relative where it can be, so that a link survives the page's moving.
   const { href } = address;
   const id = (href.startsWith(base) ? href.slice(base.length).replace(/^(?!models\/)/, './') : href).replace(/\/$/, '');
-  return { source: { kind: 'folder', id, address: href }, problem: null };
+  return { source: { kind: 'folder', id, address: href, ...FIRST }, problem: null };
 }
 
 const wrong = (problem) => ({ source: null, problem });
 
 let dropped = 0;
 
-/** @param {string} name @param {Record<string, File>} files @returns {Source} */
+/** @param {string} name @param {import('./model-folder.js').Found[]} files @returns {Source} */
 export function sourceOfFiles(name, files) {
-  return { kind: 'files', id: `file ${++dropped}: ${name}`, name, files };
+  return { kind: 'files', id: `file ${++dropped}: ${name}`, name, files, ...FIRST };
 }

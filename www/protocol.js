@@ -6,22 +6,24 @@
 
 /** @typedef {import('./model-source.js').Source} Source */
 
-/** How a model is loaded; a count of null leaves it to the worker. @typedef {{count: number|null, precision: 'auto'|'f32'|'f16'}} LoadOptions */
+/** How a model is loaded; a count of null leaves it to the worker, a guidance of null is the model's own. @typedef {{count: number|null, precision: 'auto'|'f32'|'f16', guidance: number|null}} LoadOptions */
 
 /**
  * Page → worker. Commands are handled one after another, except `stop`, which takes effect before
  * the next step of the run, and `stored`. A `load` also ends a download that is under way.
+ * The `id` of a command, which no other has, comes again with every event that answers it.
  * @typedef {(
- *   {type: 'open', backend: 'auto'|'gpu'|'cpu', source: Source, options: LoadOptions, autotune: boolean, member?: boolean} |
- *   {type: 'load', source: Source, options: LoadOptions} |
- *   {type: 'generate', settings: EngineSettings} |
+ *   {type: 'open', id: number, backend: 'auto'|'gpu'|'cpu', source: Source, options: LoadOptions, autotune: boolean, member?: boolean} |
+ *   {type: 'load', id: number, source: Source, options: LoadOptions} |
+ *   {type: 'generate', id: number, settings: EngineSettings} |
  *   {type: 'stop'} |
- *   {type: 'check'} |
+ *   {type: 'check', id: number} |
+ *   {type: 'arrange', id: number, files: import('./model-folder.js').Found[]} |
  *   {type: 'profile'} |
  *   {type: 'stored', remove?: string|null}
  * )} Command
  * `open` creates the engine, with `autotune` looks for the fastest kernels of its GPU, and loads the first model (for a `member` of a team, from what is stored of it); `load` changes the model. `check` compares the
- * GPU with the CPU, layer by layer; `profile` times the layers of an evaluation. `stored` asks which models are stored, after removing one of them
+ * GPU with the CPU, layer by layer; `arrange` asks at any time whether there is a model among the visitor's files; `profile` times the layers of an evaluation. `stored` asks which models are stored, after removing one of them
  * or, with null, all.
  */
 
@@ -29,20 +31,21 @@
  * Worker → page.
  * @typedef {(
  *   {type: 'backend', kind: 'gpu'|'cpu', name: string, note: string|null, half: boolean} |
- *   {type: 'progress', stage: 'engine'|'download'|'parse'|'compile'|'check', done: number, total: number|null, waiting?: boolean} |
- *   {type: 'preview', batch: Batch, caption: string} |
- *   {type: 'model', source: Source, model: Model, count: number, note: string|null} |
- *   {type: 'started', rows: Row[], initial: Uint8Array, count: number, width: number, height: number} |
- *   {type: 'frame', step: number, x: Uint8Array, x0: Uint8Array, milliseconds: number} |
- *   {type: 'finished', stopped: boolean} |
- *   {type: 'checked', report: CheckReport} |
+ *   {type: 'progress', id: number, stage: 'engine'|'download'|'parse'|'compile'|'check', done: number, total: number|null, waiting?: boolean} |
+ *   {type: 'preview', id: number, batch: Batch, caption: string} |
+ *   {type: 'model', id: number, source: Source, networks: import('./networks.js').Choice[], network: string, variant: string, model: Model, count: number, note: string|null} |
+ *   {type: 'started', id: number, rows: Row[], initial: Uint8Array, count: number, width: number, height: number} |
+ *   {type: 'frame', id: number, step: number, x: Uint8Array, x0: Uint8Array, milliseconds: number} |
+ *   {type: 'finished', id: number, stopped: boolean} |
+ *   {type: 'checked', id: number, report: CheckReport} |
+ *   {type: 'arranged', id: number, name: string|null, problem: string|null} |
  *   {type: 'profiled', profile: Profile|null} |
  *   {type: 'stored', models: {id: string, bytes: number, total: number}[], quota: number|null} |
- *   {type: 'failed', during: Stage, message: string, source?: Source, fits?: number}
+ *   {type: 'failed', id: number|null, during: Stage, message: string, source?: Source, fits?: number}
  * )} Event
  * `progress.total` is null when a server does not tell a size; `waiting` means that the connection is
- * lost and tried again. `fits` is a number of images that the device has room for. `preview` comes before the `model`
- * it belongs to. `profiled` has null where the device cannot time its layers. A `generate` is answered by `started`, frames, then `finished`, or by `failed`.
+ * lost and tried again. `fits` is a number of images that the device has room for. `preview` may come before or after the `model`
+ * it belongs to, whose `network` and `variant` are among its `networks`. A `load` that another replaced may be answered by nothing at all. `profiled` has null where the device cannot time its layers. A `generate` is answered by `started`, frames, then `finished`, or by `failed`.
  */
 
 /** What the worker was doing when it failed. @typedef {'engine'|'load'|'start'|'run'|'check'|'profile'} Stage */
@@ -53,13 +56,14 @@
  * @typedef {object} EngineSettings
  * @property {string} sampler        one of SAMPLERS in settings.js
  * @property {number} steps
- * @property {number} eta              0…1, DDIM only
+ * @property {number} eta              0…1, DDIM and TCD only
  * @property {number} seed
  * @property {number[]|null} class_labels  one an image; null for a model without classes
  * @property {number} guidance         1 for none
  * @property {number} count
  * @property {{total: number, first: number}} [share]  which part of a larger batch the images are
- * @property {'leading'|'trailing'|'linspace'} timestep_spacing
+ * @property {Float32Array} [condition]  for a model that takes one: [1 or count, channels, height, width]
+ * @property {'leading'|'trailing'|'linspace'|null} timestep_spacing  null: the model's own
  * @property {'fixed_small'|'fixed_large'|null} variance_type  null: the model's own
  */
 
@@ -78,11 +82,14 @@
  * @property {number} height
  * @property {number} channels
  * @property {number} parameters
- * @property {'epsilon'|'sample'|'v_prediction'} prediction_type
+ * @property {'epsilon'|'sample'|'v_prediction'|'flow_prediction'} prediction_type
  * @property {number} num_train_timesteps
- * @property {string|null} own_sampler  the model's own, as settings have it; null if it cannot be used
+ * @property {string|null} own_sampler  as settings have it; null if it cannot be used
  * @property {string|null} scheduler_problem  why it cannot be used
- * @property {string[]} samplers  what the model can be sampled with, its own first
+ * @property {string[]} samplers       what the model can be sampled with, its own first
+ * @property {number} default_steps    what its own sampler wants
+ * @property {number} condition_channels  of what it takes beside x_t; 0: nothing
+ * @property {string[]} notes          what of its files was passed over
  * @property {number} dispatches
  * @property {number} macs
  * @property {'f32'|'f16'} precision

@@ -15,7 +15,48 @@ export const SAMPLERS = Object.freeze({
   dpm_solver_singlestep: 'DPM-Solver++ singlestep',
   deis: 'DEIS',
   unipc: 'UniPC',
+  dpm_solver_sde: 'DPM-Solver SDE',
+  lcm: 'LCM',
+  tcd: 'TCD',
+  consistency: 'Consistency',
+  flow_euler: 'Flow Euler',
+  flow_heun: 'Flow Heun',
+  edm_euler: 'EDM Euler',
+  edm_dpm_solver: 'EDM DPM-Solver++',
+  score_sde_ve: 'Score SDE (VE)',
+  ipndm: 'IPNDM',
 });
+
+/** Samplers that a setting does nothing for, or the only ones that it does something for. */
+const WITH_ETA = ['ddim', 'tcd'];
+const WITH_VARIANCE = ['ddpm'];
+const WITHOUT_SPACING = ['dpm_solver_singlestep', 'lcm', 'tcd', 'consistency', 'flow_euler', 'flow_heun', 'edm_euler', 'edm_dpm_solver', 'score_sde_ve', 'ipndm'];
+
+/**
+ * Whether a setting changes what a sampler makes.
+ * @param {'eta'|'variance'|'spacing'} name
+ * @param {string} sampler
+ * @param {string} [predictionType]  of the model
+ */
+export function isUseful(name, sampler, predictionType) {
+  // Where a flow goes by its shift, no sampler asks for the spacing.
+  if (name === 'spacing') return !WITHOUT_SPACING.includes(sampler) && predictionType !== 'flow_prediction';
+  return (name === 'eta' ? WITH_ETA : WITH_VARIANCE).includes(sampler);
+}
+
+/** Where a few steps are what a model was made for. */
+const FEW_STEPS = { lcm: 4, tcd: 4, consistency: 1 };
+
+/**
+ * What the page samples a model with by itself: as it does any other, or as the model's author does where that is needed.
+ * @param {Pick<import('./protocol.js').Model, 'samplers'|'own_sampler'|'default_steps'>} model
+ * @returns {{sampler: string, steps: number}}
+ */
+export function defaultSampling({ samplers, own_sampler: own, default_steps: steps }) {
+  if (samplers.includes(DEFAULTS.sampler) && !(own in FEW_STEPS)) return { sampler: DEFAULTS.sampler, steps: DEFAULTS.steps };
+  const sampler = own ?? samplers[0];
+  return { sampler, steps: FEW_STEPS[sampler] ?? steps };
+}
 
 /** @typedef {typeof DEFAULTS} Settings */
 
@@ -33,6 +74,9 @@ export const DEFAULTS = Object.freeze({
   variance: 'own',
   count: 16,
   model: 'models/digits',
+  /** A folder of the model's, and the name of its weights; nothing: the first there is. */
+  network: '',
+  variant: '',
   backend: 'auto',
   precision: 'auto',
   /** Whether the fastest kernels of a GPU are looked for: "1" or "0". */
@@ -51,6 +95,8 @@ const FIELDS = {
   variance: choice('own', 'fixed_small', 'fixed_large'),
   count: whole(1, 64),
   model: { read: (text) => text.replace(/\/+$/, '') || undefined, allowed: 'owner/name or the address of a model folder' },
+  network: { read: (text) => text || undefined, allowed: 'a folder of the model' },
+  variant: { read: (text) => text || undefined, allowed: 'weights of the model, as fp16' },
   backend: choice('auto', 'gpu', 'cpu'),
   precision: choice('auto', 'f32', 'f16'),
   autotune: choice('0', '1'),

@@ -12,6 +12,8 @@ export class Team {
   #gather;
   /** @type {Member[]} */
   #members;
+  /** Numbers of an image's condition. */
+  #condition;
 
   /**
    * @param {import('./model-source.js').Source} source  of the loaded model, whose files are stored
@@ -21,7 +23,8 @@ export class Team {
   constructor(source, model, count) {
     // One core is for the worker that has the team.
     const size = Math.min(navigator.hardwareConcurrency, count, Math.floor(MOST_BYTES / model.bytes)) - 1;
-    const options = { count: Math.ceil(count / (size + 1)), precision: model.precision };
+    const options = { count: Math.ceil(count / (size + 1)), precision: model.precision, guidance: null };
+    this.#condition = model.condition_channels * model.height * model.width;
     this.#gather = () => Array.from({ length: Math.max(size, 0) }, () => new Member(source, options));
     this.#members = this.#gather();
   }
@@ -32,7 +35,7 @@ export class Team {
    * @param {import('./protocol.js').EngineSettings} settings
    */
   async start(engine, settings) {
-    const [ours, ...theirs] = shares(settings, this.#members.length + 1);
+    const [ours, ...theirs] = shares(settings, this.#members.length + 1, this.#condition);
     const [own, ...others] = await Promise.all([engine.start(ours), ...theirs.map((share, i) => this.#members[i].start(share))]);
     return others.length ? new SharedRun(own, others) : own;
   }
@@ -53,9 +56,14 @@ export class Team {
   }
 }
 
-/** The settings of each share, which are of the same size or one smaller. */
-function shares(settings, workers) {
-  const { count, class_labels: labels } = settings;
+/**
+ * The settings of each share, which are of the same size or one smaller.
+ * @param {import('./protocol.js').EngineSettings} settings
+ * @param {number} workers
+ * @param {number} plane  numbers of an image's condition
+ */
+export function shares(settings, workers, plane = 0) {
+  const { count, class_labels: labels, condition } = settings;
   const size = Math.min(workers, count);
   if (size === 1) return [settings];
   // A class may be several numbers.
@@ -63,8 +71,10 @@ function shares(settings, workers) {
   const edges = Array.from({ length: size + 1 }, (_, i) => Math.ceil((i * count) / size));
   return edges.slice(1).map((end, i) => {
     const first = edges[i];
-    const class_labels = labels && labels.slice(first * width, end * width);
-    return { ...settings, count: end - first, class_labels, share: { total: count, first } };
+    const share = { ...settings, count: end - first, class_labels: labels && labels.slice(first * width, end * width), share: { total: count, first } };
+    // Seeds stay those of the whole batch, be it one or one an image: the engine takes its share of them.
+    if (condition?.length === count * plane) share.condition = condition.slice(first * plane, end * plane);
+    return share;
   });
 }
 
@@ -77,13 +87,15 @@ class Member {
   #failure = null;
   #ready;
   #running = false;
+  /** Of its last command: they are answered one by one. */
+  #id = 0;
 
   constructor(source, options) {
     this.#worker.addEventListener('error', (event) => this.#fail(event.message || 'A worker could not be started.'));
     const take = (event) => this.#take(event);
     const ignore = () => {};
     listen(this.#worker, { backend: ignore, progress: ignore, model: take, started: take, frame: take, finished: take, failed: ({ message }) => this.#fail(message) });
-    send(this.#worker, { type: 'open', backend: 'cpu', source, options, autotune: false, member: true });
+    send(this.#worker, { type: 'open', id: this.#id, backend: 'cpu', source, options, autotune: false, member: true });
     this.#ready = this.#next();
     this.#ready.catch(() => {}); // whoever starts a run hears of it
   }
@@ -92,7 +104,7 @@ class Member {
   async start(settings) {
     await this.#ready;
     this.#running = true;
-    send(this.#worker, { type: 'generate', settings });
+    send(this.#worker, { type: 'generate', id: ++this.#id, settings });
     return { ...await this.#next(), member: this };
   }
 

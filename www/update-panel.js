@@ -4,13 +4,15 @@ import { make } from './dom.js';
 import { number, time } from './format.js';
 import { term } from './maths.js';
 
-const OUTPUT = { epsilon: 'eps', sample: 'out', v_prediction: 'v' };
+const OUTPUT = { epsilon: 'eps', sample: 'out', v_prediction: 'v', flow_prediction: 'flow' };
 const SVG = 'http://www.w3.org/2000/svg';
 const CHART = { width: 300, height: 64 };
 
 export class UpdatePanel {
   #rows = null;
   #output = 'eps';
+  /** Whether x_t is a mixture of picture and noise whose shares add up to one. */
+  #flows = false;
   #guidance = 1;
   /** The coefficients that any step of the run uses: the others' terms are left out throughout. */
   #used = new Set();
@@ -39,7 +41,8 @@ export class UpdatePanel {
   begin(rows, predictionType, guidance) {
     this.#rows = rows;
     this.#guidance = guidance;
-    this.#output = OUTPUT[predictionType];
+    this.#output = OUTPUT[predictionType] ?? 'out';
+    this.#flows = predictionType === 'flow_prediction';
     this.#used = new Set(Object.keys(rows[0]).filter((name) => rows.some((row) => row[name])));
     this.#shown = -1;
     this.#drawChart();
@@ -104,11 +107,19 @@ export class UpdatePanel {
     });
   }
 
+  /** How much picture and how much noise there is before an evaluation. */
+  #shares({ alpha_cumprod: alpha, x0_from_model: sigma }) {
+    if (!this.#flows) return { signal: Math.sqrt(alpha), noise: Math.sqrt(1 - alpha) };
+    // x̂0 = x_t − σ û, or + where the model was trained the other way round.
+    const noise = Math.min(1, Math.abs(sigma));
+    return { signal: 1 - noise, noise };
+  }
+
   // Two curves over the run: how much picture and how much noise is in x_t.
   #drawChart() {
     const { width, height } = CHART;
-    const alphas = [...this.#rows.map((row) => row.alpha_cumprod), 1];
-    const line = (share) => alphas.map((a, i) => `${((i / (alphas.length - 1)) * width).toFixed(1)},${((1 - share(a)) * height).toFixed(1)}`).join(' ');
+    const states = [...this.#rows.map((row) => this.#shares(row)), { signal: 1, noise: 0 }];
+    const line = (name) => states.map((shares, i) => `${((i / (states.length - 1)) * width).toFixed(1)},${((1 - shares[name]) * height).toFixed(1)}`).join(' ');
     this.chart.setAttribute('viewBox', `0 -2 ${width} ${height + 4}`);
     const draw = (tag, attributes) => {
       const element = document.createElementNS(SVG, tag);
@@ -116,8 +127,8 @@ export class UpdatePanel {
       return element;
     };
     this.chart.replaceChildren(
-      draw('polyline', { class: 'noise', points: line((a) => Math.sqrt(1 - a)) }),
-      draw('polyline', { class: 'signal', points: line((a) => Math.sqrt(a)) }),
+      draw('polyline', { class: 'noise', points: line('noise') }),
+      draw('polyline', { class: 'signal', points: line('signal') }),
       draw('line', { class: 'marker', x1: 0, x2: 0, y1: -2, y2: height + 2 }),
     );
   }

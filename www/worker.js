@@ -2,13 +2,14 @@
 // gets to the page; see protocol.js for the messages.
 
 import { removeStored, storedModels } from './model-cache.js';
-import { openFiles, readModel } from './model-files.js';
+import { LocalFiles, findNetworks, openFiles, readModel } from './model-files.js';
+import { join, nameOfFolder } from './networks.js';
 import { listen, send } from './protocol.js';
 import { Team } from './team.js';
 import { tune } from './tuning.js';
 
-/** @type {typeof import('./pkg/denoise.js')} */
-let library;
+/** The engine's library, once somebody has asked for it. @type {Promise<typeof import('./pkg/denoise.js')>|null} */
+let library = null;
 /** @type {import('./pkg/denoise.js').Engine} */
 let engine;
 /** Settles once the engine knows the fastest kernels of its GPU. */
@@ -38,16 +39,18 @@ listen(self, {
     const signal = nextLoading();
     enqueue(() => load(command, signal));
   },
-  generate: ({ settings }) => {
+  generate: (command) => {
     stopRequested = false;
-    enqueue(() => generate(settings));
+    enqueue(() => generate(command));
   },
   // Not queued: it has to overtake the run that it ends.
   stop: () => {
     stopRequested = true;
     team?.stop();
   },
-  check: () => enqueue(check),
+  check: (command) => enqueue(() => check(command)),
+  // Not queued either: files that hold no model are no reason to wait for anything.
+  arrange,
   profile: () => enqueue(profile),
   stored: ({ remove }) => listStored(remove).catch((error) => console.warn(error)),
 });
@@ -59,35 +62,52 @@ function nextLoading() {
 }
 
 function enqueue(job) {
-  queue = queue.then(job).catch((error) => fail('engine', error));
+  queue = queue.then(job).catch((error) => fail(null, 'engine', error));
 }
 
-function fail(during, error, more = {}) {
+function fail(id, during, error, more = {}) {
   console.warn(error);
-  send(self, { type: 'failed', during, message: error?.message || String(error), ...more });
+  send(self, { type: 'failed', id, during, message: error?.message || String(error), ...more });
 }
 
-async function open({ backend, source, options, autotune, member: ofTeam = false }, signal) {
+async function open({ id, backend, source, options, autotune, member: ofTeam = false }, signal) {
   member = ofTeam;
-  progress('engine', 0, 1);
+  progress(id, 'engine', 0, 1);
   try {
-    library = await import('./pkg/denoise.js');
-    await library.default();
-    engine = await library.Engine.create(backend);
+    engine = await (await loadLibrary()).Engine.create(backend);
   } catch (error) {
-    return fail('engine', error);
+    return fail(id, 'engine', error);
   }
   const about = engine.backend();
   send(self, { type: 'backend', ...about });
   // Waited for before anything is compiled; meanwhile the download begins.
   if (autotune && about.kind === 'gpu') tuned = tune(engine);
   tuned.catch(() => {}); // whoever waits for it hears of it
-  await load({ source, options }, signal);
+  await load({ id, source, options }, signal);
 }
 
-async function load({ source, options }, signal) {
+async function loadLibrary() {
+  library ??= import('./pkg/denoise.js').then(async (module) => {
+    await module.default();
+    return module;
+  });
+  return library;
+}
+
+/** Finds out whether there is a model among the visitor's files, and what to call it. */
+async function arrange({ id, files }) {
+  const answer = { type: 'arranged', id, name: null, problem: null };
+  try {
+    const [{ folder }] = await findNetworks(new LocalFiles(files, new AbortController().signal), await loadLibrary());
+    send(self, { ...answer, name: nameOfFolder(folder) });
+  } catch (error) {
+    send(self, { ...answer, problem: error.message });
+  }
+}
+
+async function load({ id, source, options }, signal) {
   if (signal.aborted) return;
-  progress('download', 0, null);
+  progress(id, 'download', 0, null);
   let settings;
   let compiled = tuned;
   /** What packs and uploads the weights while they arrive. @type {import('./pkg/denoise.js').Loading|null} */
@@ -95,33 +115,37 @@ async function load({ source, options }, signal) {
   const download = new AbortController();
   signal.addEventListener('abort', () => download.abort(signal.reason));
   try {
+    const { Loading, find_model, model_paths } = await loadLibrary();
     const files = await openFiles(source, download.signal, member);
+    const networks = await findNetworks(files, { find_model, model_paths }, source);
     let downloaded = false;
-    const small = await readModel(files, throttled('download'), (small) => {
-      settings = { count: countThatFits(small.config, options), precision: options.precision };
-      arriving = new library.Loading(engine, small, settings);
+    const { small, network, variant } = await readModel(files, networks, source, throttled(id, 'download'), (small, folder) => {
+      const fixed = { precision: options.precision, guided: isGuided(small.card, options.guidance) };
+      settings = { count: countThatFits(small.config, options.count, fixed), ...fixed };
+      arriving = new Loading(engine, small, settings);
       // What is compiled does not depend on the weights, so it need not wait for them; the page hears of the slower one.
-      compiled = compile(arriving, (...done) => downloaded && progress(...done));
+      compiled = compile(arriving, (...done) => downloaded && progress(id, ...done));
       // What the device cannot run need not arrive.
       compiled.catch((error) => download.abort(error));
       // Not waited for: it is decoration.
-      if (!member) sendPreview(files, small);
+      if (!member) sendPreview(id, files, folder, small);
       return arriving;
     });
     downloaded = true;
     await compiled;
     const complete = arriving;
     arriving = null; // it is the engine's now
-    model = await engine.load(complete, (stage, done, total) => stage === 'parse' && progress(stage, done, total));
+    model = await engine.load(complete, (stage, done, total) => stage === 'parse' && progress(id, stage, done, total));
     const assumed = small.scheduler === null ? 'It has no scheduler_config.json, so DDPM’s defaults are assumed: 1000 steps, linear β from 0.0001 to 0.02, ε-prediction.' : '';
     const problem = member ? null : await files.settle();
     team?.end();
     // A team needs the files again, so they have to be stored.
     team = !member && !problem && engine.backend().kind === 'cpu' ? new Team(source, model, settings.count) : null;
     const note = [assumed, problem].filter(Boolean).join(' ');
-    send(self, { type: 'model', source, model, count: settings.count, note: note || null });
+    const choices = networks.map(({ folder, variants }) => ({ folder, variants: variants.map(({ name }) => name) }));
+    send(self, { type: 'model', id, source, networks: choices, network, variant, model, count: settings.count, note: note || null });
   } catch (error) {
-    if (!signal.aborted) fail('load', error, { source, fits: error?.fits });
+    if (!signal.aborted) fail(id, 'load', error, { source, fits: error?.fits });
   } finally {
     // Until then the engine can do nothing else.
     await Promise.allSettled([compiled]);
@@ -138,16 +162,32 @@ async function compile(arriving, progress) {
   await arriving.compile(progress);
 }
 
+/** Whether the page begins with guidance, for which the network is asked twice. @param {string|null} card @param {number|null} asked */
+function isGuided(card, asked) {
+  const { null_class: none = null, guidance = null } = readCard(card);
+  return none !== null && (asked ?? guidance ?? 1) !== 1;
+}
+
+/** What a damaged card should have said the engine says. @param {string|null} text */
+function readCard(text) {
+  try {
+    return JSON.parse(text ?? '{}') ?? {};
+  } catch {
+    return {};
+  }
+}
+
 /**
  * Checks that the device has the memory, before anything large is fetched.
  * @param {string} config
- * @param {import('./protocol.js').LoadOptions} options  a count of null: as many as are made with ease
+ * @param {number|null} asked  null: as many as are made with ease
+ * @param {{precision: string, guided: boolean}} fixed
  */
-function countThatFits(config, { count: asked, precision }) {
+function countThatFits(config, asked, fixed) {
   const seen = new Map();
   /** Asked once for each count: with large models it takes a while. */
   const needs = (count) => {
-    if (!seen.has(count)) seen.set(count, engine.requirements(config, { count, precision }));
+    if (!seen.has(count)) seen.set(count, engine.requirements(config, { count, ...fixed }));
     return seen.get(count);
   };
   const problemOf = (count) => {
@@ -171,12 +211,12 @@ function easyCount(config, parameters) {
   return COUNTS.find((count) => parameters * height * width * count <= EASY[engine.backend().kind]) ?? 1;
 }
 
-async function check() {
-  progress('check', 0, null);
+async function check({ id }) {
+  progress(id, 'check', 0, null);
   try {
-    send(self, { type: 'checked', report: await engine.check((_, done, total) => progress('check', done, total)) });
+    send(self, { type: 'checked', id, report: await engine.check((_, done, total) => progress(id, 'check', done, total)) });
   } catch (error) {
-    fail('check', error);
+    fail(id, 'check', error);
   }
 }
 
@@ -185,7 +225,7 @@ async function profile() {
     // An engine that cannot time its layers has no such method.
     send(self, { type: 'profiled', profile: await engine.profile?.() ?? null });
   } catch (error) {
-    fail('profile', error);
+    fail(null, 'profile', error);
   }
 }
 
@@ -194,29 +234,29 @@ async function listStored(remove) {
   send(self, { type: 'stored', ...await storedModels() });
 }
 
-async function generate(settings) {
+async function generate({ id, settings }) {
   let run;
   try {
     run = await (team ? team.start(engine, settings) : engine.start(settings));
     const initial = run.initial();
     const { width, height } = model;
-    send(self, { type: 'started', rows: run.rows(), initial, count: settings.count, width, height }, [initial.buffer]);
+    send(self, { type: 'started', id, rows: run.rows(), initial, count: settings.count, width, height }, [initial.buffer]);
   } catch (error) {
     team?.restart(); // some of it may have begun
-    return fail('start', error);
+    return fail(id, 'start', error);
   }
   try {
     while (!stopRequested) {
       const frame = await run.next();
       if (!frame) break;
       const { step, x, x0, milliseconds } = frame;
-      send(self, { type: 'frame', step, x, x0, milliseconds }, [x.buffer, x0.buffer]);
+      send(self, { type: 'frame', id, step, x, x0, milliseconds }, [x.buffer, x0.buffer]);
       // A promise that is ready at once never lets go of the thread, so a `stop` would wait.
       await macrotask();
     }
-    send(self, { type: 'finished', stopped: stopRequested });
+    send(self, { type: 'finished', id, stopped: stopRequested });
   } catch (error) {
-    fail('run', error);
+    fail(id, 'run', error);
   } finally {
     try {
       await run.free();
@@ -226,18 +266,18 @@ async function generate(settings) {
   }
 }
 
-function progress(stage, done, total, waiting = false) {
-  send(self, { type: 'progress', stage, done, total, waiting });
+function progress(id, stage, done, total, waiting = false) {
+  send(self, { type: 'progress', id, stage, done, total, waiting });
 }
 
 /** Progress at most every 50 ms, but always the first and the last. */
-function throttled(stage) {
+function throttled(id, stage) {
   let last = -Infinity;
   return (done, total, waiting = false) => {
     const now = performance.now();
     if (now - last < 50 && done !== total && !waiting) return;
     last = now;
-    progress(stage, done, total, waiting);
+    progress(id, stage, done, total, waiting);
   };
 }
 
@@ -255,13 +295,13 @@ function macrotask() {
  * Sends the sample that comes with a model, if its card names one: a PNG that holds a grid of images.
  * It is decoration, so whatever is wrong with it must not keep the model from loading.
  */
-async function sendPreview(files, { config, card }) {
+async function sendPreview(id, files, folder, { config, card }) {
   try {
-    const { preview } = JSON.parse(card ?? '{}');
+    const { preview } = readCard(card);
     if (!preview) return;
     const size = [JSON.parse(config).sample_size].flat();
     const [height, width] = [size[0], size.at(-1)];
-    const file = await files.blob(preview.file);
+    const file = await files.blob(join(folder, preview.file));
     if (!file) throw new Error(`${preview.file} is not there`);
     const picture = await createImageBitmap(file);
     const columns = picture.width / width;
@@ -275,7 +315,7 @@ async function sendPreview(files, { config, card }) {
       pixels.set(image.data, i * image.data.length);
     }
     const batch = { pixels, count, width, height };
-    send(self, { type: 'preview', batch, caption: String(preview.caption ?? '') }, [pixels.buffer]);
+    send(self, { type: 'preview', id, batch, caption: String(preview.caption ?? '') }, [pixels.buffer]);
   } catch (error) {
     console.warn('No preview:', error.message);
   }

@@ -3,9 +3,9 @@
 // As on the real one, small files are answered directly, weights with a redirect to another origin
 // that serves byte ranges, and both let any page read them.
 
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, readdir, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 
 export const COMMIT = '0123456789abcdef0123456789abcdef01234567';
 
@@ -38,6 +38,8 @@ export async function startHub(repositories) {
     refuseFrom: Infinity,
     /** Whether ranges are served, or ignored with the whole file. */
     ranges: true,
+    /** Whether it tells which files there are; a mirror may not. */
+    lists: true,
     /** Written after a file's tag: changing it makes every file another. */
     edition: '',
     url: '',
@@ -55,11 +57,15 @@ export async function startHub(repositories) {
   });
 
   const front = handle(async (request, response) => {
-    const [, owner, name, , revision, ...rest] = new URL(request.url, 'http://hub').pathname.split('/').map(decodeURIComponent);
-    const path = rest.join('/');
+    const { pathname } = new URL(request.url, 'http://hub');
+    // /owner/name/resolve/revision/path, or /api/models/owner/name/tree/revision
+    const listing = pathname.startsWith('/api/models/');
+    const [, owner, name, , revision, ...rest] = pathname.replace(/^\/api\/models/, '').split('/').map(decodeURIComponent);
+    const path = listing ? 'tree' : rest.join('/');
     const entry = { path, method: request.method, revision, from: 0, sent: 0, status: 200 };
     hub.log.push(entry);
-    const headers = { ...open, 'x-repo-commit': hub.commit };
+    // Lists do not say which commit they are of.
+    const headers = { ...open, ...(!listing && { 'x-repo-commit': hub.commit }) };
     const say = (status, more = {}, body = '') => {
       entry.status = status;
       response.writeHead(status, { ...headers, ...more }).end(request.method === 'HEAD' ? '' : body);
@@ -68,6 +74,15 @@ export async function startHub(repositories) {
     if (!repository) return say(401, { 'x-error-code': 'RepoNotFound' }, 'Repository not found');
     if (typeof repository === 'object') return say(repository.status, { 'x-error-code': repository.code });
     if (revision !== 'main' && revision !== hub.commit) return say(404, { 'x-error-code': 'RevisionNotFound' });
+    if (listing) {
+      if (!hub.lists) return say(404, { 'content-type': 'text/html' }, '<!doctype html><title>Not found</title>');
+      const found = await readdir(repository, { recursive: true, withFileTypes: true });
+      const entries = await Promise.all(found.map(async (found) => {
+        const file = join(found.parentPath ?? found.path, found.name);
+        return { type: found.isFile() ? 'file' : 'directory', oid: '0'.repeat(40), size: found.isFile() ? (await stat(file)).size : 0, path: relative(repository, file) };
+      }));
+      return say(200, { 'content-type': 'application/json; charset=utf-8' }, JSON.stringify(entries));
+    }
     const file = join(repository, path);
     if (!(await stat(file).catch(() => null))?.isFile()) return say(404, { 'x-error-code': 'EntryNotFound' });
     if (path.endsWith('.safetensors')) {

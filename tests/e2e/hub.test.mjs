@@ -25,6 +25,10 @@ before(async () => {
   await cp(folderOf('tests/golden/unet_tiny_class'), join(folder, 'bare'), { recursive: true });
   await cp(folderOf('tests/golden/unet_tiny_class/config.json'), join(folder, 'pickled/unet/config.json'));
   await cp(folderOf('tests/golden/unet_tiny_class/config.json'), join(folder, 'pickled/unet/diffusion_pytorch_model.bin'));
+  for (const network of ['unet', 'unet_ema']) {
+    await cp(folderOf('tests/golden/unet_tiny_class'), join(folder, 'several', network), { recursive: true });
+    await cp(join(folder, 'several', network, WEIGHTS), join(folder, 'several', network, 'diffusion_pytorch_model.fp16.safetensors'));
+  }
   server = await servePage();
   browser = await launch({ gpu: false });
 });
@@ -40,6 +44,7 @@ beforeEach(async () => {
     'somebody/sprites': join(folder, 'sprites'),
     'somebody/bare': join(folder, 'bare'),
     'somebody/pickled': join(folder, 'pickled'),
+    'somebody/several': join(folder, 'several'),
     'somebody/gated': { status: 403, code: 'GatedRepo' },
   });
 });
@@ -218,7 +223,7 @@ test('what the hub refuses is explained, and the loaded model stays', async () =
     ['somebody/nothing', /no public repository somebody\/nothing/],
     ['somebody/gated', /somebody\/gated is gated/],
     ['somebody/sprites@v9', /no revision "v9"/],
-    ['somebody/pickled', /safe_serialization=True/],
+    ['somebody/pickled', /no model at somebody\/pickled@main.*has the weights as a pickle/],
   ]) {
     await loadModel(page, name);
     await error.waitFor({ timeout: 30_000 });
@@ -232,6 +237,55 @@ test('what the hub refuses is explained, and the loaded model stays', async () =
   assert.match(await page.locator('#address-hint').textContent(), /neither owner\/name nor an address/);
   await page.keyboard.press('Escape');
   await generate(page);
+  await close(page);
+});
+
+for (const lists of [true, false]) {
+  test(`networks and weights can be named in the address, of a hub that ${lists ? 'lists' : 'does not list'} its files`, async () => {
+    hub.lists = lists;
+    const page = await open('&model=somebody/several&network=unet_ema&variant=fp16');
+    assert.match(page.url(), /network=unet_ema/);
+    await generate(page);
+    assert.match(page.url(), /network=unet_ema.*variant=fp16/);
+    assert.deepEqual(hub.log.filter(({ path, status }) => path.endsWith('.safetensors') && status === 206).map(({ path }) => path), ['diffusion_pytorch_model.fp16.safetensors']);
+    await page.locator('#model-button').click();
+    const weights = page.getByRole('combobox', { name: 'Weights' });
+    assert.deepEqual(await weights.locator('option').allTextContents(), ['plain', 'fp16']);
+    assert.equal(await weights.inputValue(), 'fp16');
+    assert.equal(await page.getByRole('combobox', { name: 'Network' }).count(), lists ? 1 : 0);
+    await weights.selectOption('');
+    await page.waitForFunction(() => !location.search.includes('variant'));
+    await ready(page);
+    await generate(page);
+
+    // What is stored needs no network; the other weights are still there as well.
+    await hub.close();
+    await page.reload();
+    await ready(page);
+    await page.goto(`${page.url()}&variant=fp16`);
+    await ready(page);
+    await close(page);
+    hub = { close: () => {} };
+  });
+}
+
+test('a network that is not there is named, with those that are', async () => {
+  const page = await open('');
+  await page.goto(`${server.url}?backend=cpu&hub=${hub.url}&model=somebody/several&network=unet_emma`);
+  await page.locator('.notice.error').waitFor();
+  assert.match(await page.locator('.notice.error').textContent(), /no network “unet_emma”; it has unet, unet_ema/);
+  await close(page);
+});
+
+test('a hub that does not list its files is asked for them', async () => {
+  hub.lists = false;
+  const page = await open('&model=somebody/sprites');
+  assert.equal(await modelName(page), 'Sprites');
+  await generate(page);
+  hub.log.length = 0;
+  await page.reload();
+  await ready(page);
+  assert.deepEqual(hub.log.filter(({ path }) => !/preview|tree/.test(path)).map(({ path }) => path), ['unet/config.json']);
   await close(page);
 });
 

@@ -5,7 +5,7 @@ import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { closePage as close, controls, folderOf, generate, launch, openPage, ready, servePage } from './harness.mjs';
+import { closePage as close, controls, differ, equal, folderOf, generate, launch, openPage, pixels, ready, servePage } from './harness.mjs';
 
 const TINY = folderOf('tests/golden/unet_tiny_class');
 const SCHEDULER = folderOf('www/models/digits/scheduler');
@@ -28,6 +28,13 @@ after(async () => {
   if (folder) await rm(folder, { recursive: true, force: true });
 });
 
+/** Makes other weights of a file's: half as large. @param {string} path  of a file in F32 */
+async function shuffle(path) {
+  const bytes = await readFile(path);
+  for (let at = 8 + Number(bytes.readBigUInt64LE()); at + 4 <= bytes.length; at += 4) bytes.writeFloatLE(bytes.readFloatLE(at) / 2, at);
+  await writeFile(path, bytes);
+}
+
 /** Folders as training scripts and people leave them. */
 async function makeModels(into) {
   const tiny = (path) => cp(TINY, join(into, path), { recursive: true });
@@ -41,6 +48,8 @@ async function makeModels(into) {
   // Deep down, with an average and a checkpoint beside it, in a folder of more files than one reading gives.
   await tiny('training/run 1/unet');
   await tiny('training/run 1/unet_ema');
+  await shuffle(join(into, 'training/run 1/unet_ema', WEIGHTS));
+  await cp(join(into, 'training/run 1/unet_ema', WEIGHTS), join(into, 'training/run 1/unet_ema/diffusion_pytorch_model.fp16.safetensors'));
   await tiny('training/run 1/checkpoint-500/unet');
   await cp(SCHEDULER, join(into, 'training/run 1/scheduler'), { recursive: true });
   await junk('training/run 1/optimizer.bin');
@@ -55,8 +64,6 @@ async function makeModels(into) {
   await rename(join(into, 'pickled/unet', WEIGHTS), join(into, 'pickled/unet/diffusion_pytorch_model.bin'));
   await mkdir(join(into, 'configuration only'));
   await cp(join(TINY, 'config.json'), join(into, 'configuration only/config.json'));
-  await tiny('several/one');
-  await tiny('several/two');
   await mkdir(join(into, 'another kind'));
   await writeFile(join(into, 'another kind/config.json'), '{"_class_name": "AutoencoderKL"}');
 }
@@ -144,14 +151,66 @@ test('files that a script dropped, without entries, are read as well', async () 
   await close(page);
 });
 
+/** Opens the Model menu, and chooses what to load of the model. */
+async function chooseOf(page, label, option) {
+  await page.locator('#model-button').click();
+  await page.getByRole('combobox', { name: label }).selectOption({ label: option });
+  await page.waitForFunction(([name, value]) => document.querySelector(`#model-facts select[aria-label=${name}]`)?.selectedOptions[0].textContent === value && document.body.dataset.phase === 'ready', [label, option]);
+  await page.keyboard.press('Escape');
+}
+
+test('of several networks and weights the likeliest are taken, and the others can be chosen', async () => {
+  const page = await open();
+  await drop(page, [join(folder, 'training')]);
+  await named(page, 'run 1');
+  await ready(page);
+  await page.locator('#model-button').click();
+  const networks = page.getByRole('combobox', { name: 'Network' });
+  assert.deepEqual(await networks.locator('option').allTextContents(), ['unet', 'unet_ema', 'checkpoint-500/unet']);
+  assert.equal(await networks.inputValue(), 'training/run 1/unet');
+  assert.equal(await page.getByRole('combobox', { name: 'Weights' }).count(), 0, 'there is nothing to choose');
+  await page.keyboard.press('Escape');
+  await generate(page);
+  const first = await pixels(page);
+  await chooseOf(page, 'Network', 'unet_ema');
+  assert.equal(await page.locator('#model-name').textContent(), 'run 1');
+  await generate(page);
+  differ(await pixels(page), first, 'the average makes other pictures');
+  await chooseOf(page, 'Weights', 'fp16');
+  await chooseOf(page, 'Network', 'unet');
+  await generate(page);
+  equal(await pixels(page), first, 'the first one again');
+  assert.ok(!/network|variant/.test(page.url()), 'a link cannot carry it');
+  await close(page);
+});
+
+test('files without a model leave a download alone', async () => {
+  const page = await open('&model=models/digits');
+  let release;
+  const held = new Promise((done) => { release = done; });
+  await page.route('**/sprites/**/*.safetensors', async (route) => {
+    if (route.request().method() === 'GET') await held;
+    await route.continue();
+  });
+  await page.evaluate(() => document.querySelectorAll('#shipped button')[1].click());
+  await page.waitForFunction(() => document.body.dataset.phase === 'loading');
+  await drop(page, [join(folder, 'another kind')]);
+  await page.locator('.notice.error').waitFor();
+  assert.equal(await page.evaluate(() => document.body.dataset.phase), 'loading');
+  release();
+  await named(page, 'Sprites');
+  await ready(page);
+  await generate(page);
+  await close(page);
+});
+
 test('what is missing is named, and the loaded model stays', async () => {
   const page = await open();
   const error = page.locator('.notice.error');
   for (const [name, message] of [
-    ['weights only', /config\.json is missing.*diffusion_pytorch_model\.safetensors/],
-    ['pickled', /diffusion_pytorch_model\.bin.*safe_serialization=True/],
-    ['configuration only', /weights are missing.*config\.json/],
-    ['several', /2 models.*several\/one, several\/two/],
+    ['weights only', /no config\.json of a U-Net.*weights only\/diffusion_pytorch_model\.safetensors/],
+    ['pickled', /diffusion_pytorch_model\.bin has the weights as a pickle/],
+    ['configuration only', /no weights beside configuration only\/config\.json/],
     ['another kind', /AutoencoderKL/],
   ]) {
     await drop(page, [join(folder, name)]);

@@ -1,0 +1,35 @@
+// How a batch is shared out: what belongs to an image goes with it.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { shares } from '../../www/team.js';
+
+test('each share has the labels of its own images, and knows which of all they are', () => {
+  const parts = shares({ count: 5, steps: 9, class_labels: [0, 1, 2, 3, 4], seeds: [50, 51, 52, 53, 54] }, 2);
+  assert.deepEqual(parts, [
+    { count: 3, steps: 9, class_labels: [0, 1, 2], seeds: [50, 51, 52, 53, 54], share: { total: 5, first: 0 } },
+    { count: 2, steps: 9, class_labels: [3, 4], seeds: [50, 51, 52, 53, 54], share: { total: 5, first: 3 } },
+  ]);
+});
+
+test('seeds are those of the whole batch', () => {
+  const parts = shares({ count: 2, seed: 7, class_labels: null }, 4);
+  assert.deepEqual(parts.map(({ seed, count, share }) => [seed, count, share.first]), [[7, 1, 0], [7, 1, 1]]);
+  assert.deepEqual(shares({ count: 2, seeds: [7], class_labels: null }, 2).map(({ seeds }) => seeds), [[7], [7]]);
+});
+
+test('a class of several numbers stays with its image', () => {
+  assert.deepEqual(shares({ count: 2, class_labels: [1, 2, 3, 4] }, 2).map((share) => share.class_labels), [[1, 2], [3, 4]]);
+});
+
+test('a condition goes with its image, or is the same for all', () => {
+  const condition = Float32Array.of(1, 2, 3, 4, 5, 6);
+  const settings = { count: 3, class_labels: null, condition };
+  assert.deepEqual(shares(settings, 2, 2).map((share) => [...share.condition]), [[1, 2, 3, 4], [5, 6]]);
+  assert.deepEqual(shares(settings, 2, 6).map((share) => [...share.condition]), [[...condition], [...condition]]);
+});
+
+test('one image is not shared', () => {
+  const settings = { count: 1, seeds: [3], class_labels: null };
+  assert.deepEqual(shares(settings, 4), [settings]);
+});
