@@ -1,8 +1,10 @@
 //! `scheduler/scheduler_config.json`: the noise schedule and how to sample (diffusers `schedulers/`).
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Object;
+use super::field::Field;
 use crate::{Error, Result};
 
 const FILE: &str = "scheduler/scheduler_config.json";
@@ -325,11 +327,9 @@ pub enum VarianceType {
 }
 
 /// The fields of diffusers' schedulers, with their names; each scheduler has defaults of its own.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default)]
+#[derive(Clone, Debug)]
 pub struct SchedulerConfig {
     /// The sampling method the model's author chose.
-    #[serde(rename = "_class_name")]
     pub kind: SchedulerKind,
     /// T, the number of steps of the forward process.
     pub num_train_timesteps: usize,
@@ -439,8 +439,36 @@ pub struct SchedulerConfig {
     use_dynamic_shifting: bool,
 
     /// What the file itself says, to be read with another scheduler's defaults.
-    #[serde(skip)]
     file: SchedulerFile,
+}
+
+/// Defines how the fields of a file are read, by their names.
+macro_rules! fields {
+    ($($field:ident)*) => {
+        const FIELDS: &[&str] = &[$(stringify!($field)),*];
+
+        impl SchedulerConfig {
+            /// Takes a field of a file. One that is not here does nothing.
+            fn set(&mut self, field: &str, value: Value) -> std::result::Result<(), serde::de::value::Error> {
+                match field {
+                    $(stringify!($field) => self.$field = Deserialize::deserialize(Field(value))?,)*
+                    _ => {}
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+fields! {
+    num_train_timesteps beta_start beta_end beta_schedule trained_betas rescale_betas_zero_snr variance_type
+    clip_sample clip_sample_range thresholding dynamic_thresholding_ratio sample_max_value prediction_type
+    timestep_spacing steps_offset set_alpha_to_one skip_prk_steps use_karras_sigmas use_exponential_sigmas
+    use_beta_sigmas use_lu_lambdas sigma_min sigma_max interpolation_type timestep_type final_sigmas_type
+    solver_order algorithm_type solver_type lower_order_final euler_at_final lambda_min_clipped predict_x0
+    disable_corrector eta snr sampling_eps correct_steps sigma_data rho sigma_schedule s_noise clip_denoised
+    original_inference_steps timestep_scaling shift flow_shift use_flow_sigmas shift_terminal invert_sigmas
+    stochastic_sampling use_dynamic_shifting
 }
 
 impl Default for SchedulerConfig {
@@ -515,7 +543,7 @@ fn todays(mut given: Object) -> Object {
         "tensor_format" | "timestep_values" => false,
         _ => true,
     });
-    if let Some(serde_json::Value::Bool(false)) = given.remove("predict_epsilon") {
+    if let Some(Value::Bool(false)) = given.remove("predict_epsilon") {
         given.entry("prediction_type").or_insert("sample".into());
     }
     given
@@ -551,7 +579,7 @@ impl SchedulerFile {
     /// When that is not supported.
     pub fn kind(&self) -> Result<SchedulerKind> {
         let Some(class) = self.0.get("_class_name") else { return Ok(Ddpm) };
-        serde_json::from_value(class.clone()).map_err(|_| {
+        SchedulerKind::deserialize(Field(class.clone())).map_err(|_| {
             let (class, kinds) = (class.as_str().unwrap_or("its _class_name"), self.kinds());
             let others: Vec<&str> = kinds.into_iter().map(SchedulerKind::class).collect();
             let others = others.join(", ");
@@ -565,7 +593,7 @@ impl SchedulerFile {
 
     /// Whether a solver is told to follow a flow.
     fn follows_flow(&self) -> bool {
-        self.0.get("use_flow_sigmas").and_then(serde_json::Value::as_bool) == Some(true)
+        self.0.get("use_flow_sigmas").and_then(Value::as_bool) == Some(true)
     }
 
     fn family(&self) -> Family {
@@ -626,7 +654,9 @@ impl SchedulerFile {
             }
         }
         if self.kind().ok() != Some(kind)
-            && given.get("algorithm_type").is_some_and(|value| AlgorithmType::deserialize(value).is_err())
+            && given
+                .get("algorithm_type")
+                .is_some_and(|value| AlgorithmType::deserialize(Field(value.clone())).is_err())
         {
             // Of another scheduler, which has the field, but not its values, in common.
             given.remove("algorithm_type");
@@ -639,9 +669,8 @@ impl SchedulerFile {
 
 /// The fields of an object that no scheduler of diffusers has.
 fn unknown(object: &Object) -> Vec<String> {
-    let Ok(own) = serde_json::to_value(SchedulerConfig::default()) else { return Vec::new() };
     let is_known =
-        |field: &str| field.starts_with('_') || own.get(field).is_some() || OTHERS.contains(&format!(" {field} "));
+        |field: &str| field.starts_with('_') || FIELDS.contains(&field) || OTHERS.contains(&format!(" {field} "));
     object.keys().filter(|field| !is_known(field)).cloned().collect()
 }
 
@@ -755,13 +784,13 @@ impl SchedulerConfig {
     }
 
     fn read(kind: SchedulerKind, given: Object) -> Result<Self> {
-        let mut merged = match serde_json::to_value(Self::defaults(kind)) {
-            Ok(serde_json::Value::Object(defaults)) => defaults,
-            _ => unreachable!("a configuration is an object"),
-        };
-        let own = given.iter().filter(|(field, _)| has(kind, field));
-        merged.extend(own.map(|(field, value)| (field.clone(), value.clone())));
-        let mut config: SchedulerConfig = super::parse(FILE, merged)?;
+        let mut config = Self::defaults(kind);
+        for (field, value) in given.iter().filter(|(field, _)| has(kind, field)) {
+            config.set(field, value.clone()).map_err(|error| Error::Config {
+                file: FILE,
+                problem: format!("{field} is {value}, which is not supported: {error}."),
+            })?;
+        }
         // DEIS and DPM-Solver have this field, but not its values, in common.
         if (config.algorithm_type == AlgorithmType::Deis) != (kind == DeisMultistep) {
             config.algorithm_type = Self::defaults(kind).algorithm_type;

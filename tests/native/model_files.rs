@@ -61,7 +61,7 @@ fn shards_with_and_without_an_index() {
     let plain =
         ["diffusion_pytorch_model-00002-of-00002.safetensors", "diffusion_pytorch_model-00001-of-00002.safetensors"];
     let expected = format!("={} {}", plain[1], plain[0]);
-    assert_eq!(variants(&plain), [expected.clone()]);
+    assert_eq!(variants(&plain), std::slice::from_ref(&expected));
     assert_eq!(variants(&[plain[0], plain[1], "diffusion_pytorch_model.safetensors.index.json"]), [expected]);
     // Of two models that were saved in one folder the one in shards counts, if it is whole.
     let index = "diffusion_pytorch_model.safetensors.index.json";

@@ -151,11 +151,8 @@ fn floats_of_8_bits_are_what_pytorch_reads() {
     // torch.tensor(bytes, dtype=torch.uint8).view(torch.float8_e4m3fn).float(), and of float8_e5m2.
     let bytes = [0x00_u8, 0x01, 0x08, 0x38, 0x7e, 0xb8, 0xc1, 0x87];
     for (dtype, expected) in [
-        (Dtype::F8_E4M3, [0.0, 0.001953125, 0.015625, 1.0, 448.0, -1.0, -2.25, -0.013671875]),
-        (
-            Dtype::F8_E5M2,
-            [0.0, 1.52587890625e-05, 0.0001220703125, 0.5, f32::INFINITY, -0.5, -2.5, -0.0001068115234375],
-        ),
+        (Dtype::F8_E4M3, [0.0, 1.0 / 512.0, 1.0 / 64.0, 1.0, 448.0, -1.0, -2.25, -7.0 / 512.0]),
+        (Dtype::F8_E5M2, [0.0, 2_f32.powi(-16), 2_f32.powi(-13), 0.5, f32::INFINITY, -0.5, -2.5, -7.0 / 65_536.0]),
     ] {
         for (byte, expected) in bytes.into_iter().zip(expected) {
             let one: BTreeMap<_, _> = [("x".to_string(), (dtype, vec![1], vec![byte]))].into();
