@@ -79,7 +79,8 @@ pub fn candidates() -> Vec<String> {
 
 /// What a `config.json` is of, by its own words or, where it is too old to say, by what it has.
 pub fn class_of(config: &str) -> Option<String> {
-    let config: serde_json::Map<String, serde_json::Value> = serde_json::from_str(config).ok()?;
+    let config: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(config.trim_start_matches('\u{feff}')).ok()?;
     let named = ["_class_name", "model_type"].iter().find_map(|field| config.get(*field)?.as_str());
     let is_unet =
         || ["block_out_channels", "block_channels", "down_block_types"].iter().any(|key| config.contains_key(*key));

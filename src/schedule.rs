@@ -354,6 +354,13 @@ impl Schedule {
         for row in &rows {
             let coefficients: [f32; Coefficients::LEN] = bytemuck::cast(Coefficients::from(row));
             if coefficients.iter().any(|coefficient| !coefficient.is_finite()) {
+                if config.rescale_betas_zero_snr && row.alpha_cumprod == 0.0 {
+                    return Err(Error::Settings(format!(
+                        "At timestep {} rescale_betas_zero_snr leaves nothing of the picture, and a model that predicts ε \
+                         says nothing of it there. Take leading spacing, or a model that predicts v.",
+                        row.timestep
+                    )));
+                }
                 let repeated = rows.windows(2).find(|pair| pair[0].alpha_cumprod == pair[1].alpha_cumprod);
                 if let (Some(pair), true) = (repeated, rows.len() == steps) {
                     return Err(Error::Settings(format!(

@@ -32,6 +32,12 @@ pub fn find_model(files: JsValue) -> std::result::Result<JsValue, JsValue> {
     to_js(&model_files::find(&files))
 }
 
+/// What a `config.json` is of, by its own words or, where it is too old to say, by what it has; nothing if it is damaged.
+#[wasm_bindgen]
+pub fn class_of(config: &str) -> Option<String> {
+    model_files::class_of(config)
+}
+
 /// Where the files of a model may be on a server that does not list its folders, in the order to look for them.
 #[wasm_bindgen]
 pub fn model_paths() -> Vec<String> {

@@ -3,7 +3,7 @@
 import { download, isTransient, pause } from './download.js';
 import { explainRefusal, isCommit } from './hub.js';
 import { ModelCache } from './model-cache.js';
-import { baseOf, choose, classOf, folderOf, join, probe } from './networks.js';
+import { baseOf, choose, folderOf, join, probe } from './networks.js';
 
 /** Milliseconds before a small file is asked for again. */
 const PAUSES = [400, 1200];
@@ -12,9 +12,9 @@ const MOST_CONFIG_BYTES = 1 << 20;
 /** A repository may have one for each of a hundred checkpoints. */
 const MOST_CONFIGS = 24;
 
-/** The small files. @typedef {{config: string, scheduler: string|null, card: string|null}} ModelFiles */
+/** The small files. @typedef {{config: string, model_index: string|null, scheduler: string|null, card: string|null}} ModelFiles */
 
-/** The rules for names, which are the library's. @typedef {Pick<typeof import('./pkg/denoise.js'), 'find_model'|'model_paths'>} Library */
+/** The rules for names, which are the library's. @typedef {Pick<typeof import('./pkg/denoise.js'), 'find_model'|'model_paths'|'class_of'>} Library */
 
 /**
  * Files by their paths in the model's folder; null stands for a file that is not there.
@@ -55,7 +55,7 @@ export async function findNetworks(files, library, wanted = { network: null, var
   const configs = listed.filter(({ path }) => baseOf(path) === 'config.json' && !(files.size(path) > MOST_CONFIG_BYTES));
   configs.sort((a, b) => likely.has(b.path) - likely.has(a.path) || depth(a.path) - depth(b.path));
   await Promise.all(configs.slice(0, MOST_CONFIGS).map(async (config) => {
-    config.class_name = classOf(await files.text(config.path) ?? '');
+    config.class_name = library.class_of(await files.text(config.path) ?? '') ?? null;
   }));
   const { networks, problem } = library.find_model(listed);
   if (networks.length) return networks;
@@ -76,8 +76,8 @@ const depth = (path) => path.split('/').length;
 export async function readModel(files, networks, wanted, onbytes, sinkFor) {
   const { network, variant } = choose(networks, wanted);
   const text = (path) => (path === null ? null : files.text(path));
-  const [config, scheduler, card] = await Promise.all([text(network.config), text(network.scheduler), text(network.card)]);
-  const small = { config, scheduler, card };
+  const [config, model_index, scheduler, card] = await Promise.all([text(network.config), text(network.model_index), text(network.scheduler), text(network.card)]);
+  const small = { config, model_index, scheduler, card };
   await readWeights(files, variant, sinkFor(small, folderOf(network.card ?? '')), onbytes);
   return { small, network: network.folder, variant: variant.name };
 }

@@ -2,7 +2,7 @@
 // where to look for them on a server that lists nothing.
 
 /** As the library finds it. @typedef {{name: string, files: string[], index: string|null}} Variant */
-/** @typedef {{folder: string, config: string, scheduler: string|null, card: string|null, variants: Variant[]}} Network */
+/** @typedef {{folder: string, config: string, model_index: string|null, scheduler: string|null, card: string|null, variants: Variant[]}} Network */
 /** What is wanted: a network's folder and the name of its weights; null for the first. @typedef {{network: string|null, variant: string|null}} Wanted */
 /** What a model can be loaded as. @typedef {{folder: string, variants: string[]}} Choice */
 
@@ -12,23 +12,6 @@ export const join = (folder, name) => (folder ? `${folder}/${name}` : name);
 
 const isConfig = (path) => baseOf(path) === 'config.json';
 const isSmall = (path) => path.endsWith('.json');
-
-/**
- * What a config.json is of, in its own words; the oldest ones do not say, and are known by what they have.
- * @param {string} text
- * @returns {string|null}  null when it is damaged, which the engine says better
- */
-export function classOf(text) {
-  try {
-    const config = JSON.parse(text.replace(/^\ufeff/, ''));
-    const name = config._class_name ?? config.model_type;
-    if (typeof name === 'string') return name;
-    const unet = ['block_out_channels', 'block_channels', 'down_block_types'].some((key) => key in config);
-    return unet ? 'UNet2DModel' : 'model of another kind';
-  } catch {
-    return null;
-  }
-}
 
 /**
  * @param {Network[]} networks
@@ -82,6 +65,7 @@ export async function probe(paths, { network, variant }, { text, has }) {
   const named = (name) => paths.filter((path) => baseOf(path) === name);
   const weights = paths.filter((path) => folderOf(path) === folderOf(config) && isWeights(path));
   await Promise.all([
+    first(named('model_index.json')),
     first(named('scheduler_config.json')),
     first(named('card.json')),
     // Who asks for certain weights is told which there are.

@@ -115,9 +115,9 @@ async function load({ id, source, options }, signal) {
   const download = new AbortController();
   signal.addEventListener('abort', () => download.abort(signal.reason));
   try {
-    const { Loading, find_model, model_paths } = await loadLibrary();
+    const { Loading, ...library } = await loadLibrary();
     const files = await openFiles(source, download.signal, member);
-    const networks = await findNetworks(files, { find_model, model_paths }, source);
+    const networks = await findNetworks(files, library, source);
     let downloaded = false;
     const { small, network, variant } = await readModel(files, networks, source, throttled(id, 'download'), (small, folder) => {
       const fixed = { precision: options.precision, guided: isGuided(small.card, options.guidance) };
@@ -136,7 +136,7 @@ async function load({ id, source, options }, signal) {
     const complete = arriving;
     arriving = null; // it is the engine's now
     model = await engine.load(complete, (stage, done, total) => stage === 'parse' && progress(id, stage, done, total));
-    const assumed = small.scheduler === null ? 'It has no scheduler_config.json, so DDPM’s defaults are assumed: 1000 steps, linear β from 0.0001 to 0.02, ε-prediction.' : '';
+    const assumed = small.scheduler === null && small.model_index === null ? 'It has no scheduler_config.json, so DDPM’s defaults are assumed: 1000 steps, linear β from 0.0001 to 0.02, ε-prediction.' : '';
     const problem = member ? null : await files.settle();
     team?.end();
     // A team needs the files again, so they have to be stored.

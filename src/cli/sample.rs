@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Fields of the scheduler's configuration that differ from the model's, as a file or as JSON itself
     #[arg(long, value_name = "JSON")]
     scheduler_config: Option<String>,
-    /// Steps [default: 50, or T if that is less]
+    /// Steps [default: 50, or T if that is less; 4 with LCM and TCD, 2 with consistency models]
     #[arg(long)]
     steps: Option<usize>,
     /// DDIM's η, from 0 to 1

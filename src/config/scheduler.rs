@@ -754,9 +754,14 @@ impl SchedulerConfig {
         }
     }
 
-    /// How many steps a run takes that is not told.
+    /// How many steps a run takes that is not told: few of a model that was distilled to need few.
     pub fn default_steps(&self) -> usize {
-        self.num_train_timesteps.min(50)
+        let steps = match self.kind {
+            Consistency => 2,
+            Lcm | Tcd => 4,
+            _ => 50,
+        };
+        self.num_train_timesteps.min(steps)
     }
 
     /// Reads a `scheduler/scheduler_config.json`.

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { choose, classOf, nameOfFolder, probe, shortNames } from '../../www/networks.js';
+import { choose, nameOfFolder, probe, shortNames } from '../../www/networks.js';
 
 const FIRST = { network: null, variant: null };
 const PATHS = [
@@ -76,15 +76,4 @@ test('a model of one’s own is called by its pipeline’s folder', () => {
   for (const [folder, name] of [['flowers/unet', 'flowers'], ['a/flowers', 'flowers'], ['flowers/unet_ema', 'flowers'], ['unet', 'Your model'], ['', 'Your model']]) {
     assert.equal(nameOfFolder(folder), name, folder);
   }
-});
-
-test('a configuration says what it is of, or is known by what it has', () => {
-  for (const [text, name] of [
-    ['{"_class_name": "UNet2DModel"}', 'UNet2DModel'],
-    ['\ufeff{"_class_name": "VQModel"}', 'VQModel'],
-    ['{"model_type": "clip_text_model"}', 'clip_text_model'],
-    ['{"block_out_channels": [1]}', 'UNet2DModel'],
-    ['{"architectures": []}', 'model of another kind'],
-    ['{"_class_name": ', null],
-  ]) assert.equal(classOf(text), name, text);
 });

@@ -26,6 +26,8 @@ MODELS = {
     "unet_learned": dict(in_channels=2, out_channels=4, **TINY),
     "unet_number": dict(in_channels=3, out_channels=3, class_embed_type="timestep", **TINY),
     "unet_vector": dict(in_channels=3, out_channels=3, class_embed_type="identity", **TINY),
+    # Of five channels it makes two: the other three are a condition, as a picture to be enlarged.
+    "unet_condition": dict(in_channels=5, out_channels=2, num_class_embeds=4, **TINY),
 }
 
 
@@ -89,12 +91,27 @@ def network(unet, case, classes):
     return guided
 
 
+def conditioned(unet, condition):
+    """The network with the condition after the channels of x, as SR3, Palette and the diffusion course have it."""
+
+    def evaluate(x, t, class_labels):
+        planes = condition.repeat(len(x) // len(condition), 1, 1, 1)
+        return unet(torch.cat([x, planes], dim=1), t, class_labels=class_labels)
+
+    evaluate.config = unet.config
+    return evaluate
+
+
 def run(unet, case, scheduler_config):
     """{x_0, …} of a case; `classes` and for inpainting `original` and `mask` beside it."""
     scheduler = class_of(case["scheduler"]).from_config(scheduler_config, **case.get("config", {}))
     generator, tensors = generators(case["seeds"]), {}
     height, width = case["size"] if "size" in case else (unet.config.sample_size,) * 2
-    shape = (case["count"], unet.config.in_channels, height, width)
+    shape = (case["count"], unet.config.in_channels - case.get("condition_channels", 0), height, width)
+    if "conditions" in case:
+        planes = (case["conditions"], case["condition_channels"], height, width)
+        tensors["condition"] = torch.randn(planes, generator=torch.Generator().manual_seed(7))
+        unet = conditioned(unet, tensors["condition"])
     classes = None
     if unet.config.class_embed_type == "identity":
         classes = torch.randn((case["count"], 4 * TINY["block_out_channels"][0]), generator=torch.Generator().manual_seed(5))

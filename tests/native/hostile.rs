@@ -462,6 +462,16 @@ fn schedules_beyond_32_bit_numbers() {
     }
 }
 
+#[test]
+fn zero_signal_of_which_the_model_says_nothing() {
+    let json = r#"{"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": true, "timestep_spacing": "trailing"}"#;
+    let run =
+        |changes| Schedule::new(&SchedulerConfig::from_json(json)?.with(None, changes)?, 10, &StepOptions::default());
+    assert_message(&run("{}").unwrap_err().to_string(), &["timestep 999", "rescale_betas_zero_snr", "predicts v"]);
+    run(r#"{"timestep_spacing": "leading"}"#).unwrap();
+    run(r#"{"prediction_type": "v_prediction"}"#).unwrap();
+}
+
 /// A plan for sampling so many images.
 fn plan(pipeline: &mut Pipeline, count: usize) -> Result<Plan> {
     let layout = Settings { count, ..Settings::default() }.layout(pipeline)?;

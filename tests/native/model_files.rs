@@ -163,6 +163,8 @@ fn what_a_configuration_is_of() {
     assert_eq!(class_of(r#"{"_class_name": "AutoencoderKL"}"#).as_deref(), Some("AutoencoderKL"));
     assert_eq!(class_of(r#"{"block_channels": [1]}"#).as_deref(), Some("UNet2DModel"), "the oldest do not say");
     assert_eq!(class_of(r#"{"model_type": "clip"}"#).as_deref(), Some("clip"));
+    assert_eq!(class_of("\u{feff}{\"_class_name\": \"VQModel\"}").as_deref(), Some("VQModel"));
+    assert_eq!(class_of(r#"{"architectures": []}"#).as_deref(), Some("model of another kind"));
     assert_eq!(class_of("{").as_deref(), None);
 }
 

@@ -27,6 +27,7 @@ pub struct Case {
     pub step: Map<String, Value>,
     pub guidance: Option<f64>,
     pub guidance_rescale: Option<f64>,
+    null_class: Option<usize>,
     pub size: Option<(usize, usize)>,
     eta: Option<f64>,
     jumps: Option<Map<String, Value>>,
@@ -75,6 +76,8 @@ impl Case {
             class_labels: tensor("classes").map_or(Vec::new(), |classes| classes.data),
             guidance: self.guidance.unwrap_or(1.0),
             guidance_rescale: self.guidance_rescale.unwrap_or(0.0),
+            null_class: self.null_class,
+            condition: tensor("condition"),
             inpaint,
             ..Settings::default()
         }
