@@ -611,7 +611,13 @@ fn model_info(pipeline: &Pipeline, prepared: &Prepared) -> std::result::Result<J
         prediction_type: scheduler.prediction_type,
         num_train_timesteps: scheduler.num_train_timesteps,
         own_sampler: pipeline.scheduler().ok().map(|own| own.kind.short_name()),
-        scheduler_problem: pipeline.scheduler().err().map(|error| error.to_string()),
+        // Which others there are the menu of samplers says.
+        scheduler_problem: pipeline.scheduler().err().map(|error| {
+            match error.to_string().split_once("; this model can") {
+                Some((problem, _)) => format!("{problem}."),
+                None => error.to_string(),
+            }
+        }),
         samplers: pipeline.scheduler_file().kinds().into_iter().map(SchedulerKind::short_name).collect(),
         default_steps: scheduler.default_steps(),
         dispatches: plan.steps.len(),

@@ -44,8 +44,8 @@ export function isUseful(name, sampler, predictionType) {
   return (name === 'eta' ? WITH_ETA : WITH_VARIANCE).includes(sampler);
 }
 
-/** Where a few steps are what a model was made for. */
-const FEW_STEPS = { lcm: 4, tcd: 4, consistency: 1 };
+/** Samplers of models that were made to need few steps, and sampled otherwise would not do. */
+const DISTILLED = ['lcm', 'tcd'];
 
 /**
  * What the page samples a model with by itself: as it does any other, or as the model's author does where that is needed.
@@ -53,9 +53,8 @@ const FEW_STEPS = { lcm: 4, tcd: 4, consistency: 1 };
  * @returns {{sampler: string, steps: number}}
  */
 export function defaultSampling({ samplers, own_sampler: own, default_steps: steps }) {
-  if (samplers.includes(DEFAULTS.sampler) && !(own in FEW_STEPS)) return { sampler: DEFAULTS.sampler, steps: DEFAULTS.steps };
-  const sampler = own ?? samplers[0];
-  return { sampler, steps: FEW_STEPS[sampler] ?? steps };
+  if (samplers.includes(DEFAULTS.sampler) && !DISTILLED.includes(own)) return { sampler: DEFAULTS.sampler, steps: DEFAULTS.steps };
+  return { sampler: own ?? samplers[0], steps };
 }
 
 /** @typedef {typeof DEFAULTS} Settings */
