@@ -148,7 +148,7 @@ test('a consistency model begins with the steps that it wants', async () => {
   const on = controls(page);
   assert.deepEqual(await samplers(page), ['consistency']);
   assert.equal(await on.steps.getAttribute('max'), '40');
-  assert.equal(await on.steps.inputValue(), '1');
+  assert.equal(await on.steps.inputValue(), '2');
   await generate(page);
   await on.steps.fill('3');
   await generate(page);
