@@ -490,6 +490,11 @@ impl Row {
     }
 }
 
+/// One row for each of so many steps. It is the same code for all schedulers: the page loads it.
+fn each(steps: usize, row: &dyn Fn(usize) -> Row) -> Vec<Row> {
+    (0..steps).map(row).collect()
+}
+
 /// The shares of the picture and of the noise in x_t at ᾱ.
 fn preserving(alpha_cumprod: f64) -> (f64, f64) {
     (alpha_cumprod.sqrt(), (1.0 - alpha_cumprod).sqrt())

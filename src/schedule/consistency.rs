@@ -2,7 +2,7 @@
 //! Algorithm 1; diffusers scheduling_consistency_models.py). x = x_0 + σ ε.
 
 use super::sigmas::karras;
-use super::{Combination, Row, Run, edm};
+use super::{Combination, Row, Run, each, edm};
 
 /// One row a step. The model is told 250 ln σ.
 pub(super) fn rows(run: &Run) -> (f64, Vec<Row>) {
@@ -27,5 +27,5 @@ pub(super) fn rows(run: &Run) -> (f64, Vec<Row>) {
             ..row
         }
     };
-    (max, (0..steps).map(row).collect())
+    (max, each(steps, &row))
 }

@@ -1,7 +1,7 @@
 //! DDIM with the whole family of σ, and its inversion (Song et al. 2020; diffusers scheduling_ddim.py,
 //! scheduling_ddim_inverse.py).
 
-use super::{Combination, Row, Run, epsilon_of_x0, forward, predict_epsilon, preserving};
+use super::{Combination, Row, Run, each, epsilon_of_x0, forward, predict_epsilon, preserving};
 use crate::config::TimestepSpacing;
 use crate::{Error, Result};
 
@@ -27,7 +27,8 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
         };
         row.bounded(config)
     };
-    Ok(forward::timesteps(run)?.into_iter().map(row).collect())
+    let timesteps = forward::timesteps(run)?;
+    Ok(each(steps, &|i| row(timesteps[i])))
 }
 
 /// √ᾱ' x̂0 + √(1 − ᾱ' − σ²) ε + σ z.
@@ -59,5 +60,6 @@ pub(super) fn inverse(run: &Run) -> Result<Vec<Row>> {
         };
         row.bounded(config)
     };
-    Ok(forward::timesteps(run)?.into_iter().rev().map(row).collect())
+    let timesteps = forward::timesteps(run)?;
+    Ok(each(steps, &|i| row(timesteps[steps - 1 - i])))
 }

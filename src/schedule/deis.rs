@@ -1,7 +1,7 @@
 //! DEIS in log ρ (Zhang and Chen 2022, section 4; diffusers scheduling_deis_multistep.py).
 
 use super::dpm_solver::{Differences, Levels, alpha_sigma, epsilon, integral, levels, order, row};
-use super::{Combination, Row, Run};
+use super::{Combination, Row, Run, each};
 use crate::{Error, Result};
 
 /// How many ε are kept.
@@ -31,7 +31,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
         };
         Row { prev, keep: vec![(i % KEPT, now)], ..row(run, timesteps[i], sigmas[i]) }.bounded(config)
     };
-    Ok((0..steps).map(row).collect())
+    Ok(each(steps, &row))
 }
 
 /// ∫ from ρ to ρ' of the Lagrange polynomial in ln ρ that is 1 at node j and 0 at the others.

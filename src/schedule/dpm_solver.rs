@@ -3,7 +3,7 @@
 
 use super::forward::{linspace, trailing};
 use super::sigmas::{Sigmas, interpolate, spaced, table, timestep};
-use super::{Combination, Row, Run, edm, epsilon_of_x0, flow, forward, predict_epsilon, sigmas};
+use super::{Combination, Row, Run, each, edm, epsilon_of_x0, flow, forward, predict_epsilon, sigmas};
 use crate::config::{AlgorithmType, BetaSchedule, FinalSigmasType, SchedulerKind, SolverType, TimestepSpacing};
 use crate::{Error, Result};
 
@@ -231,7 +231,7 @@ fn multistep(run: &Run, levels: &Levels, final_zero: bool) -> Vec<Row> {
         }
         .bounded(config)
     };
-    (0..steps).map(row).collect()
+    each(steps, &row)
 }
 
 /// A value and its derivatives over λ, in units of the step's h, for a Taylor polynomial.

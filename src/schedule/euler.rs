@@ -3,7 +3,7 @@
 //! scheduling_heun_discrete.py).
 
 use super::sigmas::{Sigmas, ancestral as ancestral_step, derivative, row, sigmas};
-use super::{Combination, Row, Run, StepOptions, edm};
+use super::{Combination, Row, Run, StepOptions, each, edm};
 use crate::Result;
 use crate::config::{PredictionType, SchedulerKind};
 
@@ -14,8 +14,8 @@ pub(super) fn euler(run: &Run) -> Result<(f64, Vec<Row>)> {
         _ => sigmas(run)?,
     };
     let levels = sigmas.len() - 1;
-    let rows = timesteps.iter().zip(sigmas.windows(2)).map(|(&t, pair)| churned(run, levels, t, pair[0], pair[1]));
-    Ok((init_noise_sigma, rows.collect()))
+    let row = |i: usize| churned(run, levels, timesteps[i], sigmas[i], sigmas[i + 1]);
+    Ok((init_noise_sigma, each(timesteps.len(), &row)))
 }
 
 /// A step of Karras et al. 2022, Algorithm 2. As diffusers has it, the model sees x and σ as they were before the noise.
@@ -44,12 +44,12 @@ fn churned(run: &Run, levels: usize, timestep: f64, sigma: f64, next: f64) -> Ro
 /// A step further down than σ', and noise back up to it. Noise is drawn in every step, also where it counts for nothing.
 pub(super) fn ancestral(run: &Run) -> Result<(f64, Vec<Row>)> {
     let Sigmas { timesteps, sigmas, init_noise_sigma } = sigmas(run)?;
-    let rows = timesteps.iter().zip(sigmas.windows(2)).map(|(&t, pair)| {
-        let (down, up) = ancestral_step(pair[0], pair[1]);
-        let prev = Combination::X + derivative(pair[0]) * (down - pair[0]) + Combination::NOISE * up;
-        Row { prev, draws_noise: true, ..row(run, t, pair[0]) }
-    });
-    Ok((init_noise_sigma, rows.collect()))
+    let row = |i: usize| {
+        let (down, up) = ancestral_step(sigmas[i], sigmas[i + 1]);
+        let prev = Combination::X + derivative(sigmas[i]) * (down - sigmas[i]) + Combination::NOISE * up;
+        Row { prev, draws_noise: true, ..row(run, timesteps[i], sigmas[i]) }
+    };
+    Ok((init_noise_sigma, each(timesteps.len(), &row)))
 }
 
 /// An Euler step to σ', a second evaluation there, and the mean of both slopes; the last step, to 0, is Euler's.

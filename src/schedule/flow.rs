@@ -5,7 +5,7 @@
 use super::dpm_solver::Levels;
 use super::forward::linspace;
 use super::sigmas::spaced;
-use super::{Combination, Row, Run};
+use super::{Combination, Row, Run, each};
 use crate::config::{FinalSigmasType, PredictionType, SchedulerKind};
 
 /// Esser et al. 2024, equation 23.
@@ -48,8 +48,9 @@ fn row(run: &Run, sigma: f64) -> Row {
 
 /// x' = x + (σ' − σ) v, or new noise on x̂0.
 pub(super) fn euler(run: &Run) -> Vec<Row> {
-    let step = |pair: &[f64]| {
-        let (sigma, next) = (pair[0], pair[1]);
+    let sigmas = sigmas(run);
+    let step = |i: usize| {
+        let (sigma, next) = (sigmas[i], sigmas[i + 1]);
         let draws_noise = run.config.stochastic_sampling;
         let prev = match draws_noise {
             true => Combination::X0 * (1.0 - next) + Combination::NOISE * next,
@@ -57,7 +58,7 @@ pub(super) fn euler(run: &Run) -> Vec<Row> {
         };
         Row { prev, draws_noise, ..row(run, sigma) }
     };
-    sigmas(run).windows(2).map(step).collect()
+    each(run.steps, &step)
 }
 
 /// A step to σ', and again with the mean of both velocities; the last step, to 0, is Euler's.

@@ -3,7 +3,7 @@
 //!
 //! The model is told t = (2/π) atan2(β, α), and what it predicts is taken as v, whatever the configuration says.
 
-use super::{Combination, Row, Run, adams_bashforth, forward};
+use super::{Combination, Row, Run, adams_bashforth, each, forward};
 use crate::{Error, Result};
 
 /// How many ε are kept.
@@ -38,5 +38,5 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
             ..Row::NOTHING
         }
     };
-    Ok((0..run.steps).map(row).collect())
+    Ok(each(run.steps, &row))
 }

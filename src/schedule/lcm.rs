@@ -1,7 +1,7 @@
 //! Distilled models that jump along their trajectories: latent consistency (Luo et al. 2023, Algorithm 3; diffusers
 //! scheduling_lcm.py) and trajectory consistency (Zheng et al. 2024, Algorithm 2; diffusers scheduling_tcd.py).
 
-use super::{Combination, Row, Run, predict_epsilon, preserving};
+use super::{Combination, Row, Run, each, predict_epsilon, preserving};
 use crate::{Error, Result};
 
 /// Some of the timesteps that the model was distilled at, from noise to image.
@@ -26,7 +26,8 @@ fn timesteps(run: &Run) -> Result<Vec<usize>> {
 /// When there are too many steps.
 pub(super) fn lcm(run: &Run) -> Result<Vec<Row>> {
     let timesteps = timesteps(run)?;
-    let row = |(i, &t): (usize, &usize)| {
+    let row = |i: usize| {
+        let t = timesteps[i];
         let scaled = t as f64 * run.config.timestep_scaling;
         let variance = scaled * scaled + 0.25; // of images with a deviation of ½
         let denoised = Combination::X0 * (scaled / variance.sqrt()) + Combination::X * (0.25 / variance);
@@ -39,7 +40,7 @@ pub(super) fn lcm(run: &Run) -> Result<Vec<Row>> {
         }
         .bounded(run.config)
     };
-    Ok(timesteps.iter().enumerate().map(row).collect())
+    Ok(each(timesteps.len(), &row))
 }
 
 /// A step of DDIM to a share γ below the next timestep, and noise back up to it.
@@ -49,7 +50,8 @@ pub(super) fn lcm(run: &Run) -> Result<Vec<Row>> {
 pub(super) fn tcd(run: &Run) -> Result<Vec<Row>> {
     let timesteps = timesteps(run)?;
     let gamma = run.options.eta.unwrap_or(0.3);
-    let row = |(i, &t): (usize, &usize)| {
+    let row = |i: usize| {
+        let t = timesteps[i];
         let next = timesteps.get(i + 1).copied().unwrap_or(0);
         // As torch multiplies whole numbers.
         let below = ((1.0 - gamma) as f32 * next as f32).floor() as usize;
@@ -67,5 +69,5 @@ pub(super) fn tcd(run: &Run) -> Result<Vec<Row>> {
             ..Row::at(run.config.prediction_type, t as f64, alpha_cumprod)
         }
     };
-    Ok(timesteps.iter().enumerate().map(row).collect())
+    Ok(each(timesteps.len(), &row))
 }

@@ -2,7 +2,7 @@
 //! scheduling_lms_discrete.py).
 
 use super::sigmas::{Sigmas, derivative, row, sigmas};
-use super::{Combination, Row, Run};
+use super::{Combination, Row, Run, each};
 use crate::Result;
 
 /// How many slopes are kept.
@@ -20,7 +20,7 @@ pub(super) fn rows(run: &Run) -> Result<(f64, Vec<Row>)> {
         });
         Row { prev, keep: vec![(i % KEPT, slope)], ..row(run, timesteps[i], sigmas[i]) }
     };
-    Ok((init_noise_sigma, (0..timesteps.len()).map(row).collect()))
+    Ok((init_noise_sigma, each(timesteps.len(), &row)))
 }
 
 /// The integral from σ_i to σ_{i+1} of the Lagrange polynomial that is 1 at σ_{i−j} and 0 at the other slopes' σ.
