@@ -16,7 +16,7 @@ import { INITIAL, phaseOf, reduce } from './phase.js';
 import { listen, send } from './protocol.js';
 import { Recording } from './recording.js';
 import { Scrubber } from './scrubber.js';
-import { DEFAULTS, SAMPLERS, defaultSampling, isUseful, randomSeed, readField, readQuery, writeQuery } from './settings.js';
+import { DEFAULTS, SAMPLERS, defaultEta, defaultSampling, isUseful, randomSeed, readField, readQuery, writeQuery } from './settings.js';
 import { openPopover, setUpPopovers, setUpTheme } from './shell.js';
 import { setUpTooltips } from './tooltip.js';
 import { UpdatePanel } from './update-panel.js';
@@ -613,6 +613,8 @@ function showUseful() {
   const show = (name, useful) => {
     byId(name).parentElement.hidden = !useful;
   };
+  // TCD's η is another kind of number than DDIM's.
+  if (!given.has('eta')) byId('eta').value = settings.eta = defaultEta(settings.sampler);
   for (const name of ['eta', 'variance', 'spacing']) show(name, doesSomething(name));
   byId('advanced').hidden = !doesSomething('variance') && !doesSomething('spacing');
   show('guidance', hasGuidance(settings));
@@ -695,7 +697,7 @@ function conditionProblem() {
 /** What the page takes by itself with the loaded model. */
 function modelDefaults() {
   const { model } = loaded;
-  return { ...DEFAULTS, ...defaultSampling(model), guidance: model.guidance ?? DEFAULTS.guidance, class: defaultClass(model) };
+  return { ...DEFAULTS, ...defaultSampling(model), eta: defaultEta(settings.sampler), guidance: model.guidance ?? DEFAULTS.guidance, class: defaultClass(model) };
 }
 
 function setCount(count) {
@@ -753,7 +755,7 @@ function setUpControls() {
         showUseful();
         FIELD_NAMES.forEach(readControl);
       }
-      if (name === 'count' || name === 'steps') given.add(name); // as good as in the address
+      if (['count', 'steps', 'eta'].includes(name)) given.add(name); // as good as in the address
       if (name === 'seed') setKeepSeed(true); // who types a seed wants that seed
       writeAddress();
     });

@@ -57,6 +57,9 @@ export function defaultSampling({ samplers, own_sampler: own, default_steps: ste
   return { sampler: own ?? samplers[0], steps };
 }
 
+/** η, which TCD calls γ, where nobody chose one: diffusers' defaults. @param {string} sampler */
+export const defaultEta = (sampler) => (sampler === 'tcd' ? 0.3 : DEFAULTS.eta);
+
 /** @typedef {typeof DEFAULTS} Settings */
 
 export const DEFAULTS = Object.freeze({

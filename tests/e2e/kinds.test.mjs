@@ -172,6 +172,14 @@ test('a distilled model begins as its author has it, and the next one does not',
   assert.equal(await on.sampler.inputValue(), 'heun');
   await close(page, MISSING);
 
+  // TCD's η is what diffusers takes, unless somebody chose one.
+  const gamma = await open('&model=./fixtures/distilled&sampler=tcd');
+  assert.equal(await controls(gamma).eta.inputValue(), '0.3');
+  assert.doesNotMatch(gamma.url(), /eta/);
+  await controls(gamma).sampler.selectOption('ddim');
+  assert.equal(await controls(gamma).eta.inputValue(), '0');
+  await close(gamma, MISSING);
+
   // A link with nothing but another sampler means the steps that the model begins with.
   const again = await open('&model=./fixtures/distilled&sampler=heun');
   assert.equal(await controls(again).sampler.inputValue(), 'heun');
