@@ -173,7 +173,9 @@ impl Pipeline {
         let found = self.scheduler_file.class().map(String::from);
         if found.as_ref() != Some(&class) {
             if let Some(found) = found {
-                self.notes.push(format!("Sampled with {class}, as model_index.json says, not with {found}."));
+                self.notes.push(format!(
+                    "model_index.json names {class} and scheduler_config.json {found}: the first counts, as in diffusers."
+                ));
             }
             self.scheduler_file = self.scheduler_file.of_class(&class);
             self.scheduler = self.scheduler_file.config(None, "{}");
