@@ -133,6 +133,36 @@ test('a model that the device has no memory for is refused before its weights ar
   await close(page, [/status of 404/]);
 });
 
+test('what is known of the memory beforehand is what compiling says, and guidance counts', async () => {
+  const page = await open('?backend=cpu&count=1&steps=2');
+  const found = await page.evaluate(async () => {
+    const { default: init, Engine, Loading } = await import('./pkg/denoise.js');
+    await init();
+    const engine = await Engine.create('cpu');
+    const text = async (path) => (await fetch(`models/sprites/${path}`)).text();
+    const config = JSON.stringify({ ...JSON.parse(await text('unet/config.json')), sample_size: 256 });
+    const needs = (count, guided) => engine.requirements(config, { count, guided });
+    let count = 1;
+    while (needs(count, false).value_bytes < 1.7 * 2 ** 30) count++;
+    const compile = async (images) => {
+      const loading = new Loading(engine, { config, scheduler: null, card: null }, { count: images });
+      try {
+        return await loading.compile(() => {}).then(() => null, (error) => error.message);
+      } finally {
+        loading.free();
+      }
+    };
+    return { plain: needs(count, false), guided: needs(count, true), twice: needs(2 * count, false), compiled: await compile(2 * count) };
+  });
+  assert.equal(found.plain.problem, null);
+  assert.equal(found.plain.available_bytes, 3 * 2 ** 30);
+  assert.ok(found.guided.value_bytes > 1.8 * found.plain.value_bytes);
+  assert.match(found.guided.problem, /needs \d+ MB of memory, more than the 3072 MB that a page has/);
+  assert.match(found.twice.problem, /more than the 3072 MB/);
+  assert.equal(found.compiled, found.twice.problem);
+  await close(page);
+});
+
 test('what a model needs and what is stored stand in the menu', async () => {
   const page = await open('?backend=cpu&count=1&steps=2');
   await page.locator('#model-button').click();
