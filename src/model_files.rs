@@ -287,7 +287,7 @@ fn problem(files: &[Listed], paths: &[&str], config: Option<&Listed>) -> String 
         return format!(
             "{pickle} has the weights as a pickle, which can run code and is not read. Convert it, in Python: import torch, \
              safetensors.torch as s; d = torch.load('{0}', map_location='cpu', weights_only=True); s.save_file({{k: \
-             v.contiguous() for k, v in d.get('state_dict', d).items()}}, 'diffusion_pytorch_model.safetensors')",
+             v.clone().contiguous() for k, v in d.get('state_dict', d).items()}}, 'diffusion_pytorch_model.safetensors')",
             base(pickle)
         );
     }

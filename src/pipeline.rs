@@ -1,6 +1,6 @@
 //! A model and its scheduler: what a diffusers pipeline folder holds.
 
-use crate::config::{Card, ModelIndex, SchedulerConfig, SchedulerFile, SchedulerKind, UNetConfig, VarianceType};
+use crate::config::{Card, ModelIndex, SchedulerConfig, SchedulerFile, SchedulerKind, UNetConfig};
 use crate::fusion::{Fusion, fuse};
 use crate::graph::{Graph, ValueId};
 use crate::op::{
@@ -113,7 +113,7 @@ impl Pipeline {
     /// When the parts do not fit together, or ask for something that is not supported.
     pub fn without_weights(config: UNetConfig, scheduler_file: SchedulerFile, card: Card) -> Result<Self> {
         let scheduler = scheduler_file.config(None, "{}");
-        let channels = image_channels(&config, scheduler.as_ref().ok())?;
+        let channels = image_channels(&config, &scheduler_file)?;
         let classes = learned_classes(&config);
         if card.class_names.len() > classes || card.null_class.is_some_and(|null| null >= classes) {
             let null = card.null_class.map_or("no null_class".into(), |null| format!("null_class {null}"));
@@ -179,7 +179,6 @@ impl Pipeline {
             }
             self.scheduler_file = self.scheduler_file.of_class(&class);
             self.scheduler = self.scheduler_file.config(None, "{}");
-            self.channels = image_channels(self.unet.config(), self.scheduler.as_ref().ok())?;
         }
         Ok(self)
     }
@@ -209,7 +208,7 @@ impl Pipeline {
     }
 
     /// A scheduler to make the model ready for: its own, or the first that can read the file.
-    pub(crate) fn any_scheduler(&self) -> SchedulerConfig {
+    pub fn any_scheduler(&self) -> SchedulerConfig {
         let read = |kind| self.scheduler_file.config(Some(kind), "{}").ok();
         let own = self.scheduler.as_ref().ok().cloned();
         own.or_else(|| self.scheduler_file.kinds().into_iter().find_map(read)).unwrap_or_default()
@@ -362,10 +361,9 @@ impl Pipeline {
 }
 
 /// Channels of x_t: what the network takes but for its condition, and what it gives but for a learned variance.
-fn image_channels(config: &UNetConfig, scheduler: Option<&SchedulerConfig>) -> Result<usize> {
+fn image_channels(config: &UNetConfig, scheduler: &SchedulerFile) -> Result<usize> {
     let (taken, given) = (config.in_channels, config.out_channels);
-    let learned = scheduler
-        .is_some_and(|scheduler| matches!(scheduler.variance_type, VarianceType::Learned | VarianceType::LearnedRange));
+    let learned = scheduler.learns_variance();
     match given / 2 {
         _ if given == 2 * taken => Ok(taken),
         half if learned && given == 2 * half && half < taken => Ok(half),

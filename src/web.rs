@@ -138,6 +138,8 @@ struct ModelInfo<'a> {
     samplers: Vec<&'static str>,
     /// How many steps to begin with.
     default_steps: usize,
+    /// How many LCM and TCD can take at most.
+    original_inference_steps: usize,
     dispatches: usize,
     /// Multiply-adds of one evaluation for one image.
     macs: u64,
@@ -149,6 +151,8 @@ struct ModelInfo<'a> {
 #[derive(Serialize)]
 struct Requirements {
     parameters: usize,
+    width: usize,
+    height: usize,
     weight_bytes: u64,
     value_bytes: u64,
     /// How much there is, where that is known.
@@ -232,11 +236,7 @@ impl Loading {
     pub fn new(engine: &Engine, files: Files, options: JsValue) -> std::result::Result<Loading, JsValue> {
         let LoadOptions { count, precision, .. } = serde_wasm_bindgen::from_value(options)?;
         check_count(count)?;
-        let (scheduler, card) = (files.scheduler(), files.card());
-        let mut pipeline = Pipeline::from_json(&files.config(), scheduler.as_deref(), card.as_deref())?;
-        if let Some(model_index) = files.model_index() {
-            pipeline = pipeline.with_model_index(&model_index)?;
-        }
+        let pipeline = pipeline(&files)?;
         let precision = precision.choose(&engine.backend, pipeline.unet().parameters());
         Ok(Loading {
             backend: engine.backend.clone(),
@@ -261,12 +261,11 @@ impl Loading {
     /// what came is forgotten.
     pub fn begin(&self) {
         let file = self.file.take();
-        if file.received().is_empty() {
-            return;
-        }
-        self.restarts.set(self.restarts.get() + 1);
-        if let Some(prepared) = self.prepared.get() {
-            prepared.outdate();
+        if !file.received().is_empty() {
+            self.restarts.set(self.restarts.get() + 1);
+            if let Some(prepared) = self.prepared.get() {
+                prepared.outdate();
+            }
         }
         self.pipeline.borrow_mut().unet_mut().forget(file.received());
     }
@@ -327,6 +326,16 @@ impl Loading {
         }
         let prepared = self.prepared.into_inner().expect("it has just been compiled");
         Ok(Model { pipeline: self.pipeline.into_inner(), prepared })
+    }
+}
+
+/// A model of these files, without its weights.
+fn pipeline(files: &Files) -> Result<Pipeline> {
+    let (scheduler, card) = (files.scheduler(), files.card());
+    let pipeline = Pipeline::from_json(&files.config(), scheduler.as_deref(), card.as_deref())?;
+    match files.model_index() {
+        Some(model_index) => pipeline.with_model_index(&model_index),
+        None => Ok(pipeline),
     }
 }
 
@@ -442,20 +451,23 @@ impl Engine {
         to_js(&BackendInfo { kind, name, note: self.note.as_deref(), half: self.backend.gpu().is_some_and(Gpu::half) })
     }
 
-    /// What a model of this `unet/config.json` needs to make `{ count }` images at a time, `guided` or not, before there are any
-    /// weights: `{ parameters, weight_bytes, value_bytes, available_bytes: number | null, problem: string | null }`.
+    /// What a model of these small files needs to make `{ count }` images at a time, `guided` or not, before there are any
+    /// weights: `{ parameters, width, height, weight_bytes, value_bytes, available_bytes: number | null, problem: string | null }`.
     ///
     /// # Errors
     /// When the configuration is not supported.
-    pub fn requirements(&self, config: &str, options: JsValue) -> std::result::Result<JsValue, JsValue> {
+    pub fn requirements(&self, files: Files, options: JsValue) -> std::result::Result<JsValue, JsValue> {
         let LoadOptions { count, precision, guided } = serde_wasm_bindgen::from_value(options)?;
-        let mut pipeline = Pipeline::from_json(config, None, None)?;
+        let mut pipeline = pipeline(&files)?;
         let precision = precision.choose(&self.backend, pipeline.unet().parameters());
-        let layout = Settings { count, precision, ..Settings::default() }.layout(&pipeline)?;
+        let scheduler = Some(pipeline.any_scheduler());
+        let layout = Settings { scheduler, count, precision, ..Settings::default() }.layout(&pipeline)?;
         let plan = pipeline.plan(&Layout { guided, ..layout }, Some(self.backend.fusion()))?;
         let value_bytes = plan.slots.iter().map(|&bytes| bytes as u64).sum();
         to_js(&Requirements {
             parameters: pipeline.unet().parameters(),
+            width: layout.width,
+            height: layout.height,
             weight_bytes: plan.bytes() - value_bytes,
             value_bytes,
             available_bytes: self.backend.memory(),
@@ -620,6 +632,7 @@ fn model_info(pipeline: &Pipeline, prepared: &Prepared) -> std::result::Result<J
         }),
         samplers: pipeline.scheduler_file().kinds().into_iter().map(SchedulerKind::short_name).collect(),
         default_steps: scheduler.default_steps(),
+        original_inference_steps: scheduler.original_inference_steps,
         dispatches: plan.steps.len(),
         macs: plan.macs() / layout.count as u64,
         bytes: plan.bytes(),

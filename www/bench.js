@@ -6,7 +6,7 @@ import { HUB } from './hub.js';
 import { readSource } from './model-source.js';
 import { Notices } from './notices.js';
 import { listen, send } from './protocol.js';
-import { defaultSampling, isUseful, readField, readQuery } from './settings.js';
+import { defaultSampling, isUseful, mostSteps, readField, readQuery } from './settings.js';
 import { setUpTheme } from './shell.js';
 
 const SHIPPED = ['models/digits', 'models/sprites'];
@@ -146,11 +146,11 @@ async function measure(source, first, part, onbackend) {
   const loaded = performance.now() - begin;
   const title = model.title || source.id;
 
-  const evaluations = Math.min(settings.steps, model.num_train_timesteps - WARM_UP);
+  const { sampler } = defaultSampling(model);
+  const evaluations = Math.min(settings.steps, mostSteps(model, sampler) - WARM_UP);
   const steps = evaluations + WARM_UP;
   const times = [];
   const class_labels = model.class_kind === 'label' ? Array.from({ length: count }, () => 0) : null;
-  const { sampler } = defaultSampling(model);
   const run = {
     sampler,
     steps,

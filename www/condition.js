@@ -97,7 +97,9 @@ export function readTensor(bytes, name, { channels, width, height }) {
   }
   const tensors = Object.entries(header ?? {}).filter(([key]) => key !== '__metadata__');
   if (tensors.length !== 1) throw wrong(`has ${tensors.length} tensors; a condition is one.`);
-  const [[tensor, { dtype, shape, data_offsets: [start, end] = [] }]] = tensors;
+  const [[tensor, entry]] = tensors;
+  const { dtype, shape, data_offsets: offsets } = entry ?? {};
+  const [start, end] = Array.isArray(offsets) ? offsets : [];
   const size = { F32: 4, F16: 2 }[dtype];
   if (!size) throw wrong(`has "${tensor}" in ${dtype}; save it in F32 or F16.`);
   const expected = [channels, height, width];

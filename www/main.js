@@ -16,7 +16,7 @@ import { INITIAL, phaseOf, reduce } from './phase.js';
 import { listen, send } from './protocol.js';
 import { Recording } from './recording.js';
 import { Scrubber } from './scrubber.js';
-import { DEFAULTS, SAMPLERS, defaultEta, defaultSampling, isUseful, randomSeed, readField, readQuery, writeQuery } from './settings.js';
+import { DEFAULTS, SAMPLERS, defaultEta, defaultSampling, isUseful, mostSteps, randomSeed, readField, readQuery, writeQuery } from './settings.js';
 import { openPopover, setUpPopovers, setUpTheme } from './shell.js';
 import { setUpTooltips } from './tooltip.js';
 import { UpdatePanel } from './update-panel.js';
@@ -244,7 +244,6 @@ function onModel({ id, source: asked, networks, network, variant, model, count, 
   if (changed && !first) classChosen = false;
   chooseClass(model, first && given.has('class'));
   byId('guidance').value = settings.guidance;
-  byId('steps').max = mostSteps();
   chooseSampler(first);
   if (changed) showCondition(null);
   showUseful();
@@ -582,12 +581,13 @@ function setView(next) {
 // ---- Controls ---------------------------------------------------------------------------------
 
 const FIELD_NAMES = ['sampler', 'steps', 'count', 'guidance', 'eta', 'seed', 'spacing', 'variance'];
+const most = () => (loaded ? mostSteps(loaded.model, settings.sampler) : 1000);
+
 /** Takes one control's value into the settings; an invalid one stays as typed and says what is allowed. */
 function readControl(name) {
   const control = byId(name);
   const { value, problem: unreadable } = readField(name, control.value);
-  const most = mostSteps();
-  const problem = unreadable || (name === 'steps' && value > most ? `a whole number from 1 to ${most}, the times this model was trained on` : '');
+  const problem = unreadable || (name === 'steps' && value > most() ? `a whole number from 1 to ${most()}, the times this model was trained on` : '');
   const hidden = control.parentElement.hidden;
   const valid = !problem || hidden;
   control.setAttribute('aria-invalid', !valid);
@@ -613,15 +613,13 @@ function showUseful() {
   const show = (name, useful) => {
     byId(name).parentElement.hidden = !useful;
   };
+  byId('steps').max = most();
   // TCD's η is another kind of number than DDIM's.
   if (!given.has('eta')) byId('eta').value = settings.eta = defaultEta(settings.sampler);
   for (const name of ['eta', 'variance', 'spacing']) show(name, doesSomething(name));
   byId('advanced').hidden = !doesSomething('variance') && !doesSomething('spacing');
   show('guidance', hasGuidance(settings));
 }
-
-/** More steps than times it was trained on no model takes, and more than a thousand nobody waits for. */
-const mostSteps = () => Math.min(1000, loaded?.model.num_train_timesteps ?? 1000);
 
 function showSamplers(names) {
   byId('sampler').replaceChildren(...names.map((name) => make('option', { value: name, selected: name === settings.sampler }, SAMPLERS[name] ?? name)));
@@ -634,7 +632,7 @@ function chooseSampler(first) {
   const { sampler: own, steps } = defaultSampling(loaded.model);
   const changes = samplerChosen ? !samplers.includes(sampler) : sampler !== own;
   // An address leaves out what is the model's default.
-  if (first ? !given.has('steps') : changes) byId('steps').value = settings.steps = Math.min(steps, mostSteps());
+  if (first ? !given.has('steps') : changes) byId('steps').value = settings.steps = Math.min(steps, mostSteps(loaded.model, own));
   readControl('steps');
   if (changes) {
     settings.sampler = own;

@@ -88,6 +88,7 @@
  * @property {string|null} scheduler_problem  why it cannot be used
  * @property {string[]} samplers       what the model can be sampled with, its own first
  * @property {number} default_steps    what its own sampler wants
+ * @property {number} original_inference_steps  how many LCM and TCD can take at most
  * @property {number} condition_channels  of what it takes beside x_t; 0: nothing
  * @property {string[]} notes          what of its files was passed over
  * @property {number} dispatches

@@ -57,6 +57,13 @@ export function defaultSampling({ samplers, own_sampler: own, default_steps: ste
   return { sampler: own ?? samplers[0], steps };
 }
 
+/**
+ * More steps than times it was trained or distilled at no model takes, and more than a thousand nobody waits for.
+ * @param {Pick<import('./protocol.js').Model, 'num_train_timesteps'|'original_inference_steps'>} model
+ * @param {string} sampler
+ */
+export const mostSteps = (model, sampler) => Math.min(1000, model.num_train_timesteps, DISTILLED.includes(sampler) ? model.original_inference_steps : Infinity);
+
 /** η, which TCD calls γ, where nobody chose one: diffusers' defaults. @param {string} sampler */
 export const defaultEta = (sampler) => (sampler === 'tcd' ? 0.3 : DEFAULTS.eta);
 

@@ -121,7 +121,7 @@ async function load({ id, source, options }, signal) {
     let downloaded = false;
     const { small, network, variant } = await readModel(files, networks, source, throttled(id, 'download'), (small, folder) => {
       const fixed = { precision: options.precision, guided: isGuided(small.card, options.guidance) };
-      settings = { count: countThatFits(small.config, options.count, fixed), ...fixed };
+      settings = { count: countThatFits(small, options.count, fixed), ...fixed };
       arriving = new Loading(engine, small, settings);
       // What is compiled does not depend on the weights, so it need not wait for them; the page hears of the slower one.
       compiled = compile(arriving, (...done) => downloaded && progress(id, ...done));
@@ -183,11 +183,11 @@ function readCard(text) {
  * @param {number|null} asked  null: as many as are made with ease
  * @param {{precision: string, guided: boolean}} fixed
  */
-function countThatFits(config, asked, fixed) {
+function countThatFits(small, asked, fixed) {
   const seen = new Map();
   /** Asked once for each count: with large models it takes a while. */
   const needs = (count) => {
-    if (!seen.has(count)) seen.set(count, engine.requirements(config, { count, ...fixed }));
+    if (!seen.has(count)) seen.set(count, engine.requirements(small, { count, ...fixed }));
     return seen.get(count);
   };
   const problemOf = (count) => {
@@ -198,16 +198,14 @@ function countThatFits(config, asked, fixed) {
     }
   };
   const roomFor = (most) => COUNTS.find((count) => count <= most && !problemOf(count));
-  const count = asked ?? roomFor(easyCount(config, needs(1).parameters)) ?? 1;
+  const count = asked ?? roomFor(easyCount(needs(1))) ?? 1;
   const problem = problemOf(count);
   if (problem) throw Object.assign(new Error(problem), { fits: roomFor(count - 1) });
   return count;
 }
 
 /** As many images as a step of is made with ease, as far as that can be told before the model is there. */
-function easyCount(config, parameters) {
-  const { sample_size: size } = JSON.parse(config);
-  const [height, width] = Array.isArray(size) ? size : [size ?? 64, size ?? 64];
+function easyCount({ parameters, width, height }) {
   return COUNTS.find((count) => parameters * height * width * count <= EASY[engine.backend().kind]) ?? 1;
 }
 
@@ -237,7 +235,9 @@ async function listStored(remove) {
 async function generate({ id, settings }) {
   let run;
   try {
-    run = await (team ? team.start(engine, settings) : engine.start(settings));
+    // The steps of a score's SDE look at all images of a batch.
+    const shared = team && settings.sampler !== 'score_sde_ve';
+    run = await (shared ? team.start(engine, settings) : engine.start(settings));
     const initial = run.initial();
     const { width, height } = model;
     send(self, { type: 'started', id, rows: run.rows(), initial, count: settings.count, width, height }, [initial.buffer]);

@@ -27,11 +27,13 @@ pub(crate) fn check(plan: &Plan) -> Result<()> {
 }
 
 fn check_room(plan: &Plan) -> Result<()> {
-    if MEMORY.is_some_and(|limit| needed(plan) > limit) { Err(too_much(plan)) } else { Ok(()) }
+    match MEMORY {
+        Some(limit) if needed(plan) > limit => Err(too_much(plan, &format!("the {} MB that a page has", limit >> 20))),
+        _ => Ok(()),
+    }
 }
 
-fn too_much(plan: &Plan) -> Error {
-    let limit = MEMORY.map_or("there is here".into(), |limit| format!("the {} MB that a page has", limit >> 20));
+fn too_much(plan: &Plan, limit: &str) -> Error {
     Error::Settings(format!(
         "The model needs {} MB of memory, more than {limit}. Generate fewer or smaller images at a time, or use the GPU.",
         needed(plan).div_ceil(1 << 20)
@@ -83,7 +85,7 @@ impl Memory {
         check_room(plan)?;
         let slot = |&len: &usize| {
             let mut slot = Vec::new();
-            slot.try_reserve_exact(len).map_err(|_| too_much(plan))?;
+            slot.try_reserve_exact(len).map_err(|_| too_much(plan, "is left"))?;
             slot.resize(len, 0.0);
             Ok(slot)
         };

@@ -22,8 +22,11 @@ pub struct Arguments {
 
 pub async fn run(arguments: Arguments) -> Result<()> {
     let mut pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;
-    let layout = Settings { size: arguments.size, precision: precision(arguments.f16), ..Settings::default() }
-        .layout(&pipeline)?;
+    // Which scheduler samples makes no difference to the network.
+    let scheduler = Some(pipeline.any_scheduler());
+    let layout =
+        Settings { scheduler, size: arguments.size, precision: precision(arguments.f16), ..Settings::default() }
+            .layout(&pipeline)?;
     let gpu = Gpu::open().await?;
     let plan = pipeline.plan(&layout, Some(gpu.fusion()))?;
     let inputs = check::inputs(&pipeline, &plan)?;

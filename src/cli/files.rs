@@ -86,7 +86,8 @@ impl ModelFolder {
         if let Some(problem) = problem {
             return Err(format!("{shown}: {problem}").into());
         }
-        let names: Vec<String> = networks.iter().map(|network| network.folder.clone()).collect();
+        let names: Vec<String> =
+            networks.iter().map(|network| shown_name(&network.folder, "top").to_string()).collect();
         let chosen = match &arguments.network {
             None => 0,
             Some(wanted) => names
@@ -95,25 +96,21 @@ impl ModelFolder {
                 .ok_or_else(|| format!("{shown} has no network {wanted}; it has {}.", names.join(", ")))?,
         };
         let network = networks.swap_remove(chosen);
-        let variants: Vec<&str> = network.variants.iter().map(|variant| shown_name(&variant.name)).collect();
+        let variants: Vec<&str> = network.variants.iter().map(|variant| shown_name(&variant.name, "plain")).collect();
         let variant = match &arguments.variant {
             None => 0,
             Some(wanted) => variants.iter().position(|name| name == wanted).ok_or_else(|| {
                 format!("{shown} has no weights {wanted} for {}; it has {}.", network.config, variants.join(", "))
             })?,
         };
-        for (given, what, option, names) in [
-            (
-                arguments.network.is_some(),
-                shown_name(&network.folder),
-                "--network",
-                names.iter().map(|name| &name[..]).collect(),
-            ),
-            (arguments.variant.is_some(), variants[variant], "--variant", variants.clone()),
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for (given, chosen, option, names) in [
+            (arguments.network.is_some(), chosen, "--network", &names),
+            (arguments.variant.is_some(), variant, "--variant", &variants),
         ] {
-            let others: Vec<&str> = names.into_iter().filter(|name| shown_name(name) != what).map(shown_name).collect();
+            let others: Vec<&str> = names.iter().copied().filter(|name| *name != names[chosen]).collect();
             if !given && !others.is_empty() {
-                eprintln!("{shown}: {what} is taken; {option} chooses another: {}.", others.join(", "));
+                eprintln!("{shown}: {} is taken; {option} chooses another: {}.", names[chosen], others.join(", "));
             }
         }
         let variant = Some(network.variants[variant].clone());
@@ -210,9 +207,9 @@ impl ModelFolder {
     }
 }
 
-/// What a network or weights without a name are called.
-fn shown_name(name: &str) -> &str {
-    if name.is_empty() { "plain" } else { name }
+/// What a network or weights are called, also without a name.
+fn shown_name<'a>(name: &'a str, without: &'a str) -> &'a str {
+    if name.is_empty() { without } else { name }
 }
 
 /// Says on standard error what a person may want to know of a model.
@@ -251,10 +248,13 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
         let bytes = view.data();
         let data: Vec<f32> = match view.dtype() {
             Dtype::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+            Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| half::f16::from_le_bytes(b).to_f32()).collect(),
             Dtype::F64 => bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
             Dtype::I64 => bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b) as f32).collect(),
             Dtype::I32 => bytes.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b) as f32).collect(),
-            other => return Err(format!("{name}: {key} is {other:?}; F32 and I64 are supported.").into()),
+            other => {
+                return Err(format!("{name}: {key} is {other:?}; F32, F64, F16, I64 and I32 are supported.").into());
+            }
         };
         tensors.insert(key.to_string(), Tensor::new(view.shape(), data)?);
     }

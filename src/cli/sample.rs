@@ -203,9 +203,6 @@ fn scheduler(arguments: &Arguments, pipeline: &Pipeline) -> Result<SchedulerConf
         None => "{}".to_string(),
     };
     let file = pipeline.scheduler_file();
-    for field in file.unknown_fields() {
-        eprintln!("scheduler_config.json: the field \"{field}\" is not known; it does nothing.");
-    }
     let config = file.config(kind, &json)?;
     let special = config.kind.inverts() || config.kind == SchedulerKind::RePaint;
     if let (Some(class), false) = (file.class(), special || file.kinds().contains(&config.kind)) {

@@ -567,6 +567,11 @@ impl SchedulerFile {
         self.0.get("_class_name")?.as_str()
     }
 
+    /// Whether the model was trained to say the variance too, whichever scheduler samples it.
+    pub fn learns_variance(&self) -> bool {
+        matches!(self.0.get("variance_type").and_then(Value::as_str), Some("learned" | "learned_range"))
+    }
+
     /// The same of this class: what its pipeline is made of counts.
     pub fn of_class(mut self, class: &str) -> Self {
         self.0.insert("_class_name".into(), class.into());

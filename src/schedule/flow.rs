@@ -16,7 +16,8 @@ fn shifted(shift: f64, sigma: f64) -> f64 {
 /// The levels stretched so that the last of them is where the configuration wants it.
 fn stretch(run: &Run, sigmas: &mut [f64]) {
     if let (Some(terminal @ 1e-300..), Some(last)) = (run.config.shift_terminal, sigmas.last()) {
-        let scale = (1.0 - last) / (1.0 - terminal);
+        // A single level stays where it is: all of the noise, which no stretching moves.
+        let scale = if *last < 1.0 { (1.0 - last) / (1.0 - terminal) } else { 1.0 };
         sigmas.iter_mut().for_each(|sigma| *sigma = 1.0 - (1.0 - *sigma) / scale);
     }
 }

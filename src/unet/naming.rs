@@ -15,6 +15,15 @@ struct Naming {
     others: Vec<(String, usize)>,
 }
 
+impl Naming {
+    /// The network of this prefix, of those with so many tensors each.
+    fn new(prefix: String, mut networks: HashMap<String, usize>) -> Self {
+        networks.remove(&prefix);
+        networks.remove(""); // those are no other network, but what wraps this one
+        Naming { prefix, others: networks.into_iter().collect() }
+    }
+}
+
 impl Parameters {
     /// Says of each tensor of a file under which path the network wants it, if it does, and notes what that is not as
     /// diffusers writes it: a prefix that all of them share, or tensors that have nothing to do with the network.
@@ -55,12 +64,15 @@ impl Parameters {
                 list(unplaced)
             )));
         }
+        self.prefix.get_or_insert_with(|| naming.prefix.clone());
         if !naming.prefix.is_empty() {
             self.note(format!("The names of the weights begin with {}, which was taken off.", naming.prefix));
         }
-        for (prefix, count) in &naming.others {
-            self.note(format!("Another network was left aside: {prefix}* ({count} tensors)."));
-        }
+        let another =
+            |(prefix, count): &(String, usize)| format!("Another network was left aside: {prefix}* ({count} tensors).");
+        let mut others: Vec<String> = naming.others.iter().map(another).collect();
+        others.sort_unstable();
+        others.into_iter().for_each(|note| self.note(note));
         if !aside.is_empty() {
             self.note(format!("The network has no place for {}: left aside.", list(aside.clone())));
             self.aside.extend(aside);
@@ -74,16 +86,19 @@ impl Parameters {
         for prefix in paths.clone().filter_map(|path| self.prefix_of(path)) {
             *networks.entry(prefix.into()).or_default() += 1;
         }
+        // The first shard has told.
+        if let Some(prefix) = &self.prefix {
+            return Ok(Naming::new(prefix.clone(), networks));
+        }
         let mut whole = networks.iter().filter(|&(_, &count)| count >= self.len()).map(|(prefix, _)| prefix);
         let found = match (whole.next(), whole.next(), networks.len()) {
-            _ if networks.contains_key("") => Some(String::new()),
             (Some(one), None, _) => Some(one.clone()),
+            _ if networks.contains_key("") => Some(String::new()),
             (_, _, 1) => networks.keys().next().cloned(),
             _ => None,
         };
         if let Some(prefix) = found {
-            networks.remove(&prefix);
-            return Ok(Naming { prefix, others: networks.into_iter().collect() });
+            return Ok(Naming::new(prefix, networks));
         }
         if networks.is_empty() {
             let found: Vec<String> = paths.map(String::from).collect();

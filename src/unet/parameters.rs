@@ -20,6 +20,8 @@ pub(super) struct Parameters {
     places: HashMap<String, (usize, usize)>,
     /// Tensors of old paths. Those of today's paths count, and may be still to come.
     legacy: Vec<(String, Tensor)>,
+    /// What stands before the paths of the files' tensors, once one has told.
+    pub(super) prefix: Option<String>,
     /// Tensors that came beside those of the network.
     pub(super) aside: Vec<String>,
     /// What a person may want to know of how the weights were read.
@@ -161,8 +163,12 @@ impl Parameters {
                 _ => self.legacy.retain(|(legacy, _)| legacy != path),
             }
         }
-        self.notes.clear();
-        self.aside.clear();
+        // Of a network of which nothing is left nothing is known either.
+        if !self.parameters.iter().any(|parameter| parameter.parts.iter().any(|part| part.arrived)) {
+            self.notes.clear();
+            self.aside.clear();
+            self.prefix = None;
+        }
     }
 
     /// Checks that all tensors have arrived, and takes those of old paths where there is none of today's.
@@ -235,13 +241,14 @@ impl Parameter {
 fn path_of_today(path: &str) -> String {
     const PARTS: [(&str, &str); 3] =
         [("downsample_blocks.", "down_blocks."), ("upsample_blocks.", "up_blocks."), ("mid.", "mid_block.")];
-    const LAYERS: [(&str, &str); 7] = [
+    const LAYERS: [(&str, &str); 8] = [
         (".query.", ".to_q."),
         (".key.", ".to_k."),
         (".value.", ".to_v."),
         (".proj_attn.", ".to_out.0."),
         (".op.", ".conv."),
         (".Conv2d_0.", ".conv."),
+        ("time_proj.W", "time_proj.weight"),
         ("._orig_mod.", "."), // a block that torch.compile had wrapped
     ];
     let mut today = path.to_string();

@@ -22,7 +22,7 @@ macro_rules! dtypes {
             $($variant),*
         }
 
-        const NAMED: &[(&str, usize, Dtype)] = &[$(($name, $bits, Dtype::$variant)),*];
+        const NAMED: &[(&str, u64, Dtype)] = &[$(($name, $bits, Dtype::$variant)),*];
     };
 }
 
@@ -82,8 +82,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<AwaitedTensor>> {
         }
         end = offsets[1];
         let bits = NAMED.iter().find(|(.., named)| named == dtype).map_or(0, |(_, bits, _)| *bits);
-        let needed = shape.iter().try_fold(bits, |bits, &dim| bits.checked_mul(dim));
-        if needed != (end - offsets[0]).checked_mul(8) {
+        // In 64 bits, of which a page's addresses have half.
+        let needed = shape.iter().try_fold(bits, |bits, &dim| bits.checked_mul(dim as u64));
+        if needed.is_none() || needed != (end as u64 - offsets[0] as u64).checked_mul(8) {
             return Err(Error::Weights(format!(
                 "has {path}, whose shape and dtype do not fit its data offsets. It may be damaged: download it again."
             )));

@@ -95,6 +95,14 @@ fn a_prefix_of_all_names_is_taken_off() {
         let note = format!("The names of the weights begin with {prefix}, which was taken off.");
         accepted(&renamed(|path| format!("{prefix}{path}")), &[&note]);
     }
+    // A wrapper's own tensor by a name that the network has too does not make it the network.
+    let mut wrapped = renamed(|path| format!("unet.{path}"));
+    wrapped.insert("conv_out.bias".into(), (Dtype::F32, vec![7], vec![0; 28]));
+    let notes = [
+        "The names of the weights begin with unet., which was taken off.",
+        "The network has no place for conv_out.bias: left aside.",
+    ];
+    accepted(&wrapped, &notes);
     // A network whose blocks were compiled one by one.
     accepted(&renamed(|path| path.replace("resnets.0.", "resnets.0._orig_mod.")), &[]);
 }
@@ -119,6 +127,26 @@ fn another_network_beside_it_is_left_aside_or_asked_about() {
         "Another network was left aside: vae.* (1 tensors).",
     ];
     accepted(&others, &notes);
+}
+
+#[test]
+fn the_first_shard_says_how_all_are_called() {
+    let half = |prefix: &str, first: bool| -> Vec<u8> {
+        let all = renamed(|path| format!("{prefix}{path}"));
+        let count = all.len() / 2;
+        let part = all.into_iter().enumerate().filter(|(i, _)| (*i < count) == first);
+        file(&part.map(|(_, tensor)| tensor).collect())
+    };
+    let config = golden::text(&format!("tests/golden/{MODEL}/config.json"));
+    let load =
+        |files: &[Vec<u8>]| UNet2DModel::new(UNetConfig::from_json(&config).unwrap(), files.iter().map(Vec::as_slice));
+    load(&[half("module.", true), half("module.", false)]).unwrap();
+    let whole = file(&tensors());
+    let unet = load(&[whole.clone(), file(&renamed(|path| format!("ema.{path}")))]).unwrap();
+    assert!(unet.notes()[0].starts_with("Another network was left aside: ema.*"));
+    let extras: BTreeMap<_, _> = [("optimizer.step".to_string(), (Dtype::I64, vec![], vec![0; 8]))].into();
+    let unet = load(&[whole, file(&extras)]).unwrap();
+    assert_eq!(unet.notes(), ["The network has no place for optimizer.step: left aside."]);
 }
 
 #[test]
