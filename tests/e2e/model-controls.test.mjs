@@ -141,11 +141,12 @@ test('what is known of the memory beforehand is what compiling says, and guidanc
     const engine = await Engine.create('cpu');
     const text = async (path) => (await fetch(`models/sprites/${path}`)).text();
     const config = JSON.stringify({ ...JSON.parse(await text('unet/config.json')), sample_size: 256 });
-    const needs = (count, guided) => engine.requirements(config, { count, guided });
+    const files = { config, scheduler: null, card: null };
+    const needs = (count, guided) => engine.requirements(files, { count, guided });
     let count = 1;
     while (needs(count, false).value_bytes < 1.7 * 2 ** 30) count++;
     const compile = async (images) => {
-      const loading = new Loading(engine, { config, scheduler: null, card: null }, { count: images });
+      const loading = new Loading(engine, files, { count: images });
       try {
         return await loading.compile(() => {}).then(() => null, (error) => error.message);
       } finally {
