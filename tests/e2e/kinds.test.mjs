@@ -110,6 +110,8 @@ test('a model is sampled with what samples it, and the page goes back to its own
   assert.match(await page.locator('#hint').textContent(), /^Score SDE/);
   assert.doesNotMatch(page.url(), /sampler|steps/);
   await generate(page);
+  assert.equal(await page.locator('#errors').textContent(), '', 'its batch is not shared out');
+  assert.equal(await on.step.getAttribute('max'), '24', 'two evaluations a step');
   await loadModel(page, 'models/digits');
   await page.waitForFunction(() => document.getElementById('model-name').textContent === 'Digits');
   await ready(page);

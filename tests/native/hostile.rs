@@ -3,7 +3,7 @@
 use denoise::backend::{Backend, Gpu};
 use denoise::config::{Card, PredictionType, SchedulerConfig, SchedulerFile, SchedulerKind, UNetConfig};
 use denoise::graph::Graph;
-use denoise::op::{Conv2d, Linear, Narrow};
+use denoise::op::{Affine, Conv2d, Linear, Narrow};
 use denoise::plan::Plan;
 use denoise::schedule::{Schedule, StepOptions};
 use denoise::unet::{UNet2DModel, WeightsFile};
@@ -499,6 +499,26 @@ fn sizes_that_are_too_large() {
         assert_message(&message, &["takes 720 MB, but one buffer of a GPU holds at most", "or use the CPU"]);
         let small = gpu.compile(plan(&mut pipeline, 1).unwrap(), &[], |_, _| {}).await.unwrap();
         small.run(0).await.unwrap();
+    });
+}
+
+/// A row for an input that has no table would be written nowhere.
+#[test]
+fn a_row_without_its_table() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", Shape::new(&[1, 4])).unwrap();
+    let y = graph.op("y", Affine { scale: 2.0, offset: 1.0 }, &[x]).unwrap();
+    graph.output("y", y);
+    pollster::block_on(async {
+        for backend in [Backend::Cpu, Backend::Gpu(Gpu::open().await.unwrap())] {
+            let executor = backend.compile(Plan::new(&graph), &[], |_, _| {}).await.unwrap();
+            let message = executor.write_row("x", 0, &[1.0; 4]).unwrap_err().to_string();
+            assert_message(&message, &["x: expected a table, by set_rows, found none"]);
+            executor.set_rows("x", &[0.0; 8]).unwrap();
+            executor.write_row("x", 1, &[3.0; 4]).unwrap();
+            executor.run(1).await.unwrap();
+            assert_eq!(executor.read("y").await.unwrap(), [7.0; 4]);
+        }
     });
 }
 
