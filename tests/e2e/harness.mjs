@@ -153,3 +153,11 @@ export function roughness(image) {
 // Pixels are compared as text: thousands of numbers side by side would say nothing.
 export const equal = (a, b, what) => assert.ok(JSON.stringify(a) === JSON.stringify(b), `${what}: the pixels differ`);
 export const differ = (a, b, what) => assert.ok(JSON.stringify(a) !== JSON.stringify(b), `${what}: the pixels are the same`);
+
+/** Checks that axe, which the page has, finds nothing in what is shown, and that it fits the screen. @param {string} state  what it is called */
+export async function checkLook(page, state) {
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document));
+  assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`), [], state);
+  const wide = await page.evaluate(() => [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.closest('.unseen') && e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.id || e.className || e.tagName));
+  assert.deepEqual(wide, [], `${state}: nothing is wider than the screen`);
+}

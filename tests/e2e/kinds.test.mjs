@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import axe from 'axe-core';
-import { closePage as close, controls, DESKTOP, differ, folderOf, generate, launch, loadModel, openPage, PHONE, pixels, ready, servePage } from './harness.mjs';
+import { checkLook, closePage as close, controls, DESKTOP, differ, folderOf, generate, launch, loadModel, openPage, PHONE, pixels, ready, servePage } from './harness.mjs';
 
 const WEIGHTS = 'unet/diffusion_pytorch_model.safetensors';
 
@@ -266,12 +266,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE], ['narrow
     test(`axe finds nothing in what such models bring: ${name}, ${colorScheme}`, async () => {
       const page = await open('&steps=2', { viewport, colorScheme });
       await page.evaluate(axe.source);
-      const check = async (state) => {
-        const { violations } = await page.evaluate(() => globalThis.axe.run(document));
-        assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`), [], state);
-        const wide = await page.evaluate(() => [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.closest('.unseen') && e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.id || e.className || e.tagName));
-        assert.deepEqual(wide, [], `${state}: nothing is wider than the screen`);
-      };
+      const check = (state) => checkLook(page, state);
       await page.locator('#own-folder').setInputFiles(join(folder, 'several'));
       await page.waitForFunction(() => document.getElementById('model-name').textContent === 'several');
       await ready(page);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import axe from 'axe-core';
 import { makeFaultyEngine } from './engines.mjs';
-import { closePage as close, controls, DESKTOP, differ, equal, folderOf, generate, launch, loadModel, openPage, PHONE, pixels, ready, roughness, servePage } from './harness.mjs';
+import { checkLook, closePage as close, controls, DESKTOP, differ, equal, folderOf, generate, launch, loadModel, openPage, PHONE, pixels, ready, roughness, servePage } from './harness.mjs';
 
 let browser;
 let server;
@@ -259,12 +259,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE], ['narrow
     test(`axe finds nothing in the new states: ${name}, ${colorScheme}`, async () => {
       const page = await open('faulty/?backend=gpu&count=4&steps=2&seed=1&model=models/sprites', { viewport, colorScheme });
       await page.evaluate(axe.source);
-      const check = async (state) => {
-        const { violations } = await page.evaluate(() => globalThis.axe.run(document));
-        assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`), [], state);
-        const wide = await page.evaluate(() => [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.closest('.unseen') && e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.id || e.className || e.tagName));
-        assert.deepEqual(wide, [], `${state}: nothing is wider than the screen`);
-      };
+      const check = (state) => checkLook(page, state);
       await check('sprites');
       await generate(page);
       await check('sprites, done');
