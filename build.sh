@@ -23,6 +23,8 @@ usage: ./build.sh COMMAND
   test    run every test and check
   bench   compare with ONNX Runtime in headless Chromium and with PyTorch natively, the same weights by turns; prints a
           table and leaves it in target/bench/ [--model M] [--part P] [--budget SECONDS] [--hardware]
+  bench --dawn        the same without a browser, in Dawn (Chrome's WebGPU) under Node: in target/bench/dawn/
+                      [--model M] [--count N] [--engine E] [--part P] [--seconds S] [--turns N] [--budget S] [--hardware]
 
 serve, test and bench set up what they need first.
 END
@@ -78,6 +80,42 @@ setup_build() {
     fi
 }
 
+# Vulkan in software for Dawn: DAWN_DRIVER is a file that names a driver. Dawn needs a newer lavapipe than Debian 12 has, whose
+# backports have one; it is unpacked by itself, and nothing else sees it.
+setup_dawn() {
+    local mesa=$PWD/target/dawn/mesa codename='' repository
+    # shellcheck source=/dev/null
+    [ ! -r /etc/os-release ] || codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
+    if [ "$codename" != bookworm ]; then
+        local drivers=(/usr/share/vulkan/icd.d/lvp_icd.*.json)
+        export DAWN_DRIVER=${DAWN_DRIVER:-${drivers[0]}}
+        return
+    fi
+    export DAWN_DRIVER=${DAWN_DRIVER:-$mesa/lavapipe.json}
+    [ ! -e "$DAWN_DRIVER" ] || return 0
+    say "fetching a newer lavapipe for Dawn"
+    debian mesa-vulkan-drivers libvulkan1
+    repository=$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' 'Created-By: Packages' | head -n 1)
+    [ -n "$repository" ] || fail "apt-get knows no repository of Debian 12; run apt-get update, or set DAWN_DRIVER to a Vulkan driver's JSON file"
+    rm -rf "$mesa"
+    mkdir -p "$mesa/lists/partial" "$mesa/cache/archives/partial"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $repository bookworm-backports main" >"$mesa/sources.list"
+    (
+        cd "$mesa"
+        apt() {
+            apt-get -qq -o Dir::Etc::SourceList="$mesa/sources.list" -o Dir::Etc::SourceParts=- -o Dir::State::Lists="$mesa/lists" \
+                -o Dir::Cache="$mesa/cache" -o APT::Sandbox::User="$(id -un)" "$@"
+        }
+        apt update
+        apt download mesa-vulkan-drivers/bookworm-backports
+        dpkg-deb -x mesa-vulkan-drivers_*.deb .
+        rm -rf lists cache ./*.deb
+    )
+    local driver=("$mesa"/usr/lib/*/libvulkan_lvp.so)
+    [ -e "${driver[0]}" ] || fail "the newer mesa-vulkan-drivers has no lavapipe"
+    printf '{ "file_format_version": "1.0.0", "ICD": { "api_version": "1.3.0", "library_path": "%s" } }\n' "${driver[0]}" >"$mesa/lavapipe.json"
+}
+
 # What testing needs besides: a browser with its driver, and Vulkan in software.
 setup_test() {
     setup_build
@@ -93,6 +131,7 @@ setup_test() {
     [ -e "${drivers[0]}" ] || fail "Mesa's lavapipe (a Vulkan driver in software) is missing"
     export VK_ICD_FILENAMES=${VK_ICD_FILENAMES:-${drivers[0]}}
     export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
+    setup_dawn
 }
 
 # Whether a Python has the packages of bench/requirements.txt, in their versions.
@@ -107,9 +146,8 @@ for line in open(sys.argv[1]):
 END
 }
 
-# What the comparison needs besides: PyTorch and diffusers, whose models become ONNX files.
-setup_bench() {
-    setup_test
+# What comparisons need besides: PyTorch and diffusers, whose models become ONNX files.
+setup_python() {
     PYTHON=${PYTHON:-python3}
     if ! has_requirements "$PYTHON"; then
         PYTHON=$PWD/target/bench/venv/bin/python
@@ -138,6 +176,23 @@ build_bench() {
     # shellcheck disable=SC2086 # these are several words
     wasm-opt $options target/bench/convolution/convolution_bg.wasm -o target/bench/convolution/convolution_bg.wasm
     cargo build --release --example native
+}
+
+# Dawn under Node: on the machine's own GPU if that is asked for, or in software.
+bench_dawn() {
+    local hardware='' arguments=()
+    for argument in "$@"; do
+        if [ "$argument" = --hardware ]; then hardware=1; else arguments+=("$argument"); fi
+    done
+    setup_build
+    if have apt-get; then debian libvulkan1; fi
+    setup_python
+    build
+    if [ -z "$hardware" ]; then
+        setup_dawn
+        export VK_ICD_FILENAMES=$DAWN_DRIVER XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
+    fi
+    exec node bench/dawn/run.mjs ${arguments[@]+"${arguments[@]}"}
 }
 
 gzipped() { cat "$@" | gzip -9 | wc -c; }
@@ -215,10 +270,19 @@ case ${1:-} in
         ;;
     bench)
         shift
-        setup_bench
-        build
-        build_bench
-        exec node bench/run.mjs "$@"
+        case ${1:-} in
+            --dawn)
+                shift
+                bench_dawn "$@"
+                ;;
+            *)
+                setup_test
+                setup_python
+                build
+                build_bench
+                exec node bench/run.mjs "$@"
+                ;;
+        esac
         ;;
     *)
         usage

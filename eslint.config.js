@@ -10,7 +10,7 @@ export default [
   { files: ['www/**/*.js', 'src/**/*.js'], languageOptions: { globals: globals.browser } },
   { files: ['www/theme.js'], languageOptions: { sourceType: 'script' } },
   { files: ['www/worker.js', 'www/model-files.js', 'www/model-cache.js', 'www/download.js', 'www/team.js', 'www/tuning.js'], languageOptions: { globals: globals.worker } },
-  { files: ['bench/page/**/*.js'], languageOptions: { globals: globals.browser } },
+  { files: ['bench/**/*.js'], languageOptions: { globals: globals.browser } },
   // The end-to-end tests and the benchmark hold functions that run inside the page, so they see both worlds.
-  { files: ['scripts/**/*.mjs', 'bench/*.mjs', 'tests/e2e/**/*.mjs'], languageOptions: { globals: { ...globals.node, ...globals.browser } } },
+  { files: ['scripts/**/*.mjs', 'bench/**/*.mjs', 'tests/e2e/**/*.mjs'], languageOptions: { globals: { ...globals.node, ...globals.browser } } },
 ];

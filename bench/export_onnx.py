@@ -1,10 +1,11 @@
 """U-Nets of diffusers as ONNX files, for the runtimes that Denoise is compared with.
 
-    python3 bench/export_onnx.py MODEL_FOLDER FOLDER     a pipeline's folder
-    python3 bench/export_onnx.py convolution FOLDER      one 3×3 convolution, 128→128 at 64²
+    python3 bench/export_onnx.py MODEL_FOLDER FOLDER [--count 16]    a pipeline's folder
+    python3 bench/export_onnx.py convolution FOLDER                  one 3×3 convolution, 128→128 at 64²
 
 FOLDER gets model.onnx, and what both engines are given and have to make of it: sample.f32 and output.f32 (NCHW, raw) and
 inputs.json; of the convolution also weight.f32 (OIHW) and bias.f32. ONNX Runtime must give what PyTorch gives before anything is written.
+With a count FOLDER gets model-COUNT.onnx, which takes so often the same image.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import numpy
 import onnx
 import onnxruntime
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 # The first time step of a run with trailing spacing. The noise is that of a run with this seed.
 TIMESTEP = 999.0
@@ -61,12 +63,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=1)
     arguments = parser.parse_args()
     module, inputs = convolution() if arguments.model == "convolution" else network(arguments.model)
-    expected = module(*inputs.values()).numpy()
-
+    for name in inputs:
+        if name != "timestep" and arguments.count > 1:
+            inputs[name] = torch.cat([inputs[name]] * arguments.count)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    path = arguments.folder / "model.onnx"
+    path = arguments.folder / ("model.onnx" if arguments.count == 1 else f"model-{arguments.count}.onnx")
+    export(module, inputs, path)
+    if arguments.count == 1:
+        describe(module, inputs, arguments.folder)
+
+
+def export(module, inputs, path):
     with warnings.catch_warnings():
         # It warns that there is a newer exporter, which needs more packages and writes the same network.
         warnings.simplefilter("ignore")
@@ -81,6 +91,11 @@ def main():
         )
     onnx.checker.check_model(path)
 
+
+def describe(module, inputs, folder):
+    path = folder / "model.onnx"
+    with FlopCounterMode(display=False) as counter:
+        expected = module(*inputs.values()).numpy()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (output,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
     error = numpy.linalg.norm(output - expected) / numpy.linalg.norm(expected)
@@ -92,18 +107,18 @@ def main():
     if isinstance(module, torch.nn.Conv2d):
         arrays |= {name: parameter.numpy() for name, parameter in module.named_parameters()}
     for name, array in arrays.items():
-        (arguments.folder / f"{name}.f32").write_bytes(array.astype("<f4").tobytes())
+        (folder / f"{name}.f32").write_bytes(array.astype("<f4").tobytes())
     described = {
         "shape": list(inputs["sample"].shape),
         "seed": SEED,
         "timestep": TIMESTEP if "timestep" in inputs else None,
         "class_label": 0 if "class_labels" in inputs else None,
         "parameters": sum(parameter.numel() for parameter in module.parameters()),
-        "macs": module.weight.numel() * SIDE * SIDE if isinstance(module, torch.nn.Conv2d) else None,
+        "macs": counter.get_total_flops() // 2,
         "error": float(error),
         "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__, "onnxruntime": onnxruntime.__version__},
     }
-    (arguments.folder / "inputs.json").write_text(json.dumps(described, indent=2) + "\n")
+    (folder / "inputs.json").write_text(json.dumps(described, indent=2) + "\n")
     print(f"{path}: ONNX Runtime differs from PyTorch by {error:.1e}")
 
 

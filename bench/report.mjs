@@ -13,7 +13,7 @@ const COLUMNS = [
 const NONE = '–';
 
 /** Three digits that count. @param {number|null|undefined} value */
-function number(value) {
+export function number(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
   const digits = value === 0 ? 0 : Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
   return value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });

@@ -75,8 +75,8 @@ async function prepare() {
     say(command.join(' ').replaceAll(folderOf(''), ''));
     await run(PYTHON, command);
   };
-  if (options.model.includes('cifar10') && !await exists(join(MODELS.cifar10, 'expected.safetensors'))) {
-    await python(folderOf('tests/golden/full_size.py'), 'cifar10', MODELS.cifar10);
+  if (options.model.includes('cifar10') && !await exists(join(MODELS.cifar10, 'model_index.json'))) {
+    await python(folderOf('bench/seeded.py'), 'cifar10', MODELS.cifar10);
   }
   for (const model of options.model) {
     const folder = join(OUT, 'onnx', model);
@@ -91,7 +91,7 @@ const browserOptions = { software: !options.hardware };
 async function openBench(browser) {
   const page = await browser.newPage();
   page.setDefaultTimeout(0);
-  await page.goto(`${server.url}bench/`);
+  await page.goto(`${server.url}bench/page/`);
   await page.waitForSelector('html[data-ready]', { state: 'attached' });
   return page;
 }
@@ -259,7 +259,7 @@ async function native(model, threads) {
 
 await prepare();
 const server = await servePage({
-  '/bench/': folderOf('bench/page'),
+  '/bench/': folderOf('bench'),
   '/ort/': folderOf('node_modules/onnxruntime-web/dist'),
   '/onnx/': join(OUT, 'onnx'),
   '/convolution/': join(OUT, 'convolution'),

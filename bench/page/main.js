@@ -1,7 +1,8 @@
 // What bench/run.mjs calls in the page.
 
-import { counts } from './counts.js';
-import { engine } from './engines.js';
+import { counts } from '../counts.js';
+import { files } from './files.js';
+import { engine } from '../engines.js';
 
 const open = new Map();
 
@@ -9,7 +10,7 @@ globalThis.bench = {
   /** Opens an engine, loads the model and evaluates it once: milliseconds of each. */
   async load(name, model) {
     const begin = performance.now();
-    const opened = engine(name, model);
+    const opened = engine(name, model, files);
     await opened.open();
     const ready = performance.now();
     await opened.load(model);
