@@ -130,7 +130,10 @@ export class Denoise {
     return frames;
   }
 
-  /** The x̂0 of a run's first step against what follows from PyTorch's ε, of 255 levels: the largest difference. */
+  /**
+   * The x̂0 of a run's first step against what follows from PyTorch's ε, of 255 levels: the largest difference, and what it
+   * would be for an ε that is off by a thousandth of its largest number.
+   */
   error() {
     const { sample, output, shape: [, channels, height, width], timestep } = this.example;
     const { x0, row } = this.first;
@@ -147,7 +150,8 @@ export class Denoise {
         }
       }
     }
-    return { levels: largest };
+    const peak = output.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    return { levels: largest, levels_of_a_thousandth: 127.5 * Math.abs(row.x0_from_model) * peak / 1000 };
   }
 
   free() {
