@@ -17,6 +17,7 @@ use wgpu::BufferUsages;
 
 use super::Progress;
 use super::pace::{self, Pace};
+use super::timing::Timing;
 use crate::fusion::Fusion;
 use crate::op::Kernel;
 use crate::plan::{Constant, Operand, Place, Plan, Step};
@@ -375,28 +376,21 @@ impl Gpu {
         done.map_err(|_| Error::Gpu("The GPU never finished. Try again, or use the CPU.".into()))
     }
 
-    /// Seconds that one dispatch takes, from as many of them one after another as take `least` seconds together. A
-    /// submission by itself costs more than most dispatches, and clocks are coarse.
+    /// Seconds that one dispatch takes, from several measurements of at least `least` seconds.
     async fn time(&self, dispatch: &Dispatch, piece: &Piece, least: f64) -> Result<f64> {
-        /// Enough for anything that is worth timing.
-        const MOST: usize = 1 << 14;
-
-        let mut repeats = 1;
+        let mut timing = Timing::new(least);
         loop {
             let mut encoder = self.device.create_command_encoder(&Default::default());
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                (0..repeats).for_each(|_| dispatch.encode(&mut pass, piece));
+                (0..timing.repeats()).for_each(|_| dispatch.encode(&mut pass, piece));
             }
             let begin = Instant::now();
             let ticket = self.ticket(self.submit(encoder));
             self.finish(ticket).await?;
-            let seconds = begin.elapsed().as_secs_f64();
-            if seconds >= least || repeats >= MOST {
-                return Ok(seconds / repeats as f64);
+            if let Some(seconds) = timing.note(begin.elapsed().as_secs_f64()) {
+                return Ok(seconds);
             }
-            let wanted = 1.2 * least / seconds.max(1e-9) * repeats as f64;
-            repeats = (wanted as usize).clamp(2 * repeats, MOST);
         }
     }
 
