@@ -19,6 +19,7 @@ use super::Progress;
 use super::pace::{self, Pace};
 use super::timing::Timing;
 use crate::fusion::Fusion;
+use crate::graph::LARGEST;
 use crate::op::Kernel;
 use crate::plan::{Constant, Operand, Place, Plan, Step};
 use crate::template::Define;
@@ -107,7 +108,8 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Opens the machine's fastest GPU with WebGPU's default limits, and with 16-bit numbers and subgroups if it has them.
+    /// Opens the machine's fastest GPU with WebGPU's default limits but for the size of buffers, and with 16-bit numbers and
+    /// subgroups if it has them.
     ///
     /// # Errors
     /// When there is none.
@@ -124,6 +126,7 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("denoise"),
             required_features: adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP),
+            required_limits: limits(&adapter.limits()),
             ..Default::default()
         };
         #[cfg(target_arch = "wasm32")]
@@ -459,6 +462,21 @@ impl Gpu {
         }
         self.pipelines.borrow_mut().push((key, pipeline.clone()));
         Ok(pipeline)
+    }
+}
+
+/// The limits that a device is opened with: WebGPU's default ones, within which every kernel keeps, but buffers as large as
+/// the adapter allows. The default of 128 MiB is less than a batch of images of 256×256 needs.
+///
+/// A graph has no value of more than 1 GiB in 32 bits, so no more is asked for, and shaders may count its numbers, and
+/// drivers its bytes, in 32 bits.
+fn limits(adapter: &wgpu::Limits) -> wgpu::Limits {
+    const LARGEST_BUFFER: u64 = 4 * LARGEST as u64;
+
+    wgpu::Limits {
+        max_buffer_size: adapter.max_buffer_size.min(LARGEST_BUFFER),
+        max_storage_buffer_binding_size: adapter.max_storage_buffer_binding_size.min(LARGEST_BUFFER),
+        ..wgpu::Limits::default()
     }
 }
 
@@ -1108,4 +1126,23 @@ impl Drop for Readback {
 /// The slot of an operand that is written.
 fn slot(operand: &Operand) -> usize {
     operand.slot().expect("inputs, outputs and steps' outputs live in slots")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_as_large_as_the_adapter_allows_and_as_a_value_can_be() {
+        let default = wgpu::Limits::default();
+        for (adapter, asked) in [((256, 128), (256, 128)), ((4096, 2048), (1024, 1024)), ((512, 4095), (512, 1024))] {
+            let sizes = |(buffer, binding): (u64, u64)| wgpu::Limits {
+                max_buffer_size: buffer << 20,
+                max_storage_buffer_binding_size: binding << 20,
+                ..default.clone()
+            };
+            let more = wgpu::Limits { max_compute_invocations_per_workgroup: 1024, ..sizes(adapter) };
+            assert_eq!(limits(&more), sizes(asked));
+        }
+    }
 }
