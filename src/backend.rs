@@ -3,6 +3,7 @@
 mod cpu;
 mod gpu;
 mod pace;
+mod timing;
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -257,8 +258,8 @@ impl Executor {
         Ok(self.submit(row..row + 1).await?.wait().await?.pop().unwrap_or_default())
     }
 
-    /// Seconds that each step of the plan takes by itself, on a GPU repeated until they are `least` together. What the
-    /// plan holds is different afterwards.
+    /// Seconds that each step of the plan takes by itself: on a GPU from several measurements of at least `least` seconds,
+    /// after a first one that does not count. What the plan holds is different afterwards.
     ///
     /// # Errors
     /// When constants are not known yet, or the device was lost.

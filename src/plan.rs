@@ -109,6 +109,11 @@ impl Step {
         self.op.macs(&self.input_shapes(), &self.output.shape)
     }
 
+    /// Bytes that it reads and writes at least: every input once, and what it writes.
+    pub fn bytes_moved(&self) -> u64 {
+        self.operands().map(|operand| operand.bytes() as u64).sum()
+    }
+
     /// The inputs, the output, and what is left beside it: what the shader's bindings are from 1 on.
     pub fn operands(&self) -> impl Iterator<Item = &Operand> {
         self.inputs.iter().chain(self.written())
@@ -257,7 +262,7 @@ impl Plan {
     /// Bytes that a run reads and writes if every step does so once: a GPU's caches rarely hold one step's values for the
     /// next.
     pub fn bytes_moved(&self) -> u64 {
-        self.steps.iter().flat_map(Step::operands).map(|operand| operand.bytes() as u64).sum()
+        self.steps.iter().map(Step::bytes_moved).sum()
     }
 
     /// Checks that there is no constant, by its number, that is still awaited.

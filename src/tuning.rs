@@ -80,8 +80,8 @@ fn counted(op: &FusedConv2d, output: &Shape) -> Variant {
 
 /// Seconds after which nothing more is tried.
 const BUDGET: f64 = 0.8;
-/// Seconds that a dispatch is repeated for.
-const LEAST: f64 = 4e-3;
+/// Seconds of one measurement of a dispatch.
+const LEAST: f64 = 2e-3;
 
 impl Tuning {
     /// Times the variants on a device: less than a second, unless a single shader takes longer to compile.
@@ -91,8 +91,8 @@ impl Tuning {
     pub async fn measure(gpu: &Rc<Gpu>) -> Result<Self> {
         /// Where sharing memory is this much slower, it is not memory that is shared, and nothing that uses it is tried.
         const EMULATED: f64 = 3.0;
-        /// What else a machine does disturbs one measurement, but not the least of several.
-        const ROUNDS: usize = 3;
+        /// By turns, since a GPU may only get going during the first.
+        const ROUNDS: usize = 2;
         /// Those asked first matter most.
         const ORDER: [usize; SIZES.len()] = [1, 2, 0, 3];
 

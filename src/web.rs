@@ -97,6 +97,8 @@ struct LayerTime {
     op: &'static str,
     milliseconds: f64,
     macs: u64,
+    /// See [`Step::bytes_moved`].
+    bytes: u64,
 }
 
 /// What a check found.
@@ -416,13 +418,14 @@ impl Engine {
         Ok(())
     }
 
-    /// How long each step of a sampling step of the loaded model takes: `{ layers: [{ name, op, milliseconds, macs }] }`.
-    /// On a GPU each is repeated until it can be measured. Any run ends.
+    /// How long each step of a sampling step of the loaded model takes, beside what tells whether that is long: `{ layers:
+    /// [{ name, op, milliseconds, macs, bytes }] }`, its multiply-adds and the bytes that it reads and writes at least. On a
+    /// GPU it is the median of several measurements, each of as many repetitions as can be measured. Any run ends.
     ///
     /// # Errors
     /// When no model is loaded, or the GPU was lost.
     pub async fn profile(&mut self) -> std::result::Result<JsValue, JsValue> {
-        /// Seconds that a GPU repeats a step for.
+        /// Seconds of one measurement of a step on a GPU.
         const LEAST: f64 = 5e-3;
 
         let Some(model) = &self.model else {
@@ -436,6 +439,7 @@ impl Engine {
             op: step.op.name(),
             milliseconds: 1e3 * seconds,
             macs: step.macs(),
+            bytes: step.bytes_moved(),
         };
         to_js(&Profile { layers: executor.plan().steps.iter().zip(times).map(layer).collect() })
     }

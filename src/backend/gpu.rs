@@ -17,7 +17,9 @@ use wgpu::BufferUsages;
 
 use super::Progress;
 use super::pace::{self, Pace};
+use super::timing::Timing;
 use crate::fusion::Fusion;
+use crate::graph::LARGEST;
 use crate::op::Kernel;
 use crate::plan::{Constant, Operand, Place, Plan, Step};
 use crate::template::Define;
@@ -106,7 +108,8 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Opens the machine's fastest GPU with WebGPU's default limits, and with 16-bit numbers and subgroups if it has them.
+    /// Opens the machine's fastest GPU with WebGPU's default limits but for the size of buffers, and with 16-bit numbers and
+    /// subgroups if it has them.
     ///
     /// # Errors
     /// When there is none.
@@ -123,6 +126,7 @@ impl Gpu {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("denoise"),
             required_features: adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP),
+            required_limits: limits(&adapter.limits()),
             ..Default::default()
         };
         #[cfg(target_arch = "wasm32")]
@@ -375,28 +379,21 @@ impl Gpu {
         done.map_err(|_| Error::Gpu("The GPU never finished. Try again, or use the CPU.".into()))
     }
 
-    /// Seconds that one dispatch takes, from as many of them one after another as take `least` seconds together. A
-    /// submission by itself costs more than most dispatches, and clocks are coarse.
+    /// Seconds that one dispatch takes, from several measurements of at least `least` seconds.
     async fn time(&self, dispatch: &Dispatch, piece: &Piece, least: f64) -> Result<f64> {
-        /// Enough for anything that is worth timing.
-        const MOST: usize = 1 << 14;
-
-        let mut repeats = 1;
+        let mut timing = Timing::new(least);
         loop {
             let mut encoder = self.device.create_command_encoder(&Default::default());
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                (0..repeats).for_each(|_| dispatch.encode(&mut pass, piece));
+                (0..timing.repeats()).for_each(|_| dispatch.encode(&mut pass, piece));
             }
             let begin = Instant::now();
             let ticket = self.ticket(self.submit(encoder));
             self.finish(ticket).await?;
-            let seconds = begin.elapsed().as_secs_f64();
-            if seconds >= least || repeats >= MOST {
-                return Ok(seconds / repeats as f64);
+            if let Some(seconds) = timing.note(begin.elapsed().as_secs_f64()) {
+                return Ok(seconds);
             }
-            let wanted = 1.2 * least / seconds.max(1e-9) * repeats as f64;
-            repeats = (wanted as usize).clamp(2 * repeats, MOST);
         }
     }
 
@@ -465,6 +462,21 @@ impl Gpu {
         }
         self.pipelines.borrow_mut().push((key, pipeline.clone()));
         Ok(pipeline)
+    }
+}
+
+/// The limits that a device is opened with: WebGPU's default ones, within which every kernel keeps, but buffers as large as
+/// the adapter allows. The default of 128 MiB is less than a batch of images of 256×256 needs.
+///
+/// A graph has no value of more than 1 GiB in 32 bits, so no more is asked for, and shaders may count its numbers, and
+/// drivers its bytes, in 32 bits.
+fn limits(adapter: &wgpu::Limits) -> wgpu::Limits {
+    const LARGEST_BUFFER: u64 = 4 * LARGEST as u64;
+
+    wgpu::Limits {
+        max_buffer_size: adapter.max_buffer_size.min(LARGEST_BUFFER),
+        max_storage_buffer_binding_size: adapter.max_storage_buffer_binding_size.min(LARGEST_BUFFER),
+        ..wgpu::Limits::default()
     }
 }
 
@@ -1114,4 +1126,23 @@ impl Drop for Readback {
 /// The slot of an operand that is written.
 fn slot(operand: &Operand) -> usize {
     operand.slot().expect("inputs, outputs and steps' outputs live in slots")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_as_large_as_the_adapter_allows_and_as_a_value_can_be() {
+        let default = wgpu::Limits::default();
+        for (adapter, asked) in [((256, 128), (256, 128)), ((4096, 2048), (1024, 1024)), ((512, 4095), (512, 1024))] {
+            let sizes = |(buffer, binding): (u64, u64)| wgpu::Limits {
+                max_buffer_size: buffer << 20,
+                max_storage_buffer_binding_size: binding << 20,
+                ..default.clone()
+            };
+            let more = wgpu::Limits { max_compute_invocations_per_workgroup: 1024, ..sizes(adapter) };
+            assert_eq!(limits(&more), sizes(asked));
+        }
+    }
 }

@@ -8,11 +8,11 @@ use denoise::{Pipeline, Settings};
 use crate::golden;
 use crate::published::{CELEBA_256, CIFAR10};
 
-fn plan(config: &str) -> Plan {
+fn plan(config: &str, count: usize, fusion: Fusion) -> Plan {
     let config = UNetConfig::from_json(config).unwrap();
     let mut pipeline = Pipeline::without_weights(config, SchedulerFile::default(), Card::default()).unwrap();
-    let layout = Settings::default().layout(&pipeline).unwrap();
-    pipeline.plan(&layout, Some(Fusion::STAGED)).unwrap()
+    let layout = Settings { count, ..Settings::default() }.layout(&pipeline).unwrap();
+    pipeline.plan(&layout, Some(fusion)).unwrap()
 }
 
 /// Bytes that convolutions and attention cannot do without: every weight once, and the activations that they read and
@@ -28,7 +28,7 @@ fn a_step_moves_and_dispatches_little() {
     for (name, config, dispatches) in
         [("digits", &*digits, 79), ("ddpm-cifar10-32", CIFAR10, 150), ("ddpm-celebahq-256", CELEBA_256, 188)]
     {
-        let plan = plan(config);
+        let plan = plan(config, 1, Fusion::STAGED);
         let (moved, necessary) = (plan.bytes_moved(), necessary(&plan));
         println!(
             "{name}: {} dispatches, {:.2} GMAC, {:.1} MB moved, {:.1} necessary",
@@ -39,5 +39,19 @@ fn a_step_moves_and_dispatches_little() {
         );
         assert!(plan.steps.len() <= dispatches, "{name}: {} dispatches", plan.steps.len());
         assert!(moved as f64 <= 1.3 * necessary as f64, "{name}: {moved} bytes, {necessary} necessary");
+    }
+}
+
+/// A GPU with large buffers takes sixteen images of 256×256 at a time: neither a value nor a dispatch is too large.
+#[test]
+fn a_batch_of_large_images_is_within_limits() {
+    for fusion in [Fusion::STAGED, Fusion::DIRECT, Fusion::QUADS] {
+        let plan = plan(CELEBA_256, 16, fusion);
+        let largest = plan.slots.iter().max().unwrap();
+        assert!((129 << 20..=1 << 30).contains(largest), "{largest} bytes");
+        for step in &plan.steps {
+            let groups = step.kernel().workgroups;
+            assert!(groups.iter().all(|&groups| groups < 1 << 16), "{}: {groups:?} workgroups", step.name);
+        }
     }
 }
