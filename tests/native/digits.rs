@@ -34,9 +34,9 @@ fn epsilon_agrees_with_diffusers() {
         let [cpu, gpu] = backends().await;
         let fused = [None, Some(Fusion::STAGED), Some(Fusion::DIRECT)];
         let mut ways = vec![(&cpu, Precision::F32, None, 1e-5), (&cpu, Precision::F32, Some(Fusion::CPU), 1e-5)];
-        for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::F16, 5e-3)] {
-            ways.extend(fused.map(|fusion| (&gpu, precision, fusion, tolerance)));
-        }
+        ways.extend(fused.map(|fusion| (&gpu, Precision::F32, fusion, 1e-5)));
+        // Unfused, what the network is given and what it gives are rounded too.
+        ways.extend(fused.map(|fusion| (&gpu, Precision::F16, fusion, if fusion.is_some() { 3e-4 } else { 6e-4 })));
         for (backend, precision, fusion, tolerance) in ways {
             let mut graph = Graph::new();
             let values = pipeline.unet_mut().build(&mut graph, 2, 32, 32, precision).unwrap();
