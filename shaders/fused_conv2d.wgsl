@@ -37,9 +37,20 @@ alias Number = f32;
 alias Element = Stored;
 alias Number = vec4f;
 //#end
+// A network's first convolution reads 32 bits and its last one writes them, whatever it keeps in between.
+//#if wide_input
+alias Input = Number;
+//#else
+alias Input = Element;
+//#end
+//#if wide_output
+alias Output = Number;
+//#else
+alias Output = Element;
+//#end
 
 @group(0) @binding(N) var<uniform> params: Params;
-@group(0) @binding(N) var<storage, read> x: array<Element>; // [N, in_height, in_width, x_channels]
+@group(0) @binding(N) var<storage, read> x: array<Input>; // [N, in_height, in_width, x_channels]
 //#if concat
 @group(0) @binding(N) var<storage, read> y: array<Stored>; // the channels after x's
 //#end
@@ -63,7 +74,7 @@ alias Number = vec4f;
 //#if split
 @group(0) @binding(N) var<storage, read_write> out: array<vec4f>; // [splits · N, out_height, out_width, out_channels]
 //#else
-@group(0) @binding(N) var<storage, read_write> out: array<Element>; // [N, out_height, out_width, out_channels]
+@group(0) @binding(N) var<storage, read_write> out: array<Output>; // [N, out_height, out_width, out_channels]
 //#end
 //#if moments
 @group(0) @binding(N) var<storage, read_write> moments: array<Number>; // [N, tiles, 2, out_channels]: mean, M2

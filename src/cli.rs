@@ -9,9 +9,11 @@ mod sample;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use denoise::backend::Gpu;
+use denoise::tuning::Tuning;
 use denoise::{Backend, Precision};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -60,12 +62,22 @@ enum Device {
     Cpu,
 }
 
+/// Opens the GPU, with the kernels that suit it: sharing memory pays on all but those that a processor stands in for, where
+/// it is slow and takes long to compile. Which is the fastest of the others costs more to find out than a command gains.
+async fn gpu() -> denoise::Result<Rc<Gpu>> {
+    let gpu = Gpu::open().await?;
+    if gpu.is_software() {
+        gpu.set_tuning(Tuning::DIRECT)?;
+    }
+    Ok(gpu)
+}
+
 /// Opens a device. Without a choice it is the GPU if there is one.
 async fn open(device: Option<Device>) -> Result<Backend> {
     match device {
         Some(Device::Cpu) => Ok(Backend::Cpu),
-        Some(Device::Gpu) => Ok(Backend::Gpu(Gpu::open().await?)),
-        None => match Gpu::open().await {
+        Some(Device::Gpu) => Ok(Backend::Gpu(gpu().await?)),
+        None => match gpu().await {
             Ok(gpu) => Ok(Backend::Gpu(gpu)),
             Err(error) => {
                 eprintln!("{error} The CPU does the work.");

@@ -9,8 +9,8 @@ use std::rc::Rc;
 use crate::graph::{Graph, Source, Value, ValueId, ValueMap, ValueSet};
 use crate::numbers::Numbers;
 use crate::op::{
-    Add, Attention, Beside, Concat, Conv2d, FusedConv2d, GroupNorm, Guide, Linear, Moments, Op, PredictX0, Remember,
-    Rgba8, RowScale, ScaleShift, Softmax, SumSplits, Tiles, Update, Upsample, Variant,
+    Add, Attention, Beside, Concat, Conv2d, FusedConv2d, GroupNorm, Guide, Linear, Moments, Narrow, Op, PredictX0,
+    Remember, Rgba8, RowScale, ScaleShift, Softmax, SumSplits, Tiles, Update, Upsample, Variant, Widen,
 };
 use crate::tuning::Tuning;
 use crate::{Precision, Result, Shape};
@@ -102,6 +102,10 @@ struct Chain {
     variant: Variant,
     /// Whether the upsampling before it becomes part of it.
     upsample: bool,
+    /// Whether the narrowing before it does.
+    wide_input: bool,
+    /// Whether the widening after it does.
+    wide_output: bool,
 }
 
 struct Fuser<'a> {
@@ -171,7 +175,24 @@ impl Fuser<'_> {
                 continue;
             }
             let (variant, upsample) = self.variant(conv);
-            let mut chain = Chain { conv, row: None, residual: None, shortcut: None, scale: 1.0, variant, upsample };
+            let input = self.inputs(conv)[0];
+            // A shortcut becomes part of another chain.
+            let wide_input =
+                self.op::<Narrow>(input).is_some() && self.only_use(input).is_some() && !self.is_shortcut(conv);
+            if wide_input {
+                self.inner.insert(input, ());
+            }
+            let mut chain = Chain {
+                conv,
+                row: None,
+                residual: None,
+                shortcut: None,
+                scale: 1.0,
+                variant,
+                upsample,
+                wide_input,
+                wide_output: false,
+            };
             let mut last = conv;
             if let Some((add, other, Add { scale: 1.0 })) = self.addition(last)
                 && self.graph.shape(other).dims().len() == 2
@@ -191,6 +212,10 @@ impl Fuser<'_> {
                 } else {
                     chain.residual = Some(other);
                 }
+            }
+            if let Some(widen) = self.only_use(last).filter(|&user| self.op::<Widen>(user).is_some()) {
+                self.inner.insert(last, ());
+                (chain.wide_output, last) = (true, widen);
             }
             self.chains.insert(last, chain);
         }
@@ -398,6 +423,8 @@ impl Fuser<'_> {
             row: chain.row.is_some(),
             scale: chain.scale,
             moments: self.normalised(id),
+            wide_input: chain.wide_input,
+            wide_output: chain.wide_output,
             ..FusedConv2d::plain(conv)
         };
         // What is loaded.
@@ -408,8 +435,8 @@ impl Fuser<'_> {
             (op.normalise, op.activation) = (true, norm.activation);
             affine = Some(self.inputs(input)[1]);
             input = self.inputs(input)[0];
-        } else if chain.upsample {
-            op.upsample = true;
+        } else if chain.upsample || chain.wide_input {
+            op.upsample = chain.upsample;
             input = self.inputs(input)[0];
         }
         let sources = if direct { vec![input] } else { self.sources(input) };
@@ -422,7 +449,8 @@ impl Fuser<'_> {
         let precision = self.graph.values[chain.conv.0].precision;
         let (weight, bias) = self.weights(weight, bias, chain.shortcut, op.upsample, precision);
         let shapes = |ids: &[ValueId]| ids.iter().map(|&id| self.graph.shape(id)).collect::<Vec<_>>();
-        let splits = match self.fusion.split {
+        // What adds the parts up gives activations, not the output of a network.
+        let splits = match self.fusion.split && !chain.wide_output {
             true => op.worthwhile_splits(&output, &shapes(&sources), &shapes(&shortcut)),
             false => 1,
         };

@@ -459,7 +459,7 @@ impl<'a> Builder<'a> {
             x = self.graph.op("skip_sample", Add::PLAIN, &[x, image])?;
         }
         if self.precision == Precision::F16 {
-            x = self.graph.op("widen", Widen, &[x])?;
+            x = self.graph.op("conv_out.widen", Widen, &[x])?;
         }
         if config.time_embedding_type == TimeEmbeddingType::Fourier {
             x = self.graph.op("divide_by_time", Divide, &[x, timestep])?;

@@ -154,7 +154,7 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
 //#end
     if 4u * $g + $k < count {
 //#each j channels
-        out[at$g_$k + c$j] = Scalar(r$g_$k_$j);
+        out[at$g_$k + c$j] = Output(r$g_$k_$j);
 //#end
     }
 //#end

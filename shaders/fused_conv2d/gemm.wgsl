@@ -12,7 +12,7 @@ const DEPTH = 4u;              // vec4s of a block
 const STRIDE = DEPTH + 1u;     // of a staged pixel: one more keeps the banks apart
 
 // An index that is a constant needs no check, and those that are not are checked once for many reads.
-var<workgroup> inputs: array<array<array<Stored, STRIDE>, PIXELS>, 8>;
+var<workgroup> inputs: array<array<array<Input, STRIDE>, PIXELS>, 8>;
 var<workgroup> weights: array<array<array<array<Stored, COLUMNS>, 8>, 4>, DEPTH>;
 //#if moments
 var<workgroup> parts: array<array<vec4f, 8>, 8>; // [line, lane]
@@ -36,16 +36,16 @@ fn locate(at: u32) -> Pixel {
 }
 
 // A vec4 of the depth of an output pixel under the tap at `offset`.
-fn input(pixel: Pixel, source: u32, offset: vec2i, channels: u32, channel: u32) -> Stored {
+fn input(pixel: Pixel, source: u32, offset: vec2i, channels: u32, channel: u32) -> Input {
     if source >= FIRST_SHORTCUT {
-        return Stored(fetch(source, pixel.at * channels + channel));
+        return Input(fetch(source, pixel.at * channels + channel));
     }
     let at = vec2i(pixel.x, pixel.y) + offset;
     if any(at < vec2i()) || at.x >= i32(params.in_width) || at.y >= i32(params.in_height) {
-        return Stored();
+        return Input();
     }
     let place = (pixel.image * params.in_height + u32(at.y)) * params.in_width + u32(at.x);
-    return Stored(load(source, place * channels + channel, pixel.image, channel));
+    return Input(load(source, place * channels + channel, pixel.image, channel));
 }
 
 @compute @workgroup_size(64)
@@ -108,7 +108,7 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
                     let weight$i = weight[in$i * params.out_channels + own_weight];
 //#end
 //#each i staged
-                    var value$i = Stored();
+                    var value$i = Input();
                     if ci + part < channels {
                         value$i = input(pixel$i, source, offset, channels, ci + part);
                     }
@@ -162,7 +162,7 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
 //#else
         let end$i = finish(s$i_$j + bias[own], pixel$i, pixel$i / images, own);
         if inside && start + line * PIXELS + $i < params.len {
-            out[pixel$i * params.out_channels + channel] = Stored(end$i);
+            out[pixel$i * params.out_channels + channel] = Output(end$i);
         }
 //#end
 //#end

@@ -14,20 +14,20 @@ const WIDTH = 7u + SIDE;            // of the staged pixels
 const HEIGHT = ROWS + SIDE - 1u;
 
 // An index that is a constant needs no check, and those that are not are checked once for many reads.
-var<workgroup> pixels: array<array<Stored, WIDTH>, HEIGHT>;
+var<workgroup> pixels: array<array<Input, WIDTH>, HEIGHT>;
 var<workgroup> taps: array<array<array<array<Stored, 2>, LANES>, 4u * SIDE>, SIDE>; // [row, tap and input channel, …]
 //#if moments
 var<workgroup> parts: array<array<vec4f, LANES>, ROWS>;
 //#end
 
 // The i-th of the tile's pixels and those around it, of which `origin` is the first.
-fn surrounding(i: u32, origin: vec2i, image: u32, source: u32, channels: u32, channel: u32) -> Stored {
+fn surrounding(i: u32, origin: vec2i, image: u32, source: u32, channels: u32, channel: u32) -> Input {
     let at = origin + vec2i(i32(i % WIDTH), i32(i / WIDTH));
     if any(at < vec2i()) || at.x >= i32(params.in_width) || at.y >= i32(params.in_height) {
-        return Stored();
+        return Input();
     }
     let pixel = (image * params.in_height + u32(at.y)) * params.in_width + u32(at.x);
-    return Stored(load(source, pixel * channels + channel, image, channel));
+    return Input(load(source, pixel * channels + channel, image, channel));
 }
 
 @compute @workgroup_size(64)
@@ -140,7 +140,7 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
 //#end
             workgroupBarrier();
 //#each i own
-            pixels[thread / 8u + 8u * $i][thread % 8u] = Stored(value$i);
+            pixels[thread / 8u + 8u * $i][thread % 8u] = Input(value$i);
 //#end
             if thread < 4u * COLUMNS {
                 taps[0][part][column / 2u][column % 2u] = own;
@@ -187,9 +187,9 @@ fn main(@builtin(workgroup_id) own: vec3u, @builtin(local_invocation_index) thre
     let end_a$i = finish(a$i + bias_a, pixel$i, image, channel_a);
     let end_b$i = finish(b$i + bias_b, pixel$i, image, channel_b);
     if $i < count {
-        out[pixel$i * params.out_channels + channel_a] = Stored(end_a$i);
+        out[pixel$i * params.out_channels + channel_a] = Output(end_a$i);
         if both {
-            out[pixel$i * params.out_channels + channel_b] = Stored(end_b$i);
+            out[pixel$i * params.out_channels + channel_b] = Output(end_b$i);
         }
     }
 //#end

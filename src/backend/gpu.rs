@@ -182,6 +182,11 @@ impl Gpu {
         self.device.features().contains(wgpu::Features::SHADER_F16)
     }
 
+    /// Whether it is a processor that stands in for a GPU. A browser does not tell.
+    pub fn is_software(&self) -> bool {
+        self.info.device_type == wgpu::DeviceType::Cpu
+    }
+
     /// Whether invocations of its shaders can exchange values without shared memory.
     pub fn subgroups(&self) -> bool {
         self.subgroups

@@ -17,7 +17,7 @@ pub(super) struct Timing {
     least: f64,
     repeats: usize,
     warm: bool,
-    /// Seconds of those of `repeats` dispatches.
+    /// Seconds of those of `repeats` dispatches, in ascending order.
     measured: Vec<f64>,
 }
 
@@ -42,12 +42,12 @@ impl Timing {
             self.measured.clear();
             return None;
         }
-        self.measured.push(seconds);
+        let shorter = self.measured.iter().take_while(|&&other| other < seconds).count();
+        self.measured.insert(shorter, seconds);
         let long = self.measured.len() > 1 && self.measured.iter().sum::<f64>() >= LONG * self.least;
         if self.measured.len() < ROUNDS && !long {
             return None;
         }
-        self.measured.sort_by(f64::total_cmp);
         Some(self.measured[(self.measured.len() - 1) / 2] / self.repeats as f64)
     }
 }

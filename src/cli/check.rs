@@ -1,11 +1,10 @@
 //! `denoise check`: whether this machine's GPU computes what the CPU does.
 
 use denoise::Settings;
-use denoise::backend::Gpu;
 use denoise::check::{self, Layer, Report};
 
 use super::files::{ModelArguments, ModelFolder};
-use super::{Result, precision, print, progress_bar, size};
+use super::{Result, gpu, precision, print, progress_bar, size};
 
 /// Every layer is computed on both from the same inputs. The exit code is 1 if one is further off than it may be.
 #[derive(clap::Args)]
@@ -27,7 +26,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let layout =
         Settings { scheduler, size: arguments.size, precision: precision(arguments.f16), ..Settings::default() }
             .layout(&pipeline)?;
-    let gpu = Gpu::open().await?;
+    let gpu = gpu().await?;
     let plan = pipeline.plan(&layout, Some(gpu.fusion()))?;
     let inputs = check::inputs(&pipeline, &plan)?;
     let bar = progress_bar(plan.steps.len(), "layers")?;

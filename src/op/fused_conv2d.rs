@@ -45,6 +45,11 @@ pub struct FusedConv2d {
     /// many workgroups share what few would have to do. The output is then `[splits · N, H, W, Cout]` in 32 bits, its first
     /// part with the bias, and there is neither residual nor row nor scale.
     pub splits: usize,
+    /// Whether the first tensor has 32 bits in a network of 16: the image that the network is given, which is not to be
+    /// rounded.
+    pub wide_input: bool,
+    /// Whether the output has: that of the network.
+    pub wide_output: bool,
     /// How a GPU computes it.
     pub variant: Variant,
 }
@@ -132,6 +137,8 @@ impl FusedConv2d {
             scale: 1.0,
             moments: false,
             splits: 1,
+            wide_input: false,
+            wide_output: false,
             variant: Variant::Direct,
         }
     }
@@ -345,9 +352,10 @@ impl Op for FusedConv2d {
 
     fn stored(&self) -> Vec<usize> {
         let inputs = self.inputs();
-        let mut stored: Vec<usize> = (1..=self.images() + usize::from(self.row)).collect();
+        let first = 1 + usize::from(self.wide_input);
+        let mut stored: Vec<usize> = (first..=self.images() + usize::from(self.row)).collect();
         stored.push(inputs - 1);
-        if self.splits == 1 {
+        if self.splits == 1 && !self.wide_output {
             stored.push(inputs + 1);
         }
         stored
@@ -415,6 +423,8 @@ impl Op for FusedConv2d {
             ("moments", u32::from(self.moments)),
             ("upsample", u32::from(self.upsample)),
             ("split", u32::from(self.splits > 1)),
+            ("wide_input", u32::from(self.wide_input)),
+            ("wide_output", u32::from(self.wide_output)),
         ];
         let (shader, workgroups) = match self.variant {
             Variant::Direct | Variant::Quads => {

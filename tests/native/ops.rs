@@ -93,7 +93,7 @@ fn allowed(step: &Step) -> f64 {
         // These copy numbers, which have 16 bits already if they are to have them.
         ("concat" | "upsample" | "embedding" | "widen", _) => 0.0,
         ("narrow", _) => ROUNDING,
-        // What it normalises it stages in 16 bits, also if it leaves its sums in 32.
+        // What it normalises it stages in 16 bits, also if what it leaves has 32.
         ("fused_conv2d", Precision::F32) if step.inputs[0].precision == Precision::F16 => {
             tolerance("fused_conv2d") + ROUNDING
         }
@@ -140,7 +140,12 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
     let mut input = |graph: &mut Graph, name: &str, tensor: Tensor, precision: Precision| {
         let id = graph.input(name, tensor.device_shape().unwrap()).unwrap();
         inputs.push((name.to_string(), tensor));
-        narrowed(graph, name, id, precision)
+        let narrow = narrowed(graph, name, id, precision);
+        // Needed as it is, so that what is fused reads 16 bits; of `blocks` it reads 32.
+        if narrow != id {
+            graph.output(&format!("{name}.narrow"), narrow);
+        }
+        narrow
     };
     let vector = |graph: &mut Graph, name: &str| {
         let tensor = tensor(name);
@@ -498,6 +503,12 @@ fn block([n, h, w, a, b, out, groups]: [usize; 7], precision: Precision) -> (Str
     let y = norm(&mut graph, "norm4", x, 1, Some(Activation::Silu));
     let down = Conv2d { kernel: 3, stride: 2, pad_before: 0, pad_after: 1 };
     let y = conv(&mut graph, "downsample", y, 4, down);
+    // And as a network ends.
+    let y = norm(&mut graph, "norm5", y, 1, Some(Activation::Silu));
+    let mut y = conv(&mut graph, "conv_out", y, 3, Conv2d::SAME);
+    if precision == Precision::F16 {
+        y = graph.op("conv_out.widen", Widen, &[y]).unwrap();
+    }
     graph.output("output", y);
     (format!("block of [{n}, {h}, {w}, {a} + {b}]"), graph, inputs)
 }
