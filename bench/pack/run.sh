@@ -13,6 +13,7 @@
 # From the environment:
 #   NATIVE_MODELS   models that the native engine is checked with; '' for none  [digits sprites cifar10 256]
 #   CHECK_SECONDS   the most that one such check may take                       [40]
+#   CHECKS_SECONDS  the most that all of them may take                          [120]
 #   BENCH_LIMIT     seconds after which the benchmark begins nothing more       [120]
 #   BENCH_SECONDS   the most that the benchmark may take                        [180]
 #   TEST_SECONDS    the most that the tests of the ops may take; 0 for no tests [60]
@@ -76,9 +77,8 @@ part() {
 
 read -ra models <<<"${NATIVE_MODELS-digits sprites cifar10 256}"
 if [ ${#models[@]} -gt 0 ]; then
-    check=${CHECK_SECONDS:-40}
-    # Each of a model's four checks has its own limit; beyond them are only the weights to be made.
-    part 'native checks' $((4 * check * ${#models[@]} + 60)) checks.txt bin/node bench/pack/checks.mjs "$out" "$check" "${models[@]}"
+    part 'native checks' "${CHECKS_SECONDS:-120}" checks.txt \
+        bin/node bench/pack/checks.mjs "$out" "${CHECK_SECONDS:-40}" "${models[@]}"
 else
     parts+=('left out: native checks')
 fi
