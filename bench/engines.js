@@ -27,7 +27,7 @@ async function example(files, model) {
 }
 
 /** ‖actual − expected‖ / ‖expected‖, where `expected` is one image and `actual` is as often that as it is longer. */
-function relativeError(actual, expected) {
+export function relativeError(actual, expected) {
   if (actual.length === 0 || actual.length % expected.length) throw new Error(`${actual.length} numbers, expected ${expected.length}`);
   let difference = 0;
   let norm = 0;

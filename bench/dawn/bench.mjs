@@ -2,9 +2,11 @@
 // turns, with the same weights and input. Prints a table and leaves it with all numbers in target/bench/dawn/.
 //
 //   ./build.sh bench --dawn [--hardware] [--model digits ...] [--count 1 ...] [--engine NAME ...] [--part PART ...]
-//                           [--seconds 1] [--turns 5] [--budget 150] [--tuning TEXT]
+//                           [--seconds 1] [--turns 5] [--budget 150] [--limit SECONDS] [--tuning TEXT]
 //
-// --tuning takes the kernels that the text of an earlier tuning names, in place of asking the device which are fastest.
+// The budget is of seconds, for a case, for comparing its layers with the CPU's, and for a model's variants. After the
+// limit, counted from the beginning, no case and no variant is begun. What is left out is said to be. --tuning takes the
+// kernels that the text of an earlier tuning names, in place of asking the device which are fastest.
 //
 // It fails if a device rejects a command or is lost, if Denoise computes anything else than its CPU does, or if the same
 // seed gives other bits another time.
@@ -68,13 +70,16 @@ export async function bench(given, { out, models, files, prepare = async () => {
     for (const count of options.count) {
       const found = { model, count, engines: {} };
       results.cases.push(found);
+      if (isOver(options)) {
+        leaveOut(found, `would begin after the limit of ${options.limit} s`);
+        continue;
+      }
       const names = options.engine.filter((name) => half || !name.endsWith('f16'));
       const { macs, ...inputs } = JSON.parse(new TextDecoder().decode(await (await prepare(model, count), files.read(`onnx/${model}/inputs.json`))));
       Object.assign(found, { macs: macs * count, parameters: inputs.parameters, shape: inputs.shape });
       const expected = names.reduce((sum, name) => sum + LEAST_EVALUATIONS * (rates.get(name) ?? 0) * found.macs, 0);
       if (expected > 1000 * options.budget) {
-        found.skipped = `would take some ${Math.round(expected / 1000)} s, more than the budget of ${options.budget}`;
-        say(`${model} ×${count}: left out, it ${found.skipped}`);
+        leaveOut(found, `would take some ${Math.round(expected / 1000)} s, more than the budget of ${options.budget}`);
         continue;
       }
       await measure(found, names, { options, parts, files, results });
@@ -101,6 +106,14 @@ const LEVELS = 1;
 /** Steps of the runs whose bits are compared. */
 const STEPS = 3;
 
+const isOver = ({ limit }) => performance.now() > 1000 * limit;
+
+/** Says why a case is left out: "it …". */
+function leaveOut(found, why) {
+  found.skipped = why;
+  say(`${found.model} ×${found.count}: left out, it ${why}`);
+}
+
 const say = (text) => console.error(`${(performance.now() / 1000).toFixed(1).padStart(6)} s  ${text}`);
 
 function parse(given, models) {
@@ -115,6 +128,7 @@ function parse(given, models) {
       seconds: { type: 'string', default: '1' },
       turns: { type: 'string', default: '5' },
       budget: { type: 'string', default: '150' },
+      limit: { type: 'string', default: 'Infinity' },
     },
   });
   for (const [name, chosen, known] of [['model', values.model, models], ['engine', values.engine, ENGINES], ['part', values.part ?? [], PARTS]]) {
@@ -132,6 +146,7 @@ function parse(given, models) {
     turns: number('turns', true)(values.turns),
     seconds: number('seconds')(values.seconds),
     budget: number('budget')(values.budget),
+    limit: number('limit')(values.limit),
   };
 }
 
@@ -161,7 +176,7 @@ async function measure(found, names, { options, parts, files, results }) {
         // In 16 bits an ε that is off by a thousandth is as good as can be expected.
         const most = name.endsWith('f32') ? LEVELS : LEVELS + result.levels_of_a_thousandth;
         if (result.levels > most) fail(name, `x̂0 is ${result.levels.toFixed(2)} levels off, more than ${most.toFixed(2)}`);
-        if (parts.includes('check')) await check(engine, result, count, (what) => fail(name, what));
+        if (parts.includes('check')) await check(engine, result, count, options.budget, (what) => fail(name, what));
       }
       // What is done for the first time, such as compiling, tells nothing of a step.
       let last = await engine.block(1);
@@ -207,14 +222,25 @@ async function measure(found, names, { options, parts, files, results }) {
 /** The most evaluations of a block: a run has no more. */
 const MOST = 999;
 
-/** Whether Denoise computes what its CPU does, and the same bits from the same seed. */
-async function check(engine, result, count, fail) {
+/** Milliseconds that comparing layers last took for a multiply-add: the CPU's are wasm's, on one thread. */
+let pace = 0;
+
+/** Whether Denoise computes what its CPU does, unless that would take more seconds than `budget`, and the same bits from the same seed. */
+async function check(engine, result, count, budget, fail) {
   const [first, second] = [await engine.frames(STEPS), await engine.frames(STEPS)];
   const same = first.every(({ x, x0 }, step) => Buffer.compare(x, second[step].x) === 0 && Buffer.compare(x0, second[step].x0) === 0);
   if (!same) fail('the same seed gave other pictures');
   // Layers are compared for one image, whatever the count.
   if (count > 1) return;
+  const { macs } = engine.example;
+  const expected = pace * macs / 1000;
+  if (expected > budget) {
+    result.check = { skipped: `its layers are not compared with the CPU's, which would take some ${Math.round(expected)} s` };
+    return;
+  }
+  const begin = performance.now();
   const { ok, output_error: error, worst } = await engine.engine.check(() => {});
+  pace = (performance.now() - begin) / macs;
   result.check = { ok, error, worst: { name: worst.name, op: worst.op, error: worst.error } };
   if (!ok) fail(`not what the CPU computes: off by ${error.toExponential(1)}; the worst layer is ${worst.name} (${worst.op}), off by ${worst.error.toExponential(1)}`);
 }
@@ -232,18 +258,25 @@ async function countsOfAStep(engine, more) {
 
 /** Every kind of kernel wherever it can be used: right, and how quick. */
 async function tryVariants(model, precisions, variants, { options, files, results, save }) {
+  const begin = performance.now();
   for (const precision of precisions) {
     for (const variant of variants) {
       const name = `denoise gpu ${precision}`;
       const result = { model, precision, variant };
       results.variants.push(result);
+      if (isOver(options) || performance.now() - begin > 1000 * options.budget) {
+        result.skipped = `left out, after ${isOver(options) ? `the limit of ${options.limit}` : `the budget of ${options.budget}`} s`;
+        say(`${model}, ${precision}, ${variant}: ${result.skipped}`);
+        continue;
+      }
       try {
         const engine = make(name, model, files);
         const memory = ['direct', 'quads'].includes(variant) ? 'serial' : 'shared';
         await engine.open(`2 ${memory}${` ${variant}`.repeat(8)}`);
         await engine.load(model);
         const once = await engine.block(1);
-        await check(engine, result, 1, (what) => results.failures.push(`${model}, ${name}, ${variant}: ${what}`));
+        const share = options.budget / (precisions.length * variants.length);
+        await check(engine, result, 1, share, (what) => results.failures.push(`${model}, ${name}, ${variant}: ${what}`));
         const block = Math.max(1, Math.min(MOST, Math.round(500 * options.seconds / once)));
         const warm = await engine.block(block) / block;
         const timed = Math.max(1, Math.min(MOST, Math.round(500 * options.seconds / warm)));

@@ -42,8 +42,17 @@ function layerTables(title, layers, peak) {
   ];
 }
 
-/** @param {object} results  as bench.mjs leaves them in results.json @returns {string} */
-export function markdown(results) {
+/** What came of comparing layers with the CPU's. */
+function checked({ skipped, worst, error }) {
+  return skipped ?? `every layer as on the CPU within ${worst.error.toExponential(0)} (${worst.op}), the output within ${error.toExponential(0)}`;
+}
+
+/**
+ * @param {object} results  as bench.mjs leaves them in results.json
+ * @param {{ layers?: boolean }} [what]  whether the tables of layers are wanted, which are most of it
+ * @returns {string}
+ */
+export function markdown(results, { layers: wanted = true } = {}) {
   const { adapter, peak, cases, variants, failures, problems } = results;
   const name = [adapter.vendor, adapter.architecture, adapter.device, adapter.description].filter(Boolean).join(' ');
   const lines = [
@@ -74,18 +83,19 @@ export function markdown(results) {
     '', 'Medians of blocks of steps, by turns in one process. Denoise’s step is all of it: the network, the sampler’s update, noise, pictures, and reading these back; others’ is the network alone, with ε read back, left on the GPU, or that with its dispatches recorded once (graph capture). Counts are of a step after the first; slow devices get large dispatches in pieces. “Off” is the largest difference of x̂0 at the noisiest step in levels of 255 (at most 0.5 is rounding; there an error of ε is multiplied by √(1/ᾱ − 1)), or ‖ε − PyTorch’s‖/‖PyTorch’s‖.',
   );
   const tuned = cases.flatMap(({ model, count, engines }) => Object.entries(engines).filter(([, { tuning }]) => tuning)
-    .map(([key, { tuning, check }]) => `- ${model} ×${count}, ${titles[key]}: ${tuning}${check ? `; every layer as on the CPU within ${check.worst.error.toExponential(0)} (${check.worst.op}), the output within ${check.error.toExponential(0)}` : ''}`));
+    .map(([key, { tuning, check }]) => `- ${model} ×${count}, ${titles[key]}: ${tuning}${check ? `; ${checked(check)}` : ''}`));
   if (tuned.length) lines.push('', 'What the tuning chose:', '', ...tuned);
   if (variants.length) {
     lines.push('', '| model | bits | every convolution that can be | a step, ms | dispatches | worst layer | output off by |', '|---|---:|---|---:|---:|---|---:|');
-    for (const { model, precision, variant, median: found, dispatches, check, failed } of variants) {
-      const rest = failed ? `${failed} | | |` : `${number(found)} | ${dispatches} | ${check.worst.name} (${check.worst.op}) ${check.worst.error.toExponential(0)} | ${check.error.toExponential(0)}`;
+    for (const { model, precision, variant, median: found, dispatches, check, failed, skipped } of variants) {
+      const compared = () => (check.skipped ? `${check.skipped} | ` : `${check.worst.name} (${check.worst.op}) ${check.worst.error.toExponential(0)} | ${check.error.toExponential(0)}`);
+      const rest = failed || skipped ? `${failed ?? skipped} | | |` : `${number(found)} | ${dispatches} | ${compared()}`;
       lines.push(`| ${model} | ${precision.slice(1)} | ${variant} | ${rest} |`);
     }
   }
   for (const { model, count, engines } of cases) {
     for (const [key, { layers }] of Object.entries(engines)) {
-      if (layers) lines.push(...layerTables(`${model} ×${count}, ${titles[key]}`, layers, peak));
+      if (layers && wanted) lines.push(...layerTables(`${model} ×${count}, ${titles[key]}`, layers, peak));
     }
   }
   if (failures.length) lines.push('', '**Failed:**', '', ...failures.map((failure) => `- ${failure}`));

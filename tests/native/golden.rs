@@ -6,10 +6,12 @@ use denoise::Tensor;
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 
-/// A path in the repository.
+/// A path in the repository: where it was built, or the folder that DENOISE_REPOSITORY names. A test binary that is
+/// carried to another machine (`./build.sh bench --pack`) needs the latter, with the files that its tests read.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn path(relative: &str) -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+    let repository = std::env::var_os("DENOISE_REPOSITORY").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    std::path::PathBuf::from(repository).join(relative)
 }
 
 /// The bytes of a file in the repository.
