@@ -2,8 +2,6 @@
 
 mod cpu;
 mod gpu;
-mod pace;
-mod timing;
 
 use std::ops::Range;
 use std::rc::Rc;
