@@ -2,23 +2,28 @@
 //!
 //! The page keeps an [`Engine`] in a worker; an engine takes over a model that a [`Loading`] read, and starts [`Run`]s of it.
 
-use std::cell::{Cell, OnceCell, RefCell};
+mod loading;
+mod model_info;
+mod run;
+
 use std::rc::Rc;
 
-use js_sys::{Object, Reflect, Uint8Array};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wasm_bindgen::prelude::*;
+
+pub use loading::{Files, Loading};
+pub use run::Run;
+
+use loading::{LoadOptions, pipeline};
+use model_info::model_info;
+use run::RunSettings;
 
 use crate::backend::Gpu;
 use crate::check;
-use crate::config::{ClassEmbedType, PredictionType, SchedulerKind, TimestepSpacing, VarianceType};
 use crate::model_files::{self, Listed};
 use crate::plan::Step;
-use crate::sampler::Plans;
-use crate::schedule::{Row, StepOptions};
 use crate::tuning::Tuning;
-use crate::unet::WeightsFile;
-use crate::{Backend, Error, Frame, Layout, Pipeline, Precision, Prepared, Result, Sampler, Settings, Share, Tensor};
+use crate::{Backend, Error, Layout, Pipeline, Prepared, Result, Sampler, Settings};
 
 /// Finds the U-Nets among the files of a folder, `{ path, class_name }[]` with the class that a `config.json` says if that was
 /// read: `{ networks: [{ folder, config, model_index, scheduler, card, variants: [{ name, files, index }] }], problem: string | null }`, the
@@ -112,43 +117,6 @@ struct CheckInfo<'a> {
     worst: &'a check::Layer,
 }
 
-#[derive(Serialize)]
-struct ModelInfo<'a> {
-    title: &'a str,
-    description: &'a str,
-    credits: &'a str,
-    licence: &'a str,
-    class_names: Vec<String>,
-    class_count: usize,
-    class_kind: Option<&'static str>,
-    null_class: Option<usize>,
-    guidance: Option<f64>,
-    width: usize,
-    height: usize,
-    channels: usize,
-    condition_channels: usize,
-    notes: Vec<String>,
-    parameters: usize,
-    precision: &'static str,
-    prediction_type: PredictionType,
-    num_train_timesteps: usize,
-    /// What the model's own scheduler is called in settings, where it can be used.
-    own_sampler: Option<&'static str>,
-    /// Why it cannot be used, if it cannot.
-    scheduler_problem: Option<String>,
-    /// The samplers that the model can be sampled with, its own first.
-    samplers: Vec<&'static str>,
-    /// How many steps to begin with.
-    default_steps: usize,
-    /// How many LCM and TCD can take at most.
-    original_inference_steps: usize,
-    dispatches: usize,
-    /// Multiply-adds of one evaluation for one image.
-    macs: u64,
-    /// Bytes that the weights and the values of a run take on the device.
-    bytes: u64,
-}
-
 /// What a model needs.
 #[derive(Serialize)]
 struct Requirements {
@@ -163,209 +131,10 @@ struct Requirements {
     problem: Option<String>,
 }
 
-/// Options of [`Loading::new`] and [`Engine::requirements`].
-#[derive(Deserialize)]
-struct LoadOptions {
-    count: usize,
-    #[serde(default)]
-    precision: PrecisionChoice,
-    /// Whether the network is evaluated twice an image, as guidance needs.
-    #[serde(default)]
-    guided: bool,
-}
-
-/// What weights and activations are kept in.
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum PrecisionChoice {
-    /// 16 bits where the device has them and the model is large.
-    #[default]
-    Auto,
-    F32,
-    F16,
-}
-
-/// Weights of more bytes than this are large.
-const LARGE: u64 = 128 << 20;
-
-impl PrecisionChoice {
-    fn choose(self, backend: &Backend, parameters: usize) -> Precision {
-        let half = backend.gpu().is_some_and(Gpu::half);
-        match self {
-            PrecisionChoice::F32 => Precision::F32,
-            PrecisionChoice::F16 => Precision::F16,
-            PrecisionChoice::Auto if half && 4 * parameters as u64 > LARGE => Precision::F16,
-            PrecisionChoice::Auto => Precision::F32,
-        }
-    }
-}
-
-/// The small files of a model folder.
-#[wasm_bindgen]
-extern "C" {
-    /// `{ config: string, model_index?: string | null, scheduler: string | null, card: string | null }`
-    pub type Files;
-    #[wasm_bindgen(method, getter)]
-    fn config(this: &Files) -> String;
-    #[wasm_bindgen(method, getter)]
-    fn model_index(this: &Files) -> Option<String>;
-    #[wasm_bindgen(method, getter)]
-    fn scheduler(this: &Files) -> Option<String>;
-    #[wasm_bindgen(method, getter)]
-    fn card(this: &Files) -> Option<String>;
-}
-
-/// A model folder on its way to an engine: compiled while its weights arrive, which are packed and uploaded tensor by tensor.
-#[wasm_bindgen]
-pub struct Loading {
-    backend: Backend,
-    settings: Settings,
-    pipeline: RefCell<Pipeline>,
-    /// Once all is compiled.
-    prepared: OnceCell<Rc<Prepared>>,
-    file: RefCell<WeightsFile>,
-    /// How often tensors were taken back.
-    restarts: Cell<usize>,
-}
-
-#[wasm_bindgen]
-impl Loading {
-    /// Reads the small files of a model folder, to make `{ count }` images at a time.
-    ///
-    /// # Errors
-    /// When they do not fit together or are not supported.
-    #[wasm_bindgen(constructor)]
-    pub fn new(engine: &Engine, files: Files, options: JsValue) -> std::result::Result<Loading, JsValue> {
-        let LoadOptions { count, precision, .. } = serde_wasm_bindgen::from_value(options)?;
-        check_count(count)?;
-        let pipeline = pipeline(&files)?;
-        let precision = precision.choose(&engine.backend, pipeline.unet().parameters());
-        Ok(Loading {
-            backend: engine.backend.clone(),
-            settings: Settings { scheduler: Some(pipeline.any_scheduler()), count, precision, ..Settings::default() },
-            pipeline: RefCell::new(pipeline),
-            prepared: OnceCell::new(),
-            file: RefCell::default(),
-            restarts: Cell::default(),
-        })
-    }
-
-    /// Makes everything ready that does not need the weights, which may arrive meanwhile. `progress` is called with
-    /// `"compile"` and how many shaders of how many are compiled.
-    ///
-    /// # Errors
-    /// When the device cannot run the model.
-    pub async fn compile(&self, progress: &js_sys::Function) -> std::result::Result<(), JsValue> {
-        Ok(self.prepare(progress).await?)
-    }
-
-    /// A file of weights begins: the only one, or one of several that hold a part each. Of one that began but did not end,
-    /// what came is forgotten.
-    pub fn begin(&self) {
-        let file = self.file.take();
-        if !file.received().is_empty() {
-            self.restarts.set(self.restarts.get() + 1);
-            if let Some(prepared) = self.prepared.get() {
-                prepared.outdate();
-            }
-        }
-        self.pipeline.borrow_mut().unet_mut().forget(file.received());
-    }
-
-    /// The next bytes of the file.
-    ///
-    /// # Errors
-    /// When they are damaged or not supported, or the file has a tensor that the network has no place for, which its header
-    /// tells; the file then has to begin anew.
-    pub fn push(&self, bytes: &[u8]) -> std::result::Result<(), JsValue> {
-        let received = self.file.borrow_mut().push(self.pipeline.borrow_mut().unet_mut(), bytes)?;
-        if received {
-            self.upload()?;
-        }
-        Ok(())
-    }
-
-    /// The file is complete.
-    ///
-    /// # Errors
-    /// When it is not.
-    pub fn end(&self) -> std::result::Result<(), JsValue> {
-        Ok(self.file.borrow_mut().end()?)
-    }
-}
-
-impl Loading {
-    async fn prepare(&self, progress: &js_sys::Function) -> Result<()> {
-        let plans = {
-            let pipeline = &mut *self.pipeline.borrow_mut();
-            let layout = self.settings.layout(pipeline)?;
-            Plans::new(&self.backend, pipeline, layout)?
-        };
-        let restarts = self.restarts.get();
-        let mut progress = |done, total| report(progress, "compile", done, total);
-        let prepared = Prepared::from_plans(&self.backend, plans, &mut progress).await?;
-        if self.restarts.get() != restarts {
-            prepared.outdate(); // it may have taken over some of a file that began anew
-        }
-        self.prepared.get_or_init(|| prepared);
-        // What has arrived meanwhile.
-        self.upload()
-    }
-
-    /// Uploads what has arrived, if there is where to by now.
-    fn upload(&self) -> Result<()> {
-        self.prepared.get().map_or(Ok(()), |prepared| prepared.upload())
-    }
-
-    /// The model, all of which has arrived.
-    async fn finish(self, progress: &js_sys::Function) -> Result<Model> {
-        report(progress, "parse", 0, 1);
-        self.pipeline.borrow_mut().unet_mut().finish()?;
-        self.upload()?;
-        report(progress, "parse", 1, 1);
-        if self.prepared.get().is_none() {
-            self.prepare(progress).await?;
-        }
-        let prepared = self.prepared.into_inner().expect("it has just been compiled");
-        Ok(Model { pipeline: self.pipeline.into_inner(), prepared })
-    }
-}
-
-/// A model of these files, without its weights.
-fn pipeline(files: &Files) -> Result<Pipeline> {
-    let (scheduler, card) = (files.scheduler(), files.card());
-    let pipeline = Pipeline::from_json(&files.config(), scheduler.as_deref(), card.as_deref())?;
-    match files.model_index() {
-        Some(model_index) => pipeline.with_model_index(&model_index),
-        None => Ok(pipeline),
-    }
-}
-
 /// Tells JavaScript how much of a stage is done.
 fn report(progress: &js_sys::Function, stage: &str, done: usize, total: usize) {
     // What the page makes of it is not the engine's concern.
     let _ = progress.call3(&JsValue::NULL, &stage.into(), &done.into(), &total.into());
-}
-
-/// The settings of a run, as the page sends them.
-#[derive(Deserialize)]
-struct RunSettings {
-    sampler: Option<SchedulerKind>,
-    steps: usize,
-    eta: Option<f64>,
-    seed: Option<u64>,
-    /// One for each image, in place of `seed`.
-    seeds: Option<Vec<u64>>,
-    class_labels: Option<Vec<f32>>,
-    count: usize,
-    /// `{ total, first }` of the share of a larger batch that the images are.
-    share: Option<Share>,
-    guidance: Option<f64>,
-    guidance_rescale: Option<f64>,
-    timestep_spacing: Option<TimestepSpacing>,
-    variance_type: Option<VarianceType>,
-    /// `[N or 1, K, H, W]`, for a model that takes one.
-    condition: Option<Vec<f32>>,
 }
 
 #[wasm_bindgen]
@@ -545,42 +314,6 @@ impl Engine {
     }
 }
 
-impl RunSettings {
-    /// The same as the engine has it.
-    fn settings(self, pipeline: &Pipeline) -> Result<Settings> {
-        let mut changes = serde_json::Map::new();
-        if let Some(spacing) = self.timestep_spacing {
-            changes.insert("timestep_spacing".into(), serde_json::json!(spacing));
-        }
-        if let Some(variance) = self.variance_type {
-            changes.insert("variance_type".into(), serde_json::json!(variance));
-        }
-        let changes = serde_json::Value::Object(changes).to_string();
-        let scheduler = pipeline.scheduler_file().config(self.sampler, &changes)?;
-        let seeds = self.seeds.unwrap_or_else(|| vec![self.seed.unwrap_or(0)]);
-        Ok(Settings {
-            scheduler: Some(scheduler),
-            steps: self.steps,
-            options: StepOptions { eta: self.eta, ..StepOptions::default() },
-            count: self.count,
-            share: self.share,
-            seeds,
-            class_labels: self.class_labels.unwrap_or_default(),
-            guidance: self.guidance.unwrap_or(1.0),
-            guidance_rescale: self.guidance_rescale.unwrap_or(0.0),
-            condition: self.condition.map(|numbers| condition(pipeline, numbers)).transpose()?,
-            ..Settings::default()
-        })
-    }
-}
-
-/// A condition for one image or for each.
-fn condition(pipeline: &Pipeline, numbers: Vec<f32>) -> Result<Tensor> {
-    let ((height, width), channels) = (pipeline.unet().config().sample_size()?, pipeline.condition_channels());
-    let count = numbers.len() / (channels * height * width).max(1);
-    Tensor::new(&[count, channels, height, width], numbers)
-}
-
 /// The most images of a run: their frames are kept by the page.
 const MOST_IMAGES: usize = 256;
 
@@ -589,135 +322,4 @@ fn check_count(count: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::Settings(format!("{count} images cannot be made at a time; choose 1 to {MOST_IMAGES}.")))
-}
-
-fn model_info(pipeline: &Pipeline, prepared: &Prepared) -> std::result::Result<JsValue, JsValue> {
-    let (card, layout, plan) = (pipeline.card(), prepared.layout(), prepared.executor().plan());
-    let (config, scheduler) = (pipeline.unet().config(), pipeline.any_scheduler());
-    // Without a card a class is called by its label.
-    let class_names = match card.class_names.as_slice() {
-        [] => (0..pipeline.classes()).map(|label| label.to_string()).collect(),
-        names => names.to_vec(),
-    };
-    to_js(&ModelInfo {
-        title: &card.title,
-        description: &card.description,
-        credits: &card.credits,
-        licence: &card.licence,
-        class_names,
-        class_count: pipeline.classes(),
-        class_kind: match (config.class_embed_type, config.num_class_embeds) {
-            (Some(ClassEmbedType::Timestep), _) => Some("number"),
-            (Some(ClassEmbedType::Identity), _) => Some("vector"),
-            (None, Some(_)) => Some("label"),
-            (None, None) => None,
-        },
-        null_class: card.null_class,
-        guidance: card.guidance,
-        width: layout.width,
-        height: layout.height,
-        channels: pipeline.channels(),
-        condition_channels: pipeline.condition_channels(),
-        notes: pipeline.notes(),
-        parameters: pipeline.unet().parameters(),
-        precision: match layout.precision {
-            Precision::F32 => "f32",
-            Precision::F16 => "f16",
-        },
-        prediction_type: scheduler.prediction_type,
-        num_train_timesteps: scheduler.num_train_timesteps,
-        own_sampler: pipeline.scheduler().ok().map(|own| own.kind.short_name()),
-        // Which others there are the menu of samplers says.
-        scheduler_problem: pipeline.scheduler().err().map(|error| {
-            match error.to_string().split_once("; this model can") {
-                Some((problem, _)) => format!("{problem}."),
-                None => error.to_string(),
-            }
-        }),
-        samplers: pipeline.scheduler_file().kinds().into_iter().map(SchedulerKind::short_name).collect(),
-        default_steps: scheduler.default_steps(),
-        original_inference_steps: scheduler.original_inference_steps,
-        dispatches: plan.steps.len(),
-        macs: plan.macs() / layout.count as u64,
-        bytes: plan.bytes(),
-    })
-}
-
-/// A row as JavaScript sees it.
-#[derive(Serialize)]
-struct RowInfo {
-    timestep: f64,
-    alpha_cumprod: f64,
-    x0_from_x: f64,
-    x0_from_model: f64,
-    clip: Option<f64>,
-    /// Whether x̂0 is clipped to a quantile of itself.
-    thresholded: bool,
-    /// Whether the model's output scales the noise.
-    learned_sigma: bool,
-    prev_from_x: f64,
-    prev_from_model: f64,
-    prev_from_x0: f64,
-    prev_from_noise: f64,
-    /// Weights of what earlier evaluations kept.
-    prev_from_kept: Vec<f64>,
-}
-
-impl From<&Row> for RowInfo {
-    fn from(row: &Row) -> Self {
-        RowInfo {
-            timestep: row.timestep,
-            alpha_cumprod: row.alpha_cumprod,
-            x0_from_x: row.x0_from_x,
-            x0_from_model: row.x0_from_model,
-            clip: row.clip,
-            thresholded: row.threshold.is_some(),
-            learned_sigma: row.learned_sigma.is_some(),
-            prev_from_x: row.prev.x,
-            prev_from_model: row.prev.model,
-            prev_from_x0: row.prev.x0,
-            prev_from_noise: row.prev.noise,
-            prev_from_kept: row.prev.kept.to_vec(),
-        }
-    }
-}
-
-/// A run from noise to images.
-#[wasm_bindgen]
-pub struct Run {
-    sampler: Sampler,
-}
-
-#[wasm_bindgen]
-impl Run {
-    /// The table: one object an evaluation, with its timestep, ᾱ and coefficients.
-    pub fn rows(&self) -> std::result::Result<JsValue, JsValue> {
-        to_js(&self.sampler.schedule().rows.iter().map(RowInfo::from).collect::<Vec<_>>())
-    }
-
-    /// x_T as RGBA8, image after image.
-    pub fn initial(&self) -> Uint8Array {
-        Uint8Array::from(self.sampler.initial().as_slice())
-    }
-
-    /// `{ step, x, x0, milliseconds }` of the next evaluation, or `undefined` after the last. Evaluations that came together
-    /// took equally long.
-    ///
-    /// # Errors
-    /// When the device was lost, or another run began.
-    pub async fn next(&mut self) -> std::result::Result<JsValue, JsValue> {
-        let Some(Frame { step, prev, x0, seconds }) = self.sampler.next().await? else {
-            return Ok(JsValue::UNDEFINED);
-        };
-        let frame = Object::new();
-        for (key, value) in [
-            ("step", step.into()),
-            ("x", Uint8Array::from(prev.as_slice()).into()),
-            ("x0", Uint8Array::from(x0.as_slice()).into()),
-            ("milliseconds", (1e3 * seconds).into()),
-        ] {
-            Reflect::set(&frame, &key.into(), &value)?;
-        }
-        Ok(frame.into())
-    }
 }

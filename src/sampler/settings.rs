@@ -1,0 +1,243 @@
+//! What a run is asked to be, and whether a pipeline can be run so.
+
+use serde::Deserialize;
+
+use crate::config::{SchedulerConfig, SchedulerKind, VarianceType};
+use crate::graph;
+use crate::pipeline::{Extra, Layout};
+use crate::schedule::{Schedule, StepOptions};
+use crate::{Error, Pipeline, Precision, Result, Shape, Tensor};
+
+/// What a run should do.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How to sample; `None` is as the model's author chose.
+    pub scheduler: Option<SchedulerConfig>,
+    /// How many steps.
+    pub steps: usize,
+    /// What the scheduler may be told besides.
+    pub options: StepOptions,
+    /// How many images.
+    pub count: usize,
+    /// Which share of a larger batch they are, if they are one: they come out as they would in it.
+    pub share: Option<Share>,
+    /// Their height and width; `None` is what the model was trained on.
+    pub size: Option<(usize, usize)>,
+    /// The seeds of x_T and of the noise of every step, as `torch.Generator().manual_seed(seed)`: one for the whole
+    /// batch, or one for each image.
+    pub seeds: Vec<u64>,
+    /// x_T in place of seeded noise, `[N, C, H, W]`, before it is multiplied by the scheduler's `init_noise_sigma`.
+    pub noise: Option<Tensor>,
+    /// The class of each image: its label; for `class_embed_type: "timestep"` a number; for `"identity"` the elements of
+    /// its embedding. Empty for a model without classes.
+    pub class_labels: Vec<f32>,
+    /// The scale w of classifier-free guidance; at 1 there is none.
+    pub guidance: f64,
+    /// How much of the class's own spread a guided output is given back, from 0 to 1 (Lin et al. 2023, section 3.4).
+    pub guidance_rescale: f64,
+    /// The label that means "no class"; `None` is what the card says.
+    pub null_class: Option<usize>,
+    /// What a model with [`Pipeline::condition_channels`] takes beside x_t, `[N, K, H, W]` or `[1, K, H, W]`, in the numbers
+    /// that it was trained on; a picture over [−1, 1].
+    pub condition: Option<Tensor>,
+    /// For RePaint: the image, and where it is kept.
+    pub inpaint: Option<Inpainting>,
+    /// In how many bits the network keeps its weights and activations.
+    pub precision: Precision,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            scheduler: None,
+            steps: 50,
+            options: StepOptions::default(),
+            count: 1,
+            share: None,
+            size: None,
+            seeds: vec![0],
+            noise: None,
+            class_labels: Vec::new(),
+            guidance: 1.0,
+            guidance_rescale: 0.0,
+            null_class: None,
+            condition: None,
+            inpaint: None,
+            precision: Precision::F32,
+        }
+    }
+}
+
+/// A share of a batch, of which others make the rest.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Share {
+    /// How many images the whole batch has. The seeds are those of all of them: one, or one for each.
+    pub total: usize,
+    /// Which of them is the first of the share.
+    pub first: usize,
+}
+
+/// What RePaint keeps.
+#[derive(Clone, Debug)]
+pub struct Inpainting {
+    /// The image over [−1, 1]: `[N, C, H, W]`.
+    pub original: Tensor,
+    /// 1 where it is kept, 0 where it is made anew: `[N, C, H, W]`.
+    pub mask: Tensor,
+}
+
+impl Settings {
+    /// The scheduler of a run of `pipeline`.
+    ///
+    /// # Errors
+    /// When none is chosen and the model's own is not supported.
+    pub fn scheduler<'a>(&'a self, pipeline: &'a Pipeline) -> Result<&'a SchedulerConfig> {
+        self.scheduler.as_ref().map_or_else(|| pipeline.scheduler(), Ok)
+    }
+
+    /// The plan that a run of `pipeline` needs.
+    ///
+    /// # Errors
+    /// When there is no scheduler, the size is not known or too large, or guidance or a learned variance are not possible with this model.
+    pub fn layout(&self, pipeline: &Pipeline) -> Result<Layout> {
+        let (height, width) = match self.size {
+            Some(size) => size,
+            None => pipeline.unet().config().sample_size()?,
+        };
+        let config = pipeline.unet().config();
+        graph::check_size("x_t", &Shape::new(&[self.count, height, width, pipeline.channels()]))?;
+        let scheduler = self.scheduler(pipeline)?;
+        let learned = matches!(scheduler.variance_type, VarianceType::Learned | VarianceType::LearnedRange);
+        if learned && scheduler.kind == SchedulerKind::Ddpm && config.out_channels == pipeline.channels() {
+            return Err(Error::Settings(format!(
+                "variance_type is {:?}, but this model has no output for the variance: it would have out_channels {}. \
+                 Choose fixed_small or fixed_large.",
+                scheduler.variance_type,
+                2 * pipeline.channels()
+            )));
+        }
+        let guided = self.guidance != 1.0;
+        if guided {
+            self.null_class(pipeline)?;
+        }
+        Ok(Layout {
+            count: self.count,
+            height,
+            width,
+            guided,
+            rescaled: guided && self.guidance_rescale != 0.0,
+            thresholded: scheduler.thresholding,
+            extra: Extra::of(scheduler.kind),
+            precision: self.precision,
+        })
+    }
+
+    /// Everything that can be said against a run of `pipeline` before anything is compiled for it; if there is nothing,
+    /// the plan it needs, and its table.
+    ///
+    /// # Errors
+    /// When the settings are not possible with this model.
+    pub fn check(&self, pipeline: &Pipeline) -> Result<(Layout, Schedule)> {
+        let layout = self.layout(pipeline)?;
+        let schedule = Schedule::new(self.scheduler(pipeline)?, self.steps, &self.options)?;
+        let timesteps: Vec<f32> = schedule.rows.iter().map(|row| row.timestep as f32).collect();
+        pipeline.unet().check_timesteps(&timesteps)?;
+        pipeline.unet().check_labels(&self.class_labels, self.count)?;
+        let (seeds, total) = (self.seeds.len(), self.share.map_or(self.count, |share| share.total));
+        if seeds != 1 && seeds != total {
+            return Err(Error::Settings(format!(
+                "There are {seeds} seeds for {total} images; give one for all of them, or one for each."
+            )));
+        }
+        let shape = [self.count, pipeline.channels(), layout.height, layout.width];
+        if let Some(share) = self.share {
+            self.check_share(share, &layout, shape[1])?;
+        }
+        self.check_condition(pipeline, &layout)?;
+        let mut given: Vec<(&str, &Tensor)> = self.noise.iter().map(|noise| ("The noise", noise)).collect();
+        match (layout.extra, &self.inpaint) {
+            (Extra::Inpaint, Some(inpaint)) => {
+                given.extend([("The image", &inpaint.original), ("The mask", &inpaint.mask)]);
+            }
+            (Extra::Inpaint, None) => {
+                return Err(Error::Settings("RePaint needs an image and a mask of what is kept of it.".into()));
+            }
+            (Extra::None | Extra::Langevin, _) => {}
+        }
+        for (what, tensor) in given {
+            if tensor.shape != shape {
+                return Err(Error::shape(what, format!("{shape:?}"), format!("{:?}", tensor.shape)));
+            }
+        }
+        Ok((layout, schedule))
+    }
+
+    /// Checks that there is a condition if the model takes one, of its shape.
+    fn check_condition(&self, pipeline: &Pipeline, layout: &Layout) -> Result<()> {
+        let channels = pipeline.condition_channels();
+        let problem = match &self.condition {
+            None if channels == 0 => return Ok(()),
+            Some(_) if channels == 0 => "This model takes no condition beside its images; leave it out.".into(),
+            None => {
+                let (taken, made) = (pipeline.unet().config().in_channels, pipeline.channels());
+                format!(
+                    "This model takes {taken} channels and makes images of {made}: the other {channels} are a condition, as a \
+                     picture to be enlarged or planes that tell a class. Give it, as --condition or in the page's Condition."
+                )
+            }
+            Some(Tensor { shape, data }) => {
+                let expected = [channels, layout.height, layout.width];
+                let fits = shape.len() == 4 && (shape[0] == 1 || shape[0] == self.count) && shape[1..] == expected;
+                match data.iter().find(|x| !x.is_finite()) {
+                    None if fits => return Ok(()),
+                    None => {
+                        return Err(Error::shape(
+                            "The condition",
+                            format!("[1 or {}, {channels}, {}, {}]", self.count, expected[1], expected[2]),
+                            format!("{shape:?}"),
+                        ));
+                    }
+                    Some(x) => format!("The condition has {x}, which is not a finite number."),
+                }
+            }
+        };
+        Err(Error::Settings(problem))
+    }
+
+    /// Checks that a batch has such a share.
+    fn check_share(&self, Share { total, first }: Share, layout: &Layout, channels: usize) -> Result<()> {
+        if first.checked_add(self.count).is_none_or(|end| end > total) {
+            let count = self.count;
+            return Err(Error::Settings(format!("{count} images from number {first} on are no share of {total}.")));
+        }
+        if layout.extra == Extra::Langevin {
+            let problem = "ScoreSdeVe's steps depend on all images of a batch, so it cannot be shared out.";
+            return Err(Error::Settings(problem.into()));
+        }
+        graph::check_size("x_t", &Shape::new(&[total, layout.height, layout.width, channels]))
+    }
+
+    /// The label that stands for no class.
+    pub(super) fn null_class(&self, pipeline: &Pipeline) -> Result<usize> {
+        let invalid = |problem: String| Err(Error::Settings(problem));
+        let (guidance, rescale) = (self.guidance, self.guidance_rescale);
+        if !((guidance as f32).is_finite() && (0.0..=1.0).contains(&rescale)) {
+            return invalid(format!(
+                "Guidance is {guidance} with a rescale of {rescale}; it must be a number, and the rescale between 0 and 1."
+            ));
+        }
+        match (pipeline.classes(), self.null_class.or(pipeline.card().null_class)) {
+            (0, _) => invalid(format!(
+                "Guidance is {guidance}, but this model has no learned classes to be guided by; set guidance to 1."
+            )),
+            (classes, Some(null)) if null < classes => Ok(null),
+            (classes, Some(null)) => invalid(format!(
+                "The null class is {null}, which does not exist; this model has {classes} class embeddings."
+            )),
+            (_, None) => invalid(format!(
+                "Guidance is {guidance}, but it is not known which class of this model means no class. Name it as \
+                 null_class in card.json, or set guidance to 1."
+            )),
+        }
+    }
+}

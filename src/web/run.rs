@@ -1,0 +1,146 @@
+//! A run, and the settings it begins with.
+
+use js_sys::{Object, Reflect, Uint8Array};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+
+use super::to_js;
+use crate::config::{SchedulerKind, TimestepSpacing, VarianceType};
+use crate::schedule::{Row, StepOptions};
+use crate::{Frame, Pipeline, Result, Sampler, Settings, Share, Tensor};
+
+/// The settings of a run, as the page sends them.
+#[derive(Deserialize)]
+pub(super) struct RunSettings {
+    sampler: Option<SchedulerKind>,
+    steps: usize,
+    eta: Option<f64>,
+    seed: Option<u64>,
+    /// One for each image, in place of `seed`.
+    seeds: Option<Vec<u64>>,
+    class_labels: Option<Vec<f32>>,
+    count: usize,
+    /// `{ total, first }` of the share of a larger batch that the images are.
+    share: Option<Share>,
+    guidance: Option<f64>,
+    guidance_rescale: Option<f64>,
+    timestep_spacing: Option<TimestepSpacing>,
+    variance_type: Option<VarianceType>,
+    /// `[N or 1, K, H, W]`, for a model that takes one.
+    condition: Option<Vec<f32>>,
+}
+
+impl RunSettings {
+    /// The same as the engine has it.
+    pub(super) fn settings(self, pipeline: &Pipeline) -> Result<Settings> {
+        let mut changes = serde_json::Map::new();
+        if let Some(spacing) = self.timestep_spacing {
+            changes.insert("timestep_spacing".into(), serde_json::json!(spacing));
+        }
+        if let Some(variance) = self.variance_type {
+            changes.insert("variance_type".into(), serde_json::json!(variance));
+        }
+        let changes = serde_json::Value::Object(changes).to_string();
+        let scheduler = pipeline.scheduler_file().config(self.sampler, &changes)?;
+        let seeds = self.seeds.unwrap_or_else(|| vec![self.seed.unwrap_or(0)]);
+        Ok(Settings {
+            scheduler: Some(scheduler),
+            steps: self.steps,
+            options: StepOptions { eta: self.eta, ..StepOptions::default() },
+            count: self.count,
+            share: self.share,
+            seeds,
+            class_labels: self.class_labels.unwrap_or_default(),
+            guidance: self.guidance.unwrap_or(1.0),
+            guidance_rescale: self.guidance_rescale.unwrap_or(0.0),
+            condition: self.condition.map(|numbers| condition(pipeline, numbers)).transpose()?,
+            ..Settings::default()
+        })
+    }
+}
+
+/// A condition for one image or for each.
+fn condition(pipeline: &Pipeline, numbers: Vec<f32>) -> Result<Tensor> {
+    let ((height, width), channels) = (pipeline.unet().config().sample_size()?, pipeline.condition_channels());
+    let count = numbers.len() / (channels * height * width).max(1);
+    Tensor::new(&[count, channels, height, width], numbers)
+}
+
+/// A row as JavaScript sees it.
+#[derive(Serialize)]
+struct RowInfo {
+    timestep: f64,
+    alpha_cumprod: f64,
+    x0_from_x: f64,
+    x0_from_model: f64,
+    clip: Option<f64>,
+    /// Whether x̂0 is clipped to a quantile of itself.
+    thresholded: bool,
+    /// Whether the model's output scales the noise.
+    learned_sigma: bool,
+    prev_from_x: f64,
+    prev_from_model: f64,
+    prev_from_x0: f64,
+    prev_from_noise: f64,
+    /// Weights of what earlier evaluations kept.
+    prev_from_kept: Vec<f64>,
+}
+
+impl From<&Row> for RowInfo {
+    fn from(row: &Row) -> Self {
+        RowInfo {
+            timestep: row.timestep,
+            alpha_cumprod: row.alpha_cumprod,
+            x0_from_x: row.x0_from_x,
+            x0_from_model: row.x0_from_model,
+            clip: row.clip,
+            thresholded: row.threshold.is_some(),
+            learned_sigma: row.learned_sigma.is_some(),
+            prev_from_x: row.prev.x,
+            prev_from_model: row.prev.model,
+            prev_from_x0: row.prev.x0,
+            prev_from_noise: row.prev.noise,
+            prev_from_kept: row.prev.kept.to_vec(),
+        }
+    }
+}
+
+/// A run from noise to images.
+#[wasm_bindgen]
+pub struct Run {
+    pub(super) sampler: Sampler,
+}
+
+#[wasm_bindgen]
+impl Run {
+    /// The table: one object an evaluation, with its timestep, ᾱ and coefficients.
+    pub fn rows(&self) -> std::result::Result<JsValue, JsValue> {
+        to_js(&self.sampler.schedule().rows.iter().map(RowInfo::from).collect::<Vec<_>>())
+    }
+
+    /// x_T as RGBA8, image after image.
+    pub fn initial(&self) -> Uint8Array {
+        Uint8Array::from(self.sampler.initial().as_slice())
+    }
+
+    /// `{ step, x, x0, milliseconds }` of the next evaluation, or `undefined` after the last. Evaluations that came together
+    /// took equally long.
+    ///
+    /// # Errors
+    /// When the device was lost, or another run began.
+    pub async fn next(&mut self) -> std::result::Result<JsValue, JsValue> {
+        let Some(Frame { step, prev, x0, seconds }) = self.sampler.next().await? else {
+            return Ok(JsValue::UNDEFINED);
+        };
+        let frame = Object::new();
+        for (key, value) in [
+            ("step", step.into()),
+            ("x", Uint8Array::from(prev.as_slice()).into()),
+            ("x0", Uint8Array::from(x0.as_slice()).into()),
+            ("milliseconds", (1e3 * seconds).into()),
+        ] {
+            Reflect::set(&frame, &key.into(), &value)?;
+        }
+        Ok(frame.into())
+    }
+}
