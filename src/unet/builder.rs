@@ -67,7 +67,8 @@ impl<'a> Builder<'a> {
 
         let mut x = self.conv2d("conv_in", sample, channels[0], Conv2d::SAME)?;
         let mut skips = vec![x];
-        let mut pyramid = sample;
+        // What NCSN++ takes along on the way down, and adds up on the way back.
+        let mut small = sample;
         for (i, &block) in config.down_block_types.iter().enumerate() {
             let level = Level { path: format!("down_blocks.{i}"), out: channels[i], last: i + 1 == channels.len() };
             x = match block {
@@ -75,7 +76,7 @@ impl<'a> Builder<'a> {
                 | DownBlockType::AttnDownBlock2D
                 | DownBlockType::ResnetDownsampleBlock2D => self.plain_down(&level, block, x, &mut skips)?,
                 DownBlockType::SkipDownBlock2D | DownBlockType::AttnSkipDownBlock2D => {
-                    self.skip_down(&level, block, x, &mut skips, &mut pyramid)?
+                    self.skip_down(&level, block, x, &mut skips, &mut small)?
                 }
                 DownBlockType::KDownBlock2D => self.k_down(&level, x, &mut skips)?,
             };
