@@ -58,7 +58,7 @@ async function times(count, call) {
 }
 
 /** The page's own engine. */
-export class Denoise {
+class Denoise {
   /** @param {Files} files @param {'gpu'|'cpu'} backend @param {'f32'|'f16'} precision */
   constructor(files, backend, precision = 'f32') {
     Object.assign(this, { files, backend, precision });
@@ -201,7 +201,7 @@ const OUTPUTS = {
 };
 
 /** onnxruntime-web; in wasm with one thread, as Denoise has one. */
-export class OnnxRuntime {
+class OnnxRuntime {
   /** @param {Files} files @param {'webgpu'|'wasm'} provider @param {keyof typeof OUTPUTS} output */
   constructor(files, provider, output = 'cpu') {
     Object.assign(this, { files, provider, output });

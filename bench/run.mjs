@@ -7,18 +7,18 @@
 // whose figures say nothing of a graphics card.
 
 import { execFile } from 'node:child_process';
-import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
-import { folderOf, launch, ready, servePage } from '../tests/e2e/harness.mjs';
+import { exists, folderOf, MODELS as FOLDERS, ONNX, OUT, prepare as prepareModel, python } from './dawn/models.mjs';
+import { launch, ready, servePage } from '../tests/e2e/harness.mjs';
 import { watchMemory } from './memory.mjs';
 import { markdown, median } from './report.mjs';
 
 const run = promisify(execFile);
 
-const OUT = folderOf('target/bench');
 const PYTHON = process.env.PYTHON || 'python3';
 
 /** The engines in the browser, those that are compared side by side. */
@@ -26,9 +26,7 @@ const PAIRS = [['denoise gpu', 'ort webgpu'], ['denoise cpu', 'ort wasm']];
 
 /** Where each model is; the convolution is none. */
 const MODELS = {
-  digits: folderOf('www/models/digits'),
-  sprites: folderOf('www/models/sprites'),
-  cifar10: join(OUT, 'models/cifar10'),
+  ...Object.fromEntries(['digits', 'sprites', 'cifar10'].map((model) => [model, FOLDERS.get(model)])),
   convolution: null,
 };
 /** Those that are timed natively too. */
@@ -66,22 +64,13 @@ const MOST_IN_A_TURN = 10;
 const WARM_UP = 2000;
 
 const say = (text) => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
-const exists = (path) => access(path).then(() => true, () => false);
 
 /** Makes what the engines are given, unless it is there. */
 async function prepare() {
   await mkdir(OUT, { recursive: true });
-  const python = async (...command) => {
-    say(command.join(' ').replaceAll(folderOf(''), ''));
-    await run(PYTHON, command);
-  };
-  if (options.model.includes('cifar10') && !await exists(join(MODELS.cifar10, 'model_index.json'))) {
-    await python(folderOf('bench/seeded.py'), 'cifar10', MODELS.cifar10);
-  }
   for (const model of options.model) {
-    const folder = join(OUT, 'onnx', model);
-    if (await exists(join(folder, 'inputs.json'))) continue;
-    await python(folderOf('bench/export_onnx.py'), MODELS[model] ?? model, folder);
+    if (MODELS[model]) await prepareModel(model, 1);
+    else if (!await exists(join(ONNX, model, 'inputs.json'))) await python(folderOf('bench/export_onnx.py'), model, join(ONNX, model));
   }
 }
 
@@ -261,7 +250,7 @@ await prepare();
 const server = await servePage({
   '/bench/': folderOf('bench'),
   '/ort/': folderOf('node_modules/onnxruntime-web/dist'),
-  '/onnx/': join(OUT, 'onnx'),
+  '/onnx/': ONNX,
   '/convolution/': join(OUT, 'convolution'),
   ...Object.fromEntries(options.model.filter((model) => MODELS[model]).map((model) => [`/models/${model}/`, MODELS[model]])),
 });
@@ -298,7 +287,7 @@ async function describeVersions() {
 async function measure(model) {
   const does = (part) => options.part.includes(part);
   const network = MODELS[model] !== null;
-  const example = JSON.parse(await readFile(join(OUT, 'onnx', model, 'inputs.json'), 'utf8'));
+  const example = JSON.parse(await readFile(join(ONNX, model, 'inputs.json'), 'utf8'));
   Object.assign(results.versions, example.versions);
   const { macs, plans } = network ? await denoiseNatively(model, 1, 1) : example;
   const result = { example, plan: { macs, plans }, alone: {}, page: {}, paired: {}, native: {} };

@@ -24,7 +24,7 @@ import { median } from '../report.mjs';
 const { counts } = await import('../counts.js');
 const { engine: make } = await import('../engines.js');
 
-/** The names of the engines, and what the table calls them. */
+/** The names of the engines; see bench/engines.js. */
 const ENGINES = ['denoise gpu f32', 'denoise gpu f16', 'ort webgpu cpu', 'ort webgpu gpu', 'ort webgpu graph'];
 /**
  * check: every layer against the CPU's, and the same bits twice; paired: times by turns; layers: each by itself; variants:

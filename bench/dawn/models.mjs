@@ -24,7 +24,7 @@ export const MODELS = new Map([
   ...SEEDED.map((model) => [model, join(OUT, 'models', model)]),
 ]);
 
-const exists = (path) => access(path).then(() => true, () => false);
+export const exists = (path) => access(path).then(() => true, () => false);
 
 /** Runs a script of Python's. @param {...string} command  the script and its arguments */
 export async function python(...command) {
