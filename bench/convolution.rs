@@ -43,7 +43,7 @@ impl Convolution {
         let weight = Tensor::new(&[channels, channels, 3, 3], weight)?;
         let mut graph = Graph::new();
         let sample = graph.input("sample", Shape::new(&[1, side, side, channels]))?;
-        let weight = graph.weight("weight", Conv2d::pack(&weight));
+        let weight = graph.weight("weight", Precision::F32, Conv2d::pack(&weight));
         let bias = graph.constant("bias", (Shape::new(&[channels]), bias));
         let output = graph.op("output", Conv2d::SAME, &[sample, weight, bias])?;
         graph.output("output", output);

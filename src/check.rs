@@ -101,7 +101,7 @@ pub async fn check(
     let mut output_error: f64 = 0.0;
     for (name, operand) in &plan.outputs {
         let actual = executor.read(name).await?;
-        let written = |step: &Step| step.written().any(|written| written.place == operand.place);
+        let written = |step: &Step| step.outputs.iter().any(|written| written.place == operand.place);
         let bytes = plan.steps.iter().any(|step| written(step) && step.op.gives_bytes());
         output_error = output_error.max(error(&actual, memory.value(operand), bytes));
     }
@@ -150,19 +150,17 @@ async fn check_step(gpu: &Gpu, step: &Step, memory: &mut Memory) -> Result<f64> 
     let given: Vec<Cow<'_, [f32]>> = step.inputs.iter().map(|input| rounded(memory.value(input), input)).collect();
     let views: Vec<View<'_>> =
         step.inputs.iter().zip(&given).map(|(input, data)| View::new(&input.shape, data)).collect();
-    let mut expected: Vec<Vec<f32>> = step.written().map(|operand| vec![0.0; operand.shape.len()]).collect();
-    let shape = &step.output.shape;
-    step.op.cpu(&views, ViewMut { shape, data: &mut expected[0] });
-    if let ([output, aside], Some(operand)) = (&mut expected[..], &step.aside) {
-        step.op.cpu_aside(&views, View::new(shape, output), ViewMut { shape: &operand.shape, data: aside });
-    }
+    let mut expected: Vec<Vec<f32>> = step.outputs.iter().map(|operand| vec![0.0; operand.shape.len()]).collect();
+    let shapes = step.outputs.iter().map(|operand| &operand.shape);
+    step.op
+        .cpu(&views, &mut shapes.zip(&mut expected).map(|(shape, data)| ViewMut::new(shape, data)).collect::<Vec<_>>());
     // What a shader forgets to write stays what it is: not a number.
     let blank: Vec<Vec<f32>> = expected.iter().map(|data| vec![f32::NAN; data.len()]).collect();
     let blank: Vec<&[f32]> = blank.iter().map(Vec::as_slice).collect();
     let given: Vec<&[f32]> = given.iter().map(|data| &**data).collect();
     let actual = gpu.run_kernel(step, &given, &blank).await?;
     let mut worst: f64 = 0.0;
-    for ((operand, actual), expected) in step.written().zip(&actual).zip(&expected) {
+    for ((operand, actual), expected) in step.outputs.iter().zip(&actual).zip(&expected) {
         memory.write(operand, expected);
         worst = worst.max(error(actual, expected, step.op.gives_bytes()));
     }

@@ -80,7 +80,7 @@ pub fn fuse(graph: &Graph, fusion: Fusion) -> Result<Graph> {
 fn inputs(value: &Value) -> &[ValueId] {
     match &value.source {
         Source::Op { inputs, .. } => inputs,
-        Source::Aside(of) => std::slice::from_ref(of),
+        Source::Further { of } => std::slice::from_ref(of),
         Source::Input | Source::Part { .. } | Source::Constant(_) => &[],
     }
 }
@@ -309,8 +309,7 @@ impl Fuser<'_> {
                     self.fused.push(&value.name, value.shape.clone(), value.precision, source)
                 }
                 Source::Constant(numbers) => {
-                    self.fused.set_precision(value.precision);
-                    self.fused.weight(&value.name, (value.shape.clone(), numbers.clone()))
+                    self.fused.weight(&value.name, value.precision, (value.shape.clone(), numbers.clone()))
                 }
                 Source::Op { op, .. } => {
                     if let Some(chain) = self.chains.get(id).cloned() {
@@ -322,12 +321,13 @@ impl Fuser<'_> {
                     } else if let Some(&attention) = self.op::<Attention>(id) {
                         self.plain(id, Rc::new(Attention { serial: self.fusion.tuning.serial, ..attention }))?
                     } else if self.op::<Softmax>(id).is_some() {
-                        self.plain(id, Rc::new(Softmax { serial: self.fusion.tuning.serial }))?
+                        let (serial, precision) = (self.fusion.tuning.serial, value.precision);
+                        self.plain(id, Rc::new(Softmax { serial, precision }))?
                     } else {
                         self.plain(id, op.clone())?
                     }
                 }
-                Source::Aside(_) => unreachable!("only fused graphs leave anything beside their values"),
+                Source::Further { .. } => unreachable!("only ops of fused graphs have further outputs"),
             };
             self.ids.insert(id, new);
         }
@@ -339,12 +339,8 @@ impl Fuser<'_> {
 
     /// An op as it was.
     fn plain(&mut self, id: ValueId, op: Rc<dyn Op>) -> Result<ValueId> {
-        let value = &self.graph.values[id.0];
-        let half = |id: &ValueId| self.graph.values[id.0].precision == Precision::F16;
-        let precision = if self.inputs(id).iter().chain([&id]).any(half) { Precision::F16 } else { Precision::F32 };
-        self.fused.set_precision(precision);
         let inputs: Vec<ValueId> = self.inputs(id).iter().map(|input| self.ids[*input]).collect();
-        self.fused.shared_op(&value.name, op, &inputs)
+        self.fused.shared_op(&self.graph.values[id.0].name, op, &inputs)
     }
 
     /// An op of the update, and what it leaves beside its own value.
@@ -363,9 +359,8 @@ impl Fuser<'_> {
             Rc::new(Rgba8 { pair: true, scaled })
         };
         let inputs: Vec<ValueId> = inputs.into_iter().map(|input| self.ids[input]).collect();
-        self.fused.set_precision(Precision::F32);
         let new = self.fused.shared_op(name, op, &inputs)?;
-        self.ids.insert(absorbed, self.fused.aside(new).expect("it leaves something"));
+        self.ids.insert(absorbed, self.second_output(new).expect("it has one"));
         Ok(new)
     }
 
@@ -400,7 +395,6 @@ impl Fuser<'_> {
         }
         let value = &self.graph.values[id.0];
         let [_, height, width, _] = value.shape.nhwc(&value.name)?;
-        self.fused.set_precision(value.precision);
         let moments = self.fused.op(&format!("{}.moments", value.name), Moments, &[self.ids[id]])?;
         self.moments.insert(id, (moments, Tiles::strips(height * width)));
         Ok(self.moments[id])
@@ -463,7 +457,6 @@ impl Fuser<'_> {
         }
         inputs.extend(fused(&mut affine.iter()));
         inputs.extend([weight, bias]);
-        self.fused.set_precision(precision);
         let name = &self.graph.values[id.0].name;
         if splits > 1 {
             let part = FusedConv2d { splits, residual: false, row: false, scale: 1.0, moments: false, ..op };
@@ -471,7 +464,7 @@ impl Fuser<'_> {
             return self.sum_splits(id, parts, op, splits, &added);
         }
         let new = self.fused.op(name, op, &inputs)?;
-        if let Some(moments) = self.fused.aside(new) {
+        if let Some(moments) = self.second_output(new) {
             self.moments.insert(id, (moments, op.tiles(&output)));
         }
         Ok(new)
@@ -499,14 +492,20 @@ impl Fuser<'_> {
             inputs.extend([self.constant(weight), self.constant(bias)]);
         }
         let FusedConv2d { residual, row, scale, .. } = whole;
-        let op = SumSplits { splits, residual, row, scale, beside };
+        let precision = self.graph.values[id.0].precision;
+        let op = SumSplits { splits, residual, row, scale, beside, precision };
         let new = self.fused.op(&self.graph.values[id.0].name, op, &inputs)?;
-        match (self.fused.aside(new), norm) {
+        match (self.second_output(new), norm) {
             (Some(affine), Some(norm)) => self.affines.insert(norm, affine),
             (Some(moments), None) => self.moments.insert(id, (moments, SumSplits::tiles(self.graph.shape(id)))),
             (None, _) => {}
         }
         Ok(new)
+    }
+
+    /// The second output of the op that computes a value of the fused graph, if it has one.
+    fn second_output(&self, id: ValueId) -> Option<ValueId> {
+        self.fused.further_outputs(id).next()
     }
 
     /// The one GroupNorm of a value, of nothing else besides, if it has groups enough to be computed by group.
@@ -566,7 +565,6 @@ impl Fuser<'_> {
             let sum = move || Some(numbers.get()?.iter().zip(&*other.get()?).map(|(a, b)| a + b).collect());
             new_bias = self.fused.constant(&format!("{name}+shortcut"), (shape, Numbers::new(sum)));
         }
-        self.fused.set_precision(precision);
-        (self.fused.weight(&name, (shape, numbers)), new_bias)
+        (self.fused.weight(&name, precision, (shape, numbers)), new_bias)
     }
 }

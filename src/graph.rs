@@ -55,8 +55,8 @@ pub(crate) enum Source {
     Constant(Numbers),
     /// Computed from other values.
     Op { op: Rc<dyn Op>, inputs: Vec<ValueId> },
-    /// Left beside a value by the op that computes it. It follows that value.
-    Aside(ValueId),
+    /// Another output of the op that computes `of`, where it is the first: the values after that are these, in order.
+    Further { of: ValueId },
     /// The numbers of an input from `first` on.
     Part { of: ValueId, first: usize },
 }
@@ -98,25 +98,18 @@ pub(crate) fn parts(lengths: impl Iterator<Item = usize>) -> (Vec<usize>, usize)
     (offsets, end)
 }
 
-/// Values in an order in which they can be computed. Activations and weights have the graph's precision, everything
-/// else is `f32`.
+/// Values in an order in which they can be computed.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     pub(crate) values: Vec<Value>,
     pub(crate) outputs: Vec<(String, ValueId)>,
     pub(crate) feedback: Vec<(ValueId, ValueId)>,
-    precision: Precision,
 }
 
 impl Graph {
     /// An empty graph.
     pub fn new() -> Self {
         Graph::default()
-    }
-
-    /// What activations and weights are from here on.
-    pub fn set_precision(&mut self, precision: Precision) {
-        self.precision = precision;
     }
 
     /// A value that is written from outside, in `f32`.
@@ -128,20 +121,25 @@ impl Graph {
         Ok(self.push(name, shape, Precision::F32, Source::Input))
     }
 
-    /// A value that never changes, in device layout: a bias, or a table of numbers. Weights are [`Graph::weight`]s.
+    /// A value that never changes, in device layout and `f32`: a bias, or a table of numbers.
     pub fn constant(&mut self, name: &str, (shape, numbers): (Shape, impl Into<Numbers>)) -> ValueId {
         self.push(name, shape, Precision::F32, Source::Constant(numbers.into()))
     }
 
-    /// A weight, in device layout.
-    pub fn weight(&mut self, name: &str, (shape, numbers): (Shape, impl Into<Numbers>)) -> ValueId {
-        self.push(name, shape, self.precision, Source::Constant(numbers.into()))
+    /// A weight, in device layout. What is computed with it has its precision.
+    pub fn weight(
+        &mut self,
+        name: &str,
+        precision: Precision,
+        (shape, numbers): (Shape, impl Into<Numbers>),
+    ) -> ValueId {
+        self.push(name, shape, precision, Source::Constant(numbers.into()))
     }
 
-    /// The value that `op` computes from `inputs`.
+    /// The value that `op` computes from `inputs`; its outputs after the first are [`Graph::further_outputs`].
     ///
     /// # Errors
-    /// When the inputs' shapes or precisions do not fit the op, or the value would be larger than [`LARGEST`]; the
+    /// When the inputs' shapes or precisions do not fit the op, or a value would be larger than [`LARGEST`]; the
     /// error says so of `name`.
     pub fn op(&mut self, name: &str, op: impl Op + 'static, inputs: &[ValueId]) -> Result<ValueId> {
         self.shared_op(name, Rc::new(op), inputs)
@@ -155,8 +153,14 @@ impl Graph {
             other => other,
         })?;
         check_size(name, &shape)?;
+        let further = op.further_outputs(&shapes, &shape);
         let stored = op.stored();
-        let precision = |binding: usize| if stored.contains(&binding) { self.precision } else { Precision::F32 };
+        let given = stored.iter().filter_map(|&binding| inputs.get(binding - 1));
+        let precision = op.precision().or_else(|| given.map(|input| self.values[input.0].precision).next());
+        let precision = |binding: usize| match stored.contains(&binding) {
+            true => precision.unwrap_or_default(),
+            false => Precision::F32,
+        };
         for (i, &input) in inputs.iter().enumerate() {
             let (expected, found) = (precision(i + 1), self.values[input.0].precision);
             if found != expected {
@@ -165,20 +169,21 @@ impl Graph {
                 return Err(Error::shape(&format!("{name} ({})", op.name()), expected, format!("{found:?}")));
             }
         }
-        let precision = precision(inputs.len() + 1);
-        let aside = op.aside(&shapes);
-        let id = self.push(name, shape, precision, Source::Op { op, inputs: inputs.to_vec() });
-        if let Some(shape) = aside {
-            check_size(name, &shape)?;
-            self.push(&format!("{name}.aside"), shape, Precision::F32, Source::Aside(id));
+        let first = 1 + inputs.len();
+        let precisions: Vec<Precision> = (0..=further.len()).map(|output| precision(first + output)).collect();
+        let id = self.push(name, shape, precisions[0], Source::Op { op, inputs: inputs.to_vec() });
+        for ((i, shape), &precision) in further.into_iter().enumerate().zip(&precisions[1..]) {
+            let name = format!("{name}.{}", i + 1);
+            check_size(&name, &shape)?;
+            self.push(&name, shape, precision, Source::Further { of: id });
         }
         Ok(id)
     }
 
-    /// What the op that computes `value` leaves beside it, if it leaves anything.
-    pub fn aside(&self, value: ValueId) -> Option<ValueId> {
-        let next = self.values.get(value.0 + 1)?;
-        matches!(next.source, Source::Aside(of) if of == value).then_some(ValueId(value.0 + 1))
+    /// The outputs after the first of the op that computes `value`, its first.
+    pub fn further_outputs(&self, value: ValueId) -> impl Iterator<Item = ValueId> {
+        let next = (value.0 + 1..self.values.len()).map(ValueId);
+        next.take_while(move |id| matches!(self.values[id.0].source, Source::Further { of } if of == value))
     }
 
     /// Keeps `value` after a run, to be read by this name.

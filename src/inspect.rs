@@ -60,7 +60,7 @@ impl Inspection {
         for value in &graph.values {
             largest = largest.max(bytes(value));
             match &value.source {
-                Source::Input | Source::Part { .. } | Source::Aside(_) => {}
+                Source::Input | Source::Part { .. } | Source::Further { .. } => {}
                 Source::Constant(_) => weight_bytes += bytes(value),
                 Source::Op { op, inputs } => {
                     let given: Vec<&Value> = inputs.iter().map(|&id| &graph.values[id.0]).collect();

@@ -1,7 +1,7 @@
 //! The operations a network is made of: one file each here, one shader of the same name in `shaders/`.
 //!
-//! An [`Op`] knows its output's shape, computes it on the CPU, and describes the shader dispatch that computes it on
-//! the GPU. Everything that runs a plan goes through this trait, so adding an op is adding its file, its shader and an
+//! An [`Op`] knows the shapes of its outputs, computes them on the CPU, and describes the shader dispatch that computes
+//! them on the GPU. Everything that runs a plan goes through this trait, so adding an op is adding its file, its shader and an
 //! entry in the list of test cases. An op's own fields are constants of the plan: whatever changes from step to step
 //! is an input.
 
@@ -112,21 +112,32 @@ pub trait Op: Any {
     /// The stem of the op's source file, of its shader and of its test cases.
     fn name(&self) -> &'static str;
 
-    /// The output's shape.
+    /// The shape of the output; of an op with several outputs, of the first.
     ///
     /// # Errors
     /// When the inputs do not fit together.
     fn output(&self, inputs: &[&Shape]) -> Result<Shape>;
 
-    /// The bindings of the shader that are `Stored`: those of the inputs and of the output that are activations or
-    /// weights, which a network may keep in 16 bits. All others are `f32`.
+    /// The shapes of the outputs after the first, of inputs that fit together.
+    fn further_outputs(&self, _inputs: &[&Shape], _output: &Shape) -> Vec<Shape> {
+        Vec::new()
+    }
+
+    /// How many of the inputs, the last ones, are replaced by as many of the outputs, the last ones, in the same memory: a
+    /// parameter and what an optimiser keeps of it. They are not bound as inputs; as outputs they hold what they are to be
+    /// replaced by.
+    fn replaces(&self) -> usize {
+        0
+    }
+
+    /// The bindings of the shader that are `Stored`: those of the inputs and outputs that are activations or weights,
+    /// which a network may keep in 16 bits, all of them in the same precision. All others are `f32`.
     fn stored(&self) -> Vec<usize> {
         Vec::new()
     }
 
-    /// The shape of what the op leaves beside its output, if it leaves anything: a summary of the output, or another value
-    /// that follows from the same inputs, in 32 bits.
-    fn aside(&self, _inputs: &[&Shape]) -> Option<Shape> {
+    /// The precision of what is `Stored`, of an op whose inputs do not tell.
+    fn precision(&self) -> Option<Precision> {
         None
     }
 
@@ -140,15 +151,10 @@ pub trait Op: Any {
         None
     }
 
-    /// Computes the output on the CPU. This is the op's definition: the shader must agree with it.
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>);
+    /// Computes the outputs on the CPU. This is the op's definition: the shader must agree with it.
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]);
 
-    /// Computes on the CPU what is left beside the output, after the output.
-    fn cpu_aside(&self, _inputs: &[View<'_>], _output: View<'_>, _aside: ViewMut<'_>) {
-        unreachable!("{} leaves nothing beside its output", self.name())
-    }
-
-    /// The dispatch that computes the output on the GPU.
+    /// The dispatch that computes the outputs on the GPU; `output` is the shape of the first.
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel;
 
     /// Multiply-adds of one evaluation, for the ops whose cost they are.
@@ -200,7 +206,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// The output of an op on the CPU. Its elements hold anything until the op has written every one of them.
+/// An output of an op on the CPU. Unless it replaces an input, its elements hold anything until the op has written every
+/// one of them.
 pub struct ViewMut<'a> {
     /// Channels last, unpadded.
     pub shape: &'a Shape,
@@ -208,15 +215,24 @@ pub struct ViewMut<'a> {
     pub data: &'a mut [f32],
 }
 
-impl ViewMut<'_> {
+impl<'a> ViewMut<'a> {
+    /// A value of this shape.
+    pub fn new(shape: &'a Shape, data: &'a mut [f32]) -> Self {
+        ViewMut { shape, data }
+    }
+
+    /// The same value, as an input.
+    fn view(&self) -> View<'_> {
+        View::new(self.shape, self.data)
+    }
+
     /// The runs of channels, padding included, one after another.
     fn rows_mut(&mut self) -> std::slice::ChunksExactMut<'_, f32> {
         self.data.chunks_exact_mut(self.shape.stride())
     }
 }
 
-/// One dispatch of a compute shader: binding 0 is the parameters, then the inputs, the output, and last what is left
-/// beside it.
+/// One dispatch of a compute shader: binding 0 is the parameters, then the inputs, then the outputs.
 #[derive(Clone, Debug)]
 pub struct Kernel {
     /// WGSL with the entry point `main`, perhaps for [`template`] to expand.

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::graph::{Graph, Source, ValueId, ValueMap, ValueSet};
+use crate::graph::{Graph, Source, Value, ValueId, ValueMap, ValueSet};
 use crate::numbers::Numbers;
 use crate::op::{Kernel, Op};
 use crate::{Error, Precision, Result, Shape};
@@ -88,16 +88,14 @@ pub struct Step {
     pub op: Rc<dyn Op>,
     /// From what.
     pub inputs: Vec<Operand>,
-    /// To where; a slot, and never that of an input.
-    pub output: Operand,
-    /// Where to what is left beside the output, if anything is.
-    pub aside: Option<Operand>,
+    /// To where, one or several; slots, and never those of inputs.
+    pub outputs: Vec<Operand>,
 }
 
 impl Step {
     /// The dispatch that computes it on the GPU.
     pub fn kernel(&self) -> Kernel {
-        let mut kernel = self.op.kernel(&self.input_shapes(), &self.output.shape);
+        let mut kernel = self.op.kernel(&self.input_shapes(), &self.output().shape);
         if self.operands().any(|operand| operand.precision == Precision::F16) {
             kernel.precision = Precision::F16;
         }
@@ -106,7 +104,7 @@ impl Step {
 
     /// Multiply-adds it takes.
     pub fn macs(&self) -> u64 {
-        self.op.macs(&self.input_shapes(), &self.output.shape)
+        self.op.macs(&self.input_shapes(), &self.output().shape)
     }
 
     /// Bytes that it reads and writes at least: every input once, and what it writes.
@@ -114,14 +112,14 @@ impl Step {
         self.operands().map(|operand| operand.bytes() as u64).sum()
     }
 
-    /// The inputs, the output, and what is left beside it: what the shader's bindings are from 1 on.
+    /// The inputs and the outputs: what the shader's bindings are from 1 on.
     pub fn operands(&self) -> impl Iterator<Item = &Operand> {
-        self.inputs.iter().chain(self.written())
+        self.inputs.iter().chain(&self.outputs)
     }
 
-    /// The output, and what is left beside it.
-    pub fn written(&self) -> impl Iterator<Item = &Operand> {
-        [&self.output].into_iter().chain(&self.aside)
+    /// The output; of an op with several, the first.
+    pub fn output(&self) -> &Operand {
+        &self.outputs[0]
     }
 
     fn input_shapes(&self) -> Vec<&Shape> {
@@ -178,8 +176,8 @@ impl Plan {
                     Place::Slot(slots.dedicated(bytes(&value.shape, value.precision)))
                 }
                 Source::Op { .. } => Place::Slot(slots.take(bytes(&value.shape, value.precision))),
-                // Its place was taken with that of the value beside which it is left.
-                Source::Aside(of) => {
+                // Its place was taken with that of the first output.
+                Source::Further { of } => {
                     if last_use[*of] == index {
                         release(&mut slots, places[*of]);
                     }
@@ -192,23 +190,22 @@ impl Plan {
                 plan.inputs.insert(value.name.clone(), operand(id));
             }
             if let Source::Op { op, inputs } = &value.source {
-                let aside = graph.aside(id);
-                if let Some(aside) = aside {
-                    let shape = &graph.values[aside.0].shape;
-                    let bytes = bytes(shape, Precision::F32);
-                    let slot = if kept.contains(aside) { slots.dedicated(bytes) } else { slots.take(bytes) };
-                    places.insert(aside, Place::Slot(slot));
+                for output in graph.further_outputs(id) {
+                    let Value { shape, precision, .. } = &graph.values[output.0];
+                    let bytes = bytes(shape, *precision);
+                    let slot = if kept.contains(output) { slots.dedicated(bytes) } else { slots.take(bytes) };
+                    places.insert(output, Place::Slot(slot));
                 }
-                let operand = |id: ValueId| self::operand(graph, id, places[id]);
+                let outputs: Vec<ValueId> = [id].into_iter().chain(graph.further_outputs(id)).collect();
+                let operand = |id: &ValueId| self::operand(graph, *id, places[*id]);
                 plan.steps.push(Step {
                     name: value.name.clone(),
                     op: op.clone(),
-                    inputs: inputs.iter().map(|&id| operand(id)).collect(),
-                    output: operand(id),
-                    aside: aside.map(operand),
+                    inputs: inputs.iter().map(operand).collect(),
+                    outputs: outputs.iter().map(operand).collect(),
                 });
                 // What nobody reads is free at once.
-                for written in [Some(id), aside].into_iter().flatten() {
+                for written in outputs {
                     if !last_use.contains(written) {
                         release(&mut slots, places[written]);
                     }
@@ -218,7 +215,7 @@ impl Plan {
                     if last_use[input] != index || inputs[..i].contains(&input) {
                         continue;
                     }
-                    let computed = matches!(graph.values[input.0].source, Source::Op { .. } | Source::Aside(_));
+                    let computed = matches!(graph.values[input.0].source, Source::Op { .. } | Source::Further { .. });
                     if computed && !kept.contains(input) {
                         release(&mut slots, places[input]);
                     }
@@ -313,7 +310,7 @@ fn last_uses(graph: &Graph, kept: &ValueSet) -> ValueMap<usize> {
         }
         let inputs = match &value.source {
             Source::Op { inputs, .. } => &inputs[..],
-            Source::Aside(of) => std::slice::from_ref(of),
+            Source::Further { of } => std::slice::from_ref(of),
             Source::Part { of, .. } => std::slice::from_ref(of),
             Source::Input | Source::Constant(_) => &[],
         };
@@ -393,14 +390,14 @@ mod tests {
         for step in &plan.steps {
             let value = graph.values.iter().find(|value| value.name == step.name).unwrap();
             let Source::Op { inputs, .. } = &value.source else { panic!("{} is computed", step.name) };
-            let Place::Slot(target) = step.output.place else { panic!("{} lives in a slot", step.name) };
+            let Place::Slot(target) = step.output().place else { panic!("{} lives in a slot", step.name) };
             for (id, operand) in inputs.iter().zip(&step.inputs) {
-                assert_ne!(operand.place, step.output.place, "{} is computed in place", step.name);
+                assert_ne!(operand.place, step.output().place, "{} is computed in place", step.name);
                 let Place::Slot(slot) = operand.place else { panic!("this graph has no constants") };
                 assert_eq!(held[slot], Some(graph.values[id.0].name.as_str()), "an input of {}", step.name);
                 assert!(plan.slots[slot] >= operand.bytes());
             }
-            assert!(plan.slots[target] >= step.output.bytes());
+            assert!(plan.slots[target] >= step.output().bytes());
             held[target] = Some(&step.name);
         }
         for (name, operand) in &plan.outputs {
@@ -435,7 +432,6 @@ mod tests {
     fn values_of_16_bits_take_half_the_memory_and_share_it_with_others() {
         let mut graph = Graph::new();
         let x = graph.input("x", Shape::new(&[1, 8, 8, 4])).unwrap();
-        graph.set_precision(Precision::F16);
         let narrow = graph.op("narrow", Narrow, &[x]).unwrap();
         let a = graph.op("a", Activation::Silu, &[narrow]).unwrap();
         let moments = graph.op("moments", Moments, &[a]).unwrap();
@@ -446,14 +442,14 @@ mod tests {
         replay(&graph);
         let plan = Plan::new(&graph);
         assert_eq!(plan.precision(), Precision::F16);
-        let bytes: Vec<usize> = plan.steps.iter().map(|step| step.output.bytes()).collect();
+        let bytes: Vec<usize> = plan.steps.iter().map(|step| step.output().bytes()).collect();
         assert_eq!(bytes, [512, 512, 32, 1024, 1024], "moments and what leaves the network have 32 bits");
         let mut slots = plan.slots.clone();
         slots.sort_unstable();
         assert_eq!(slots, [32, 512, 1024, 1024, 1024], "what was narrow lives where wide will");
         // What is of 32 bits is not taken for an activation.
-        let error = graph.op("wrong", Activation::Silu, &[x]).unwrap_err().to_string();
-        assert_eq!(error, "wrong (activation): expected x in F16, found F32");
+        let error = graph.op("wrong", Add::PLAIN, &[a, x]).unwrap_err().to_string();
+        assert_eq!(error, "wrong (add): expected x in F16, found F32");
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl Sampler {
     pub fn initial(&self) -> Vec<u8> {
         let shape = Shape::new(&[self.shape.rows()]);
         let mut data = vec![0.0; shape.len()];
-        Rgba8::default().cpu(&[View::new(&self.shape, &self.initial)], ViewMut { shape: &shape, data: &mut data });
+        Rgba8::default().cpu(&[View::new(&self.shape, &self.initial)], &mut [ViewMut::new(&shape, &mut data)]);
         bytemuck::cast_slice(&data[..self.shape.rows()]).to_vec()
     }
 

@@ -14,7 +14,7 @@ use crate::fusion::{Fusion, fuse};
 use crate::graph::Graph;
 use crate::op::{Activation, BUSY, Conv2d, FusedConv2d, ScaleShift, Softmax, Variant};
 use crate::plan::Plan;
-use crate::{Error, Result, Shape};
+use crate::{Error, Precision, Result, Shape};
 
 /// Which variants of the ops a device runs fastest, by classes of shapes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -148,7 +148,7 @@ async fn quads_work(gpu: &Rc<Gpu>) -> Result<bool> {
     let mut graph = Graph::new();
     let x = graph.input("x", shape.clone())?;
     let weight = Shape::new(&[3, 3, 16, 16]);
-    let weight = graph.weight("weight", (weight.clone(), numbers(weight.len())));
+    let weight = graph.weight("weight", Precision::F32, (weight.clone(), numbers(weight.len())));
     let bias = graph.constant("bias", (Shape::new(&[16]), numbers(16)));
     let y = graph.op("conv", Conv2d::SAME, &[x, weight, bias])?;
     graph.output("y", y);
@@ -181,7 +181,7 @@ fn convolution(conv: Conv2d, size: usize) -> Result<(Graph, FusedConv2d, Shape)>
     let x = graph.input("x", shape.clone())?;
     let affine = graph.input("affine", Shape::new(&[1, 2, channels]))?;
     let weight = Shape::new(&[conv.kernel, conv.kernel, channels, channels]);
-    let weight = graph.weight("weight", (weight.clone(), vec![0.01; weight.len()]));
+    let weight = graph.weight("weight", Precision::F32, (weight.clone(), vec![0.01; weight.len()]));
     let bias = graph.constant("bias", (Shape::new(&[channels]), vec![0.0; channels]));
     let normalised = graph.op("norm", ScaleShift { activation: Some(Activation::Silu) }, &[x, affine])?;
     let y = graph.op("conv", conv, &[normalised, weight, bias])?;

@@ -229,10 +229,8 @@ impl UNet2DModel {
             Some(1) => Some(graph.input("class_labels", Shape::new(&[count]))?),
             Some(width) => Some(graph.input("class_labels", Shape::new(&[count, width]))?),
         };
-        graph.set_precision(precision);
         let mut builder = Builder::new(graph, &mut self.parameters, config, precision, timestep, class_labels)?;
         let output = builder.unet(sample, timestep)?;
-        graph.set_precision(Precision::F32);
         Ok(UNetValues { sample, timestep, class_labels, output })
     }
 }

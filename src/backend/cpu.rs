@@ -50,7 +50,7 @@ fn needed(plan: &Plan) -> u64 {
 /// How many numbers each slot has. Not `plan.slots`, which are the bytes that a GPU needs.
 fn lengths(plan: &Plan) -> Vec<usize> {
     let mut lengths = vec![0; plan.slots.len()];
-    for operand in plan.inputs.values().chain(plan.steps.iter().flat_map(Step::written)) {
+    for operand in plan.inputs.values().chain(plan.steps.iter().flat_map(|step| &step.outputs)) {
         let length = &mut lengths[slot(operand)];
         *length = operand.shape.len().max(*length);
     }
@@ -225,10 +225,9 @@ impl Executor {
 
     /// Computes a step from the values of its inputs.
     fn compute(&self, memory: &mut Memory, step: &Step) {
-        // Taken out of the list while it is written, so that the inputs can be borrowed beside it.
-        let target = slot(&step.output);
-        let mut output = std::mem::take(&mut memory.slots[target]);
-        let mut aside = step.aside.as_ref().map(|aside| std::mem::take(&mut memory.slots[slot(aside)]));
+        // Taken out of the list while they are written, so that the inputs can be borrowed beside it.
+        let mut written: Vec<Vec<f32>> =
+            step.outputs.iter().map(|output| std::mem::take(&mut memory.slots[slot(output)])).collect();
         let panels = self.panels.borrow();
         let mut inputs: Vec<View<'_>> =
             step.inputs.iter().map(|input| View::new(&input.shape, memory.value(input))).collect();
@@ -237,15 +236,11 @@ impl Executor {
         {
             inputs[factor] = inputs[factor].with_panels(panels.get(&(index, packing)).map(Vec::as_slice));
         }
-        let shape = &step.output.shape;
-        step.op.cpu(&inputs, ViewMut { shape, data: &mut output[..shape.len()] });
-        if let (Some(data), Some(Operand { shape: summary, .. })) = (&mut aside, &step.aside) {
-            let output = View::new(shape, &output[..shape.len()]);
-            step.op.cpu_aside(&inputs, output, ViewMut { shape: summary, data: &mut data[..summary.len()] });
-        }
-        memory.slots[target] = output;
-        if let (Some(data), Some(operand)) = (aside, &step.aside) {
-            memory.slots[slot(operand)] = data;
+        let shapes = step.outputs.iter().map(|output| &output.shape);
+        let outputs = shapes.zip(&mut written).map(|(shape, data)| ViewMut::new(shape, &mut data[..shape.len()]));
+        step.op.cpu(&inputs, &mut outputs.collect::<Vec<_>>());
+        for (output, data) in step.outputs.iter().zip(written) {
+            memory.slots[slot(output)] = data;
         }
     }
 

@@ -289,7 +289,7 @@ impl Gpu {
         Dispatch { pipeline, bind_group }.encode(&mut encoder.begin_compute_pass(&Default::default()), &whole);
         self.submit(encoder);
         let mut results = Vec::new();
-        for ((buffer, operand), data) in buffers[inputs.len()..].iter().zip(step.written()).zip(written) {
+        for ((buffer, operand), data) in buffers[inputs.len()..].iter().zip(step.outputs.iter()).zip(written) {
             results.push(self.read(buffer, operand.precision, data.len()).await?);
         }
         Ok(results)

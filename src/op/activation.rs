@@ -90,7 +90,8 @@ impl Op for Activation {
         vec![1, 2]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("activation has one output") };
         output.data.copy_from_slice(inputs[0].data);
         self.apply(output.data);
     }

@@ -52,7 +52,8 @@ impl Op for Add {
         vec![1, 2, 3]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("add has one output") };
         let [a, b] = *inputs else { unreachable!("add has two inputs") };
         let share = share(a.shape, b.shape);
         let width = b.shape.stride();

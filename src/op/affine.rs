@@ -37,7 +37,8 @@ impl Op for Affine {
         Ok(inputs[0].clone())
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("affine has one output") };
         let channels = inputs[0].shape.channels();
         for (out, x) in output.rows_mut().zip(inputs[0].rows()) {
             let (out, padding) = out.split_at_mut(channels);

@@ -74,7 +74,8 @@ impl Op for Attention {
         vec![1, 2]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("attention has one output") };
         /// Queries at a time.
         const BLOCK: usize = 48;
 

@@ -59,7 +59,8 @@ impl Op for AttentionScores {
         vec![1]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("attention_scores has one output") };
         let qkv = inputs[0];
         let (tokens, stride) = (output.shape.channels(), output.shape.stride());
         let (width, head) = (qkv.shape.stride(), padded(self.head_dim));

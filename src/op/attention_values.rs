@@ -56,7 +56,8 @@ impl Op for AttentionValues {
         vec![1, 2, 3]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("attention_values has one output") };
         let [weights, qkv] = *inputs else { unreachable!("attention_values has two inputs") };
         let (tokens, stride) = (weights.shape.channels(), weights.shape.stride());
         let (width, head) = (qkv.shape.stride(), padded(self.head_dim));

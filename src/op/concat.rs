@@ -44,7 +44,8 @@ impl Op for Concat {
         vec![1, 2, 3]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("concat has one output") };
         let [a, b] = *inputs else { unreachable!("concat has two inputs") };
         let (a_channels, b_channels) = (a.shape.channels(), b.shape.channels());
         for (out, (a, b)) in output.rows_mut().zip(a.rows().zip(b.rows())) {

@@ -113,7 +113,8 @@ impl Op for Conv2d {
         vec![1, 2, 4]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("conv2d has one output") };
         let [x, weight, bias] = *inputs else { unreachable!("conv2d has three inputs") };
         let [images, in_height, in_width, _] = *x.shape.dims() else { unreachable!("checked by output") };
         let [_, out_height, out_width, _] = *output.shape.dims() else { unreachable!("checked by output") };

@@ -36,7 +36,8 @@ impl Op for Divide {
         Ok(x.clone())
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("divide has one output") };
         let [x, t] = *inputs else { unreachable!("divide has two inputs") };
         let image = x.data.len() / x.shape.dims()[0];
         let images = output.data.chunks_exact_mut(image).zip(x.data.chunks_exact(image));

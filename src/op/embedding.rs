@@ -41,7 +41,8 @@ impl Op for Embedding {
         vec![2, 3]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("embedding has one output") };
         let [labels, table] = *inputs else { unreachable!("embedding has two inputs") };
         let last = table.shape.rows() - 1;
         let width = table.shape.stride();

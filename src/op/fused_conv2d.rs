@@ -17,7 +17,7 @@ use kernels::gemm::Packing;
 /// Inputs, those that there are, in this order: the tensors `[N, H, W, C]` whose concatenation is convolved; those whose
 /// concatenation a 1×1 convolution adds (the shortcut); the residual; the row `[N, Cout]` of the time; scale and shift
 /// `[N, 2, C]`; the weight `[K · K · C padded, Cout]`, below it that of the shortcut; the bias `[Cout]`. The output is
-/// `[N, H, W, Cout]`, and beside it are its moments if they are asked for.
+/// `[N, H, W, Cout]`, the second output its moments, if they are asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FusedConv2d {
     /// The kernel, its stride and its padding.
@@ -39,7 +39,7 @@ pub struct FusedConv2d {
     pub row: bool,
     /// What the sum is multiplied by.
     pub scale: f32,
-    /// Whether the output's moments are left beside it.
+    /// Whether the output's moments are the second output.
     pub moments: bool,
     /// In how many parts the sum is left, for [`super::SumSplits`] to complete: each is of other taps and channels, so that
     /// many workgroups share what few would have to do. The output is then `[splits · N, H, W, Cout]` in 32 bits, its first
@@ -339,9 +339,8 @@ impl Op for FusedConv2d {
         Ok(Shape::new(&[self.splits * n, height, width, out]))
     }
 
-    fn aside(&self, inputs: &[&Shape]) -> Option<Shape> {
-        let output = self.moments.then(|| self.output(inputs).ok()).flatten()?;
-        Some(self.tiles(&output).shape(&output))
+    fn further_outputs(&self, _inputs: &[&Shape], output: &Shape) -> Vec<Shape> {
+        self.moments.then(|| self.tiles(output).shape(output)).into_iter().collect()
     }
 
     fn factor(&self, inputs: &[&Shape]) -> Option<(usize, Packing)> {
@@ -361,15 +360,15 @@ impl Op for FusedConv2d {
         stored
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output, moments @ ..] = outputs else { unreachable!("fused_conv2d has an output") };
         match self.splits {
             1 => self.compute(inputs, output),
             _ => self.compute_splits(inputs, output),
         }
-    }
-
-    fn cpu_aside(&self, _inputs: &[View<'_>], output: View<'_>, aside: ViewMut<'_>) {
-        self.tiles(output.shape).moments(output, aside);
+        if let [moments] = moments {
+            self.tiles(output.shape).moments(output.view(), moments);
+        }
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

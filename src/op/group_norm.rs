@@ -113,7 +113,8 @@ impl Op for GroupNorm {
         Ok(Shape::new(&[inputs[0].dims()[0], 2, channels]))
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("group_norm has one output") };
         let (moments, [weight, bias]) = split(inputs);
         let (channels, width) = (output.shape.channels(), output.shape.stride());
         let size = channels / self.groups;

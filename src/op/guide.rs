@@ -24,7 +24,8 @@ impl Op for Guide {
         }
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("guide has one output") };
         let [model, row] = *inputs else { unreachable!("guide has two inputs") };
         let guidance = super::row(row).guidance;
         let (class, null) = model.data.split_at(output.data.len());

@@ -29,7 +29,8 @@ impl Op for Inpaint {
         Ok(prev.clone())
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("inpaint has one output") };
         let [prev, original, mask, noise, row] = *inputs else { unreachable!("inpaint has five inputs") };
         let row = super::row(row);
         let given = prev.data.iter().zip(original.data).zip(mask.data).zip(noise.data);

@@ -44,7 +44,8 @@ impl Op for Langevin {
         Ok(prev.clone())
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("langevin has one output") };
         let [prev, model, noise, model_norm, noise_norm, row] = *inputs else {
             unreachable!("langevin has six inputs")
         };

@@ -26,7 +26,8 @@ impl Op for LearnedNoise {
         Ok(noise.clone())
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("learned_noise has one output") };
         let [noise, variance, row] = *inputs else { unreachable!("learned_noise has three inputs") };
         let row = super::row(row);
         for ((out, noise), v) in output.data.iter_mut().zip(noise.data).zip(variance.data) {

@@ -74,7 +74,8 @@ impl Op for Linear {
         vec![1, 2, 4]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("linear has one output") };
         let [x, weight, bias] = *inputs else { unreachable!("linear has three inputs") };
         let depth = x.shape.stride();
         let rows: Vec<usize> = (0..x.shape.rows()).map(|row| row * depth).collect();

@@ -41,7 +41,8 @@ impl Op for Modulate {
         vec![2]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("modulate has one output") };
         let [affine, time] = *inputs else { unreachable!("modulate has two inputs") };
         let width = affine.shape.stride();
         let rows = affine.data.chunks_exact(2 * width).zip(time.data.chunks_exact(2 * width));

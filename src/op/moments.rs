@@ -76,7 +76,7 @@ impl Tiles {
     }
 
     /// The moments of x: `[N, H, W, C]`.
-    pub(crate) fn moments(&self, x: View<'_>, output: ViewMut<'_>) {
+    pub(crate) fn moments(&self, x: View<'_>, output: &mut ViewMut<'_>) {
         let (stride, width) = (x.shape.stride(), x.shape.dims()[2]);
         let tiles: Vec<usize> = (0..self.pixels()).map(|pixel| self.tile_of(pixel, width)).collect();
         let sizes: Vec<usize> = (0..self.count()).map(|tile| self.size(tile)).collect();
@@ -111,7 +111,8 @@ impl Op for Moments {
         vec![1]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("moments has one output") };
         let x = inputs[0];
         Tiles::strips(x.shape.rows() / x.shape.dims()[0]).moments(x, output);
     }

@@ -1,7 +1,7 @@
 //! From 32 bits to the precision of activations.
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::{Result, Shape};
+use crate::{Precision, Result, Shape};
 
 /// x as activations are stored: what a network is given, which is `f32`, at its beginning.
 #[derive(Debug)]
@@ -20,7 +20,12 @@ impl Op for Narrow {
         vec![2]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn precision(&self) -> Option<Precision> {
+        Some(Precision::F16)
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("narrow has one output") };
         output.data.copy_from_slice(inputs[0].data);
     }
 

@@ -38,7 +38,8 @@ impl Op for Norm {
         }
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("norm has one output") };
         let x = inputs[0];
         let [n, h, w, channels] = *x.shape.dims() else { unreachable!("checked by output") };
         for (out, image) in output.rows_mut().zip(x.data.chunks_exact(x.data.len() / n)) {

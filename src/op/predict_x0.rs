@@ -6,7 +6,7 @@ use crate::{Error, Result, Shape};
 /// `x̂0 = clip(x0_from_x · x_t + x0_from_model · model)`, with the coefficients of a row of the schedule.
 ///
 /// Inputs: x_t and the model's output, both `[N, H, W, C]`, and the row, a [`crate::schedule::Coefficients`]. If it guides,
-/// the output is that of [`super::Guide`]'s input, `[2 · N, H, W, C]`, and what that makes of it is left beside.
+/// the output is that of [`super::Guide`]'s input, `[2 · N, H, W, C]`, and what that makes of it is the second output.
 #[derive(Debug, Default)]
 pub struct PredictX0 {
     /// Whether it does what [`super::Guide`] does before.
@@ -28,25 +28,24 @@ impl Op for PredictX0 {
         Ok(x.clone())
     }
 
-    fn aside(&self, inputs: &[&Shape]) -> Option<Shape> {
-        self.guided.then(|| inputs[0].clone())
+    fn further_outputs(&self, _inputs: &[&Shape], output: &Shape) -> Vec<Shape> {
+        self.guided.then(|| output.clone()).into_iter().collect()
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output, guided @ ..] = outputs else { unreachable!("predict_x0 has an output") };
         let [x, model, row] = *inputs else { unreachable!("predict_x0 has three inputs") };
         let row = super::row(row);
-        if self.guided {
-            Guide.cpu(&inputs[1..], ViewMut { shape: output.shape, data: &mut *output.data });
-        } else {
-            output.data.copy_from_slice(model.data);
+        let model = match guided {
+            [] => model,
+            guided => {
+                Guide.cpu(&inputs[1..], guided);
+                guided[0].view()
+            }
+        };
+        for ((out, x), model) in output.data.iter_mut().zip(x.data).zip(model.data) {
+            *out = (row.x0_from_x * x + row.x0_from_model * model).clamp(-row.clip, row.clip);
         }
-        for (out, x) in output.data.iter_mut().zip(x.data) {
-            *out = (row.x0_from_x * x + row.x0_from_model * *out).clamp(-row.clip, row.clip);
-        }
-    }
-
-    fn cpu_aside(&self, inputs: &[View<'_>], _output: View<'_>, aside: ViewMut<'_>) {
-        Guide.cpu(&inputs[1..], aside);
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {

@@ -36,7 +36,8 @@ impl Op for Quantile {
         }
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("quantile has one output") };
         let [x0, row] = *inputs else { unreachable!("quantile has two inputs") };
         let row = super::row(row);
         let [n, .., channels] = *x0.shape.dims() else { unreachable!("checked by output") };

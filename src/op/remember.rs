@@ -39,7 +39,8 @@ impl Op for Remember {
         Ok(kept.clone())
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("remember has one output") };
         let [x, model, x0, kept, row] = *inputs else { unreachable!("remember has five inputs") };
         let row = super::row(row);
         output.data.copy_from_slice(kept.data);

@@ -23,7 +23,8 @@ impl Op for Renoise {
         Ok(x.clone())
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("renoise has one output") };
         let [x, noise, row] = *inputs else { unreachable!("renoise has three inputs") };
         let scale = super::row(row).undo_scale;
         for ((out, x), noise) in output.data.iter_mut().zip(x.data).zip(noise.data) {

@@ -33,7 +33,8 @@ impl Op for Repeat {
         Ok(Shape::new(&dims))
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("repeat has one output") };
         let [x] = *inputs else { unreachable!("repeat has one input") };
         let (first, second) = output.data.split_at_mut(x.data.len());
         first.copy_from_slice(x.data);

@@ -42,7 +42,8 @@ impl Op for Rescale {
         Ok(guided.clone())
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("rescale has one output") };
         let [guided, guided_norm, model_norm, row] = *inputs else { unreachable!("rescale has four inputs") };
         let rescale = super::row(row).guidance_rescale;
         let image = output.data.len() / guided.shape.dims()[0];

@@ -10,7 +10,7 @@ use crate::{Error, Result, Shape};
 /// A byte is `round(clamp(x / 2 + 1/2, 0, 1) · 255)`, ties to even, as diffusers' `VaeImageProcessor.numpy_to_pil`.
 /// Three channels or more give red, green and blue; fewer give grey.
 ///
-/// Inputs: the images; other images of that shape if there is a pair, whose bytes are left beside the output; and the row, a
+/// Inputs: the images; other images of that shape if there is a pair, whose bytes are the second output; and the row, a
 /// [`crate::schedule::Coefficients`], if those are scaled.
 #[derive(Debug, Default)]
 pub struct Rgba8 {
@@ -21,7 +21,7 @@ pub struct Rgba8 {
 }
 
 impl Rgba8 {
-    fn bytes(x: View<'_>, scale: f32, output: ViewMut<'_>) {
+    fn bytes(x: View<'_>, scale: f32, output: &mut ViewMut<'_>) {
         let byte = |x: f32| ((scale * x * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
         let [.., channels] = *x.shape.dims() else { unreachable!("checked by output") };
         let pixels: &mut [[u8; 4]] = bytemuck::cast_slice_mut(output.data);
@@ -65,21 +65,21 @@ impl Op for Rgba8 {
         Ok(Shape::new(&[n * h * w]))
     }
 
-    fn aside(&self, inputs: &[&Shape]) -> Option<Shape> {
-        self.pair.then(|| self.output(inputs).ok()).flatten()
+    fn further_outputs(&self, _inputs: &[&Shape], output: &Shape) -> Vec<Shape> {
+        self.pair.then(|| output.clone()).into_iter().collect()
     }
 
     fn gives_bytes(&self) -> bool {
         true
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output, others @ ..] = outputs else { unreachable!("rgba8 has an output") };
         Rgba8::bytes(inputs[0], 1.0, output);
-    }
-
-    fn cpu_aside(&self, inputs: &[View<'_>], _output: View<'_>, aside: ViewMut<'_>) {
-        let scale = if self.scaled { super::row(inputs[2]).show_scale } else { 1.0 };
-        Rgba8::bytes(inputs[1], scale, aside);
+        if let [other] = others {
+            let scale = if self.scaled { super::row(inputs[2]).show_scale } else { 1.0 };
+            Rgba8::bytes(inputs[1], scale, other);
+        }
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

@@ -51,7 +51,8 @@ impl Op for RowScale {
         Ok(x.clone())
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("row_scale has one output") };
         let [x, row] = *inputs else { unreachable!("row_scale has two inputs") };
         let scale = row.data[self.index()];
         for (out, x) in output.data.iter_mut().zip(x.data) {

@@ -43,7 +43,8 @@ impl Op for ScaleShift {
         vec![1, 3]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("scale_shift has one output") };
         let [x, affine] = *inputs else { unreachable!("scale_shift has two inputs") };
         let pixels = x.shape.rows() / x.shape.dims()[0];
         let width = x.shape.stride();

@@ -44,7 +44,8 @@ impl Op for Slice {
         Ok(Shape::new(&[n, h, w, self.channels]))
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("slice has one output") };
         for (out, pixel) in output.rows_mut().zip(inputs[0].rows()) {
             let (out, padding) = out.split_at_mut(self.channels);
             out.copy_from_slice(&pixel[self.first..][..self.channels]);

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::{Result, Shape};
+use crate::{Precision, Result, Shape};
 use kernels::math::softmax;
 
 /// `exp(x) / Σ exp(x)` over the last dimension (`torch.softmax(x, dim=-1)`), with the row's maximum taken out first.
@@ -11,6 +11,8 @@ use kernels::math::softmax;
 pub struct Softmax {
     /// Whether each row is left to one invocation of the GPU.
     pub serial: bool,
+    /// In which the output is stored.
+    pub precision: Precision,
 }
 
 #[repr(C)]
@@ -40,7 +42,12 @@ impl Op for Softmax {
         vec![2]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+    fn precision(&self) -> Option<Precision> {
+        Some(self.precision)
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("softmax has one output") };
         let len = inputs[0].shape.channels();
         for (x, out) in inputs[0].rows().zip(output.rows_mut()) {
             let (out, padding) = out.split_at_mut(len);

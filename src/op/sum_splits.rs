@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{GroupNorm, Kernel, Op, Tiles, View, ViewMut, shader};
-use crate::{Error, Result, Shape};
+use crate::{Error, Precision, Result, Shape};
 
 /// The sum of a [`super::FusedConv2d`]'s splits, which completes what that leaves undone: plus a row and a residual, times
 /// a scale. It reads every pixel of an image, so it can do the first or both halves of a GroupNorm as well.
@@ -20,11 +20,13 @@ pub struct SumSplits {
     pub row: bool,
     /// What the sum is multiplied by.
     pub scale: f32,
-    /// What is left beside the output.
+    /// What is computed from the output.
     pub beside: Beside,
+    /// In which the output is stored.
+    pub precision: Precision,
 }
 
-/// What a [`SumSplits`] leaves beside its output.
+/// The second output of a [`SumSplits`], which follows from the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Beside {
     /// Nothing.
@@ -107,13 +109,16 @@ impl Op for SumSplits {
         Ok(output)
     }
 
-    fn aside(&self, inputs: &[&Shape]) -> Option<Shape> {
-        let output = self.output(inputs).ok()?;
+    fn further_outputs(&self, _inputs: &[&Shape], output: &Shape) -> Vec<Shape> {
         match self.beside {
-            Beside::Nothing => None,
-            Beside::Moments => Some(SumSplits::tiles(&output).shape(&output)),
-            Beside::Norm { .. } => Some(Shape::new(&[output.dims()[0], 2, output.channels()])),
+            Beside::Nothing => Vec::new(),
+            Beside::Moments => vec![SumSplits::tiles(output).shape(output)],
+            Beside::Norm { .. } => vec![Shape::new(&[output.dims()[0], 2, output.channels()])],
         }
+    }
+
+    fn precision(&self) -> Option<Precision> {
+        Some(self.precision)
     }
 
     fn stored(&self) -> Vec<usize> {
@@ -122,8 +127,9 @@ impl Op for SumSplits {
         (2..2 + read).chain([2 + read + affine]).collect()
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
-        let (residual, row, _) = self.parts(inputs);
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output, beside @ ..] = outputs else { unreachable!("sum_splits has an output") };
+        let (residual, row, affine) = self.parts(inputs);
         let (len, stride) = (output.data.len(), output.shape.stride());
         let image = len / output.shape.dims()[0];
         for (i, out) in output.data.iter_mut().enumerate() {
@@ -131,17 +137,18 @@ impl Op for SumSplits {
             let row = row.map_or(0.0, |row| row.data[i / image * stride + i % stride]);
             *out = (sum + row + residual.map_or(0.0, |residual| residual.data[i])) * self.scale;
         }
-    }
-
-    fn cpu_aside(&self, inputs: &[View<'_>], output: View<'_>, aside: ViewMut<'_>) {
         let tiles = SumSplits::tiles(output.shape);
-        let Some((groups, eps)) = self.norm() else { return tiles.moments(output, aside) };
-        let shape = tiles.shape(output.shape);
-        let mut moments = vec![0.0; shape.len()];
-        tiles.moments(output, ViewMut { shape: &shape, data: &mut moments });
-        let (_, _, affine) = self.parts(inputs);
-        let inputs = [View::new(&shape, &moments), affine[0], affine[1]];
-        SumSplits::group_norm(output.shape, groups, eps).cpu(&inputs, aside);
+        match self.beside {
+            Beside::Nothing => {}
+            Beside::Moments => tiles.moments(output.view(), &mut beside[0]),
+            Beside::Norm { groups, eps } => {
+                let shape = tiles.shape(output.shape);
+                let mut moments = vec![0.0; shape.len()];
+                tiles.moments(output.view(), &mut ViewMut::new(&shape, &mut moments));
+                let inputs = [View::new(&shape, &moments), affine[0], affine[1]];
+                SumSplits::group_norm(output.shape, groups, eps).cpu(&inputs, beside);
+            }
+        }
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {

@@ -34,7 +34,8 @@ impl Op for Threshold {
         Ok(x0.clone())
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("threshold has one output") };
         let [x0, s] = *inputs else { unreachable!("threshold has two inputs") };
         let image = output.data.len() / x0.shape.dims()[0];
         for (n, (out, x0)) in output.data.chunks_exact_mut(image).zip(x0.data.chunks_exact(image)).enumerate() {

@@ -5,7 +5,7 @@ use std::f32::consts::TAU;
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
-use crate::{Error, Result, Shape};
+use crate::{Error, Precision, Result, Shape};
 
 /// Sines and cosines of t at geometrically spaced frequencies: `[N, dim]` from timesteps `[N]`
 /// (diffusers `models/embeddings.py`, `get_timestep_embedding`; Vaswani et al. 2017, section 3.5).
@@ -21,6 +21,8 @@ pub struct TimestepEmbedding {
     pub flip_sin_to_cos: bool,
     /// Whether it is a Gaussian Fourier projection.
     pub fourier: bool,
+    /// In which the embedding is stored.
+    pub precision: Precision,
 }
 
 #[repr(C)]
@@ -64,7 +66,12 @@ impl Op for TimestepEmbedding {
         vec![3]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+    fn precision(&self) -> Option<Precision> {
+        Some(self.precision)
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("timestep_embedding has one output") };
         let [timesteps, frequencies] = *inputs else { unreachable!("timestep_embedding has two inputs") };
         let half = self.dim / 2;
         for (out, t) in output.rows_mut().zip(timesteps.data) {

@@ -14,7 +14,7 @@ use crate::{Error, Result, Shape};
 /// with what earlier evaluations kept, and the row, a [`crate::schedule::Coefficients`].
 #[derive(Debug, Default)]
 pub struct Update {
-    /// Whether it leaves beside x_prev what [`super::Remember`] makes of the registers.
+    /// Whether its second output is what [`super::Remember`] makes of the registers.
     pub keeps: bool,
 }
 
@@ -33,17 +33,16 @@ impl Op for Update {
         Ok(x.clone())
     }
 
-    fn aside(&self, inputs: &[&Shape]) -> Option<Shape> {
-        self.keeps.then(|| inputs[4].clone())
+    fn further_outputs(&self, inputs: &[&Shape], _output: &Shape) -> Vec<Shape> {
+        self.keeps.then(|| inputs[4].clone()).into_iter().collect()
     }
 
-    fn cpu_aside(&self, inputs: &[View<'_>], _output: View<'_>, aside: ViewMut<'_>) {
-        let [x, model, x0, _, kept, row] = *inputs else { unreachable!("update has six inputs") };
-        Remember.cpu(&[x, model, x0, kept, row], aside);
-    }
-
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output, registers @ ..] = outputs else { unreachable!("update has an output") };
         let [x, model, x0, noise, kept, row] = *inputs else { unreachable!("update has six inputs") };
+        if self.keeps {
+            Remember.cpu(&[x, model, x0, kept, row], registers);
+        }
         let row = super::row(row);
         let given = x.data.iter().zip(model.data).zip(x0.data).zip(noise.data);
         for (out, (((x, model), x0), noise)) in output.data.iter_mut().zip(given) {

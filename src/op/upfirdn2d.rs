@@ -106,7 +106,8 @@ impl Op for Upfirdn2d {
         vec![1, 2]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], mut output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("upfirdn2d has one output") };
         let x = inputs[0];
         let [_, in_height, in_width, _] = *x.shape.dims() else { unreachable!("checked by output") };
         let [_, out_height, out_width, _] = *output.shape.dims() else { unreachable!("checked by output") };

@@ -35,7 +35,8 @@ impl Op for Upsample {
         vec![1, 2]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("upsample has one output") };
         let x = inputs[0];
         let channels = x.shape.stride();
         let line = x.shape.dims()[2] * channels;

@@ -20,7 +20,8 @@ impl Op for Widen {
         vec![1]
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("widen has one output") };
         output.data.copy_from_slice(inputs[0].data);
     }
 

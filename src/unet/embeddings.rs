@@ -34,17 +34,18 @@ impl Builder<'_> {
     fn time_proj(&mut self, name: &str, values: ValueId) -> Result<ValueId> {
         let config = self.config;
         let dim = config.block_out_channels[0];
+        let precision = self.precision;
         match config.time_embedding_type {
             TimeEmbeddingType::Positional => {
                 let frequencies = Tensor::new(&[dim / 2], TimestepEmbedding::frequencies(dim, config.freq_shift))?;
                 let frequencies = (frequencies.device_shape()?, frequencies.to_device()?);
                 let frequencies = self.graph.constant("time_proj.frequencies", frequencies);
-                let op = TimestepEmbedding { dim, flip_sin_to_cos: config.flip_sin_to_cos, fourier: false };
+                let op = TimestepEmbedding { dim, flip_sin_to_cos: config.flip_sin_to_cos, fourier: false, precision };
                 self.graph.op(name, op, &[values, frequencies])
             }
             TimeEmbeddingType::Fourier => {
                 let frequencies = self.vector("time_proj.weight", dim)?;
-                let op = TimestepEmbedding { dim: 2 * dim, flip_sin_to_cos: false, fourier: true };
+                let op = TimestepEmbedding { dim: 2 * dim, flip_sin_to_cos: false, fourier: true, precision };
                 self.graph.op(name, op, &[values, frequencies])
             }
             TimeEmbeddingType::Learned => {

@@ -129,7 +129,11 @@ impl Builder<'_> {
             self.graph.op(&format!("{path}.values"), attention, &[qkv])?
         } else {
             let scores = self.graph.op(&format!("{path}.scores"), AttentionScores { heads, head_dim }, &[qkv])?;
-            let weights = self.graph.op(&format!("{path}.softmax"), Softmax::default(), &[scores])?;
+            let weights = self.graph.op(
+                &format!("{path}.softmax"),
+                Softmax { serial: false, precision: self.precision },
+                &[scores],
+            )?;
             let values = AttentionValues { heads, head_dim };
             self.graph.op(&format!("{path}.values"), values, &[weights, qkv])?
         };
@@ -225,7 +229,7 @@ impl Builder<'_> {
     /// A weight of the network that is packed from these tensors.
     fn weight(&mut self, name: &str, shape: Shape, parts: impl IntoIterator<Item = Part>) -> Result<ValueId> {
         let constant = self.parameters.get(name, shape, parts)?;
-        Ok(self.graph.weight(name, constant))
+        Ok(self.graph.weight(name, self.precision, constant))
     }
 
     /// The same of what is never a weight: a bias, or what a GroupNorm is made of.

@@ -101,8 +101,8 @@ impl Op for Wrong {
         Activation::Silu.stored()
     }
 
-    fn cpu(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
-        Activation::Silu.cpu(inputs, output);
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        Activation::Silu.cpu(inputs, outputs);
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

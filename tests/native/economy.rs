@@ -19,7 +19,7 @@ fn plan(config: &str, count: usize, fusion: Fusion) -> Plan {
 /// write.
 fn necessary(plan: &Plan) -> u64 {
     let products = plan.steps.iter().filter(|step| step.macs() > 0);
-    products.flat_map(|step| step.inputs.iter().chain([&step.output])).map(|operand| operand.bytes() as u64).sum()
+    products.flat_map(|step| step.inputs.iter().chain([step.output()])).map(|operand| operand.bytes() as u64).sum()
 }
 
 #[test]

@@ -528,9 +528,8 @@ fn sixteen_bits_where_they_do_not_do() {
     let plan = |value: f32| {
         let mut graph = Graph::new();
         let x = graph.input("x", Shape::new(&[1, 4])).unwrap();
-        graph.set_precision(Precision::F16);
         let x = graph.op("x.narrow", Narrow, &[x]).unwrap();
-        let weight = graph.weight("proj.weight", (Shape::new(&[4, 4]), vec![value; 16]));
+        let weight = graph.weight("proj.weight", Precision::F16, (Shape::new(&[4, 4]), vec![value; 16]));
         let bias = graph.constant("proj.bias", (Shape::new(&[4]), vec![1e9; 4]));
         let y = graph.op("proj", Linear, &[x, weight, bias]).unwrap();
         graph.output("y", y);
@@ -553,7 +552,7 @@ fn dispatches_that_are_too_wide() {
         let gpu = Backend::Gpu(Gpu::open().await.unwrap());
         let mut graph = Graph::new();
         let x = graph.input("x", Shape::new(&[600_000, 1, 1, 4])).unwrap();
-        let weight = graph.weight("weight", (Shape::new(&[1, 1, 4, 4]), vec![1.0; 16]));
+        let weight = graph.weight("weight", Precision::F32, (Shape::new(&[1, 1, 4, 4]), vec![1.0; 16]));
         let bias = graph.constant("bias", (Shape::new(&[4]), vec![0.0; 4]));
         let y = graph.op("conv_in", Conv2d::POINTWISE, &[x, weight, bias]).unwrap();
         graph.output("y", y);

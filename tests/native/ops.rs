@@ -89,7 +89,7 @@ const F32_OPS: [&str; 3] = ["affine", "divide", "rgba8"];
 
 /// How far a step's shader may be from the op's CPU function.
 fn allowed(step: &Step) -> f64 {
-    match (step.op.name(), step.output.precision) {
+    match (step.op.name(), step.output().precision) {
         // These copy numbers, which have 16 bits already if they are to have them.
         ("concat" | "upsample" | "embedding" | "widen", _) => 0.0,
         ("narrow", _) => ROUNDING,
@@ -113,7 +113,6 @@ pub fn cases(precision: Precision) -> Vec<(Case, Graph, Inputs)> {
         .map(|case| {
             let mut inputs = Vec::new();
             let mut graph = Graph::new();
-            graph.set_precision(precision);
             let output = lay_out(&case, &mut graph, &mut inputs, &goldens, precision);
             graph.output("output", output);
             if precision == Precision::F16 && !F32_OPS.contains(&case.op.as_str()) {
@@ -154,7 +153,7 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
     match case.op.as_str() {
         "conv2d" => {
             let x = input(graph, "input", tensor("input"), precision);
-            let weight = graph.weight("weight", Conv2d::pack(&tensor("weight")));
+            let weight = graph.weight("weight", precision, Conv2d::pack(&tensor("weight")));
             let bias = vector(graph, "bias");
             let [pad_before, pad_after] = case.padding;
             let op = Conv2d { kernel: case.kernel, stride: case.stride, pad_before, pad_after };
@@ -162,7 +161,7 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
         }
         "linear" => {
             let x = input(graph, "input", tensor("input"), precision);
-            let weight = graph.weight("weight", Linear::pack(&tensor("weight")));
+            let weight = graph.weight("weight", precision, Linear::pack(&tensor("weight")));
             let bias = vector(graph, "bias");
             graph.op("linear", Linear, &[x, weight, bias])
         }
@@ -184,7 +183,7 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
             let qkv = input(graph, "qkv", qkv, precision);
             let (heads, head_dim) = (case.heads, case.head_dim);
             let scores = graph.op("scores", AttentionScores { heads, head_dim }, &[qkv]).unwrap();
-            let weights = graph.op("softmax", Softmax::default(), &[scores]).unwrap();
+            let weights = graph.op("softmax", Softmax { serial: false, precision }, &[scores]).unwrap();
             let values = graph.op("values", AttentionValues { heads, head_dim }, &[weights, qkv]);
             for (name, serial) in [("attention", false), ("serial attention", true)] {
                 let whole = graph.op(name, Attention { heads, head_dim, serial }, &[qkv]).unwrap();
@@ -220,7 +219,7 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
         "fourier" => {
             let t = input(graph, "timesteps", tensor("timesteps"), Precision::F32);
             let frequencies = vector(graph, "weight");
-            let op = TimestepEmbedding { dim: case.dim, flip_sin_to_cos: false, fourier: true };
+            let op = TimestepEmbedding { dim: case.dim, flip_sin_to_cos: false, fourier: true, precision };
             graph.op("fourier", op, &[t, frequencies])
         }
         "add" | "add_row" => {
@@ -244,13 +243,14 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
             let frequencies = Tensor::new(&[case.dim / 2], frequencies).unwrap();
             let frequencies = (frequencies.device_shape().unwrap(), frequencies.to_device().unwrap());
             let frequencies = graph.constant("frequencies", frequencies);
-            let op = TimestepEmbedding { dim: case.dim, flip_sin_to_cos: case.flip_sin_to_cos, fourier: false };
+            let op =
+                TimestepEmbedding { dim: case.dim, flip_sin_to_cos: case.flip_sin_to_cos, fourier: false, precision };
             graph.op("timestep_embedding", op, &[t, frequencies])
         }
         "embedding" => {
             let labels = input(graph, "labels", tensor("labels"), Precision::F32);
             let table = tensor("weight");
-            let table = graph.weight("weight", (table.device_shape().unwrap(), table.to_device().unwrap()));
+            let table = graph.weight("weight", precision, (table.device_shape().unwrap(), table.to_device().unwrap()));
             graph.op("embedding", Embedding, &[labels, table])
         }
         "rgba8" => {
@@ -317,16 +317,12 @@ fn evaluate(graph: &Graph, inputs: &[(String, Tensor)]) -> Vec<Evaluated> {
         let given: Vec<Vec<f32>> = step.inputs.iter().map(value).collect();
         let views: Vec<View<'_>> =
             step.inputs.iter().zip(&given).map(|(input, data)| View::new(&input.shape, data)).collect();
-        let shape = &step.output.shape;
-        let mut output = vec![f32::NAN; shape.len()];
-        step.op.cpu(&views, ViewMut { shape, data: &mut output });
-        let mut written = vec![output];
-        if let Some(aside) = &step.aside {
-            let mut data = vec![f32::NAN; aside.shape.len()];
-            step.op.cpu_aside(&views, View::new(shape, &written[0]), ViewMut { shape: &aside.shape, data: &mut data });
-            written.push(data);
-        }
-        for (operand, data) in step.written().zip(&written) {
+        let mut written: Vec<Vec<f32>> =
+            step.outputs.iter().map(|operand| vec![f32::NAN; operand.shape.len()]).collect();
+        let shapes = step.outputs.iter().map(|operand| &operand.shape);
+        let outputs = shapes.zip(&mut written).map(|(shape, data)| ViewMut::new(shape, data));
+        step.op.cpu(&views, &mut outputs.collect::<Vec<_>>());
+        for (operand, data) in step.outputs.iter().zip(&written) {
             slots[operand.slot().unwrap()] = data.clone();
         }
         evaluated.push((step.clone(), given, written));
@@ -342,7 +338,7 @@ pub fn check_cpu() {
         // Those that are nobody's input.
         let last = evaluated.len() - if case.op == "attention" { 3 } else { 1 };
         for (step, _, written) in &evaluated[last..] {
-            let actual = as_golden(&case, &step.output.shape, &written[0]);
+            let actual = as_golden(&case, &step.output().shape, &written[0]);
             let expected = &goldens.get(&format!("{}.output", case.name)).data;
             assert_close(&format!("{}: {}", case.name, step.name), &actual, expected, tolerance(&case.op));
         }
@@ -371,10 +367,10 @@ pub async fn check_gpu(gpu: &Gpu, precision: Precision) -> BTreeMap<&'static str
                 inputs.into_iter().map(|input| [input, vec![f32::NAN; MARGIN]].concat()).collect();
             let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
             let blank = |(operand, data): (&Operand, &Vec<f32>)| vec![sentinel(operand.precision); data.len() + MARGIN];
-            let blank: Vec<Vec<f32>> = step.written().zip(&expected).map(blank).collect();
+            let blank: Vec<Vec<f32>> = step.outputs.iter().zip(&expected).map(blank).collect();
             let blank: Vec<&[f32]> = blank.iter().map(Vec::as_slice).collect();
             let written = gpu.run_kernel(&step, &inputs, &blank).await.unwrap();
-            for ((operand, written), expected) in step.written().zip(&written).zip(&expected) {
+            for ((operand, written), expected) in step.outputs.iter().zip(&written).zip(&expected) {
                 let (output, margin) = written.split_at(expected.len());
                 let intact = margin.iter().all(|&x| x == sentinel(operand.precision));
                 assert!(intact, "{name}: {op} writes beyond its output");
@@ -448,7 +444,6 @@ fn block([n, h, w, a, b, out, groups]: [usize; 7], precision: Precision) -> (Str
     let mut random = |shape: &[usize]| Tensor::new(shape, generator.randn(shape.iter().product())).unwrap();
     let mut inputs = Inputs::new();
     let mut graph = Graph::new();
-    graph.set_precision(precision);
     let mut input = |graph: &mut Graph, name: &str, tensor: Tensor| {
         let id = graph.input(name, tensor.device_shape().unwrap()).unwrap();
         inputs.push((name.to_string(), tensor));
@@ -464,7 +459,7 @@ fn block([n, h, w, a, b, out, groups]: [usize; 7], precision: Precision) -> (Str
         let scale = 1.0 / ((depth * op.kernel * op.kernel) as f32).sqrt();
         let mut weight = random(&[channels, depth, op.kernel, op.kernel]);
         weight.data.iter_mut().for_each(|x| *x *= scale);
-        let weight = graph.weight(&format!("{name}.weight"), Conv2d::pack(&weight));
+        let weight = graph.weight(&format!("{name}.weight"), precision, Conv2d::pack(&weight));
         let bias = random(&[channels]);
         let bias = graph.constant(&format!("{name}.bias"), (bias.device_shape().unwrap(), bias.to_device().unwrap()));
         graph.op(name, op, &[x, weight, bias]).unwrap()
@@ -523,7 +518,6 @@ pub fn large_heads(precision: Precision) -> Vec<(String, Graph, Inputs)> {
         let width = 3 * heads * head_dim.next_multiple_of(4);
         let x = Tensor::new(&[n, width, h, w], generator.randn(n * width * h * w)).unwrap();
         let mut graph = Graph::new();
-        graph.set_precision(precision);
         let id = graph.input("qkv", x.device_shape().unwrap()).unwrap();
         let id = narrowed(&mut graph, "qkv", id, precision);
         let y = graph.op("attention", Attention { heads, head_dim, serial }, &[id]).unwrap();
@@ -559,7 +553,6 @@ pub fn modulated(precision: Precision) -> (String, Graph, Inputs) {
     let mut tensor = |shape: &[usize]| Tensor::new(shape, generator.randn(shape.iter().product())).unwrap();
     let (x, weight, bias, time) = (tensor(&[3, 5, 2, 3]), tensor(&[5]), tensor(&[5]), tensor(&[3, 16]));
     let mut graph = Graph::new();
-    graph.set_precision(precision);
     let id = graph.input("x", x.device_shape().unwrap()).unwrap();
     let id = narrowed(&mut graph, "x", id, precision);
     let time_id = graph.input("time", time.device_shape().unwrap()).unwrap();
@@ -647,12 +640,12 @@ pub fn updates() -> Vec<(String, Graph, Inputs)> {
         let shown = graph.op("shown", RowScale::Show, &[x, row]).unwrap();
         let prev = graph.op("update", Update::default(), &[x, model, predicted, z, kept, row]).unwrap();
         let guiding = graph.op("guiding", PredictX0 { guided: true }, &[x, both, row]).unwrap();
-        let guided_beside = graph.aside(guiding).unwrap();
+        let guided_beside = graph.further_outputs(guiding).next().unwrap();
         let keeping = Update { keeps: true };
         let keeping = graph.op("keeping", keeping, &[x, model, predicted, z, kept, row]).unwrap();
-        let kept_beside = graph.aside(keeping).unwrap();
+        let kept_beside = graph.further_outputs(keeping).next().unwrap();
         let picture = graph.op("picture", Rgba8 { pair: true, scaled: true }, &[x, shown, row]).unwrap();
-        let other_picture = graph.aside(picture).unwrap();
+        let other_picture = graph.further_outputs(picture).next().unwrap();
         let model_norm = graph.op("model_norm", Norm { centred: false }, &[model]).unwrap();
         let noise_norm = graph.op("noise_norm", Norm { centred: false }, &[z]).unwrap();
         let moved = graph.op("langevin", Langevin, &[prev, model, z, model_norm, noise_norm, row]).unwrap();

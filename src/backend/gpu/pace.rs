@@ -27,7 +27,7 @@ pub(super) fn work(step: &Step) -> f64 {
     /// Steps without multiply-adds wait for memory.
     const ELEMENT: f64 = 10.0;
 
-    let written: usize = step.written().map(|operand| operand.shape.len()).sum();
+    let written: usize = step.outputs.iter().map(|operand| operand.shape.len()).sum();
     OVERHEAD + step.macs() as f64 + ELEMENT * written as f64
 }
 

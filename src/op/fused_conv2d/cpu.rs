@@ -39,7 +39,7 @@ impl FusedConv2d {
     }
 
     /// Every part of the sum by itself: with the weights of the others zero.
-    pub(super) fn compute_splits(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    pub(super) fn compute_splits(&self, inputs: &[View<'_>], output: &mut ViewMut<'_>) {
         let parts = self.parts(inputs);
         let shapes = |views: &[View<'_>]| views.iter().map(|view| view.shape.clone()).collect::<Vec<_>>();
         let (sources, shortcut) = (shapes(&parts.sources), shapes(&parts.shortcut));
@@ -60,7 +60,7 @@ impl FusedConv2d {
             if split > 0 {
                 inputs[self.inputs() - 1] = View::new(parts.bias.shape, &zeros);
             }
-            whole.compute(&inputs, ViewMut { shape: &shape, data });
+            whole.compute(&inputs, &mut ViewMut::new(&shape, data));
         }
     }
 
@@ -93,7 +93,7 @@ impl FusedConv2d {
         of_rows
     }
 
-    pub(super) fn compute(&self, inputs: &[View<'_>], output: ViewMut<'_>) {
+    pub(super) fn compute(&self, inputs: &[View<'_>], output: &mut ViewMut<'_>) {
         let parts = self.parts(inputs);
         let [images, out_height, out_width, _] = *output.shape.dims() else { unreachable!("checked by output") };
         let columns = output.shape.stride();
@@ -199,7 +199,7 @@ impl FusedConv2d {
     }
 
     /// The four convolutions that one of an upsampled image is.
-    fn upsampled(&self, frame: &Frame, input: &[f32], weight: &[f32], store: Store<'_>, output: ViewMut<'_>) {
+    fn upsampled(&self, frame: &Frame, input: &[f32], weight: &[f32], store: Store<'_>, output: &mut ViewMut<'_>) {
         let [_, out_height, out_width, columns] = *output.shape.dims() else { unreachable!("checked by output") };
         let columns = padded(columns);
         let (height, width) = (out_height / 2, out_width / 2);
