@@ -24,5 +24,6 @@ mod sampling_loop;
 mod schedulers;
 mod schedules;
 mod shaders;
+mod states;
 mod static_cost;
 mod unets;

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use denoise::backend::Gpu;
-use denoise::fusion::{Fusion, fuse};
 use denoise::graph::{Graph, ValueId};
 use denoise::op::{
     Activation, Add, Affine, Attention, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm,
@@ -12,6 +11,7 @@ use denoise::op::{
     Renoise, Repeat, Rescale, Rgba8, RowScale, ScaleShift, Slice, Softmax, Threshold, Tiles, TimestepEmbedding, Update,
     Upfirdn2d, Upsample, Variant, View, ViewMut, Widen,
 };
+use denoise::passes::{Fusion, fuse};
 use denoise::plan::{Operand, Place, Plan, Step};
 use denoise::schedule::{Coefficients, KEEPS, Keep, REGISTERS};
 use denoise::tuning::Tuning;
@@ -66,8 +66,8 @@ type Inputs = Vec<(String, Tensor)>;
 fn tolerance(op: &str) -> f64 {
     match op {
         // Copies.
-        "concat" | "upsample" | "embedding" | "rgba8" | "repeat" | "slice" => 0.0,
-        "add" | "add_row" => 1e-7,
+        "concat" | "upsample" | "embedding" | "rgba8" | "repeat" | "slice" | "stack" => 0.0,
+        "add" | "add_row" | "phases" => 1e-7,
         "activation" | "row_scale" | "remember" | "affine" | "divide" | "upfirdn2d" | "modulate" | "softmax"
         | "predict_x0" | "update" | "scale_shift" | "renoise" | "guide" | "rescale" | "norm" | "quantile"
         | "threshold" | "learned_noise" | "langevin" | "inpaint" => 1e-6,
@@ -91,7 +91,7 @@ const F32_OPS: [&str; 3] = ["affine", "divide", "rgba8"];
 fn allowed(step: &Step) -> f64 {
     match (step.op.name(), step.output().precision) {
         // These copy numbers, which have 16 bits already if they are to have them.
-        ("concat" | "upsample" | "embedding" | "widen", _) => 0.0,
+        ("concat" | "upsample" | "embedding" | "widen" | "stack", _) => 0.0,
         ("narrow", _) => ROUNDING,
         // What it normalises it stages in 16 bits, also if what it leaves has 32.
         ("fused_conv2d", Precision::F32) if step.inputs[0].precision == Precision::F16 => {
@@ -306,11 +306,12 @@ fn evaluate(graph: &Graph, inputs: &[(String, Tensor)]) -> Vec<Evaluated> {
         slots[plan.inputs[name].slot().unwrap()] = tensor.to_device().unwrap();
     }
     let mut evaluated = Vec::new();
-    for step in &plan.steps {
+    for step in plan.preparation.iter().chain(&plan.steps) {
         let value = |operand: &Operand| {
             let data = match operand.place {
-                Place::Constant(index) => plan.constants[index].numbers.get().unwrap(),
-                Place::Slot(index) => slots[index][..].into(),
+                Place::Constant(index) => plan.constants[index].numbers.to_vec(),
+                Place::Slot(index) => slots[index].clone(),
+                Place::State(_) => panic!("these graphs have no states"),
             };
             operand.precision.decode(&operand.precision.encode(&data))
         };

@@ -1,0 +1,7 @@
+//! Rewritings of graphs.
+
+mod cut;
+mod fuse;
+
+pub(crate) use cut::{conditions, cut, ranges, read_by_conditions};
+pub use fuse::{Fusion, fuse};
