@@ -29,6 +29,9 @@ pub enum Error {
         /// What it was given.
         found: String,
     },
+    /// A saved state that cannot be gone on with.
+    #[error("{0}")]
+    State(String),
     /// No usable GPU, a GPU that is too small for the model, or one that was lost during a run.
     #[error("{0}")]
     Gpu(String),

@@ -5,7 +5,7 @@
 //! - [`config`] reads the JSON files of a diffusers pipeline, [`Weights`] its safetensors.
 //! - [`unet`] lays the network out as a [`graph`] of [`op`]s; [`plan`] orders it and gives its values memory.
 //! - [`backend`] runs a plan: on the GPU through the shaders in `shaders/`, or on the CPU; [`check`] compares the two.
-//! - [`schedule`] is the table, [`noise`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
+//! - [`schedule`] is the table, [`random`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
 //! - [`fusion`] makes the graph of fewer and larger ops, in the variants that [`tuning`] finds the fastest.
 //! - [`inspect`] counts what a network is made of.
 //! - `web` is what JavaScript sees of it.
@@ -19,11 +19,11 @@ pub mod fusion;
 pub mod graph;
 pub mod inspect;
 pub mod model_files;
-pub mod noise;
 mod numbers;
 pub mod op;
 mod pipeline;
 pub mod plan;
+pub mod random;
 mod sampler;
 pub mod schedule;
 mod template;

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import digits
-import noise
+import draws
 import ops
 import runs
 import schedules
@@ -44,7 +44,7 @@ def generate(folder, digits_path):
         print(f"{name}: {len(tensors)} tensors")
 
     write("ops", ops.goldens(cases("cases")))
-    write("noise", noise.goldens())
+    write("draws", draws.goldens())
     write("schedules", schedules.goldens(cases("schedules")))
     for name, tensors in unets.goldens(lambda name, model: model.save_pretrained(folder / name)).items():
         write(name, tensors)
