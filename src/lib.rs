@@ -7,6 +7,7 @@
 //! - [`backend`] runs a plan: on the GPU through the shaders in `shaders/`, or on the CPU; [`check`] compares the two.
 //! - [`schedule`] is the table, [`random`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
 //! - [`fusion`] makes the graph of fewer and larger ops, in the variants that [`tuning`] finds the fastest.
+//! - [`initialise`] draws the weights of a network that has learned nothing yet.
 //! - [`inspect`] counts what a network is made of.
 //! - `web` is what JavaScript sees of it.
 
@@ -17,6 +18,7 @@ pub mod config;
 mod error;
 pub mod fusion;
 pub mod graph;
+pub mod initialise;
 pub mod inspect;
 pub mod model_files;
 mod numbers;

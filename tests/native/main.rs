@@ -12,6 +12,7 @@ mod digits;
 mod docs;
 mod economy;
 mod hostile;
+mod initialise;
 mod matrix;
 mod model_files;
 mod naming;
