@@ -8,6 +8,7 @@ mod golden;
 mod arriving;
 mod check;
 mod cli;
+mod dataset;
 mod digits;
 mod docs;
 mod economy;
