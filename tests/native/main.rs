@@ -12,6 +12,7 @@ mod dataset;
 mod digits;
 mod docs;
 mod economy;
+mod epochs;
 mod hostile;
 mod initialise;
 mod matrix;
