@@ -8,12 +8,15 @@
 //! - [`schedule`] is the table, [`random`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
 //! - [`fusion`] makes the graph of fewer and larger ops, in the variants that [`tuning`] finds the fastest.
 //! - [`initialise`] draws the weights of a network that has learned nothing yet.
+//! - `checkpoint` writes folders whole or not at all.
 //! - `dataset` has the images that a network learns from, [`epochs`] the order in which it sees them.
 //! - [`inspect`] counts what a network is made of.
 //! - `web` is what JavaScript sees of it.
 
 pub mod backend;
 pub mod check;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod checkpoint;
 mod conditions;
 pub mod config;
 #[cfg(not(target_arch = "wasm32"))]

@@ -7,6 +7,7 @@ mod golden;
 
 mod arriving;
 mod check;
+mod checkpoint;
 mod cli;
 mod dataset;
 mod digits;
