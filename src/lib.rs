@@ -8,7 +8,7 @@
 //! - [`schedule`] is the table, [`random`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
 //! - [`fusion`] makes the graph of fewer and larger ops, in the variants that [`tuning`] finds the fastest.
 //! - [`initialise`] draws the weights of a network that has learned nothing yet.
-//! - `checkpoint` writes folders whole or not at all.
+//! - `checkpoint` writes folders whole or not at all, `loss_curve` notes and draws how a loss went.
 //! - `dataset` has the images that a network learns from, [`epochs`] the order in which it sees them.
 //! - [`inspect`] counts what a network is made of.
 //! - `web` is what JavaScript sees of it.
@@ -27,6 +27,8 @@ pub mod fusion;
 pub mod graph;
 pub mod initialise;
 pub mod inspect;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod loss_curve;
 pub mod model_files;
 mod numbers;
 pub mod op;

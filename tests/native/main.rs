@@ -16,6 +16,7 @@ mod economy;
 mod epochs;
 mod hostile;
 mod initialise;
+mod loss_curve;
 mod matrix;
 mod model_files;
 mod naming;
