@@ -10,10 +10,10 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use crate::backend::{Backend, Gpu, Memory};
-use crate::noise::Generator;
 use crate::op::{View, ViewMut};
 use crate::pipeline::names;
 use crate::plan::{Operand, Plan, Step};
+use crate::random::Generator;
 use crate::schedule::{Schedule, StepOptions};
 use crate::{Error, Pipeline, Precision, Result};
 

@@ -5,24 +5,35 @@
 //! - [`config`] reads the JSON files of a diffusers pipeline, [`Weights`] its safetensors.
 //! - [`unet`] lays the network out as a [`graph`] of [`op`]s; [`plan`] orders it and gives its values memory.
 //! - [`backend`] runs a plan: on the GPU through the shaders in `shaders/`, or on the CPU; [`check`] compares the two.
-//! - [`schedule`] is the table, [`noise`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
+//! - [`schedule`] is the table, [`random`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
 //! - [`fusion`] makes the graph of fewer and larger ops, in the variants that [`tuning`] finds the fastest.
+//! - [`initialise`] draws the weights of a network that has learned nothing yet.
+//! - `checkpoint` writes folders whole or not at all, `loss_curve` notes and draws how a loss went.
+//! - `dataset` has the images that a network learns from, [`epochs`] the order in which it sees them.
 //! - [`inspect`] counts what a network is made of.
 //! - `web` is what JavaScript sees of it.
 
 pub mod backend;
 pub mod check;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod checkpoint;
 mod conditions;
 pub mod config;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod dataset;
+pub mod epochs;
 mod error;
 pub mod graph;
+pub mod initialise;
 pub mod inspect;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod loss_curve;
 pub mod model_files;
-pub mod noise;
 pub mod op;
 pub mod passes;
 mod pipeline;
 pub mod plan;
+pub mod random;
 mod sampler;
 pub mod schedule;
 pub mod state;

@@ -18,8 +18,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import dataset
 import digits
-import noise
+import draws
 import ops
 import runs
 import schedules
@@ -44,7 +45,8 @@ def generate(folder, digits_path):
         print(f"{name}: {len(tensors)} tensors")
 
     write("ops", ops.goldens(cases("cases")))
-    write("noise", noise.goldens())
+    write("draws", draws.goldens())
+    write("dataset", dataset.goldens(folder / "dataset"))
     write("schedules", schedules.goldens(cases("schedules")))
     for name, tensors in unets.goldens(lambda name, model: model.save_pretrained(folder / name)).items():
         write(name, tensors)
@@ -78,6 +80,10 @@ def check(made_folder, tolerance):
             print(f"FAIL {name}: missing")
         elif name.suffix == ".json":
             same = json.loads((made_folder / name).read_text()) == json.loads((HERE / name).read_text())
+            failures += not same
+            print(f"{'ok  ' if same else 'FAIL'} {name}")
+        elif name.suffix != ".safetensors":
+            same = (made_folder / name).read_bytes() == (HERE / name).read_bytes()
             failures += not same
             print(f"{'ok  ' if same else 'FAIL'} {name}")
         else:

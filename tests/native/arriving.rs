@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use denoise::config::UNetConfig;
 use denoise::graph::Graph;
-use denoise::noise::Generator;
 use denoise::plan::Plan;
+use denoise::random::Generator;
 use denoise::unet::{UNet2DModel, WeightsFile};
 use denoise::{Backend, Error, Pipeline, Precision, Prepared, Sampler, Settings, Tensor, Weights};
 

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use denoise::backend::Gpu;
 use denoise::check::{self, Report, check};
 use denoise::graph::Graph;
-use denoise::noise::Generator;
 use denoise::op::{Activation, Kernel, Op, View, ViewMut};
 use denoise::plan::{Operand, Plan};
+use denoise::random::Generator;
 use denoise::{Extra, Precision, Result, Settings, Shape};
 
 use crate::digits::pipeline;

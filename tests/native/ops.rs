@@ -441,7 +441,7 @@ pub fn blocks(precision: Precision) -> Vec<(String, Graph, Inputs)> {
 }
 
 fn block([n, h, w, a, b, out, groups]: [usize; 7], precision: Precision) -> (String, Graph, Inputs) {
-    let mut generator = denoise::noise::Generator::new(11);
+    let mut generator = denoise::random::Generator::new(11);
     let mut random = |shape: &[usize]| Tensor::new(shape, generator.randn(shape.iter().product())).unwrap();
     let mut inputs = Inputs::new();
     let mut graph = Graph::new();
@@ -511,7 +511,7 @@ fn block([n, h, w, a, b, out, groups]: [usize; 7], precision: Precision) -> (Str
 
 /// Attention in one pass with large heads.
 pub fn large_heads(precision: Precision) -> Vec<(String, Graph, Inputs)> {
-    let mut generator = denoise::noise::Generator::new(7);
+    let mut generator = denoise::random::Generator::new(7);
     let sizes: [(usize, usize, usize, usize, usize); 5] =
         [(1, 6, 7, 2, 40), (2, 5, 13, 1, 67), (1, 8, 8, 1, 96), (1, 3, 11, 2, 128), (1, 5, 5, 1, 300)];
     let all = sizes.into_iter().flat_map(|size| [(size, false), (size, true)]);
@@ -530,7 +530,7 @@ pub fn large_heads(precision: Precision) -> Vec<(String, Graph, Inputs)> {
 
 /// Sizes at which a dispatch no longer fits one dimension of workgroups.
 fn wide() -> Vec<(String, Graph, Inputs)> {
-    let mut generator = denoise::noise::Generator::new(3);
+    let mut generator = denoise::random::Generator::new(3);
     let mut tensor = |shape: &[usize]| Tensor::new(shape, generator.randn(shape.iter().product())).unwrap();
     let x = tensor(&[2_097_152 + 70, 4]);
     let mut flat = Graph::new();
@@ -550,7 +550,7 @@ fn wide() -> Vec<(String, Graph, Inputs)> {
 
 /// A scale and shift under another, [3, 2, 5], as nothing but a GroupNorm makes them.
 pub fn modulated(precision: Precision) -> (String, Graph, Inputs) {
-    let mut generator = denoise::noise::Generator::new(5);
+    let mut generator = denoise::random::Generator::new(5);
     let mut tensor = |shape: &[usize]| Tensor::new(shape, generator.randn(shape.iter().product())).unwrap();
     let (x, weight, bias, time) = (tensor(&[3, 5, 2, 3]), tensor(&[5]), tensor(&[5]), tensor(&[3, 16]));
     let mut graph = Graph::new();
@@ -606,7 +606,7 @@ pub fn updates() -> Vec<(String, Graph, Inputs)> {
         row.keep = keep.map(kept);
         row.learned_sigma = learned_sigma;
         let row = Tensor::new(&[Coefficients::LEN], bytemuck::cast_slice(&[row]).to_vec()).unwrap();
-        let mut generator = denoise::noise::Generator::new(7);
+        let mut generator = denoise::random::Generator::new(7);
         let mut graph = Graph::new();
         let mut inputs = vec![("row".to_string(), row)];
         let [n, c, h, w] = shape;
