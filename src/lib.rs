@@ -7,6 +7,7 @@
 //! - [`backend`] runs a plan: on the GPU through the shaders in `shaders/`, or on the CPU; [`check`] compares the two.
 //! - [`schedule`] is the table, [`noise`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
 //! - [`fusion`] makes the graph of fewer and larger ops, in the variants that [`tuning`] finds the fastest.
+//! - [`passes`] rewrites graphs: its [`passes::gradient`] appends the gradients of a loss.
 //! - [`inspect`] counts what a network is made of.
 //! - `web` is what JavaScript sees of it.
 
@@ -22,6 +23,7 @@ pub mod model_files;
 pub mod noise;
 mod numbers;
 pub mod op;
+pub mod passes;
 mod pipeline;
 pub mod plan;
 mod sampler;

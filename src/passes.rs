@@ -1,0 +1,5 @@
+//! Rewritings of graphs.
+
+mod gradient;
+
+pub use gradient::gradient;
