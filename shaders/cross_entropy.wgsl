@@ -16,8 +16,8 @@ const LOWEST = -3.4028234e38;
 
 // The logits of vec4 i of a row, with the lowest number in place of padding.
 fn load(start: u32, i: u32) -> vec4f {
-    let class = vec4u(0u, 1u, 2u, 3u) + i * 4u;
-    return select(vec4f(LOWEST), logits[start + i], class < vec4u(params.classes));
+    let column = vec4u(0u, 1u, 2u, 3u) + i * 4u;
+    return select(vec4f(LOWEST), logits[start + i], column < vec4u(params.classes));
 }
 
 @compute @workgroup_size(64)

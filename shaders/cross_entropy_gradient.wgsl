@@ -17,8 +17,8 @@ const LOWEST = -3.4028234e38;
 
 // The logits of vec4 i of a row, with the lowest number in place of padding.
 fn load(start: u32, i: u32) -> vec4f {
-    let class = vec4u(0u, 1u, 2u, 3u) + i * 4u;
-    return select(vec4f(LOWEST), logits[start + i], class < vec4u(params.classes));
+    let column = vec4u(0u, 1u, 2u, 3u) + i * 4u;
+    return select(vec4f(LOWEST), logits[start + i], column < vec4u(params.classes));
 }
 
 @compute @workgroup_size(64)
@@ -40,8 +40,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let scale = 1.0 / dot(sums, vec4f(1.0));
     let label = min(u32(labels[i]), params.classes - 1u);
     for (var j = 0u; j < params.row; j++) {
-        let class = vec4u(0u, 1u, 2u, 3u) + j * 4u;
-        let one = select(vec4f(), vec4f(1.0), class == vec4u(label));
+        let column = vec4u(0u, 1u, 2u, 3u) + j * 4u;
+        let one = select(vec4f(), vec4f(1.0), column == vec4u(label));
         out[start + j] = gradient[i] * (exp(load(start, j) - top) * scale - one);
     }
 }

@@ -19,6 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import digits
+import gradients_norm
 import noise
 import ops
 import runs
@@ -44,6 +45,7 @@ def generate(folder, digits_path):
         print(f"{name}: {len(tensors)} tensors")
 
     write("ops", ops.goldens(cases("cases")))
+    write("gradients_norm", gradients_norm.goldens(cases("cases"), cases("gradients_norm")))
     write("noise", noise.goldens())
     write("schedules", schedules.goldens(cases("schedules")))
     for name, tensors in unets.goldens(lambda name, model: model.save_pretrained(folder / name)).items():
