@@ -121,7 +121,8 @@ impl Graph {
         self.push(name, shape, precision, Source::Constant(numbers.into()))
     }
 
-    /// The range of `state` that begins at `first`, in device layout: a parameter.
+    /// The range of `state` that begins at `first`, in device layout: a parameter. However often it is asked for, it is one
+    /// value.
     pub(crate) fn parameter(
         &mut self,
         name: &str,
@@ -130,7 +131,14 @@ impl Graph {
         (state, first): (&Rc<State>, usize),
     ) -> ValueId {
         let of = self.state(state, precision);
-        self.push(name, shape, precision, Source::Range { of, first })
+        let same = |value: &Value| {
+            matches!(value.source, Source::Range { of: other, first: at } if (other, at) == (of, first))
+                && value.shape == shape
+        };
+        match self.values.iter().position(same) {
+            Some(index) => ValueId(index),
+            None => self.push(name, shape, precision, Source::Range { of, first }),
+        }
     }
 
     /// All of a state.

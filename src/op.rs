@@ -11,12 +11,15 @@ use std::fmt::Debug;
 
 use bytemuck::Pod;
 
+use crate::graph::{Graph, ValueId};
 use crate::schedule::Coefficients;
 use crate::template::{self, Define};
-use crate::{Precision, Result, Shape};
+use crate::{Error, Precision, Result, Shape};
 use kernels::gemm::{Packing, Panel};
 
 mod activation;
+mod activation_gradient;
+mod adamw;
 mod add;
 mod affine;
 mod attention;
@@ -24,17 +27,27 @@ mod attention_scores;
 mod attention_values;
 mod concat;
 mod conv2d;
+mod cross_entropy;
+mod cross_entropy_gradient;
 mod divide;
+mod ema;
 mod embedding;
+mod embedding_gradient;
 mod fused_conv2d;
 mod group_norm;
+mod group_norm_gradient;
 mod guide;
 mod inpaint;
 mod langevin;
 mod learned_noise;
 mod linear;
+mod mean_square_error;
+mod mean_square_error_gradient;
+mod mix;
 mod modulate;
+mod modulate_gradient;
 mod moments;
+mod moments_gradient;
 mod narrow;
 mod norm;
 mod phases;
@@ -47,18 +60,27 @@ mod rescale;
 mod rgba8;
 mod row_scale;
 mod scale_shift;
+mod scale_shift_gradient;
 mod slice;
 mod softmax;
+mod spread;
+mod square_norm;
 mod stack;
+mod sum;
+mod sum_rows;
 mod sum_splits;
 mod threshold;
 mod timestep_embedding;
 mod update;
 mod upfirdn2d;
 mod upsample;
+mod variational_bound;
+mod variational_bound_gradient;
 mod widen;
 
 pub use activation::Activation;
+pub use activation_gradient::ActivationGradient;
+pub use adamw::{AdamW, AdamWSettings};
 pub use add::Add;
 pub use affine::Affine;
 pub use attention::Attention;
@@ -66,18 +88,28 @@ pub use attention_scores::AttentionScores;
 pub use attention_values::AttentionValues;
 pub use concat::Concat;
 pub use conv2d::Conv2d;
+pub use cross_entropy::CrossEntropy;
+pub use cross_entropy_gradient::CrossEntropyGradient;
 pub use divide::Divide;
+pub use ema::Ema;
 pub use embedding::Embedding;
+pub use embedding_gradient::EmbeddingGradient;
 pub(crate) use fused_conv2d::BUSY;
 pub use fused_conv2d::{FusedConv2d, Variant};
 pub use group_norm::GroupNorm;
+pub use group_norm_gradient::GroupNormGradient;
 pub use guide::Guide;
 pub use inpaint::Inpaint;
 pub use langevin::Langevin;
 pub use learned_noise::LearnedNoise;
 pub use linear::Linear;
+pub use mean_square_error::MeanSquareError;
+pub use mean_square_error_gradient::MeanSquareErrorGradient;
+pub use mix::Mix;
 pub use modulate::Modulate;
+pub use modulate_gradient::ModulateGradient;
 pub use moments::{Moments, Tiles};
+pub use moments_gradient::MomentsGradient;
 pub use narrow::Narrow;
 pub use norm::Norm;
 pub use phases::Phases;
@@ -90,15 +122,22 @@ pub use rescale::Rescale;
 pub use rgba8::Rgba8;
 pub use row_scale::RowScale;
 pub use scale_shift::ScaleShift;
+pub use scale_shift_gradient::ScaleShiftGradient;
 pub use slice::Slice;
 pub use softmax::Softmax;
+pub use spread::Spread;
+pub use square_norm::SquareNorm;
 pub use stack::Stack;
+pub use sum::Sum;
+pub use sum_rows::SumRows;
 pub use sum_splits::{Beside, SumSplits};
 pub use threshold::Threshold;
 pub use timestep_embedding::TimestepEmbedding;
 pub use update::Update;
 pub use upfirdn2d::Upfirdn2d;
 pub use upsample::Upsample;
+pub use variational_bound::VariationalBound;
+pub use variational_bound_gradient::VariationalBoundGradient;
 pub use widen::Widen;
 
 /// The row that an op is given.
@@ -164,6 +203,45 @@ pub trait Op: Any {
     /// Multiply-adds of one evaluation, for the ops whose cost they are.
     fn macs(&self, _inputs: &[&Shape], _output: &Shape) -> u64 {
         0
+    }
+
+    /// Appends to `graph` what computes the gradients of a loss by the inputs from that by the output. Returns one value
+    /// an input: its gradient, of its shape, if it is wanted; `None` where none is wanted or none follows, as for a label.
+    ///
+    /// # Errors
+    /// When the op has no gradient.
+    fn gradient(&self, _graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        Err(Error::Settings(format!("{}: {} has no gradient.", backward.name, self.name())))
+    }
+}
+
+/// What the gradient of an op is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Backward<'a> {
+    /// The name of the op's value. What is appended is named after it.
+    pub name: &'a str,
+    /// The op's inputs.
+    pub inputs: &'a [ValueId],
+    /// Its output.
+    pub output: ValueId,
+    /// The gradient of the loss by the output, of the output's shape.
+    pub gradient: ValueId,
+    /// Which inputs the gradient is wanted by.
+    pub wanted: &'a [bool],
+}
+
+impl Backward<'_> {
+    /// What `append` appends for each input that is wanted. It is given the graph, the number of the input and the name of
+    /// its gradient.
+    pub(crate) fn each(
+        &self,
+        graph: &mut Graph,
+        append: impl Fn(&mut Graph, usize, &str) -> Result<ValueId>,
+    ) -> Result<Vec<Option<ValueId>>> {
+        let of_input = |(i, &wanted): (usize, &bool)| {
+            wanted.then(|| append(graph, i, &format!("{}.gradient.{i}", self.name))).transpose()
+        };
+        self.wanted.iter().enumerate().map(of_input).collect()
     }
 }
 
@@ -329,3 +407,11 @@ macro_rules! row_shader {
     };
 }
 use row_shader;
+
+/// The shader of an op that applies an activation or its derivative, with these before it.
+macro_rules! activation_shader {
+    ($name:literal) => {
+        concat!($crate::op::shader!("activate"), $crate::op::shader!($name))
+    };
+}
+use activation_shader;

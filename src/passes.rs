@@ -2,6 +2,8 @@
 
 mod cut;
 mod fuse;
+mod gradient;
 
 pub(crate) use cut::{conditions, cut, ranges, read_by_conditions};
 pub use fuse::{Fusion, fuse};
+pub use gradient::gradient;

@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::affine::scaled;
+use super::{Backward, Kernel, Op, SumRows, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
 /// `(a + b) · scale`, where `b` has the shape of `a`, or is `[N, C]` and is added to every pixel of `a`: `[N, H, W, C]`.
@@ -71,5 +73,17 @@ impl Op for Add {
         let share = share(inputs[0], inputs[1]) * channels;
         let params = Params { len: len as u32, channels: channels as u32, share: share as u32, scale: self.scale };
         Kernel::flat(shader!("add"), &params, len)
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        backward.each(graph, |graph, i, name| {
+            let shape = graph.shape(backward.inputs[i]).clone();
+            let mut gradient = backward.gradient;
+            // A row is added to every pixel.
+            if shape != *graph.shape(gradient) {
+                gradient = SumRows::append(graph, &format!("{name}.sum"), gradient, shape.rows(), shape)?;
+            }
+            scaled(graph, name, gradient, self.scale)
+        })
     }
 }

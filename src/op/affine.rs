@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Kernel, Op, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Result, Shape};
 
 /// `scale · x + offset`, element by element.
@@ -61,4 +62,13 @@ impl Op for Affine {
         };
         Kernel::flat(shader!("affine"), &params, len)
     }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        backward.each(graph, |graph, _, name| scaled(graph, name, backward.gradient, self.scale))
+    }
+}
+
+/// `scale · x`, appended to `graph` unless it is x itself.
+pub(super) fn scaled(graph: &mut Graph, name: &str, x: ValueId, scale: f32) -> Result<ValueId> {
+    if scale == 1.0 { Ok(x) } else { graph.op(name, Affine { scale, offset: 0.0 }, &[x]) }
 }

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 import dataset
 import digits
 import draws
+import gradients_norm
 import ops
 import runs
 import schedules
@@ -47,6 +48,7 @@ def generate(folder, digits_path):
     write("ops", ops.goldens(cases("cases")))
     write("draws", draws.goldens())
     write("dataset", dataset.goldens(folder / "dataset"))
+    write("gradients_norm", gradients_norm.goldens(cases("cases"), cases("gradients_norm")))
     write("schedules", schedules.goldens(cases("schedules")))
     for name, tensors in unets.goldens(lambda name, model: model.save_pretrained(folder / name)).items():
         write(name, tensors)

@@ -60,7 +60,7 @@ fn one() -> f32 {
 }
 
 /// What is written to a graph, by the names of its inputs.
-type Inputs = Vec<(String, Tensor)>;
+pub type Inputs = Vec<(String, Tensor)>;
 
 /// How far an op may be from PyTorch's f64 result, and its shader from it.
 fn tolerance(op: &str) -> f64 {
@@ -295,11 +295,11 @@ fn as_golden(case: &Case, shape: &Shape, device: &[f32]) -> Vec<f32> {
 }
 
 /// A step, its inputs, and what it writes.
-type Evaluated = (Step, Vec<Vec<f32>>, Vec<Vec<f32>>);
+pub type Evaluated = (Step, Vec<Vec<f32>>, Vec<Vec<f32>>);
 
 /// The values of every step of `graph` on the CPU. What a step reads is rounded to the
 /// precision in which a GPU would hold it, so that a shader's error is its own.
-fn evaluate(graph: &Graph, inputs: &[(String, Tensor)]) -> Vec<Evaluated> {
+pub fn evaluate(graph: &Graph, inputs: &[(String, Tensor)]) -> Vec<Evaluated> {
     let plan = Plan::new(graph);
     let mut slots: Vec<Vec<f32>> = vec![Vec::new(); plan.slots.len()];
     for (name, tensor) in inputs {
@@ -358,8 +358,18 @@ const MARGIN: usize = 64;
 /// The shader of every op in this precision, against its CPU function; of the ops that were compared, the largest
 /// error.
 pub async fn check_gpu(gpu: &Gpu, precision: Precision) -> BTreeMap<&'static str, f64> {
+    compare(gpu, graphs(precision), allowed).await
+}
+
+/// The shader of every step of these graphs, against the op's CPU function, from which it may be as far as `allowed` says;
+/// of the ops that were compared, the largest error.
+pub async fn compare(
+    gpu: &Gpu,
+    graphs: Vec<(String, Graph, Inputs)>,
+    allowed: impl Fn(&Step) -> f64,
+) -> BTreeMap<&'static str, f64> {
     let mut covered = BTreeMap::new();
-    for (name, graph, inputs) in graphs(precision) {
+    for (name, graph, inputs) in graphs {
         for (step, inputs, expected) in evaluate(&graph, &inputs) {
             let op = step.op.name();
             // Inputs end in NaN: a shader that reads beyond one poisons its result. What is written starts as the sentinel
@@ -389,6 +399,9 @@ pub async fn check_gpu(gpu: &Gpu, precision: Precision) -> BTreeMap<&'static str
     }
     covered
 }
+
+/// What stands before several ops' shaders: texts of `shaders/` that are no op's.
+pub const SHARED: [&str; 3] = ["row", "activate", "likelihood"];
 
 /// Every graph whose steps' shaders are compared with their CPU functions.
 pub fn graphs(precision: Precision) -> Vec<(String, Graph, Inputs)> {
@@ -701,8 +714,10 @@ mod native {
         let shaders = std::fs::read_dir(golden::path("shaders")).unwrap();
         let shaders: BTreeSet<String> = shaders
             .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".wgsl")?.to_string()))
-            .filter(|name| name != "row")
+            .filter(|name| !SHARED.contains(&name.as_str()))
             .collect();
+        // Their own tests compare these.
+        covered.extend(crate::gradients_norm::covered());
         let covered: BTreeSet<String> = covered.into_iter().map(String::from).collect();
         assert_eq!(covered, shaders, "every shader has a case, and every op a shader of its name");
     }

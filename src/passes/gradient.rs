@@ -1,0 +1,90 @@
+//! Gradients, as more of the same graph.
+
+use crate::graph::{Graph, Source, ValueId, ValueMap, ValueSet};
+use crate::op::{Add, Backward};
+use crate::{Error, Result, Shape};
+
+/// Appends to `graph` what computes the gradients of `loss`, `[1]`, by the values `by`: inputs, constants, or what is
+/// computed. They are returned in the same order, each of the shape of its value; by a value that the loss does not depend on
+/// the gradient is a constant of zeros.
+///
+/// This is reverse-mode differentiation (`torch.autograd.grad`): values are visited from the loss back to where they come
+/// from, each op appends the gradients of its inputs ([`crate::op::Op::gradient`]), and where a value was read several times
+/// its gradients are added up. Only what lies between `by` and `loss` is visited. What is appended is a part of the graph like
+/// any other: it is planned, runs on every device, and can be differentiated itself where its ops can.
+///
+/// # Errors
+/// When the loss is not one number, or an op between it and `by` has no gradient.
+pub fn gradient(graph: &mut Graph, loss: ValueId, by: &[ValueId]) -> Result<Vec<ValueId>> {
+    let shape = graph.shape(loss).clone();
+    if shape.dims() != [1] {
+        return Err(Error::shape(&format!("{} (the loss)", graph.values[loss.0].name), "[1]", shape));
+    }
+    let depends = dependents(graph, by);
+    let mut gradients: ValueMap<ValueId> = ValueMap::new();
+    if depends.contains(loss) {
+        // The padding is zero, as everywhere.
+        let one = graph.constant("loss.gradient", (shape, vec![1.0, 0.0, 0.0, 0.0]));
+        gradients.insert(loss, one);
+    }
+    for id in (0..=loss.0).rev().map(ValueId) {
+        let Some(&gradient) = gradients.get(id) else { continue };
+        let value = graph.values[id.0].clone();
+        let (op, inputs) = match value.source {
+            Source::Op { op, inputs } => (op, inputs),
+            Source::Further { .. } => {
+                return Err(Error::Settings(format!(
+                    "{} is one of several outputs, which have no gradient.",
+                    value.name
+                )));
+            }
+            _ => continue,
+        };
+        let wanted: Vec<bool> = inputs.iter().map(|&input| depends.contains(input)).collect();
+        if !wanted.contains(&true) {
+            continue;
+        }
+        let backward = Backward { name: &value.name, inputs: &inputs, output: id, gradient, wanted: &wanted };
+        let parts = op.gradient(graph, &backward)?;
+        for (&input, part) in inputs.iter().zip(parts) {
+            let Some(part) = part else { continue };
+            let (expected, found) = (graph.shape(input), graph.shape(part));
+            assert_eq!(expected, found, "{}: the gradient of {} has the shape of its input", value.name, op.name());
+            let sum = match gradients.get(input) {
+                Some(&earlier) => {
+                    let name = format!("{}.gradient.sum", graph.values[input.0].name);
+                    graph.op(&name, Add::PLAIN, &[earlier, part])?
+                }
+                None => part,
+            };
+            gradients.insert(input, sum);
+        }
+    }
+    let of = |&id: &ValueId| gradients.get(id).copied().unwrap_or_else(|| zeros(graph, id));
+    Ok(by.iter().map(of).collect())
+}
+
+/// The values `by`, and all that are computed from them.
+fn dependents(graph: &Graph, by: &[ValueId]) -> ValueSet {
+    let mut depends = ValueSet::new();
+    by.iter().for_each(|&id| depends.insert(id, ()));
+    for (index, value) in graph.values.iter().enumerate() {
+        let holds = match &value.source {
+            Source::Op { inputs, .. } => inputs.iter().any(|&input| depends.contains(input)),
+            Source::Further { of } | Source::Range { of, .. } => depends.contains(*of),
+            Source::Input | Source::Constant(_) | Source::State(_) => false,
+        };
+        if holds {
+            depends.insert(ValueId(index), ());
+        }
+    }
+    depends
+}
+
+/// A constant of zeros, of the shape of a value.
+fn zeros(graph: &mut Graph, id: ValueId) -> ValueId {
+    let name = format!("{}.gradient", graph.values[id.0].name);
+    let shape: Shape = graph.shape(id).clone();
+    let numbers = vec![0.0; shape.len()];
+    graph.constant(&name, (shape, numbers))
+}
