@@ -44,6 +44,7 @@ def generate(folder, digits_path):
         print(f"{name}: {len(tensors)} tensors")
 
     write("ops", ops.goldens(cases("cases")))
+    write("gradients", ops.gradients(cases("cases")))
     write("noise", noise.goldens())
     write("schedules", schedules.goldens(cases("schedules")))
     for name, tensors in unets.goldens(lambda name, model: model.save_pretrained(folder / name)).items():
