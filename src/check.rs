@@ -84,7 +84,7 @@ pub async fn check(
     let mut layers: Vec<Layer> = Vec::with_capacity(steps);
     let mut worst = 0;
     progress(0, steps);
-    for step in plan.preparation.iter().chain(&plan.steps) {
+    for step in plan.all_steps() {
         let error = check_step(gpu, step, &mut memory).await?;
         layers.push(Layer { name: step.name.clone(), op: step.op.name(), error });
         if error > layers[worst].error {

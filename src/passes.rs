@@ -6,4 +6,4 @@ mod gradient;
 
 pub(crate) use cut::{conditions, cut, ranges, read_by_conditions};
 pub use fuse::{Fusion, fuse};
-pub use gradient::gradient;
+pub use gradient::{gradient, vector_jacobian_product};

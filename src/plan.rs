@@ -298,6 +298,11 @@ impl Plan {
         plan
     }
 
+    /// What it computes once, and what it computes in every run, in order.
+    pub fn all_steps(&self) -> impl Iterator<Item = &Step> {
+        self.preparation.iter().chain(&self.steps)
+    }
+
     /// What a run does, if these values are read after it.
     pub(crate) fn commands<'a>(&'a self, frames: &'a [Operand]) -> impl Iterator<Item = Command<'a>> {
         let feedback = self.feedback.iter().map(|&(from, to, len)| Command::FeedBack { from, to, len });

@@ -54,7 +54,7 @@ fn needed(plan: &Plan) -> u64 {
 /// How many numbers each slot has. Not `plan.slots`, which are the bytes that a GPU needs.
 fn lengths(plan: &Plan) -> Vec<usize> {
     let mut lengths = vec![0; plan.slots.len()];
-    let written = plan.preparation.iter().chain(&plan.steps).flat_map(|step| &step.outputs);
+    let written = plan.all_steps().flat_map(|step| &step.outputs);
     for operand in plan.inputs.values().chain(written) {
         if let Some(slot) = operand.slot() {
             lengths[slot] = operand.shape.len().max(lengths[slot]);
@@ -69,7 +69,7 @@ type FactorKey = (Place, usize, Packing);
 /// The constants and parameters that matrix products need packed, where that is worth it: they are the same in many runs.
 fn factors(plan: &Plan) -> HashMap<FactorKey, Operand> {
     let mut factors = HashMap::new();
-    for step in plan.preparation.iter().chain(&plan.steps) {
+    for step in plan.all_steps() {
         let Some((factor, packing)) = factor(step) else { continue };
         let operand = &step.inputs[factor];
         let keeps = match operand.place {

@@ -250,7 +250,7 @@ impl Gpu {
             return too_large("A weight", largest, "Use the CPU.");
         }
         let most = self.device.limits().max_compute_workgroups_per_dimension;
-        for step in plan.preparation.iter().chain(&plan.steps) {
+        for step in plan.all_steps() {
             if let Some(groups) = step.kernel().workgroups.into_iter().find(|&groups| groups > most) {
                 return Err(Error::Gpu(format!(
                     "{} needs {groups} workgroups side by side, but a GPU takes at most {most}. Generate fewer or \

@@ -280,7 +280,8 @@ pub fn graphs() -> Vec<(String, Graph, Inputs)> {
 
 /// Steps of everything here, one at least for every shader, the optimiser's among them.
 pub fn steps() -> Vec<Step> {
-    let planned = graphs().into_iter().flat_map(|(_, graph, _)| Plan::new(&graph).steps);
+    let planned =
+        graphs().into_iter().flat_map(|(_, graph, _)| Plan::new(&graph).all_steps().cloned().collect::<Vec<_>>());
     planned.chain([adamw(&Shape::new(&[7])), ema(&Shape::new(&[7]))]).collect()
 }
 
