@@ -54,22 +54,12 @@ struct Loss {
     leaves: Vec<String>,
 }
 
+/// The case with a mean a thousand times the deviation, which cannot be taken out more exactly in f32.
+const BIG_MEAN: &str = "group_norm_big_mean";
+
 /// How far a gradient may be from PyTorch's in f64.
 fn tolerance(case: &str) -> f64 {
-    match case {
-        // A mean a thousand times the deviation cannot be taken out more exactly in f32.
-        "group_norm_big_mean" => 1e-3,
-        _ => 1e-5,
-    }
-}
-
-/// How far a step's shader may be from the op's CPU function.
-fn allowed(step: &Step) -> f64 {
-    match step.op.name() {
-        // A mean a thousand times the deviation.
-        "group_norm" | "group_norm_gradient" | "moments_gradient" => 2e-4,
-        _ => 5e-6,
-    }
+    if case == BIG_MEAN { 1e-3 } else { 1e-5 }
 }
 
 /// What a graph is made from.
@@ -351,7 +341,7 @@ fn gradients_agree_with_pytorch() {
                 check(&format!("by {leaf}"), &format!("gradient.{leaf}"), &data)
             };
             println!("{name} by {leaf}: {error:.1e}");
-            if name != "group_norm_big_mean" {
+            if name != BIG_MEAN {
                 worst = worst.max(error);
             }
         }
@@ -405,8 +395,11 @@ fn gradients_are_what_the_loss_changes_by() {
 #[test]
 fn shaders_of_gradients_agree_with_the_cpu() {
     let gpu = pollster::block_on(Gpu::open()).unwrap();
-    for (op, error) in pollster::block_on(compare(&gpu, graphs(), allowed)) {
-        println!("{op}: {error:.1e}");
+    let (hard, graphs): (Vec<_>, Vec<_>) = graphs().into_iter().partition(|(name, ..)| name == BIG_MEAN);
+    for (graphs, allowed) in [(graphs, 5e-6), (hard, 3e-4)] {
+        for (op, error) in pollster::block_on(compare(&gpu, graphs, |_| allowed)) {
+            println!("{op}: {error:.1e}");
+        }
     }
 }
 
