@@ -8,15 +8,17 @@ use denoise::backend::Gpu;
 use denoise::graph::{Graph, ValueId};
 use denoise::noise::Generator;
 use denoise::op::{
-    Activation, AdamW, AdamWSettings, CrossEntropy, Divide, Ema, Embedding, GroupNorm, MeanSquareError, Mix, Modulate,
-    Moments, Op, ScaleShift, SquareNorm, Sum, Tiles, VariationalBound, View, ViewMut,
+    Activation, ActivationGradient, AdamW, AdamWSettings, CrossEntropy, Divide, Ema, Embedding, EmbeddingGradient,
+    GroupNorm, GroupNormGradient, MeanSquareError, Mix, Modulate, ModulateGradient, Moments, MomentsGradient, Narrow,
+    Op, ScaleShift, ScaleShiftGradient, SquareNorm, Sum, Tiles, TimestepEmbedding, VariationalBound, View, ViewMut,
+    Widen,
 };
 use denoise::passes::gradient;
 use denoise::plan::{Operand, Place, Plan, Step};
 use denoise::{Precision, Shape, Tensor};
 use serde::Deserialize;
 
-use crate::golden::{self, Golden, assert_close, widen};
+use crate::golden::{self, Golden, assert_close};
 use crate::ops::{Evaluated, Inputs, compare, evaluate};
 
 /// A case of `cases.json` whose op has a gradient here, or one of `gradients_norm.json`.
@@ -335,7 +337,12 @@ fn gradients_agree_with_pytorch() {
             let (shape, data) = output(&graph, &evaluated, &format!("gradient.{leaf}"));
             let error = if leaf == "time" {
                 let halves = ["scale", "shift"].map(|half| golden.get(&format!("{name}.gradient.{half}")).tensor());
-                assert_close(&format!("{name}: by time"), data, &widen(&time_row(&halves[0], &halves[1]).data), 1e-5)
+                assert_close(
+                    &format!("{name}: by time"),
+                    data,
+                    &golden::widen(&time_row(&halves[0], &halves[1]).data),
+                    1e-5,
+                )
             } else {
                 let data = Tensor::from_device(&shape, data).unwrap().data;
                 check(&format!("by {leaf}"), &format!("gradient.{leaf}"), &data)
@@ -465,4 +472,80 @@ fn what_has_no_gradient_says_so() {
     let loss = graph.op("loss", Sum::PLAIN, &[squares]).unwrap();
     let error = gradient(&mut graph, loss, &[x]).unwrap_err().to_string();
     assert_eq!(error, "squares: square_norm has no gradient.");
+}
+
+#[test]
+fn a_change_of_precision_changes_no_gradient() {
+    let mut generator = Generator::new(29);
+    let mut graph = Graph::new();
+    let shape = Shape::new(&[2, 3, 3, 5]);
+    let [x, target] = ["x", "target"].map(|name| graph.input(name, shape.clone()).unwrap());
+    let weights = graph.input("weights", Shape::new(&[2])).unwrap();
+    let narrowed = graph.op("narrow", Narrow, &[x]).unwrap();
+    let widened = graph.op("widen", Widen, &[narrowed]).unwrap();
+    for (name, output) in [("plain", x), ("narrowed", widened)] {
+        let errors = graph.op("errors", MeanSquareError, &[output, target, weights]).unwrap();
+        let loss = graph.op("loss", Sum::mean(2), &[errors]).unwrap();
+        let by = gradient(&mut graph, loss, &[x]).unwrap();
+        graph.output(name, by[0]);
+    }
+    let mut tensor = |shape: &[usize]| Tensor::new(shape, generator.randn(shape.iter().product())).unwrap();
+    let inputs = vec![
+        ("x".to_string(), tensor(&[2, 5, 3, 3])),
+        ("target".to_string(), tensor(&[2, 5, 3, 3])),
+        ("weights".to_string(), tensor(&[2])),
+    ];
+    let evaluated = evaluate(&graph, &inputs);
+    let [plain, narrowed] = ["plain", "narrowed"].map(|name| output(&graph, &evaluated, name).1);
+    assert_close("narrowed", narrowed, &golden::widen(plain), 1e-3);
+}
+
+#[test]
+fn nothing_is_learned_of_times_and_labels() {
+    let mut graph = Graph::new();
+    let times = graph.input("times", Shape::new(&[3])).unwrap();
+    let frequencies = graph.input("frequencies", Shape::new(&[4])).unwrap();
+    let embedding = TimestepEmbedding { dim: 8, flip_sin_to_cos: false, fourier: true, precision: Precision::F32 };
+    let row = graph.op("time", embedding, &[times, frequencies]).unwrap();
+    let losses = graph.op("losses", CrossEntropy, &[row, times]).unwrap();
+    let loss = graph.op("loss", Sum::mean(3), &[losses]).unwrap();
+    let by = gradient(&mut graph, loss, &[times, frequencies]).unwrap();
+    // Written as constants, of which a plan keeps none that nobody reads.
+    for (gradient, given) in by.into_iter().zip([times, frequencies]) {
+        assert_eq!(graph.shape(gradient), graph.shape(given));
+        graph.output("gradient", gradient);
+    }
+    let constants = Plan::new(&graph).constants;
+    let zero = constants.iter().filter(|constant| constant.numbers.get().unwrap().iter().all(|&x| x == 0.0));
+    assert_eq!(zero.count(), 2);
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused() {
+    let [images, other, rows, list, short] = [&[2, 3, 3, 5][..], &[2, 3, 4, 5], &[2, 5], &[2], &[3]].map(Shape::new);
+    let affine = Shape::new(&[2, 2, 5]);
+    let tiles = vec![Tiles::strips(9)];
+    let moments = Shape::new(&[2, 1, 2, 5]);
+    let vector = Shape::new(&[5]);
+    let group_norm = GroupNormGradient { groups: 5, eps: 1e-5, tiles };
+    let refused: [(&dyn Op, &[&Shape]); 14] = [
+        (&ActivationGradient { function: Activation::Silu }, &[&images, &other]),
+        (&ScaleShiftGradient { activation: None }, &[&images, &affine, &other]),
+        (&ScaleShiftGradient { activation: None }, &[&images, &rows, &images]),
+        (&MomentsGradient, &[&images, &moments, &affine]),
+        (&group_norm, &[&moments, &vector, &rows]),
+        (&group_norm, &[&moments, &list, &affine]),
+        (&ModulateGradient, &[&affine, &Shape::new(&[2, 16]), &rows]),
+        (&EmbeddingGradient { rows: 4 }, &[&short, &rows]),
+        (&MeanSquareError, &[&images, &images, &short]),
+        (&Mix, &[&images, &other, &list, &list]),
+        (&CrossEntropy, &[&rows, &short]),
+        (&VariationalBound, &[&images, &images, &images, &images, &rows]),
+        (&AdamW, &[&rows, &Shape::new(&[8]), &Shape::new(&[1]), &rows, &rows, &rows]),
+        (&Ema, &[&rows, &Shape::new(&[1]), &images]),
+    ];
+    for (op, inputs) in refused {
+        let error = op.output(inputs).unwrap_err().to_string();
+        assert!(error.contains("expected"), "{}: {error}", op.name());
+    }
 }
