@@ -282,4 +282,10 @@ impl Graph {
         self.values.push(Value { name: name.to_string(), shape, precision, source });
         ValueId(self.values.len() - 1)
     }
+
+    /// The input or the constant of this name.
+    pub fn given(&self, name: &str) -> Option<ValueId> {
+        let given = |source: &Source| matches!(source, Source::Input | Source::Constant(_));
+        self.values.iter().position(|value| value.name == name && given(&value.source)).map(ValueId)
+    }
 }

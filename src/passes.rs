@@ -2,4 +2,4 @@
 
 mod gradient;
 
-pub use gradient::gradient;
+pub use gradient::{gradient, vector_jacobian_product};

@@ -5,6 +5,7 @@
 
 pub mod gemm;
 pub mod math;
+pub mod outer;
 pub mod parallel;
 mod scratch;
 pub mod winograd;

@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::attention_scores::scale;
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{AttentionGradient, AttentionRows, Backward, Kernel, Op, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::gemm::{self, Gemm, Store};
@@ -142,5 +143,15 @@ impl Op for Attention {
         let [n, h, w, _] = *inputs[0].dims() else { unreachable!("checked by output") };
         let tokens = (h * w) as u64;
         2 * tokens * tokens * (n * self.heads * self.head_dim) as u64
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        let Self { heads, head_dim, .. } = *self;
+        let (qkv, gradient) = (backward.inputs[0], backward.gradient);
+        backward.each(graph, |graph, _, name| {
+            let inputs = [qkv, backward.output, gradient];
+            let rows = graph.op(&format!("{name}.rows"), AttentionRows { heads, head_dim }, &inputs)?;
+            graph.op(name, AttentionGradient { heads, head_dim }, &[qkv, gradient, rows])
+        })
     }
 }

@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{AttentionScoresGradient, Backward, Kernel, Op, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::gemm::{self, Gemm, Store};
@@ -94,5 +95,11 @@ impl Op for AttentionScores {
 
     fn macs(&self, _inputs: &[&Shape], output: &Shape) -> u64 {
         self.head_dim as u64 * (output.rows() * output.channels()) as u64
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        let op = AttentionScoresGradient { heads: self.heads, head_dim: self.head_dim };
+        let inputs = [backward.inputs[0], backward.gradient];
+        backward.each(graph, |graph, _, name| graph.op(name, op, &inputs))
     }
 }

@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{AttentionValuesGradient, AttentionWeightsGradient, Backward, Kernel, Op, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::gemm::{self, Gemm, Store};
@@ -92,5 +93,14 @@ impl Op for AttentionValues {
 
     fn macs(&self, inputs: &[&Shape], _output: &Shape) -> u64 {
         self.head_dim as u64 * (inputs[0].rows() * inputs[0].channels()) as u64
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        let Self { heads, head_dim } = *self;
+        let [weights, qkv] = *backward.inputs else { unreachable!("attention_values has two inputs") };
+        backward.each(graph, |graph, i, name| match i {
+            0 => graph.op(name, AttentionWeightsGradient { heads, head_dim }, &[qkv, backward.gradient]),
+            _ => graph.op(name, AttentionValuesGradient { heads, head_dim }, &[weights, backward.gradient]),
+        })
     }
 }

@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Kernel, Op, Slice, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
 /// The channels of `a`, then those of `b` (`torch.cat([a, b], dim=1)` of images).
@@ -67,5 +68,13 @@ impl Op for Concat {
             pad: [0; 2],
         };
         Kernel::flat(shader!("concat"), &params, output.len() / 4)
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        let firsts = [0, graph.shape(backward.inputs[0]).channels()];
+        backward.each(graph, |graph, i, name| {
+            let channels = graph.shape(backward.inputs[i]).channels();
+            graph.op(name, Slice { first: firsts[i], channels }, &[backward.gradient])
+        })
     }
 }

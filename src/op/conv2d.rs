@@ -2,7 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{
+    Backward, Conv2dInputGradient, Kernel, Op, SumRows, TransposeKernel, View, ViewMut, WeightGradient, shader,
+};
+use crate::graph::{Graph, ValueId};
 use crate::tensor::{padded, scatter};
 use crate::{Error, Result, Shape, Tensor};
 use kernels::gemm::{Gemm, Packing, Store};
@@ -84,6 +87,62 @@ impl Conv2d {
         let span = (size + self.pad_before + self.pad_after).checked_sub(self.kernel)?;
         Some(span / self.stride + 1)
     }
+
+    /// The windows of `x` that become the pixels of `output`. Each image is copied into a frame of zeros, so that a
+    /// product's inner loop has no edges.
+    pub(super) fn windows(&self, x: View<'_>, output: &Shape) -> Windows {
+        let [images, in_height, in_width, _] = *x.shape.dims() else { unreachable!("checked by output") };
+        let [_, out_height, out_width, _] = *output.dims() else { unreachable!("checked by output") };
+        let depth = x.shape.stride();
+        let framed_width = in_width + self.pad_before + self.pad_after;
+        let framed_height = in_height + self.pad_before + self.pad_after;
+        let at = |y: usize, x: usize| (y * framed_width + x) * depth;
+        let mut framed = vec![0.0; at(images * framed_height, 0)];
+        for (i, line) in x.data.chunks_exact(in_width * depth).enumerate() {
+            let (image, y) = (i / in_height, i % in_height);
+            let start = at(image * framed_height + y + self.pad_before, self.pad_before);
+            framed[start..][..line.len()].copy_from_slice(line);
+        }
+        let row = |pixel: usize| {
+            let (line, x) = (pixel / out_width, pixel % out_width);
+            let (image, y) = (line / out_height, line % out_height);
+            at(image * framed_height + y * self.stride, x * self.stride)
+        };
+        let rows = (0..output.rows()).map(row).collect();
+        let taps = (0..self.kernel * self.kernel).map(|tap| at(tap / self.kernel, tap % self.kernel)).collect();
+        Windows { framed, rows, taps }
+    }
+
+    /// Appends the gradient by the input, `[N, H, W, Cin]`.
+    fn input_gradient(&self, graph: &mut Graph, name: &str, backward: &Backward<'_>) -> Result<ValueId> {
+        let [_, height, width, channels] = graph.shape(backward.inputs[0]).nhwc(self.name())?;
+        let weight = graph.op(&format!("{name}.weight"), TransposeKernel { channels }, &backward.inputs[1..2])?;
+        let rest = |pad: usize| (self.kernel - 1).checked_sub(pad);
+        match (self.stride, rest(self.pad_before), rest(self.pad_after)) {
+            // Every pixel went into as many windows as the kernel has elements, so it is gathered from a window too.
+            (1, Some(pad_before), Some(pad_after)) => {
+                let conv = Conv2d { pad_before, pad_after, ..*self };
+                let shape = Shape::new(&[channels]);
+                let zeros = vec![0.0; shape.len()];
+                let bias = graph.constant(&format!("{name}.bias"), (shape, zeros));
+                graph.op(name, conv, &[backward.gradient, weight, bias])
+            }
+            _ => {
+                let op = Conv2dInputGradient { conv: *self, size: [height, width] };
+                graph.op(name, op, &[backward.gradient, weight])
+            }
+        }
+    }
+}
+
+/// The windows of images, for a product whose rows are gathered by offset.
+pub(super) struct Windows {
+    /// The images in frames of zeros.
+    pub(super) framed: Vec<f32>,
+    /// Where each pixel's window begins.
+    pub(super) rows: Vec<usize>,
+    /// Where in a window the pixel of each element of the kernel is.
+    pub(super) taps: Vec<usize>,
 }
 
 impl Op for Conv2d {
@@ -116,33 +175,12 @@ impl Op for Conv2d {
     fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
         let [output] = outputs else { unreachable!("conv2d has one output") };
         let [x, weight, bias] = *inputs else { unreachable!("conv2d has three inputs") };
-        let [images, in_height, in_width, _] = *x.shape.dims() else { unreachable!("checked by output") };
-        let [_, out_height, out_width, _] = *output.shape.dims() else { unreachable!("checked by output") };
-        let depth = x.shape.stride();
-
-        // Each image is copied into a frame of zeros, so that the product's inner loop has no edges.
-        let framed_width = in_width + self.pad_before + self.pad_after;
-        let framed_height = in_height + self.pad_before + self.pad_after;
-        let at = |y: usize, x: usize| (y * framed_width + x) * depth;
-        let mut framed = vec![0.0; at(images * framed_height, 0)];
-        for (i, line) in x.data.chunks_exact(in_width * depth).enumerate() {
-            let (image, y) = (i / in_height, i % in_height);
-            let start = at(image * framed_height + y + self.pad_before, self.pad_before);
-            framed[start..][..line.len()].copy_from_slice(line);
-        }
-        let row = |pixel: usize| {
-            let (line, x) = (pixel / out_width, pixel % out_width);
-            let (image, y) = (line / out_height, line % out_height);
-            at(image * framed_height + y * self.stride, x * self.stride)
-        };
-        let rows: Vec<usize> = (0..output.shape.rows()).map(row).collect();
-        let taps: Vec<usize> =
-            (0..self.kernel * self.kernel).map(|tap| at(tap / self.kernel, tap % self.kernel)).collect();
+        let windows = self.windows(x, output.shape);
         Gemm {
-            input: &framed,
-            rows: &rows,
-            taps: &taps,
-            depth,
+            input: &windows.framed,
+            rows: &windows.rows,
+            taps: &windows.taps,
+            depth: x.shape.stride(),
             panels: &weight.packed(Packing::Plain),
             store: Store::biased(bias.data),
         }
@@ -175,5 +213,17 @@ impl Op for Conv2d {
 
     fn macs(&self, inputs: &[&Shape], output: &Shape) -> u64 {
         (self.kernel * self.kernel * inputs[0].channels()) as u64 * (output.rows() * output.channels()) as u64
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        let [x, weight, bias] = *backward.inputs else { unreachable!("conv2d has three inputs") };
+        backward.each(graph, |graph, i, name| match i {
+            0 => self.input_gradient(graph, name, backward),
+            1 => WeightGradient::append(graph, name, Some(*self), [x, backward.gradient, weight]),
+            _ => {
+                let shape = graph.shape(bias).clone();
+                SumRows::append(graph, name, backward.gradient, 1, shape)
+            }
+        })
     }
 }

@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Kernel, Op, SumRows, TransposeKernel, View, ViewMut, WeightGradient, shader};
+use crate::graph::{Graph, ValueId};
 use crate::tensor::{padded, scatter};
 use crate::{Error, Result, Shape, Tensor};
 use kernels::gemm::{Gemm, Packing, Store};
@@ -101,5 +102,24 @@ impl Op for Linear {
 
     fn macs(&self, inputs: &[&Shape], output: &Shape) -> u64 {
         inputs[0].channels() as u64 * (output.rows() * output.channels()) as u64
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        let [x, weight, bias] = *backward.inputs else { unreachable!("linear has three inputs") };
+        backward.each(graph, |graph, i, name| match i {
+            0 => {
+                let channels = graph.shape(x).channels();
+                let weight = graph.op(&format!("{name}.weight"), TransposeKernel { channels }, &[weight])?;
+                let shape = Shape::new(&[channels]);
+                let zeros = vec![0.0; shape.len()];
+                let bias = graph.constant(&format!("{name}.bias"), (shape, zeros));
+                graph.op(name, Linear, &[backward.gradient, weight, bias])
+            }
+            1 => WeightGradient::append(graph, name, None, [x, backward.gradient, weight]),
+            _ => {
+                let shape = graph.shape(bias).clone();
+                SumRows::append(graph, name, backward.gradient, 1, shape)
+            }
+        })
     }
 }

@@ -2,12 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Kernel, Op, PadChannels, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
-/// Channels `first` to `first + channels`: `[N, H, W, channels]`.
+/// Channels `first` to `first + channels`: `[…, channels]`.
 ///
-/// Input: `[N, H, W, C]`.
+/// Input: `[…, C]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Slice {
     /// The first channel.
@@ -36,12 +37,15 @@ impl Op for Slice {
     }
 
     fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
-        let [n, h, w, c] = inputs[0].nhwc(self.name())?;
-        if self.channels == 0 || self.first + self.channels > c {
+        let mut dims = inputs[0].dims().to_vec();
+        if self.channels == 0 || self.first + self.channels > inputs[0].channels() {
             let expected = format!("at least {} channels", self.first + self.channels.max(1));
             return Err(Error::shape(self.name(), expected, inputs[0]));
         }
-        Ok(Shape::new(&[n, h, w, self.channels]))
+        if let Some(channels) = dims.last_mut() {
+            *channels = self.channels;
+        }
+        Ok(Shape::new(&dims))
     }
 
     fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
@@ -64,5 +68,11 @@ impl Op for Slice {
             pad: [0; 3],
         };
         Kernel::flat(shader!("slice"), &params, len)
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        let channels = graph.shape(backward.inputs[0]).channels();
+        let op = PadChannels { first: self.first, channels };
+        backward.each(graph, |graph, _, name| graph.op(name, op, &[backward.gradient]))
     }
 }

@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Kernel, Op, Upfirdn2dGradient, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
 /// Pads the image, inserts `up − 1` zeros after each pixel, filters rows and columns with `taps`, and keeps every
@@ -35,6 +36,8 @@ impl Upfirdn2d {
     /// The mean of every 2×2 pixels (`torch.nn.AvgPool2d(2)`).
     pub const MEAN: Upfirdn2d =
         Upfirdn2d { up: 1, down: 2, taps: [0.5, 0.5, 0.0, 0.0], length: 2, pad: [0, 0], reflect: false };
+    /// The sum of every 2×2 pixels.
+    pub const SUM: Upfirdn2d = Upfirdn2d { taps: [1.0, 1.0, 0.0, 0.0], ..Upfirdn2d::MEAN };
     /// `KDownsample2D`: [`Upfirdn2d::FIR_DOWN`] over a mirrored image.
     pub const K_DOWN: Upfirdn2d = Upfirdn2d { reflect: true, ..Upfirdn2d::FIR_DOWN };
     /// `KUpsample2D`: [`Upfirdn2d::FIR_UP`] over a mirrored image.
@@ -47,7 +50,7 @@ impl Upfirdn2d {
     }
 
     /// For each output coordinate, the input coordinates it is made of, with their weights.
-    fn sources(&self, size: usize, out: usize) -> Vec<(usize, f32)> {
+    pub(super) fn sources(&self, size: usize, out: usize) -> Vec<(usize, f32)> {
         let (up, size) = (self.up as isize, size as isize);
         let tap = |k: usize| {
             let at = (out * self.down + k) as isize - self.pad[0] as isize;
@@ -149,5 +152,11 @@ impl Op for Upfirdn2d {
             pad0: 0,
         };
         Kernel::flat(shader!("upfirdn2d"), &params, len)
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        let [_, height, width, _] = graph.shape(backward.inputs[0]).nhwc(self.name())?;
+        let op = Upfirdn2dGradient { filter: *self, size: [height, width] };
+        backward.each(graph, |graph, _, name| graph.op(name, op, &[backward.gradient]))
     }
 }

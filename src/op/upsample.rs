@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Kernel, Op, Upfirdn2d, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Result, Shape};
 
 /// Every pixel twice in each direction (`torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")`).
@@ -59,5 +60,10 @@ impl Op for Upsample {
             pad: 0,
         };
         Kernel::flat(shader!("upsample"), &params, len)
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        // A pixel went into the four of a square.
+        backward.each(graph, |graph, _, name| graph.op(name, Upfirdn2d::SUM, &[backward.gradient]))
     }
 }

@@ -5,13 +5,8 @@ use crate::op::{Add, Backward};
 use crate::{Error, Result, Shape};
 
 /// Appends to `graph` what computes the gradients of `loss`, `[1]`, by the values `by`: inputs, constants, or what is
-/// computed. They are returned in the same order, each of the shape of its value; by a value that the loss does not depend on
-/// the gradient is a constant of zeros.
-///
-/// This is reverse-mode differentiation (`torch.autograd.grad`): values are visited from the loss back to where they come
-/// from, each op appends the gradients of its inputs ([`crate::op::Op::gradient`]), and where a value was read several times
-/// its gradients are added up. Only what lies between `by` and `loss` is visited. What is appended is a part of the graph like
-/// any other: it is planned, runs on every device, and can be differentiated itself where its ops can.
+/// computed (`torch.autograd.grad(loss, by)`). They are returned in the same order, each of the shape of its value; by a value
+/// that the loss does not depend on the gradient is a constant of zeros.
 ///
 /// # Errors
 /// When the loss is not one number, or an op between it and `by` has no gradient.
@@ -20,14 +15,37 @@ pub fn gradient(graph: &mut Graph, loss: ValueId, by: &[ValueId]) -> Result<Vec<
     if shape.dims() != [1] {
         return Err(Error::shape(&format!("{} (the loss)", graph.values[loss.0].name), "[1]", shape));
     }
+    // The padding is zero, as everywhere.
+    let one = graph.constant("loss.gradient", (shape, vec![1.0, 0.0, 0.0, 0.0]));
+    vector_jacobian_product(graph, loss, one, by)
+}
+
+/// As [`gradient`], of a loss whose gradient by `output` is `gradient`, of its shape
+/// (`torch.autograd.grad(output, by, gradient)`).
+///
+/// This is reverse-mode differentiation: values are visited from the output back to where they come from, each op appends the
+/// gradients of its inputs ([`crate::op::Op::gradient`]), and where a value was read several times its gradients are added up.
+/// Only what lies between `by` and `output` is visited. What is appended is a part of the graph like any other: it is planned,
+/// and runs on every device.
+///
+/// # Errors
+/// When `gradient` has another shape than `output`, or an op between it and `by` has no gradient.
+pub fn vector_jacobian_product(
+    graph: &mut Graph,
+    output: ValueId,
+    gradient: ValueId,
+    by: &[ValueId],
+) -> Result<Vec<ValueId>> {
+    if graph.shape(output) != graph.shape(gradient) {
+        let name = &graph.values[output.0].name;
+        return Err(Error::shape(&format!("the gradient of {name}"), graph.shape(output), graph.shape(gradient)));
+    }
     let depends = dependents(graph, by);
     let mut gradients: ValueMap<ValueId> = ValueMap::new();
-    if depends.contains(loss) {
-        // The padding is zero, as everywhere.
-        let one = graph.constant("loss.gradient", (shape, vec![1.0, 0.0, 0.0, 0.0]));
-        gradients.insert(loss, one);
+    if depends.contains(output) {
+        gradients.insert(output, gradient);
     }
-    for id in (0..=loss.0).rev().map(ValueId) {
+    for id in (0..=output.0).rev().map(ValueId) {
         let Some(&gradient) = gradients.get(id) else { continue };
         let value = graph.values[id.0].clone();
         let (op, inputs) = match value.source {

@@ -45,7 +45,8 @@ def generate(folder, digits_path):
         print(f"{name}: {len(tensors)} tensors")
 
     write("ops", ops.goldens(cases("cases")))
-    write("gradients_norm", gradients_norm.goldens(cases("cases"), cases("gradients_norm")))
+    write("gradients_norm", gradients_norm.goldens(cases("gradients_norm")))
+    write("gradients", ops.gradients(cases("cases")))
     write("noise", noise.goldens())
     write("schedules", schedules.goldens(cases("schedules")))
     for name, tensors in unets.goldens(lambda name, model: model.save_pretrained(folder / name)).items():

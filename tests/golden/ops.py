@@ -151,3 +151,27 @@ def goldens(cases):
             stored = tensor.float() if tensor.is_floating_point() else tensor
             tensors[f"{case['name']}.{key}"] = stored.contiguous()
     return tensors
+
+
+def gradients(cases):
+    """The gradients of every case whose op has some, of the loss sum(output * output_gradient).
+
+    {case}.output_gradient is random, and {case}.{tensor}_gradient is there for every floating tensor that the
+    output follows from. Gradients are computed in float64 and rounded once.
+    """
+    without = {"timestep_embedding", "fourier", "rgba8"}
+    tensors = {}
+    for case in cases:
+        if case["op"] in without:
+            continue
+        generator = seeded(case["name"])
+        randn = lambda *shape: torch.randn(shape, generator=generator).requires_grad_()
+        made = globals()[case["op"]](case, randn)
+        output = made.pop("output")
+        gradient = torch.randn(output.shape, generator=seeded(case["name"] + ".gradient"))
+        inputs = {key: tensor for key, tensor in made.items() if tensor.is_floating_point()}
+        found = torch.autograd.grad(output, list(inputs.values()), gradient.to(output.dtype))
+        tensors[f"{case['name']}.output_gradient"] = gradient
+        for key, tensor in zip(inputs, found):
+            tensors[f"{case['name']}.{key}_gradient"] = tensor.float().clone(memory_format=torch.contiguous_format)
+    return tensors

@@ -11,6 +11,7 @@ mod cli;
 mod digits;
 mod docs;
 mod economy;
+mod gradients;
 mod gradients_norm;
 mod hostile;
 mod matrix;

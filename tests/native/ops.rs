@@ -1,7 +1,7 @@
 //! Every op: the CPU function against PyTorch, and the shader against the CPU function in both precisions, on the one
 //! list of cases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use denoise::backend::Gpu;
 use denoise::fusion::{Fusion, fuse};
@@ -12,6 +12,7 @@ use denoise::op::{
     Renoise, Repeat, Rescale, Rgba8, RowScale, ScaleShift, Slice, Softmax, Threshold, Tiles, TimestepEmbedding, Update,
     Upfirdn2d, Upsample, Variant, View, ViewMut, Widen,
 };
+use denoise::passes::vector_jacobian_product;
 use denoise::plan::{Operand, Place, Plan, Step};
 use denoise::schedule::{Coefficients, KEEPS, Keep, REGISTERS};
 use denoise::tuning::Tuning;
@@ -23,7 +24,7 @@ use crate::golden::{self, Golden, assert_close, widen};
 /// A case of `tests/golden/cases.json`: an op, a name and the op's parameters.
 #[derive(Deserialize)]
 pub struct Case {
-    op: String,
+    pub op: String,
     pub name: String,
     #[serde(default)]
     kernel: usize,
@@ -66,20 +67,55 @@ pub type Inputs = Vec<(String, Tensor)>;
 fn tolerance(op: &str) -> f64 {
     match op {
         // Copies.
-        "concat" | "upsample" | "embedding" | "rgba8" | "repeat" | "slice" => 0.0,
+        "concat" | "upsample" | "embedding" | "rgba8" | "repeat" | "slice" | "pad_channels" | "transpose_kernel" => 0.0,
         "add" | "add_row" => 1e-7,
-        "activation" | "row_scale" | "remember" | "affine" | "divide" | "upfirdn2d" | "modulate" | "softmax"
-        | "predict_x0" | "update" | "scale_shift" | "renoise" | "guide" | "rescale" | "norm" | "quantile"
-        | "threshold" | "learned_noise" | "langevin" | "inpaint" => 1e-6,
+        "activation"
+        | "row_scale"
+        | "remember"
+        | "affine"
+        | "divide"
+        | "upfirdn2d"
+        | "modulate"
+        | "softmax"
+        | "predict_x0"
+        | "update"
+        | "scale_shift"
+        | "renoise"
+        | "guide"
+        | "rescale"
+        | "norm"
+        | "quantile"
+        | "threshold"
+        | "learned_noise"
+        | "langevin"
+        | "inpaint"
+        | "upfirdn2d_gradient"
+        | "sum_rows"
+        | "softmax_gradient"
+        | "activation_gradient"
+        | "scale_shift_gradient"
+        | "moments_gradient"
+        | "embedding_gradient" => 1e-6,
         // A mean a thousand times the deviation cannot be taken out more exactly in f32.
-        "group_norm" => 2e-4,
+        "group_norm" | "group_norm_gradient" => 2e-4,
         // PyTorch's own f32 angle is off by up to 6e-5 at t = 999.
         // So are the angles of random frequencies, which go up to some thousand.
         "timestep_embedding" | "fourier" => 2e-4,
         "moments" => 1e-5,
-        "conv2d" | "fused_conv2d" | "linear" | "attention" | "attention_scores" | "attention_values" | "sum_splits" => {
-            3e-6
-        }
+        "conv2d"
+        | "fused_conv2d"
+        | "linear"
+        | "attention"
+        | "attention_scores"
+        | "attention_values"
+        | "sum_splits"
+        | "weight_gradient"
+        | "conv2d_input_gradient"
+        | "attention_scores_gradient"
+        | "attention_weights_gradient"
+        | "attention_values_gradient"
+        | "attention_rows"
+        | "attention_gradient" => 3e-6,
         other => panic!("no tolerance for {other}"),
     }
 }
@@ -179,7 +215,7 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
             graph.op("scale_shift", ScaleShift { activation }, &[x, affine])
         }
         "attention" => {
-            let qkv = joined(case, [tensor("query"), tensor("key"), tensor("value")]);
+            let qkv = joined(case, &[tensor("query"), tensor("key"), tensor("value")]);
             let qkv = input(graph, "qkv", qkv, precision);
             let (heads, head_dim) = (case.heads, case.head_dim);
             let scores = graph.op("scores", AttentionScores { heads, head_dim }, &[qkv]).unwrap();
@@ -262,11 +298,11 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
     .unwrap_or_else(|error| panic!("{}: {error}", case.name))
 }
 
-/// Queries, keys and values [n, tokens, heads · d] as one image [n, 3 · heads · padded d, tokens, 1].
-fn joined(case: &Case, parts: [Tensor; 3]) -> Tensor {
+/// Queries, keys and values, or one of them, [n, tokens, heads · d], as one image [n, parts · heads · padded d, tokens, 1].
+pub fn joined(case: &Case, parts: &[Tensor]) -> Tensor {
     let [n, tokens, _] = *parts[0].shape else { panic!("attention inputs are [n, tokens, channels]") };
     let padded = case.head_dim.next_multiple_of(4);
-    let channels = 3 * case.heads * padded;
+    let channels = parts.len() * case.heads * padded;
     let mut data = vec![0.0; n * channels * tokens];
     for (p, part) in parts.iter().enumerate() {
         for (i, &value) in part.data.iter().enumerate() {
@@ -297,9 +333,14 @@ fn as_golden(case: &Case, shape: &Shape, device: &[f32]) -> Vec<f32> {
 /// A step, its inputs, and what it writes.
 pub type Evaluated = (Step, Vec<Vec<f32>>, Vec<Vec<f32>>);
 
-/// The values of every step of `graph` on the CPU. What a step reads is rounded to the
-/// precision in which a GPU would hold it, so that a shader's error is its own.
+/// The values of every step of `graph` on the CPU.
 pub fn evaluate(graph: &Graph, inputs: &[(String, Tensor)]) -> Vec<Evaluated> {
+    run(graph, inputs).0
+}
+
+/// The values of every step of `graph` on the CPU, and those of its outputs. What a step reads is rounded to the
+/// precision in which a GPU would hold it, so that a shader's error is its own.
+pub fn run(graph: &Graph, inputs: &[(String, Tensor)]) -> (Vec<Evaluated>, HashMap<String, Vec<f32>>) {
     let plan = Plan::new(graph);
     let mut slots: Vec<Vec<f32>> = vec![Vec::new(); plan.slots.len()];
     for (name, tensor) in inputs {
@@ -327,7 +368,12 @@ pub fn evaluate(graph: &Graph, inputs: &[(String, Tensor)]) -> Vec<Evaluated> {
         }
         evaluated.push((step.clone(), given, written));
     }
-    evaluated
+    let value = |operand: &Operand| match operand.place {
+        Place::Constant(index) => plan.constants[index].numbers.get().unwrap().to_vec(),
+        Place::Slot(index) => slots[index][..operand.shape.len()].to_vec(),
+    };
+    let outputs = plan.outputs.iter().map(|(name, operand)| (name.clone(), value(operand))).collect();
+    (evaluated, outputs)
 }
 
 /// The CPU function of every op, against PyTorch.
@@ -357,11 +403,15 @@ const MARGIN: usize = 64;
 /// The shader of every op in this precision, against its CPU function; of the ops that were compared, the largest
 /// error.
 pub async fn check_gpu(gpu: &Gpu, precision: Precision) -> BTreeMap<&'static str, f64> {
-    compare(gpu, graphs(precision), allowed).await
+    check_graphs(gpu, graphs(precision)).await
 }
 
-/// The shader of every step of these graphs, against the op's CPU function, from which it may be as far as `allowed` says;
-/// of the ops that were compared, the largest error.
+/// As [`check_gpu`], of the steps of these graphs.
+pub async fn check_graphs(gpu: &Gpu, graphs: Vec<(String, Graph, Inputs)>) -> BTreeMap<&'static str, f64> {
+    compare(gpu, graphs, allowed).await
+}
+
+/// As [`check_graphs`], where a shader may be as far from the CPU function as `allowed` says.
 pub async fn compare(
     gpu: &Gpu,
     graphs: Vec<(String, Graph, Inputs)>,
@@ -424,6 +474,57 @@ pub fn graphs(precision: Precision) -> Vec<(String, Graph, Inputs)> {
     graphs.extend(updates());
     graphs.extend(wide());
     graphs
+}
+
+/// The ops of `cases.json` that have gradients, by the values that these are of and what they are by.
+const DIFFERENTIABLE: [(&str, &[&str], &[&str]); 13] = [
+    ("group_norm", &["scale_shift"], &["input", "weight", "bias"]),
+    ("activation", &["activation"], &["input"]),
+    ("embedding", &["embedding"], &["weight"]),
+    ("divide", &["divide"], &["input"]),
+    ("conv2d", &["conv2d"], &["input", "weight", "bias"]),
+    ("linear", &["linear"], &["input", "weight", "bias"]),
+    ("attention", &["values", "attention"], &["qkv"]),
+    ("add", &["add"], &["a", "b"]),
+    ("add_row", &["add"], &["a", "b"]),
+    ("concat", &["concat"], &["a", "b"]),
+    ("upsample", &["upsample"], &["input"]),
+    ("upfirdn2d", &["upfirdn2d"], &["input"]),
+    ("affine", &["affine"], &["input"]),
+];
+
+/// The cases whose ops have gradients, as graphs of these: from the input "output.gradient" the outputs "NAME.gradient", by an
+/// input or a weight, or where there are several such values "NAME.gradient.VALUE".
+pub fn gradients() -> Vec<(Case, Graph, Inputs)> {
+    let mut gradients = Vec::new();
+    for (case, graph, inputs) in cases(Precision::F32) {
+        let Some((_, values, by)) = DIFFERENTIABLE.iter().find(|(op, ..)| *op == case.op) else { continue };
+        let (graph, inputs) = with_gradients(graph, inputs, values, by);
+        gradients.push((case, graph, inputs));
+    }
+    gradients
+}
+
+/// `graph` with the gradients of some of its values, as [`gradients`] says, by some of its inputs and constants.
+pub fn with_gradients(mut graph: Graph, mut inputs: Inputs, values: &[&str], by: &[&str]) -> (Graph, Inputs) {
+    let mut generator = denoise::noise::Generator::new(19);
+    let ids: Vec<ValueId> = by.iter().map(|name| graph.given(name).unwrap()).collect();
+    let shape = graph.shape(graph.find(values[0]).unwrap()).clone();
+    let seed = graph.input("output.gradient", shape.clone()).unwrap();
+    let mut random = Tensor::from_device(&shape, &vec![0.0; shape.len()]).unwrap();
+    random.data = generator.randn(random.data.len());
+    inputs.push(("output.gradient".into(), random));
+    for value in values {
+        let output = graph.find(value).unwrap();
+        let parts = vector_jacobian_product(&mut graph, output, seed, &ids).unwrap();
+        for (name, part) in by.iter().zip(parts) {
+            match values.len() {
+                1 => graph.output(&format!("{name}.gradient"), part),
+                _ => graph.output(&format!("{name}.gradient.{value}"), part),
+            }
+        }
+    }
+    (graph, inputs)
 }
 
 /// Every way of fusing, and every variant of a convolution wherever it is possible.
@@ -715,8 +816,9 @@ mod native {
             .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".wgsl")?.to_string()))
             .filter(|name| !SHARED.contains(&name.as_str()))
             .collect();
-        // Their own tests compare these.
-        covered.extend(crate::gradients_norm::covered());
+        // `gradients` and `gradients_norm` compare these.
+        let steps = crate::gradients::graphs().into_iter().flat_map(|(_, graph, _)| Plan::new(&graph).steps);
+        covered.extend(steps.chain(crate::gradients_norm::steps()).map(|step| step.op.name()));
         let covered: BTreeSet<String> = covered.into_iter().map(String::from).collect();
         assert_eq!(covered, shaders, "every shader has a case, and every op a shader of its name");
     }

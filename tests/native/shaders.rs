@@ -7,7 +7,7 @@ use denoise::plan::Plan;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess, TypeInner};
 
-use crate::{golden, gradients_norm, ops};
+use crate::{golden, gradients, gradients_norm, ops};
 
 /// A shader as the build leaves it: without comments, every line where it was.
 pub fn code(text: &str) -> String {
@@ -23,7 +23,7 @@ pub fn code(text: &str) -> String {
 fn shaders_keep_the_binding_convention() {
     // What the ops bind: for every variant of a shader, a step that runs it.
     let mut bound = HashMap::new();
-    let graphs = [Precision::F32, Precision::F16].into_iter().flat_map(ops::graphs);
+    let graphs = [Precision::F32, Precision::F16].into_iter().flat_map(ops::graphs).chain(gradients::graphs());
     let steps = graphs.flat_map(|(_, graph, _)| Plan::new(&graph).steps);
     for step in steps.chain(gradients_norm::steps()) {
         let kernel = step.kernel();

@@ -1,0 +1,161 @@
+//! The gradient of attention in one pass.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::attention_scores::scale;
+use super::{Kernel, Op, View, ViewMut, shader};
+use crate::tensor::padded;
+use crate::{Error, Result, Shape};
+use kernels::gemm::{self, Gemm, Store};
+use kernels::math;
+use kernels::outer::OuterProducts;
+
+/// The gradient of an [`super::Attention`] by queries, keys and values, `[N, H, W, 3 · heads · padded(d)]`, without keeping a
+/// score (Dao et al. 2022, algorithm 4). Weights P are computed anew; with G, the gradient by the output, and dS = P · (G Vᵀ − D),
+/// D being the third of [`super::AttentionRows`]' numbers, the queries' is dS K / √d, the keys' dSᵀ Q / √d, the values' Pᵀ G.
+///
+/// Inputs: the queries, keys and values; G `[N, H, W, heads · padded(d)]`; what [`super::AttentionRows`] gives,
+/// `[N · heads, S, 3]` with S = H · W.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionGradient {
+    /// How many heads.
+    pub heads: usize,
+    /// d, channels of a head.
+    pub head_dim: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    heads: u32,
+    tokens: u32,
+    /// `vec4`s of a head.
+    head: u32,
+    scale: f32,
+    /// Where a dispatch in pieces begins.
+    first: u32,
+    /// Blocks of `COLUMNS` `vec4`s of a head.
+    blocks: u32,
+    pad: [u32; 2],
+}
+
+/// Tokens of a workgroup, and `vec4`s of d that an invocation owns.
+const THREADS: usize = 64;
+const COLUMNS: usize = 8;
+
+impl Op for AttentionGradient {
+    fn name(&self) -> &'static str {
+        "attention_gradient"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [qkv, g, rows] = *inputs else { unreachable!("attention_gradient has three inputs") };
+        let width = self.heads * padded(self.head_dim);
+        match *qkv.dims() {
+            [n, h, w, c]
+                if c == 3 * width && g.dims() == [n, h, w, width] && rows.dims() == [n * self.heads, h * w, 3] =>
+            {
+                Ok(qkv.clone())
+            }
+            _ => {
+                let expected =
+                    format!("[N, H, W, {}], [N, H, W, {width}] and [N · {}, H · W, 3]", 3 * width, self.heads);
+                Err(Error::shape(self.name(), expected, format!("{qkv}, {g} and {rows}")))
+            }
+        }
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("attention_gradient has one output") };
+        /// Queries at a time.
+        const BLOCK: usize = 48;
+
+        let [qkv, g, of_rows] = *inputs else { unreachable!("attention_gradient has three inputs") };
+        let (tokens, head, scale) = (of_rows.shape.dims()[1], padded(self.head_dim), scale(self.head_dim));
+        let stride = padded(tokens);
+        let (mut weights, mut changes) = (vec![0.0; BLOCK * stride], vec![0.0; BLOCK * stride]);
+        let mut queries = vec![0.0; BLOCK * head];
+        let (mut keys, mut values) = (vec![0.0; stride * head], vec![0.0; stride * head]);
+        let of_scores: Vec<usize> = (0..BLOCK).map(|query| query * stride).collect();
+        let taps = &[0][..];
+        for matrix in 0..of_rows.shape.dims()[0] {
+            let (image, h) = (matrix / self.heads, matrix % self.heads);
+            let at = |token: usize, part: usize| {
+                (image * tokens + token) * qkv.shape.stride() + (part * self.heads + h) * head
+            };
+            let row = |token: usize| (image * tokens + token) * g.shape.stride() + h * head;
+            // Keys and values, transposed; nothing in the padding.
+            let transposed = |part: usize, scale: f32| {
+                gemm::pack_with(head, stride, |d, token| match token < tokens {
+                    true => scale * qkv.data[at(token, part) + d],
+                    false => 0.0,
+                })
+            };
+            let (by_keys, by_values) = (transposed(1, scale), transposed(2, 1.0));
+            let of_keys = gemm::pack_with(tokens, head, |key, d| scale * qkv.data[at(key, 1) + d]);
+            keys.fill(0.0);
+            values.fill(0.0);
+            for first in (0..tokens).step_by(BLOCK) {
+                let block = first..tokens.min(first + BLOCK);
+                let rows: Vec<usize> = block.clone().map(|query| at(query, 0)).collect();
+                let of_g: Vec<usize> = block.clone().map(row).collect();
+                let (len, store) = (block.len(), Store::sums(stride));
+                let (weights, changes) = (&mut weights[..len * stride], &mut changes[..len * stride]);
+                Gemm { input: qkv.data, rows: &rows, taps, depth: head, panels: &by_keys, store }.run(weights);
+                Gemm { input: g.data, rows: &of_g, taps, depth: head, panels: &by_values, store }.run(changes);
+                let lines = weights.chunks_exact_mut(stride).zip(changes.chunks_exact_mut(stride));
+                for (query, (weights, changes)) in block.clone().zip(lines) {
+                    let numbers = &of_rows.data[(matrix * tokens + query) * of_rows.shape.stride()..];
+                    let [most, reciprocal, product] = [numbers[0], numbers[1], numbers[2]];
+                    for (weight, change) in weights.iter_mut().zip(changes.iter_mut()).take(tokens) {
+                        *weight = math::exp(*weight - most) * reciprocal;
+                        *change = *weight * (*change - product);
+                    }
+                    weights[tokens..].fill(0.0);
+                    changes[tokens..].fill(0.0);
+                }
+                let (queries, of_scores) = (&mut queries[..len * head], &of_scores[..len]);
+                let store = Store::sums(head);
+                Gemm { input: changes, rows: of_scores, taps, depth: tokens, panels: &of_keys, store }.run(queries);
+                for (query, numbers) in block.clone().zip(queries.chunks_exact(head)) {
+                    output.data[at(query, 0)..][..head].copy_from_slice(numbers);
+                }
+                let add = |input: &[f32], element: &dyn Fn(usize, usize) -> f32, out: &mut [f32]| {
+                    let panels = gemm::pack_with(len, head, element);
+                    let (rows, columns) = (of_scores, head);
+                    OuterProducts { input, rows, taps, depth: stride, panels: &panels, columns, splits: 1 }.add(out);
+                };
+                add(changes, &|query, d| scale * qkv.data[rows[query] + d], &mut keys);
+                add(weights, &|query, d| g.data[of_g[query] + d], &mut values);
+            }
+            for token in 0..tokens {
+                output.data[at(token, 1)..][..head].copy_from_slice(&keys[token * head..][..head]);
+                output.data[at(token, 2)..][..head].copy_from_slice(&values[token * head..][..head]);
+            }
+        }
+    }
+
+    fn kernel(&self, inputs: &[&Shape], _output: &Shape) -> Kernel {
+        let [matrices, tokens, _] = *inputs[2].dims() else { unreachable!("checked by output") };
+        let head = padded(self.head_dim) / 4;
+        let blocks = head.div_ceil(COLUMNS);
+        let params = Params {
+            heads: self.heads as u32,
+            tokens: tokens as u32,
+            head: head as u32,
+            scale: scale(self.head_dim),
+            first: 0,
+            blocks: blocks as u32,
+            pad: [0; 2],
+        };
+        // The queries' blocks, then those of keys and values.
+        let groups = [tokens.div_ceil(THREADS), 2 * blocks, matrices].map(|groups| groups as u32);
+        let first = Some(std::mem::offset_of!(Params, first));
+        Kernel { first, ..Kernel::new(shader!("attention_gradient"), &params, groups) }
+    }
+
+    fn macs(&self, inputs: &[&Shape], _output: &Shape) -> u64 {
+        let rows = inputs[2];
+        5 * self.head_dim as u64 * (rows.rows() * rows.dims()[1]) as u64
+    }
+}

@@ -1,0 +1,116 @@
+//! What the gradient of attention needs of each row of scores.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::attention_scores::scale;
+use super::{Kernel, Op, View, ViewMut, shader};
+use crate::tensor::padded;
+use crate::{Error, Result, Shape};
+use kernels::gemm::{self, Gemm, Store};
+use kernels::math;
+
+/// Of every query of every head: its largest score m, the reciprocal of Σ exp(s − m) over its scores s, and Σ O · G over the
+/// channels of the head, `[N · heads, S, 3]` over S = H · W tokens. From them any weight and any score's gradient can be
+/// computed anew, so that [`super::AttentionGradient`] need not be given one (Dao et al. 2022, algorithm 4).
+///
+/// Inputs: the queries, keys and values `[N, H, W, 3 · heads · padded(d)]`; the output of [`super::Attention`], O, and the
+/// gradient by it, G, `[N, H, W, heads · padded(d)]`.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionRows {
+    /// How many heads.
+    pub heads: usize,
+    /// d, channels of a head.
+    pub head_dim: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    heads: u32,
+    tokens: u32,
+    /// `vec4`s of a head.
+    head: u32,
+    scale: f32,
+    /// Where a dispatch in pieces begins.
+    first: u32,
+    pad: [u32; 3],
+}
+
+/// Queries of a workgroup.
+const THREADS: usize = 64;
+
+impl Op for AttentionRows {
+    fn name(&self) -> &'static str {
+        "attention_rows"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [qkv, out, g] = *inputs else { unreachable!("attention_rows has three inputs") };
+        let width = self.heads * padded(self.head_dim);
+        match *qkv.dims() {
+            [n, h, w, c] if c == 3 * width && out.dims() == [n, h, w, width] && out == g => {
+                Ok(Shape::new(&[n * self.heads, h * w, 3]))
+            }
+            _ => {
+                let expected = format!("[N, H, W, {}] and twice [N, H, W, {width}]", 3 * width);
+                Err(Error::shape(self.name(), expected, format!("{qkv}, {out} and {g}")))
+            }
+        }
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("attention_rows has one output") };
+        /// Queries at a time.
+        const BLOCK: usize = 48;
+
+        let [qkv, out, g] = *inputs else { unreachable!("attention_rows has three inputs") };
+        let (tokens, head) = (output.shape.dims()[1], padded(self.head_dim));
+        let (stride, scale) = (padded(tokens), scale(self.head_dim));
+        let mut scores = vec![0.0; BLOCK * stride];
+        for (matrix, numbers) in output.data.chunks_exact_mut(tokens * output.shape.stride()).enumerate() {
+            let (image, h) = (matrix / self.heads, matrix % self.heads);
+            let at = |token: usize, part: usize| {
+                (image * tokens + token) * qkv.shape.stride() + (part * self.heads + h) * head
+            };
+            let keys = gemm::pack_with(head, stride, |d, key| match key < tokens {
+                true => scale * qkv.data[at(key, 1) + d],
+                false => 0.0,
+            });
+            for (block, numbers) in numbers.chunks_mut(BLOCK * output.shape.stride()).enumerate() {
+                let first = block * BLOCK;
+                let rows: Vec<usize> = (first..tokens.min(first + BLOCK)).map(|query| at(query, 0)).collect();
+                let (scores, store) = (&mut scores[..rows.len() * stride], Store::sums(stride));
+                Gemm { input: qkv.data, rows: &rows, taps: &[0], depth: head, panels: &keys, store }.run(scores);
+                for ((query, scores), numbers) in
+                    (first..).zip(scores.chunks_exact(stride)).zip(numbers.chunks_exact_mut(output.shape.stride()))
+                {
+                    let scores = &scores[..tokens];
+                    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                    let sum: f32 = scores.iter().map(|score| math::exp(score - most)).sum();
+                    let row = (image * tokens + query) * out.shape.stride() + h * head;
+                    let product = out.data[row..][..head].iter().zip(&g.data[row..][..head]).map(|(o, g)| o * g).sum();
+                    numbers.copy_from_slice(&[most, 1.0 / sum, product, 0.0]);
+                }
+            }
+        }
+    }
+
+    fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
+        let [matrices, tokens, _] = *output.dims() else { unreachable!("given by output") };
+        let params = Params {
+            heads: self.heads as u32,
+            tokens: tokens as u32,
+            head: (padded(self.head_dim) / 4) as u32,
+            scale: scale(self.head_dim),
+            first: 0,
+            pad: [0; 3],
+        };
+        let groups = [tokens.div_ceil(THREADS) as u32, 1, matrices as u32];
+        let first = Some(std::mem::offset_of!(Params, first));
+        Kernel { first, ..Kernel::new(shader!("attention_rows"), &params, groups) }
+    }
+
+    fn macs(&self, _inputs: &[&Shape], output: &Shape) -> u64 {
+        self.head_dim as u64 * (output.rows() * output.dims()[1]) as u64
+    }
+}

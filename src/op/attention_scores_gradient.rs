@@ -1,0 +1,103 @@
+//! The gradient of attention's scores.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::attention_scores::scale;
+use super::{Kernel, Op, View, ViewMut, shader};
+use crate::tensor::padded;
+use crate::{Error, Result, Shape};
+use kernels::gemm::{self, Gemm, Store};
+use kernels::outer::OuterProducts;
+
+/// The gradient of [`super::AttentionScores`] by queries and keys, from that by the scores, dS: `dS K / √d` and `dSᵀ Q / √d`,
+/// where queries and keys are in `[N, H, W, 3 · heads · padded(d)]`, and zero in the place of the values.
+///
+/// Inputs: the queries, keys and values `[N, H, W, 3 · heads · padded(d)]`, and dS `[N · heads, S, S]` with S = H · W.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionScoresGradient {
+    /// How many heads.
+    pub heads: usize,
+    /// d, channels of a head.
+    pub head_dim: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    heads: u32,
+    tokens: u32,
+    /// `vec4`s of a head.
+    head: u32,
+    /// `vec4`s of a row of scores.
+    row: u32,
+    scale: f32,
+    pad: [u32; 3],
+}
+
+/// Tokens that one GPU invocation computes four channels of.
+const STRIP: usize = 4;
+/// Heads' `vec4`s, and strips of tokens, of a workgroup.
+const WORKGROUP: usize = 8;
+
+impl Op for AttentionScoresGradient {
+    fn name(&self) -> &'static str {
+        "attention_scores_gradient"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [qkv, scores] = *inputs else { unreachable!("attention_scores_gradient has two inputs") };
+        let width = 3 * self.heads * padded(self.head_dim);
+        match *qkv.dims() {
+            [n, h, w, c] if c == width && scores.dims() == [n * self.heads, h * w, h * w] => Ok(qkv.clone()),
+            _ => {
+                let expected = format!("[N, H, W, {width}] and [N · {}, H · W, H · W]", self.heads);
+                Err(Error::shape(self.name(), expected, format!("{qkv} and {scores}")))
+            }
+        }
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("attention_scores_gradient has one output") };
+        let [qkv, scores] = *inputs else { unreachable!("attention_scores_gradient has two inputs") };
+        let (tokens, stride) = (scores.shape.channels(), scores.shape.stride());
+        let (width, head, scale) = (qkv.shape.stride(), padded(self.head_dim), scale(self.head_dim));
+        let (mut queries, mut keys) = (vec![0.0; tokens * head], vec![0.0; stride * head]);
+        output.data.fill(0.0);
+        for matrix in 0..scores.shape.dims()[0] {
+            let (image, h) = (matrix / self.heads, matrix % self.heads);
+            let at = |token: usize, part: usize| (image * tokens + token) * width + (part * self.heads + h) * head;
+            let packed = |part: usize| gemm::pack_with(tokens, head, |token, d| scale * qkv.data[at(token, part) + d]);
+            let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
+            let (input, taps) = (scores.data, &[0][..]);
+            let (panels, store) = (packed(1), Store::sums(head));
+            Gemm { input, rows: &rows, taps, depth: tokens, panels: &panels, store }.run(&mut queries);
+            let panels = packed(0);
+            OuterProducts { input, rows: &rows, taps, depth: stride, panels: &panels, columns: head, splits: 1 }
+                .run(&mut keys);
+            for token in 0..tokens {
+                output.data[at(token, 0)..][..head].copy_from_slice(&queries[token * head..][..head]);
+                output.data[at(token, 1)..][..head].copy_from_slice(&keys[token * head..][..head]);
+            }
+        }
+    }
+
+    fn kernel(&self, inputs: &[&Shape], _output: &Shape) -> Kernel {
+        let scores = inputs[1];
+        let (tokens, head) = (scores.channels(), padded(self.head_dim) / 4);
+        let params = Params {
+            heads: self.heads as u32,
+            tokens: tokens as u32,
+            head: head as u32,
+            row: (scores.stride() / 4) as u32,
+            scale: scale(self.head_dim),
+            pad: [0; 3],
+        };
+        // The three parts side by side.
+        let groups = [(3 * head).div_ceil(WORKGROUP), tokens.div_ceil(STRIP * WORKGROUP), scores.dims()[0]];
+        Kernel::new(shader!("attention_scores_gradient"), &params, groups.map(|groups| groups as u32))
+    }
+
+    fn macs(&self, inputs: &[&Shape], _output: &Shape) -> u64 {
+        2 * self.head_dim as u64 * (inputs[1].rows() * inputs[1].channels()) as u64
+    }
+}

@@ -1,0 +1,96 @@
+//! The gradient of attention by its values.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Kernel, Op, View, ViewMut, shader};
+use crate::tensor::padded;
+use crate::{Error, Result, Shape};
+use kernels::gemm;
+use kernels::outer::OuterProducts;
+
+/// `Pᵀ G` of every image and head: the gradient of [`super::AttentionValues`] by the values, from that by its output, G, where
+/// the values are in `[N, H, W, 3 · heads · padded(d)]`, and zero in the place of queries and keys.
+///
+/// Inputs: P `[N · heads, S, S]` with S = H · W, and G `[N, H, W, heads · padded(d)]`.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionValuesGradient {
+    /// How many heads.
+    pub heads: usize,
+    /// d, channels of a head.
+    pub head_dim: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    heads: u32,
+    tokens: u32,
+    /// `vec4`s of a head.
+    head: u32,
+    /// `vec4`s of a row of P.
+    row: u32,
+}
+
+/// Tokens that one GPU invocation computes four channels of.
+const STRIP: usize = 4;
+/// Heads' `vec4`s, and strips of tokens, of a workgroup.
+const WORKGROUP: usize = 8;
+
+impl Op for AttentionValuesGradient {
+    fn name(&self) -> &'static str {
+        "attention_values_gradient"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [weights, g] = *inputs else { unreachable!("attention_values_gradient has two inputs") };
+        let width = self.heads * padded(self.head_dim);
+        match *g.dims() {
+            [n, h, w, c] if c == width && weights.dims() == [n * self.heads, h * w, h * w] => {
+                Ok(Shape::new(&[n, h, w, 3 * width]))
+            }
+            _ => {
+                let expected = format!("[N · {}, H · W, H · W] and [N, H, W, {width}]", self.heads);
+                Err(Error::shape(self.name(), expected, format!("{weights} and {g}")))
+            }
+        }
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("attention_values_gradient has one output") };
+        let [weights, g] = *inputs else { unreachable!("attention_values_gradient has two inputs") };
+        let (tokens, stride) = (weights.shape.channels(), weights.shape.stride());
+        let (width, head) = (output.shape.stride(), padded(self.head_dim));
+        let mut values = vec![0.0; stride * head];
+        output.data.fill(0.0);
+        for matrix in 0..weights.shape.dims()[0] {
+            let (image, h) = (matrix / self.heads, matrix % self.heads);
+            let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
+            let row = |query: usize| (image * tokens + query) * g.shape.stride() + h * head;
+            let panels = gemm::pack_with(tokens, head, |query, d| g.data[row(query) + d]);
+            let (input, depth) = (weights.data, stride);
+            OuterProducts { input, rows: &rows, taps: &[0], depth, panels: &panels, columns: head, splits: 1 }
+                .run(&mut values);
+            for (key, value) in values.chunks_exact(head).take(tokens).enumerate() {
+                let at = (image * tokens + key) * width + (2 * self.heads + h) * head;
+                output.data[at..][..head].copy_from_slice(value);
+            }
+        }
+    }
+
+    fn kernel(&self, inputs: &[&Shape], _output: &Shape) -> Kernel {
+        let weights = inputs[0];
+        let (tokens, head) = (weights.channels(), padded(self.head_dim) / 4);
+        let params = Params {
+            heads: self.heads as u32,
+            tokens: tokens as u32,
+            head: head as u32,
+            row: (weights.stride() / 4) as u32,
+        };
+        let groups = [head.div_ceil(WORKGROUP), tokens.div_ceil(STRIP * WORKGROUP), weights.dims()[0]];
+        Kernel::new(shader!("attention_values_gradient"), &params, groups.map(|groups| groups as u32))
+    }
+
+    fn macs(&self, inputs: &[&Shape], _output: &Shape) -> u64 {
+        self.head_dim as u64 * (inputs[0].rows() * inputs[0].channels()) as u64
+    }
+}

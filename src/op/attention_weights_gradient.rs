@@ -1,0 +1,91 @@
+//! The gradient of attention by the weights of its values.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Kernel, Op, View, ViewMut, shader};
+use crate::tensor::padded;
+use crate::{Error, Result, Shape};
+use kernels::gemm::{self, Gemm, Store};
+
+/// `G Vᵀ` of every image and head, `[N · heads, S, S]` over S tokens: the gradient of [`super::AttentionValues`] by P, from that
+/// by its output, G.
+///
+/// Inputs: the queries, keys and values `[N, H, W, 3 · heads · padded(d)]`, and G `[N, H, W, heads · padded(d)]`.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionWeightsGradient {
+    /// How many heads.
+    pub heads: usize,
+    /// d, channels of a head.
+    pub head_dim: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    heads: u32,
+    tokens: u32,
+    /// `vec4`s of a head.
+    head: u32,
+    /// `vec4`s of a row of P.
+    row: u32,
+}
+
+/// Queries, and keys, that one GPU invocation multiplies.
+const TILE: usize = 4;
+/// Tiles a side of a workgroup.
+const WORKGROUP: usize = 8;
+
+impl Op for AttentionWeightsGradient {
+    fn name(&self) -> &'static str {
+        "attention_weights_gradient"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [qkv, g] = *inputs else { unreachable!("attention_weights_gradient has two inputs") };
+        let width = self.heads * padded(self.head_dim);
+        match *qkv.dims() {
+            [n, h, w, c] if c == 3 * width && g.dims() == [n, h, w, width] => {
+                Ok(Shape::new(&[n * self.heads, h * w, h * w]))
+            }
+            _ => {
+                let expected = format!("[N, H, W, {}] and [N, H, W, {width}]", 3 * width);
+                Err(Error::shape(self.name(), expected, format!("{qkv} and {g}")))
+            }
+        }
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("attention_weights_gradient has one output") };
+        let [qkv, g] = *inputs else { unreachable!("attention_weights_gradient has two inputs") };
+        let (tokens, stride) = (output.shape.channels(), output.shape.stride());
+        let (width, head, store) = (qkv.shape.stride(), padded(self.head_dim), Store::sums(stride));
+        for (matrix, out) in output.data.chunks_exact_mut(tokens * stride).enumerate() {
+            let (image, h) = (matrix / self.heads, matrix % self.heads);
+            let row = |query: usize| (image * tokens + query) * g.shape.stride() + h * head;
+            let rows: Vec<usize> = (0..tokens).map(row).collect();
+            let value = |key: usize| (image * tokens + key) * width + (2 * self.heads + h) * head;
+            // The values, transposed; nothing in the padding.
+            let panels = gemm::pack_with(head, stride, |d, key| match key < tokens {
+                true => qkv.data[value(key) + d],
+                false => 0.0,
+            });
+            Gemm { input: g.data, rows: &rows, taps: &[0], depth: head, panels: &panels, store }.run(out);
+        }
+    }
+
+    fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
+        let tokens = output.channels();
+        let params = Params {
+            heads: self.heads as u32,
+            tokens: tokens as u32,
+            head: (padded(self.head_dim) / 4) as u32,
+            row: (output.stride() / 4) as u32,
+        };
+        let side = tokens.div_ceil(TILE * WORKGROUP) as u32;
+        Kernel::new(shader!("attention_weights_gradient"), &params, [side, side, output.dims()[0] as u32])
+    }
+
+    fn macs(&self, _inputs: &[&Shape], output: &Shape) -> u64 {
+        self.head_dim as u64 * (output.rows() * output.channels()) as u64
+    }
+}
