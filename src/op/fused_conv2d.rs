@@ -29,7 +29,7 @@ pub struct FusedConv2d {
     /// What follows scale and shift.
     pub activation: Option<Activation>,
     /// Whether every pixel is doubled in both directions before the convolution. The weight is then that of the four
-    /// convolutions of [`FusedConv2d::phases`].
+    /// convolutions of [`super::Phases`].
     pub upsample: bool,
     /// Tensors that the shortcut concatenates: none, one or two.
     pub shortcut: usize,
@@ -166,24 +166,6 @@ impl FusedConv2d {
             weight: next(),
             bias: next(),
         }
-    }
-
-    /// The weights of the four 2×2 convolutions that a nearest-neighbour upsampling and a 3×3 convolution are together:
-    /// `[2 · 2, 2, 2, Cin padded, Cout]`, from that of [`Conv2d::pack`]. Output pixel (2y + p, 2x + q) sees the pixels y + p −
-    /// 1 and y + p, of which one is seen by two of the three rows of taps; so for the columns.
-    pub fn phases(weight: &[f32]) -> Vec<f32> {
-        let run = weight.len() / 9;
-        let mut phases = vec![0.0; 16 * run];
-        for phase in 0..4 {
-            for tap in 0..9 {
-                // Of three taps, at parity 0 the last two see the second pixel; at parity 1 the first two the first.
-                let side = |tap: usize, parity: usize| (tap + 1 - parity) / 2;
-                let (y, x) = (side(tap / 3, phase / 2), side(tap % 3, phase % 2));
-                let sum = &mut phases[(phase * 4 + y * 2 + x) * run..][..run];
-                sum.iter_mut().zip(&weight[tap * run..]).for_each(|(sum, w)| *sum += w);
-            }
-        }
-        phases
     }
 
     /// The kernel as it is on the smaller image.

@@ -89,8 +89,8 @@ fn dependents(graph: &Graph, by: &[ValueId]) -> ValueSet {
     for (index, value) in graph.values.iter().enumerate() {
         let holds = match &value.source {
             Source::Op { inputs, .. } => inputs.iter().any(|&input| depends.contains(input)),
-            Source::Further { of } | Source::Part { of, .. } => depends.contains(*of),
-            Source::Input | Source::Constant(_) => false,
+            Source::Further { of } | Source::Range { of, .. } => depends.contains(*of),
+            Source::Input | Source::Constant(_) | Source::State(_) => false,
         };
         if holds {
             depends.insert(ValueId(index), ());

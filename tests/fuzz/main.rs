@@ -385,7 +385,7 @@ fn lay_out(config: &UNetConfig) -> bool {
         let header = Value::Object(shapes.clone()).to_string();
         let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; end]].concat();
         match UNet2DModel::new(config.clone(), [&bytes[..]]) {
-            Ok(mut model) => {
+            Ok(model) => {
                 for (count, height, width) in [(1, 0, 1), (1, 1, 1), (2, 16, 32), (1, 64, 48), (3, 5, 7)] {
                     for precision in [Precision::F32, Precision::F16] {
                         let _ = model.build(&mut Graph::new(), count, height, width, precision);

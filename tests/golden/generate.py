@@ -18,9 +18,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import dataset
 import digits
+import draws
 import gradients_norm
-import noise
 import ops
 import runs
 import schedules
@@ -45,9 +46,10 @@ def generate(folder, digits_path):
         print(f"{name}: {len(tensors)} tensors")
 
     write("ops", ops.goldens(cases("cases")))
+    write("draws", draws.goldens())
+    write("dataset", dataset.goldens(folder / "dataset"))
     write("gradients_norm", gradients_norm.goldens(cases("gradients_norm")))
     write("gradients", ops.gradients(cases("cases")))
-    write("noise", noise.goldens())
     write("schedules", schedules.goldens(cases("schedules")))
     for name, tensors in unets.goldens(lambda name, model: model.save_pretrained(folder / name)).items():
         write(name, tensors)
@@ -81,6 +83,10 @@ def check(made_folder, tolerance):
             print(f"FAIL {name}: missing")
         elif name.suffix == ".json":
             same = json.loads((made_folder / name).read_text()) == json.loads((HERE / name).read_text())
+            failures += not same
+            print(f"{'ok  ' if same else 'FAIL'} {name}")
+        elif name.suffix != ".safetensors":
+            same = (made_folder / name).read_bytes() == (HERE / name).read_bytes()
             failures += not same
             print(f"{'ok  ' if same else 'FAIL'} {name}")
         else:

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use denoise::backend::Gpu;
 use denoise::graph::{Graph, ValueId};
-use denoise::noise::Generator;
 use denoise::op::{Add, Affine, Attention, Concat, Conv2d, Linear, Op, Repeat, Slice, Softmax, Upfirdn2d, Upsample};
 use denoise::passes::{gradient, vector_jacobian_product};
+use denoise::random::Generator;
 use denoise::{Shape, Tensor};
 
 use crate::golden::{Golden, assert_close, widen};
@@ -164,7 +164,7 @@ pub fn graphs() -> Vec<(String, Graph, Inputs)> {
 #[test]
 fn shaders_agree_with_cpu() {
     let gpu = pollster::block_on(Gpu::open()).unwrap();
-    for (op, error) in pollster::block_on(ops::check_graphs(&gpu, graphs())) {
+    for (op, error) in pollster::block_on(ops::compare(&gpu, graphs(), ops::allowed)) {
         println!("{op}: {error:.1e}");
     }
 }

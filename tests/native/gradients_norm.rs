@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use denoise::backend::Gpu;
 use denoise::graph::{Graph, ValueId};
-use denoise::noise::Generator;
 use denoise::op::{
     Activation, ActivationGradient, AdamW, AdamWSettings, CrossEntropy, Ema, EmbeddingGradient, GroupNorm,
     GroupNormGradient, MeanSquareError, Mix, Modulate, ModulateGradient, Moments, MomentsGradient, Narrow, Op,
@@ -13,6 +12,7 @@ use denoise::op::{
 };
 use denoise::passes::gradient;
 use denoise::plan::{Operand, Place, Plan, Step};
+use denoise::random::Generator;
 use denoise::{Precision, Shape, Tensor};
 use serde::Deserialize;
 
@@ -236,7 +236,8 @@ pub fn graphs() -> Vec<(String, Graph, Inputs)> {
 
 /// Steps of everything here, one at least for every shader, the optimiser's among them.
 pub fn steps() -> Vec<Step> {
-    let planned = graphs().into_iter().flat_map(|(_, graph, _)| Plan::new(&graph).steps);
+    let planned =
+        graphs().into_iter().flat_map(|(_, graph, _)| Plan::new(&graph).all_steps().cloned().collect::<Vec<_>>());
     planned.chain([adamw(&Shape::new(&[7])), ema(&Shape::new(&[7]))]).collect()
 }
 

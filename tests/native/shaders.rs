@@ -24,7 +24,7 @@ fn shaders_keep_the_binding_convention() {
     // What the ops bind: for every variant of a shader, a step that runs it.
     let mut bound = HashMap::new();
     let graphs = [Precision::F32, Precision::F16].into_iter().flat_map(ops::graphs).chain(gradients::graphs());
-    let steps = graphs.flat_map(|(_, graph, _)| Plan::new(&graph).steps);
+    let steps = graphs.flat_map(|(_, graph, _)| Plan::new(&graph).all_steps().cloned().collect::<Vec<_>>());
     for step in steps.chain(gradients_norm::steps()) {
         let kernel = step.kernel();
         bound.insert((step.op.name(), kernel.source().into_owned(), kernel.precision), step);
