@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::op::Op;
+use crate::op::{Affine, Op};
 use crate::state::State;
 use crate::{Error, Precision, Result, Shape};
 
@@ -61,6 +61,21 @@ pub(crate) enum Source {
     Further { of: ValueId },
     /// The numbers of an input or a state from `first` on.
     Range { of: ValueId, first: usize },
+    /// Computed values side by side, each from a number on, with zeros between them. Nothing is copied: they are computed
+    /// where they are to be.
+    Assembled(Vec<(ValueId, usize)>),
+}
+
+impl Source {
+    /// Whether the value is computed from, or a part of, this other one.
+    pub(crate) fn reads(&self, other: ValueId) -> bool {
+        match self {
+            Source::Input | Source::Constant(_) | Source::State(_) => false,
+            Source::Op { inputs, .. } => inputs.contains(&other),
+            Source::Further { of } | Source::Range { of, .. } => *of == other,
+            Source::Assembled(parts) => parts.iter().any(|(part, _)| *part == other),
+        }
+    }
 }
 
 /// A value: its name (for a layer, the path it has in the checkpoint), shape, precision and origin.
@@ -200,6 +215,28 @@ impl Graph {
     pub fn further_outputs(&self, value: ValueId) -> impl Iterator<Item = ValueId> {
         let next = (value.0 + 1..self.values.len()).map(ValueId);
         next.take_while(move |id| matches!(self.values[id.0].source, Source::Further { of } if of == value))
+    }
+
+    /// Computed values in one, `[len]`, each from a number on, with zeros between them: the gradients by all ranges of a state.
+    ///
+    /// # Errors
+    /// When it would be larger than [`LARGEST`].
+    pub(crate) fn assemble(&mut self, name: &str, len: usize, parts: &[(ValueId, usize)]) -> Result<ValueId> {
+        let shape = Shape::new(&[len]);
+        check_size(name, &shape)?;
+        let mut placed = Vec::with_capacity(parts.len());
+        for (i, &(part, first)) in parts.iter().enumerate() {
+            // What is read elsewhere, or no op computes, cannot be computed here.
+            let computed = matches!(&self.values[part.0].source, Source::Op { op, .. } if op.replaces() == 0);
+            let read = self.values.iter().any(|value| value.source.reads(part));
+            let twice = parts[..i].iter().any(|&(earlier, _)| earlier == part);
+            let part = match computed && !read && !twice {
+                true => part,
+                false => self.op(&format!("{name}.{i}"), Affine { scale: 1.0, offset: 0.0 }, &[part])?,
+            };
+            placed.push((part, first));
+        }
+        Ok(self.push(name, shape, Precision::F32, Source::Assembled(placed)))
     }
 
     /// Keeps `value` after a run, to be read by this name.

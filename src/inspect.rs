@@ -64,7 +64,7 @@ impl Inspection {
             }
             largest = largest.max(bytes(value));
             match &value.source {
-                Source::Input | Source::State(_) | Source::Further { .. } => {}
+                Source::Input | Source::State(_) | Source::Further { .. } | Source::Assembled(_) => {}
                 Source::Constant(_) | Source::Range { .. } => weight_bytes += bytes(value),
                 Source::Op { op, inputs } => {
                     let given: Vec<&Value> = inputs.iter().map(|&id| &graph.values[id.0]).collect();

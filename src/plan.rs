@@ -197,6 +197,7 @@ impl Plan {
         let changed = changed_states(graph);
         let fixed = fixed_values(graph, &changed);
         let last_use = last_uses(graph, &kept);
+        let homes = homes(graph);
 
         let mut plan = Plan::default();
         let mut slots = Slots::default();
@@ -207,7 +208,7 @@ impl Plan {
                 continue;
             }
             // What is computed once keeps its slot too.
-            let keeps = |id: ValueId| kept.contains(id) || fixed.contains(id);
+            let keeps = |id: ValueId| kept.contains(id) || fixed.contains(id) || homes.contains(id);
             let mut take = |id: ValueId| {
                 let Value { shape, precision, .. } = &graph.values[id.0];
                 let bytes = bytes(shape, *precision);
@@ -241,6 +242,8 @@ impl Plan {
                         }
                     }
                 }
+                // Its place was taken with that of its first part.
+                Source::Assembled(_) => {}
                 // Its place was taken with that of the first output.
                 Source::Further { of } => {
                     if last_use[*of] == index && !keeps(*of) {
@@ -252,8 +255,16 @@ impl Plan {
                     let (inputs, replaced) = inputs.split_at(inputs.len() - op.replaces());
                     let (written, replacing) = outputs.split_at(outputs.len() - op.replaces());
                     for &output in written {
-                        let place = take(output);
-                        places.insert(output, (place, 0));
+                        let place = match homes.get(output) {
+                            None => (take(output), 0),
+                            Some(&(whole, first)) => {
+                                if !places.contains(whole) {
+                                    places.insert(whole, (take(whole), 0));
+                                }
+                                (places[whole].0, first)
+                            }
+                        };
+                        places.insert(output, place);
                     }
                     for (&output, &input) in replacing.iter().zip(replaced) {
                         let place = places[input];
@@ -393,6 +404,19 @@ fn operand(graph: &Graph, id: ValueId, places: &ValueMap<(Place, usize)>) -> Ope
     Operand { shape: value.shape.clone(), precision: value.precision, place, first }
 }
 
+/// Where values are computed that are assembled: of which value they are a part, and from which number on. These keep their
+/// slots too, in which nobody else may leave anything between the parts.
+fn homes(graph: &Graph) -> ValueMap<(ValueId, usize)> {
+    let mut homes = ValueMap::new();
+    for (index, value) in graph.values.iter().enumerate() {
+        if let Source::Assembled(parts) = &value.source {
+            homes.insert(ValueId(index), (ValueId(index), 0));
+            parts.iter().for_each(|&(part, first)| homes.insert(part, (ValueId(index), first)));
+        }
+    }
+    homes
+}
+
 /// The states that ops of the graph replace something of.
 fn changed_states(graph: &Graph) -> ValueSet {
     let mut changed = ValueSet::new();
@@ -419,6 +443,7 @@ fn fixed_values(graph: &Graph, changed: &ValueSet) -> ValueSet {
             Source::Constant(_) => true,
             Source::State(_) => !changed.contains(id),
             Source::Range { of, .. } | Source::Further { of } => fixed.contains(*of),
+            Source::Assembled(_) => false,
             Source::Op { op, inputs } => op.replaces() == 0 && inputs.iter().all(|&input| fixed.contains(input)),
         };
         if is_fixed {
@@ -440,10 +465,17 @@ fn last_uses(graph: &Graph, kept: &ValueSet) -> ValueMap<usize> {
         } else if !last.contains(id) {
             continue;
         }
+        if let Source::Assembled(parts) = &value.source {
+            for &(part, _) in parts {
+                if !last.contains(part) {
+                    last.insert(part, index);
+                }
+            }
+        }
         let inputs = match &value.source {
             Source::Op { inputs, .. } => &inputs[..],
             Source::Further { of } | Source::Range { of, .. } => std::slice::from_ref(of),
-            Source::Input | Source::Constant(_) | Source::State(_) => &[],
+            Source::Input | Source::Constant(_) | Source::State(_) | Source::Assembled(_) => &[],
         };
         for &input in inputs {
             if !last.contains(input) {

@@ -25,7 +25,8 @@ pub(super) fn read(path: &Path, channels: Option<usize>) -> Result<Dataset> {
         (true, true) => {
             return Err(Error::file(
                 path,
-                "has no images; a folder of PNG or JPEG images is expected, or one with a folder a class in it.",
+                "has no images; a folder of PNG or JPEG images is expected, or one with a folder a class in it. Of an .npz \
+                 give the path.",
             ));
         }
         (false, false) => {

@@ -19,9 +19,11 @@ pub(super) struct Picture {
     pub pixels: Vec<u8>,
 }
 
-/// The longest side that is read: more than any network of pixels is trained on, and little enough that a damaged header
-/// cannot ask for more than 256 MiB.
+/// The longest side that is read: more than any network of pixels is trained on, and at most 256 MiB.
 const LONGEST: usize = 8192;
+/// How much a byte of a file can at most become: bytes of a PNG (deflate's limit), or pixels of a JPEG, of which there are at
+/// most 64 to a bit. A header that promises more is not believed, and no memory is taken for it.
+const MOST_A_BYTE: usize = 1032;
 
 /// Reads an image. It is a PNG or a JPEG by what it begins with, whatever its name says.
 ///
@@ -59,6 +61,17 @@ fn check_size(path: &Path, [height, width]: [usize; 2]) -> Result<()> {
     }
 }
 
+/// Checks that a file can have what its header promises.
+fn check_promise(path: &Path, promised: usize, bytes: &[u8]) -> Result<()> {
+    match promised / MOST_A_BYTE <= bytes.len() {
+        true => Ok(()),
+        false => {
+            let len = bytes.len();
+            Err(damaged(path, "picture", format!("its {len} bytes cannot be as many pixels as its header says")))
+        }
+    }
+}
+
 /// Sixteen bits become eight, fewer than eight and palettes are spread out, as `png` does it.
 fn read_png(path: &Path, bytes: &[u8]) -> Result<Picture> {
     let invalid = |error: png::DecodingError| damaged(path, "PNG", error);
@@ -68,6 +81,7 @@ fn read_png(path: &Path, bytes: &[u8]) -> Result<Picture> {
     let (width, height) = reader.info().size();
     let size = [height as usize, width as usize];
     check_size(path, size)?;
+    check_promise(path, reader.info().raw_bytes(), bytes)?;
     let len = reader.output_buffer_size().ok_or_else(|| damaged(path, "PNG", "it is too large"))?;
     let mut pixels = vec![0; len];
     let info = reader.next_frame(&mut pixels).map_err(invalid)?;
@@ -86,6 +100,7 @@ fn read_jpeg(path: &Path, bytes: &[u8]) -> Result<Picture> {
     decoder.decode_headers().map_err(|error| invalid(&error))?;
     let (width, height) = decoder.dimensions().ok_or_else(|| invalid(&"it has no size"))?;
     check_size(path, [height, width])?;
+    check_promise(path, height * width, bytes)?;
     let (channels, space) = match decoder.input_colorspace() {
         Some(ColorSpace::Luma) => (1, ColorSpace::Luma),
         _ => (3, ColorSpace::RGB),

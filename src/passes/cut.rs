@@ -44,6 +44,9 @@ pub(crate) fn cut(graph: &Graph, given: &[&str], name: &str) -> Result<Graph> {
             }
             (None, Source::Range { of, first }) => Source::Range { of: ids[*of], first: *first },
             (None, Source::Further { of }) => Source::Further { of: ids[*of] },
+            (None, Source::Assembled(parts)) => {
+                Source::Assembled(parts.iter().map(|&(part, first)| (ids[part], first)).collect())
+            }
             (None, other) => other.clone(),
         };
         ids.insert(id, cut.push(&value.name, value.shape.clone(), value.precision, source));

@@ -58,6 +58,9 @@ pub fn fuse(graph: &Graph, fusion: Fusion) -> Result<Graph> {
         for input in inputs(value) {
             uses[input.0].push(ValueId(index));
         }
+        if let Source::Assembled(parts) = &value.source {
+            parts.iter().for_each(|(part, _)| uses[part.0].push(ValueId(index)));
+        }
     }
     let mut kept = ValueSet::new();
     graph.outputs.iter().for_each(|&(_, id)| kept.insert(id, ()));
@@ -87,7 +90,7 @@ fn inputs(value: &Value) -> &[ValueId] {
         Source::Op { inputs, .. } => inputs,
         Source::Further { of } => std::slice::from_ref(of),
         Source::Range { of, .. } => std::slice::from_ref(of),
-        Source::Input | Source::Constant(_) | Source::State(_) => &[],
+        Source::Input | Source::Constant(_) | Source::State(_) | Source::Assembled(_) => &[],
     }
 }
 
@@ -325,6 +328,10 @@ impl Fuser<'_> {
                     } else {
                         self.plain(id, op.clone())?
                     }
+                }
+                Source::Assembled(parts) => {
+                    let parts = parts.iter().map(|&(part, first)| (self.ids[part], first)).collect();
+                    self.fused.push(&value.name, value.shape.clone(), value.precision, Source::Assembled(parts))
                 }
                 Source::Further { of } => {
                     let which = index - of.0 - 1;

@@ -90,6 +90,7 @@ fn dependents(graph: &Graph, by: &[ValueId]) -> ValueSet {
         let holds = match &value.source {
             Source::Op { inputs, .. } => inputs.iter().any(|&input| depends.contains(input)),
             Source::Further { of } | Source::Range { of, .. } => depends.contains(*of),
+            Source::Assembled(parts) => parts.iter().any(|&(part, _)| depends.contains(part)),
             Source::Input | Source::Constant(_) | Source::State(_) => false,
         };
         if holds {

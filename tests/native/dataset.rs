@@ -212,13 +212,27 @@ fn a_damaged_picture_is_named() {
             let _ = Dataset::read(&folder.0, None); // read or refused
         }
     }
-    // A header that promises 16 GiB.
-    let mut bytes = png(1, 1, png::ColorType::Rgba, 0);
-    bytes[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
-    let crc = crc32(&bytes[12..29]);
-    bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+    // Headers that promise 16 GiB, or still 256 MiB.
+    for (side, expected) in [(0xffff_u32, "65535×65535 pixels"), (0x2000, "cannot be as many pixels")] {
+        let mut bytes = png(1, 1, png::ColorType::Rgba, 0);
+        bytes[16..24].copy_from_slice(&[side.to_be_bytes(); 2].concat());
+        let crc = crc32(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+        put(&folder, "picture.png", &bytes);
+        refused(&folder.0, None, &["picture.png", expected]);
+    }
+    let mut bytes = std::fs::read(file("grey.jpg")).unwrap();
+    let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    bytes[frame + 5..frame + 9].copy_from_slice(&[0x20, 0, 0x20, 0]);
     put(&folder, "picture.png", &bytes);
-    refused(&folder.0, None, &["picture.png", "65535×65535 pixels", "8192"]);
+    refused(&folder.0, None, &["picture.png", "cannot be as many pixels"]);
+    // One colour is small, and may be large.
+    let mut encoded = Vec::new();
+    let mut encoder = png::Encoder::new(&mut encoded, 2048, 2048);
+    encoder.set_compression(png::Compression::High);
+    encoder.write_header().unwrap().write_image_data(&[7; 2048 * 2048]).unwrap();
+    put(&folder, "picture.png", &encoded);
+    assert_eq!(Dataset::read(&folder.0, None).unwrap().shape(), [1, 1, 2048, 2048]);
 }
 
 /// PNG's checksum.
