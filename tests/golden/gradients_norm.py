@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler
 
 import ops
+import unets
 
 
 def leaf(tensor):
@@ -165,6 +166,16 @@ def variational_bound(case, randn):
     rows = torch.stack([factor[t], posterior[t].log(), betas[t].log(), (t == 0).double()], dim=1)
     made = {"x0": x0, "prediction": prediction, "target": target, "variance": variance, "rows": rows, "output": bound.detach()}
     return leaves, made, bound.mean()
+
+
+def unet(case, randn):
+    """The mean square of a whole network's output, and its gradient by what the network is given."""
+    name = case["name"].removeprefix("unet_")
+    inputs = unets.given(name)
+    leaves = {"sample": leaf(inputs["sample"])}
+    model = unets.build(name).double()
+    output = model(leaves["sample"], inputs["timestep"], class_labels=inputs.get("class_labels")).sample
+    return leaves, {}, output.square().mean()
 
 
 def optimiser(case, randn):

@@ -3,7 +3,8 @@
 
 use std::rc::Rc;
 
-use denoise::backend::Gpu;
+use denoise::backend::{Backend, Gpu};
+use denoise::config::UNetConfig;
 use denoise::graph::{Graph, ValueId};
 use denoise::op::{
     Activation, ActivationGradient, AdamW, AdamWSettings, CrossEntropy, Ema, EmbeddingGradient, GroupNorm,
@@ -13,6 +14,7 @@ use denoise::op::{
 use denoise::passes::gradient;
 use denoise::plan::{Operand, Place, Plan, Step};
 use denoise::random::Generator;
+use denoise::unet::UNet2DModel;
 use denoise::{Precision, Shape, Tensor};
 use serde::Deserialize;
 
@@ -135,7 +137,8 @@ fn time_row(scale: &Tensor, shift: &Tensor) -> Tensor {
 /// "gradient.{leaf}".
 fn losses() -> Vec<Loss> {
     let goldens = Golden::load("gradients_norm");
-    let cases = golden::list::<Case>("gradients_norm").into_iter().filter(|case| case.op != "optimiser");
+    let cases = golden::list::<Case>("gradients_norm").into_iter();
+    let cases = cases.filter(|case| !["optimiser", "unet"].contains(&case.op.as_str()));
     cases.map(|case| lay_out(case, &goldens)).collect()
 }
 
@@ -319,8 +322,8 @@ fn gradients_are_what_the_loss_changes_by() {
     let goldens = Golden::load("gradients_norm");
     let mut generator = Generator::new(23);
     for case in golden::list::<Case>("gradients_norm") {
-        // ReLU has a kink, and the optimiser has no loss.
-        if case.op == "optimiser" || case.function == Some(Activation::Relu) {
+        // ReLU has a kink, the optimiser has no loss, and networks are compared below.
+        if ["optimiser", "unet"].contains(&case.op.as_str()) || case.function == Some(Activation::Relu) {
             continue;
         }
         let Loss { case, graph, inputs, leaves } = lay_out(case, &goldens);
@@ -502,5 +505,51 @@ fn shapes_that_do_not_fit_are_refused() {
     for (op, inputs) in refused {
         let error = op.output(inputs).unwrap_err().to_string();
         assert!(error.contains("expected"), "{}: {error}", op.name());
+    }
+}
+
+/// Through all layers of whole networks, on both backends.
+#[test]
+fn gradients_of_networks_agree_with_diffusers() {
+    let gradients = Golden::load("gradients_norm");
+    let gpu = pollster::block_on(Gpu::open()).unwrap();
+    let cases = golden::list::<Case>("gradients_norm").into_iter().filter(|case| case.op == "unet");
+    for (name, backend) in
+        cases.flat_map(|case| [(case.name.clone(), Backend::Cpu), (case.name, Backend::Gpu(gpu.clone()))])
+    {
+        let config = UNetConfig::from_json(&golden::text(&format!("tests/golden/{name}/config.json"))).unwrap();
+        let weights = golden::bytes(&format!("tests/golden/{name}/diffusion_pytorch_model.safetensors"));
+        let unet = UNet2DModel::new(config, [&weights[..]]).unwrap();
+        let own = Golden::load(&name);
+        let sample = own.get("sample").tensor();
+        let [n, _, height, width] = *sample.shape else { panic!("images are NCHW") };
+        let mut graph = Graph::new();
+        let output = unet.build(&mut graph, n, height, width, Precision::F32).unwrap().output;
+        let nothing = graph.shape(output).clone();
+        let nothing = graph.constant("target", (nothing.clone(), vec![0.0; nothing.len()]));
+        let ones = padded(&vec![1.0; n]);
+        let ones = graph.constant("weights", (Shape::new(&[n]), ones));
+        let errors = graph.op("errors", MeanSquareError, &[output, nothing, ones]).unwrap();
+        let loss = graph.op("loss", Sum::mean(n), &[errors]).unwrap();
+        let by = graph.given("sample").unwrap();
+        let by = gradient(&mut graph, loss, &[by]).unwrap();
+        graph.output("loss", loss);
+        graph.output("gradient", by[0]);
+        pollster::block_on(async {
+            let executor = backend.compile(Plan::new(&graph), &[], |_, _| {}).await.unwrap();
+            for name in ["sample", "timestep", "class_labels"] {
+                if let Some(given) = own.find(name) {
+                    executor.write(name, &given.tensor().to_device().unwrap()).unwrap();
+                }
+            }
+            executor.run(0).await.unwrap();
+            let loss = executor.read("loss").await.unwrap();
+            assert_close(&format!("{name}: loss"), &loss[..1], &gradients.get(&format!("{name}.loss")).data, 1e-5);
+            let shape = executor.plan().output("gradient").unwrap().shape.clone();
+            let by = Tensor::from_device(&shape, &executor.read("gradient").await.unwrap()).unwrap().data;
+            let expected = &gradients.get(&format!("{name}.gradient.sample")).data;
+            let error = assert_close(&format!("{name}: by the sample"), &by, expected, TOLERANCE);
+            println!("{name}: {error:.1e}");
+        });
     }
 }
