@@ -71,6 +71,7 @@ impl OuterProducts<'_> {
             product: &'a OuterProducts<'a>,
             rows: Range<usize>,
             first: usize,
+            strip: &'a mut [f32],
             out: &'a mut [f32],
         }
 
@@ -79,44 +80,53 @@ impl OuterProducts<'_> {
 
             #[inline(always)]
             fn with_simd<S: Simd>(self, simd: S) {
-                self.product.share(simd, self.rows, self.first, self.out);
+                self.product.share(simd, self.rows, self.first, self.strip, self.out);
             }
         }
 
-        pulp::Arch::new().dispatch(Share { product: self, rows, first, out });
+        scratch(ROWS * BLOCK, |strip| pulp::Arch::new().dispatch(Share { product: self, rows, first, strip, out }));
     }
 
     /// Adds the products of some rows to `out`, `[…, columns]`, whose first line is of the elements `first` behind where rows
-    /// start.
+    /// start. `strip` is for [`ROWS`] · [`BLOCK`] numbers of the left factor.
     #[inline(always)]
-    fn share<S: Simd>(&self, simd: S, rows: Range<usize>, first: usize, out: &mut [f32]) {
+    fn share<S: Simd>(&self, simd: S, rows: Range<usize>, first: usize, strip: &mut [f32], out: &mut [f32]) {
         let lines = out.len() / self.columns;
-        scratch(ROWS * BLOCK, |strip| {
-            for begin in rows.clone().step_by(BLOCK) {
-                let block = begin..rows.end.min(begin + BLOCK);
-                let mut line = 0;
-                while line < lines {
-                    // Runs are multiples of four: eight are two fours, all others sixes and perhaps one four or two.
-                    let six = ROWS == 6 && lines - line >= 6 && lines - line != 8;
-                    let height = if six { 6 } else { 4 };
-                    let strip = &mut strip[..height * block.len()];
-                    for (strip, row) in strip.chunks_exact_mut(height).zip(&self.rows[block.clone()]) {
-                        strip.copy_from_slice(&self.input[row + first + line..][..height]);
-                    }
-                    let out = &mut out[line * self.columns..][..height * self.columns];
-                    for column in (0..self.columns).step_by(COLUMNS) {
-                        let panel = column / COLUMNS * self.rows.len() + block.start;
-                        let panel = &self.panels[panel..][..block.len()];
-                        if six {
-                            six_lines(simd, strip, panel, column, self.columns, out);
-                        } else {
-                            four_lines(simd, strip, panel, column, self.columns, out);
-                        }
-                    }
-                    line += height;
+        for begin in rows.clone().step_by(BLOCK) {
+            let block = begin..rows.end.min(begin + BLOCK);
+            let mut line = 0;
+            while line < lines {
+                // Runs are multiples of four: eight are two fours, all others sixes and perhaps one four or two.
+                let six = ROWS == 6 && lines - line >= 6 && lines - line != 8;
+                let height = if six { 6 } else { 4 };
+                let strip = &mut strip[..height * block.len()];
+                if six {
+                    self.gather::<6>(block.clone(), first + line, strip);
+                } else {
+                    self.gather::<4>(block.clone(), first + line, strip);
                 }
+                let out = &mut out[line * self.columns..][..height * self.columns];
+                for column in (0..self.columns).step_by(COLUMNS) {
+                    let panel = column / COLUMNS * self.rows.len() + block.start;
+                    let panel = &self.panels[panel..][..block.len()];
+                    if six {
+                        six_lines(simd, strip, panel, column, self.columns, out);
+                    } else {
+                        four_lines(simd, strip, panel, column, self.columns, out);
+                    }
+                }
+                line += height;
             }
-        });
+        }
+    }
+
+    /// Copies so many elements of some rows, from those `first` behind their starts on. How many there are is known when it is
+    /// compiled, so that they are loads and stores and no calls.
+    #[inline(always)]
+    fn gather<const LINES: usize>(&self, rows: Range<usize>, first: usize, strip: &mut [f32]) {
+        for (strip, row) in strip.as_chunks_mut::<LINES>().0.iter_mut().zip(&self.rows[rows]) {
+            strip.copy_from_slice(&self.input[row + first..][..LINES]);
+        }
     }
 }
 

@@ -91,8 +91,9 @@ fn tolerance(op: &str) -> f64 {
         | "attention_scores_gradient"
         | "attention_weights_gradient"
         | "attention_values_gradient"
-        | "attention_rows"
-        | "attention_gradient" => 3e-6,
+        | "attention_rows" => 3e-6,
+        // Weights are computed anew from scores of up to a hundred, whose last bits exp turns into relative errors.
+        "attention_gradient" => 1e-5,
         other => panic!("no tolerance for {other}"),
     }
 }
