@@ -199,4 +199,22 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn any_number_of_cores_gives_the_same_bits() {
+        let (rows, depth, columns) = (400, 20, 20);
+        let starts: Vec<usize> = (0..rows).map(|row| row * depth).collect();
+        let (input, right) = (numbers(1, rows * depth), numbers(2, rows * columns));
+        let panels = pack(&right, columns);
+        let product = |threads: usize| {
+            let mut out = vec![0.0; depth * columns];
+            let (input, rows, panels) = (&input[..], &starts[..], &panels[..]);
+            let product = OuterProducts { input, rows, taps: &[0], depth, panels, columns, splits: 1 };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| product.run(&mut out));
+            out
+        };
+        assert_eq!(product(1), product(2));
+        assert_eq!(product(1), product(5));
+    }
 }

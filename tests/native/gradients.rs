@@ -176,7 +176,6 @@ fn gradients_agree_with_finite_differences() {
     let (graph, inputs) = ops::with_gradients(graph, inputs, &["end"], &["x", "row"]);
     let (_, outputs) = ops::run(&graph, &inputs);
     let seed = inputs.last().unwrap().1.to_device().unwrap();
-    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
     for (i, name) in ["x", "row"].into_iter().enumerate() {
         let mut direction = inputs[i].1.clone();
         assert_eq!(inputs[i].0, name);
@@ -190,6 +189,40 @@ fn gradients_agree_with_finite_differences() {
         let expected = product(&outputs[&format!("{name}.gradient")], &direction.to_device().unwrap());
         assert!((slope - expected).abs() <= 2e-3 * expected.abs(), "{name}: {slope}, not {expected}");
     }
+}
+
+/// A convolution is linear in x and in its weight: Σ y · g, without the bias, is Σ x · gradient and Σ weight · gradient. Over
+/// windows that skip pixels, lie in the padding or are of even size.
+#[test]
+fn gradients_of_any_window_are_adjoint() {
+    for (kernel, stride, pad_before, pad_after) in
+        [(1, 3, 0, 0), (2, 1, 0, 1), (2, 3, 2, 1), (3, 2, 2, 0), (3, 3, 1, 1), (4, 2, 1, 2), (5, 1, 2, 2), (3, 1, 3, 2)]
+    {
+        let mut m = Maker::new(31);
+        let x = m.input("x", &[2, 5, 9, 6]);
+        m.conv("y", x, 7, Conv2d { kernel, stride, pad_before, pad_after });
+        let bias = m.graph.given("y.bias").unwrap();
+        let weight = m.graph.given("y.weight").unwrap();
+        for (name, id) in [("bias", bias), ("weight", weight)] {
+            m.graph.output(name, id);
+        }
+        m.graph.output("y", m.graph.find("y").unwrap());
+        let (graph, inputs) = ops::with_gradients(m.graph, m.inputs, &["y"], &["x", "y.weight", "y.bias"]);
+        let (_, outputs) = ops::run(&graph, &inputs);
+        let [x, g] = [&inputs[0].1, &inputs[1].1].map(|tensor| tensor.to_device().unwrap());
+        let by_bias = product(&outputs["bias"], &outputs["y.bias.gradient"]);
+        let expected = product(&outputs["y"], &g) - by_bias;
+        for (name, value) in [("x", &x), ("y.weight", &outputs["weight"])] {
+            let found = product(value, &outputs[&format!("{name}.gradient")]);
+            let what = format!("{name} of {kernel}×{kernel}, stride {stride}, padding {pad_before} and {pad_after}");
+            assert!((found - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{what}: {found}, not {expected}");
+        }
+    }
+}
+
+/// Σ a · b.
+fn product(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
 
 /// y = conv(x), z = linear(y) + y: what is read twice gets the sum of both gradients. The numbers are small enough to follow.
