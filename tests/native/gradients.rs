@@ -4,10 +4,14 @@
 use std::collections::HashMap;
 
 use denoise::backend::Gpu;
+use denoise::fusion::fuse;
 use denoise::graph::{Graph, ValueId};
 use denoise::noise::Generator;
-use denoise::op::{Add, Affine, Attention, Concat, Conv2d, Linear, Op, Repeat, Slice, Softmax, Upfirdn2d, Upsample};
+use denoise::op::{
+    Add, Affine, Attention, Concat, Conv2d, Linear, Op, PredictX0, Repeat, Slice, Softmax, Upfirdn2d, Upsample,
+};
 use denoise::passes::{gradient, vector_jacobian_product};
+use denoise::schedule::Coefficients;
 use denoise::{Shape, Tensor};
 
 use crate::golden::{Golden, assert_close, widen};
@@ -191,6 +195,21 @@ fn gradients_agree_with_finite_differences() {
     }
 }
 
+/// Gradients are a part of the graph like any other, so they can be fused like any other.
+#[test]
+fn fused_gradients_are_the_same() {
+    let (graph, inputs) = composite();
+    let (graph, inputs) = ops::with_gradients(graph, inputs, &["end"], &BY);
+    let (_, expected) = ops::run(&graph, &inputs);
+    for (name, fusion) in ops::fusions() {
+        let (steps, outputs) = ops::run(&fuse(&graph, fusion).unwrap(), &inputs);
+        assert!(steps.iter().any(|(step, ..)| step.op.name() == "fused_conv2d"), "{name} fuses");
+        for (what, expected) in &expected {
+            assert_close(&format!("{what}, {name}"), &outputs[what], &widen(expected), 1e-5);
+        }
+    }
+}
+
 /// A convolution is linear in x and in its weight: Σ y · g, without the bias, is Σ x · gradient and Σ weight · gradient. Over
 /// windows that skip pixels, lie in the padding or are of even size.
 #[test]
@@ -289,4 +308,17 @@ fn an_op_without_a_gradient_is_an_error() {
     let seed = graph.input("seed", graph.shape(picture).clone()).unwrap();
     let error = vector_jacobian_product(&mut graph, picture, seed, &[x]).unwrap_err().to_string();
     assert_eq!(error, "picture: rgba8 has no gradient.");
+}
+
+#[test]
+fn one_of_several_outputs_has_no_gradient() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", Shape::new(&[1, 2, 2, 3])).unwrap();
+    let model = graph.input("model", Shape::new(&[2, 2, 2, 3])).unwrap();
+    let row = graph.input("row", Shape::new(&[Coefficients::LEN])).unwrap();
+    let guided = graph.op("x0", PredictX0 { guided: true }, &[x, model, row]).unwrap();
+    let second = graph.further_outputs(guided).next().unwrap();
+    let seed = graph.input("seed", graph.shape(second).clone()).unwrap();
+    let error = vector_jacobian_product(&mut graph, second, seed, &[x]).unwrap_err().to_string();
+    assert_eq!(error, "x0.1 is a part of what is computed, which has no gradient.");
 }

@@ -61,7 +61,7 @@ fn shaders_keep_the_binding_convention() {
 
         let mut bindings: Vec<_> = module.global_variables.iter().filter(|(_, v)| v.binding.is_some()).collect();
         bindings.sort_by_key(|(_, variable)| variable.binding.map(|binding| binding.binding));
-        let written = step.outputs.iter().count();
+        let written = step.outputs.len();
         assert_eq!(bindings.len(), 1 + inputs + written, "{name}: parameters, {inputs} inputs, what it writes");
         for (i, (_, variable)) in bindings.iter().enumerate() {
             let binding = variable.binding.unwrap();
