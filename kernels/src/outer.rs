@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::gemm::{COLUMNS, Panel};
+use crate::gemm::{COLUMNS, Panel, SMALL};
 use crate::{parallel, scratch};
 
 /// Rows of the output computed together, as in [`crate::gemm`].
@@ -65,7 +65,11 @@ impl OuterProducts<'_> {
                 shares.push((rows.clone(), self.taps[tap] + k * share, out));
             }
         }
-        parallel::each(shares, |(rows, first, out)| self.vectorised(rows, first, out));
+        let share = |(rows, first, out): (Range<usize>, usize, &mut [f32])| self.vectorised(rows, first, out);
+        if self.rows.len() * self.taps.len() * self.depth * self.columns < SMALL {
+            return shares.into_iter().for_each(share);
+        }
+        parallel::each(shares, share);
     }
 
     /// [`OuterProducts::share`] with the widest vectors there are.
@@ -190,7 +194,9 @@ mod tests {
     /// Over rows that overlap, in whole and in parts.
     #[test]
     fn agrees_with_its_definition() {
-        for (rows, depth, columns, splits) in [(1, 4, 4, 1), (7, 12, 20, 2), (300, 8, 16, 3), (130, 20, 36, 1), (140, 52, 8, 1)] {
+        for (rows, depth, columns, splits) in
+            [(1, 4, 4, 1), (7, 12, 20, 2), (300, 8, 16, 3), (130, 20, 36, 1), (140, 52, 8, 1)]
+        {
             let taps = [0, 2];
             let starts: Vec<usize> = (0..rows).map(|row| row * 3).collect();
             let input = numbers(1, 3 * rows + depth + 2);
@@ -213,7 +219,7 @@ mod tests {
 
     #[test]
     fn any_number_of_cores_gives_the_same_bits() {
-        let (rows, depth, columns) = (400, 20, 20);
+        let (rows, depth, columns) = (1000, 20, 20);
         let starts: Vec<usize> = (0..rows).map(|row| row * depth).collect();
         let (input, right) = (numbers(1, rows * depth), numbers(2, rows * columns));
         let panels = pack(&right, columns);

@@ -107,9 +107,9 @@ impl Op for AttentionGradient {
                 for (query, (weights, changes)) in block.clone().zip(lines) {
                     let numbers = &of_rows.data[(matrix * tokens + query) * of_rows.shape.stride()..];
                     let [most, reciprocal, product] = [numbers[0], numbers[1], numbers[2]];
-                    for (weight, change) in weights.iter_mut().zip(changes.iter_mut()).take(tokens) {
-                        *weight = math::exp(*weight - most) * reciprocal;
-                        *change = *weight * (*change - product);
+                    math::softmax_again(&mut weights[..tokens], [most, reciprocal]);
+                    for (weight, change) in weights.iter().zip(changes.iter_mut()) {
+                        *change = weight * (*change - product);
                     }
                     weights[tokens..].fill(0.0);
                     changes[tokens..].fill(0.0);

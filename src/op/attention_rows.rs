@@ -82,14 +82,12 @@ impl Op for AttentionRows {
                 let (scores, store) = (&mut scores[..rows.len() * stride], Store::sums(stride));
                 Gemm { input: qkv.data, rows: &rows, taps: &[0], depth: head, panels: &keys, store }.run(scores);
                 for ((query, scores), numbers) in
-                    (first..).zip(scores.chunks_exact(stride)).zip(numbers.chunks_exact_mut(output.shape.stride()))
+                    (first..).zip(scores.chunks_exact_mut(stride)).zip(numbers.chunks_exact_mut(output.shape.stride()))
                 {
-                    let scores = &scores[..tokens];
-                    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                    let sum: f32 = scores.iter().map(|score| math::exp(score - most)).sum();
+                    let [most, reciprocal] = math::softmax(&mut scores[..tokens]);
                     let row = (image * tokens + query) * out.shape.stride() + h * head;
                     let product = out.data[row..][..head].iter().zip(&g.data[row..][..head]).map(|(o, g)| o * g).sum();
-                    numbers.copy_from_slice(&[most, 1.0 / sum, product, 0.0]);
+                    numbers.copy_from_slice(&[most, reciprocal, product, 0.0]);
                 }
             }
         }
