@@ -24,6 +24,9 @@ pub const COLUMNS: usize = if cfg!(target_arch = "wasm32") { 8 } else { 16 };
 /// Rows whose inputs are meant to stay in the cache: some 600 of 64 channels are 150 KB.
 const BLOCK: usize = 600;
 
+/// Multiply-adds that are done before another core has been woken.
+pub(crate) const SMALL: usize = 1 << 18;
+
 /// `COLUMNS` neighbouring columns of a row of a weight, zeros beyond the last.
 pub type Panel = [f32; COLUMNS];
 
@@ -155,9 +158,6 @@ impl<'a> Store<'a> {
 impl Gemm<'_> {
     /// Computes `out`: `[rows, columns]`.
     pub fn run(&self, out: &mut [f32]) {
-        /// Multiply-adds that are done before another core has been woken.
-        const SMALL: usize = 1 << 18;
-
         let columns = self.store.columns;
         let threads = parallel::threads();
         let macs = self.rows.len() * self.taps.len() * self.depth * columns;

@@ -124,15 +124,15 @@ pub fn scale_shift(x: &mut [f32], scale: &[f32], shift: &[f32]) {
     pulp::Arch::new().dispatch(ScaleShift { x, scale, shift });
 }
 
-/// `exp(x) / Σ exp(x)` in place, with the maximum taken out first.
-pub fn softmax(x: &mut [f32]) {
+/// `exp(x) / Σ exp(x)` in place, with the maximum taken out first. Returns the maximum, and the reciprocal of the sum.
+pub fn softmax(x: &mut [f32]) -> [f32; 2] {
     struct Softmax<'a>(&'a mut [f32]);
 
     impl WithSimd for Softmax<'_> {
-        type Output = ();
+        type Output = [f32; 2];
 
         #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) {
+        fn with_simd<S: Simd>(self, simd: S) -> [f32; 2] {
             let (vectors, rest) = S::as_mut_simd_f32s(self.0);
             let mut maxima = simd.splat_f32s(f32::NEG_INFINITY);
             for x in &*vectors {
@@ -157,10 +157,38 @@ pub fn softmax(x: &mut [f32]) {
             for x in rest {
                 *x *= scale;
             }
+            [max, scale]
         }
     }
 
-    pulp::Arch::new().dispatch(Softmax(x));
+    pulp::Arch::new().dispatch(Softmax(x))
+}
+
+/// What [`softmax`] leaves of x, by the maximum and the reciprocal of the sum that it returned.
+pub fn softmax_again(x: &mut [f32], [max, scale]: [f32; 2]) {
+    struct Again<'a> {
+        x: &'a mut [f32],
+        max: f32,
+        scale: f32,
+    }
+
+    impl WithSimd for Again<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let (vectors, rest) = S::as_mut_simd_f32s(self.x);
+            for x in vectors {
+                let e = exp_vector(simd, simd.sub_f32s(*x, simd.splat_f32s(self.max)));
+                *x = simd.mul_f32s(e, simd.splat_f32s(self.scale));
+            }
+            for x in rest {
+                *x = exp(*x - self.max) * self.scale;
+            }
+        }
+    }
+
+    pulp::Arch::new().dispatch(Again { x, max, scale });
 }
 
 /// Mean and M2, the sum of squared deviations from it, of every channel over tiles of the pixels of an image,
@@ -245,7 +273,10 @@ mod tests {
         }
         for len in [1, 3, 8, 13, 64] {
             let mut out = x[500..][..len].to_vec();
-            softmax(&mut out);
+            let mut again = out.clone();
+            let numbers = softmax(&mut out);
+            softmax_again(&mut again, numbers);
+            assert_eq!(again, out);
             let sum: f64 = x[500..][..len].iter().map(|&x| f64::from(x).exp()).sum();
             for (x, out) in x[500..].iter().zip(&out) {
                 let expected = f64::from(*x).exp() / sum;

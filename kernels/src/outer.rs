@@ -7,13 +7,17 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::gemm::{COLUMNS, Panel};
+use crate::gemm::{COLUMNS, Panel, SMALL};
 use crate::{parallel, scratch};
 
 /// Rows of the output computed together, as in [`crate::gemm`].
 const ROWS: usize = if cfg!(target_arch = "wasm32") { 4 } else { 6 };
 /// Rows of the factors that are taken at once: so much of both stays in the cache.
 const BLOCK: usize = 128;
+/// Elements of the left factor's rows that are gathered together.
+const WIDE: usize = 24;
+/// Numbers of a strip, a block of rows of so many elements. A tile that begins within a row ends within the row after the last.
+const STRIP: usize = (BLOCK + 1) * WIDE;
 
 /// `out[split, tap, k, c] = Σ_r input[rows[r] + taps[tap] + k] · right[r, c]` over the rows r of a split.
 pub struct OuterProducts<'a> {
@@ -61,7 +65,11 @@ impl OuterProducts<'_> {
                 shares.push((rows.clone(), self.taps[tap] + k * share, out));
             }
         }
-        parallel::each(shares, |(rows, first, out)| self.vectorised(rows, first, out));
+        let share = |(rows, first, out): (Range<usize>, usize, &mut [f32])| self.vectorised(rows, first, out);
+        if self.rows.len() * self.taps.len() * self.depth * self.columns < SMALL {
+            return shares.into_iter().for_each(share);
+        }
+        parallel::each(shares, share);
     }
 
     /// [`OuterProducts::share`] with the widest vectors there are.
@@ -71,6 +79,7 @@ impl OuterProducts<'_> {
             product: &'a OuterProducts<'a>,
             rows: Range<usize>,
             first: usize,
+            strip: &'a mut [f32],
             out: &'a mut [f32],
         }
 
@@ -79,31 +88,37 @@ impl OuterProducts<'_> {
 
             #[inline(always)]
             fn with_simd<S: Simd>(self, simd: S) {
-                self.product.share(simd, self.rows, self.first, self.out);
+                self.product.share(simd, self.rows, self.first, self.strip, self.out);
             }
         }
 
-        pulp::Arch::new().dispatch(Share { product: self, rows, first, out });
+        scratch(STRIP, |strip| pulp::Arch::new().dispatch(Share { product: self, rows, first, strip, out }));
     }
 
     /// Adds the products of some rows to `out`, `[…, columns]`, whose first line is of the elements `first` behind where rows
-    /// start.
+    /// start. `strip` is for [`STRIP`] numbers of the left factor.
     #[inline(always)]
-    fn share<S: Simd>(&self, simd: S, rows: Range<usize>, first: usize, out: &mut [f32]) {
+    fn share<S: Simd>(&self, simd: S, rows: Range<usize>, first: usize, strip: &mut [f32], out: &mut [f32]) {
         let lines = out.len() / self.columns;
-        scratch(ROWS * BLOCK, |strip| {
-            for begin in rows.clone().step_by(BLOCK) {
-                let block = begin..rows.end.min(begin + BLOCK);
+        for begin in rows.clone().step_by(BLOCK) {
+            let block = begin..rows.end.min(begin + BLOCK);
+            for wide in (0..lines).step_by(WIDE) {
+                let width = WIDE.min(lines - wide);
+                match width {
+                    24 => self.gather::<24>(block.clone(), first + wide, strip),
+                    20 => self.gather::<20>(block.clone(), first + wide, strip),
+                    16 => self.gather::<16>(block.clone(), first + wide, strip),
+                    12 => self.gather::<12>(block.clone(), first + wide, strip),
+                    8 => self.gather::<8>(block.clone(), first + wide, strip),
+                    _ => self.gather::<4>(block.clone(), first + wide, strip),
+                }
                 let mut line = 0;
-                while line < lines {
-                    // Runs are multiples of four: eight are two fours, all others sixes and perhaps one four or two.
-                    let six = ROWS == 6 && lines - line >= 6 && lines - line != 8;
+                while line < width {
+                    // Eight are two fours, all other multiples of four sixes and perhaps one four or two.
+                    let six = ROWS == 6 && width - line >= 6 && width - line != 8;
                     let height = if six { 6 } else { 4 };
-                    let strip = &mut strip[..height * block.len()];
-                    for (strip, row) in strip.chunks_exact_mut(height).zip(&self.rows[block.clone()]) {
-                        strip.copy_from_slice(&self.input[row + first + line..][..height]);
-                    }
-                    let out = &mut out[line * self.columns..][..height * self.columns];
+                    let strip = &strip[line..][..block.len() * WIDE];
+                    let out = &mut out[(wide + line) * self.columns..][..height * self.columns];
                     for column in (0..self.columns).step_by(COLUMNS) {
                         let panel = column / COLUMNS * self.rows.len() + block.start;
                         let panel = &self.panels[panel..][..block.len()];
@@ -116,13 +131,23 @@ impl OuterProducts<'_> {
                     line += height;
                 }
             }
-        });
+        }
+    }
+
+    /// Copies so many elements of some rows, from those `first` behind their starts on. How many there are is known when it is
+    /// compiled, so that they are loads and stores and no calls.
+    #[inline(always)]
+    fn gather<const WIDTH: usize>(&self, rows: Range<usize>, first: usize, strip: &mut [f32]) {
+        for (strip, row) in strip.as_chunks_mut::<WIDE>().0.iter_mut().zip(&self.rows[rows]) {
+            strip[..WIDTH].copy_from_slice(&self.input[row + first..][..WIDTH]);
+        }
     }
 }
 
-/// A function that adds the products of a strip `[rows, lines]` and a panel to so many lines of `out`, `[lines, columns]`.
+/// A function that adds the products of the first elements of a strip's rows, `[rows, WIDE]`, and a panel to so many lines of
+/// `out`, `[lines, columns]`.
 macro_rules! tile {
-    ($name:ident, $lines:literal: $($index:literal $a:ident $b:ident),*) => {
+    ($name:ident: $($index:literal $a:ident $b:ident),*) => {
         #[inline(always)]
         fn $name<S: Simd>(simd: S, strip: &[f32], panel: &[Panel], column: usize, columns: usize, out: &mut [f32]) {
             let lanes = 2 * S::F32_LANES;
@@ -132,7 +157,7 @@ macro_rules! tile {
                     break;
                 }
                 $(let (mut $a, mut $b) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));)*
-                for (run, right) in strip.as_chunks::<$lines>().0.iter().zip(panel) {
+                for (run, right) in strip.as_chunks::<WIDE>().0.iter().zip(panel) {
                     let [a, b] = S::as_simd_f32s(right).0.as_chunks().0[pair];
                     $(
                         let x = simd.splat_f32s(run[$index]);
@@ -146,8 +171,8 @@ macro_rules! tile {
     };
 }
 
-tile!(four_lines, 4: 0 a0 b0, 1 a1 b1, 2 a2 b2, 3 a3 b3);
-tile!(six_lines, 6: 0 a0 b0, 1 a1 b1, 2 a2 b2, 3 a3 b3, 4 a4 b4, 5 a5 b5);
+tile!(four_lines: 0 a0 b0, 1 a1 b1, 2 a2 b2, 3 a3 b3);
+tile!(six_lines: 0 a0 b0, 1 a1 b1, 2 a2 b2, 3 a3 b3, 4 a4 b4, 5 a5 b5);
 
 /// Adds two vectors to `out`, or as much of them as it takes.
 #[inline(always)]
@@ -169,7 +194,9 @@ mod tests {
     /// Over rows that overlap, in whole and in parts.
     #[test]
     fn agrees_with_its_definition() {
-        for (rows, depth, columns, splits) in [(1, 4, 4, 1), (7, 12, 20, 2), (300, 8, 16, 3), (130, 20, 36, 1)] {
+        for (rows, depth, columns, splits) in
+            [(1, 4, 4, 1), (7, 12, 20, 2), (300, 8, 16, 3), (130, 20, 36, 1), (140, 52, 8, 1)]
+        {
             let taps = [0, 2];
             let starts: Vec<usize> = (0..rows).map(|row| row * 3).collect();
             let input = numbers(1, 3 * rows + depth + 2);
@@ -188,5 +215,23 @@ mod tests {
                 assert!((out - sum).abs() < 1e-4, "{rows}×{depth}×{columns}: {out} at {i}, not {sum}");
             }
         }
+    }
+
+    #[test]
+    fn any_number_of_cores_gives_the_same_bits() {
+        let (rows, depth, columns) = (1000, 20, 20);
+        let starts: Vec<usize> = (0..rows).map(|row| row * depth).collect();
+        let (input, right) = (numbers(1, rows * depth), numbers(2, rows * columns));
+        let panels = pack(&right, columns);
+        let product = |threads: usize| {
+            let mut out = vec![0.0; depth * columns];
+            let (input, rows, panels) = (&input[..], &starts[..], &panels[..]);
+            let product = OuterProducts { input, rows, taps: &[0], depth, panels, columns, splits: 1 };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| product.run(&mut out));
+            out
+        };
+        assert_eq!(product(1), product(2));
+        assert_eq!(product(1), product(5));
     }
 }

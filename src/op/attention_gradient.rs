@@ -9,6 +9,7 @@ use crate::{Error, Result, Shape};
 use kernels::gemm::{self, Gemm, Store};
 use kernels::math;
 use kernels::outer::OuterProducts;
+use kernels::parallel;
 
 /// The gradient of an [`super::Attention`] by queries, keys and values, `[N, H, W, 3 · heads · padded(d)]`, without keeping a
 /// score (Dao et al. 2022, algorithm 4). Weights P are computed anew; with G, the gradient by the output, and dS = P · (G Vᵀ − D),
@@ -43,6 +44,66 @@ struct Params {
 const THREADS: usize = 64;
 const COLUMNS: usize = 8;
 
+impl AttentionGradient {
+    /// The gradients of one head of one image: `[3, S, padded(d)]`.
+    fn head(&self, matrix: usize, [qkv, g, of_rows]: [View<'_>; 3]) -> Vec<f32> {
+        /// Queries at a time.
+        const BLOCK: usize = 96;
+
+        let (tokens, head, scale) = (of_rows.shape.dims()[1], padded(self.head_dim), scale(self.head_dim));
+        let (image, h) = (matrix / self.heads, matrix % self.heads);
+        let at =
+            |token: usize, part: usize| (image * tokens + token) * qkv.shape.stride() + (part * self.heads + h) * head;
+        let row = |token: usize| (image * tokens + token) * g.shape.stride() + h * head;
+        // Keys and values, transposed; nothing in the padding.
+        let stride = padded(tokens);
+        let transposed = |part: usize, scale: f32| {
+            gemm::pack_with(head, stride, |d, token| match token < tokens {
+                true => scale * qkv.data[at(token, part) + d],
+                false => 0.0,
+            })
+        };
+        let (by_keys, by_values) = (transposed(1, scale), transposed(2, 1.0));
+        let of_keys = gemm::pack_with(tokens, head, |key, d| scale * qkv.data[at(key, 1) + d]);
+        let (mut weights, mut changes) = (vec![0.0; BLOCK * stride], vec![0.0; BLOCK * stride]);
+        let of_scores: Vec<usize> = (0..BLOCK).map(|query| query * stride).collect();
+        let taps = &[0][..];
+        let mut queries = vec![0.0; tokens * head];
+        let (mut keys, mut values) = (vec![0.0; stride * head], vec![0.0; stride * head]);
+        for (first, queries) in (0..tokens).step_by(BLOCK).zip(queries.chunks_mut(BLOCK * head)) {
+            let block = first..tokens.min(first + BLOCK);
+            let rows: Vec<usize> = block.clone().map(|query| at(query, 0)).collect();
+            let of_g: Vec<usize> = block.clone().map(row).collect();
+            let (len, store) = (block.len(), Store::sums(stride));
+            let (weights, changes) = (&mut weights[..len * stride], &mut changes[..len * stride]);
+            Gemm { input: qkv.data, rows: &rows, taps, depth: head, panels: &by_keys, store }.run(weights);
+            Gemm { input: g.data, rows: &of_g, taps, depth: head, panels: &by_values, store }.run(changes);
+            let lines = weights.chunks_exact_mut(stride).zip(changes.chunks_exact_mut(stride));
+            for (query, (weights, changes)) in block.zip(lines) {
+                let numbers = &of_rows.data[(matrix * tokens + query) * of_rows.shape.stride()..];
+                let [most, reciprocal, product] = [numbers[0], numbers[1], numbers[2]];
+                math::softmax_again(&mut weights[..tokens], [most, reciprocal]);
+                weights[tokens..].fill(0.0);
+                for (weight, change) in weights.iter().zip(changes) {
+                    *change = weight * (*change - product);
+                }
+            }
+            let (of_scores, store) = (&of_scores[..len], Store::sums(head));
+            Gemm { input: changes, rows: of_scores, taps, depth: tokens, panels: &of_keys, store }.run(queries);
+            let add = |input: &[f32], element: &dyn Fn(usize, usize) -> f32, out: &mut [f32]| {
+                let panels = gemm::pack_with(len, head, element);
+                let (rows, columns) = (of_scores, head);
+                OuterProducts { input, rows, taps, depth: stride, panels: &panels, columns, splits: 1 }.add(out);
+            };
+            add(changes, &|query, d| scale * qkv.data[rows[query] + d], &mut keys);
+            add(weights, &|query, d| g.data[of_g[query] + d], &mut values);
+        }
+        queries.extend_from_slice(&keys[..tokens * head]);
+        queries.extend_from_slice(&values[..tokens * head]);
+        queries
+    }
+}
+
 impl Op for AttentionGradient {
     fn name(&self) -> &'static str {
         "attention_gradient"
@@ -67,70 +128,18 @@ impl Op for AttentionGradient {
 
     fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
         let [output] = outputs else { unreachable!("attention_gradient has one output") };
-        /// Queries at a time.
-        const BLOCK: usize = 48;
-
-        let [qkv, g, of_rows] = *inputs else { unreachable!("attention_gradient has three inputs") };
-        let (tokens, head, scale) = (of_rows.shape.dims()[1], padded(self.head_dim), scale(self.head_dim));
-        let stride = padded(tokens);
-        let (mut weights, mut changes) = (vec![0.0; BLOCK * stride], vec![0.0; BLOCK * stride]);
-        let mut queries = vec![0.0; BLOCK * head];
-        let (mut keys, mut values) = (vec![0.0; stride * head], vec![0.0; stride * head]);
-        let of_scores: Vec<usize> = (0..BLOCK).map(|query| query * stride).collect();
-        let taps = &[0][..];
-        for matrix in 0..of_rows.shape.dims()[0] {
+        let [qkv, g, rows] = *inputs else { unreachable!("attention_gradient has three inputs") };
+        let [matrices, tokens, _] = *rows.shape.dims() else { unreachable!("checked by output") };
+        let (head, width) = (padded(self.head_dim), qkv.shape.stride());
+        let mut parts: Vec<Vec<f32>> = vec![Vec::new(); matrices];
+        let shares = parts.iter_mut().enumerate().collect();
+        parallel::each(shares, |(matrix, parts)| *parts = self.head(matrix, [qkv, g, rows]));
+        for (matrix, parts) in parts.iter().enumerate() {
             let (image, h) = (matrix / self.heads, matrix % self.heads);
-            let at = |token: usize, part: usize| {
-                (image * tokens + token) * qkv.shape.stride() + (part * self.heads + h) * head
-            };
-            let row = |token: usize| (image * tokens + token) * g.shape.stride() + h * head;
-            // Keys and values, transposed; nothing in the padding.
-            let transposed = |part: usize, scale: f32| {
-                gemm::pack_with(head, stride, |d, token| match token < tokens {
-                    true => scale * qkv.data[at(token, part) + d],
-                    false => 0.0,
-                })
-            };
-            let (by_keys, by_values) = (transposed(1, scale), transposed(2, 1.0));
-            let of_keys = gemm::pack_with(tokens, head, |key, d| scale * qkv.data[at(key, 1) + d]);
-            keys.fill(0.0);
-            values.fill(0.0);
-            for first in (0..tokens).step_by(BLOCK) {
-                let block = first..tokens.min(first + BLOCK);
-                let rows: Vec<usize> = block.clone().map(|query| at(query, 0)).collect();
-                let of_g: Vec<usize> = block.clone().map(row).collect();
-                let (len, store) = (block.len(), Store::sums(stride));
-                let (weights, changes) = (&mut weights[..len * stride], &mut changes[..len * stride]);
-                Gemm { input: qkv.data, rows: &rows, taps, depth: head, panels: &by_keys, store }.run(weights);
-                Gemm { input: g.data, rows: &of_g, taps, depth: head, panels: &by_values, store }.run(changes);
-                let lines = weights.chunks_exact_mut(stride).zip(changes.chunks_exact_mut(stride));
-                for (query, (weights, changes)) in block.clone().zip(lines) {
-                    let numbers = &of_rows.data[(matrix * tokens + query) * of_rows.shape.stride()..];
-                    let [most, reciprocal, product] = [numbers[0], numbers[1], numbers[2]];
-                    for (weight, change) in weights.iter_mut().zip(changes.iter_mut()).take(tokens) {
-                        *weight = math::exp(*weight - most) * reciprocal;
-                        *change = *weight * (*change - product);
-                    }
-                    weights[tokens..].fill(0.0);
-                    changes[tokens..].fill(0.0);
-                }
-                let (queries, of_scores) = (&mut queries[..len * head], &of_scores[..len]);
-                let store = Store::sums(head);
-                Gemm { input: changes, rows: of_scores, taps, depth: tokens, panels: &of_keys, store }.run(queries);
-                for (query, numbers) in block.clone().zip(queries.chunks_exact(head)) {
-                    output.data[at(query, 0)..][..head].copy_from_slice(numbers);
-                }
-                let add = |input: &[f32], element: &dyn Fn(usize, usize) -> f32, out: &mut [f32]| {
-                    let panels = gemm::pack_with(len, head, element);
-                    let (rows, columns) = (of_scores, head);
-                    OuterProducts { input, rows, taps, depth: stride, panels: &panels, columns, splits: 1 }.add(out);
-                };
-                add(changes, &|query, d| scale * qkv.data[rows[query] + d], &mut keys);
-                add(weights, &|query, d| g.data[of_g[query] + d], &mut values);
-            }
-            for token in 0..tokens {
-                output.data[at(token, 1)..][..head].copy_from_slice(&keys[token * head..][..head]);
-                output.data[at(token, 2)..][..head].copy_from_slice(&values[token * head..][..head]);
+            for (i, part) in parts.chunks_exact(head).enumerate() {
+                let (kind, token) = (i / tokens, i % tokens);
+                let at = (image * tokens + token) * width + (kind * self.heads + h) * head;
+                output.data[at..][..head].copy_from_slice(part);
             }
         }
     }

@@ -7,7 +7,7 @@ use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::gemm::{self, Gemm, Store};
-use kernels::math;
+use kernels::{math, parallel};
 
 /// Of every query of every head: its largest score m, the reciprocal of Σ exp(s − m) over its scores s, and Σ O · G over the
 /// channels of the head, `[N · heads, S, 3]` over S = H · W tokens. From them any weight and any score's gradient can be
@@ -66,8 +66,10 @@ impl Op for AttentionRows {
         let [qkv, out, g] = *inputs else { unreachable!("attention_rows has three inputs") };
         let (tokens, head) = (output.shape.dims()[1], padded(self.head_dim));
         let (stride, scale) = (padded(tokens), scale(self.head_dim));
-        let mut scores = vec![0.0; BLOCK * stride];
-        for (matrix, numbers) in output.data.chunks_exact_mut(tokens * output.shape.stride()).enumerate() {
+        let width = output.shape.stride();
+        let shares = output.data.chunks_exact_mut(tokens * width).enumerate().collect();
+        parallel::each(shares, |(matrix, numbers): (usize, &mut [f32])| {
+            let mut scores = vec![0.0; BLOCK * stride];
             let (image, h) = (matrix / self.heads, matrix % self.heads);
             let at = |token: usize, part: usize| {
                 (image * tokens + token) * qkv.shape.stride() + (part * self.heads + h) * head
@@ -76,23 +78,21 @@ impl Op for AttentionRows {
                 true => scale * qkv.data[at(key, 1) + d],
                 false => 0.0,
             });
-            for (block, numbers) in numbers.chunks_mut(BLOCK * output.shape.stride()).enumerate() {
+            for (block, numbers) in numbers.chunks_mut(BLOCK * width).enumerate() {
                 let first = block * BLOCK;
                 let rows: Vec<usize> = (first..tokens.min(first + BLOCK)).map(|query| at(query, 0)).collect();
                 let (scores, store) = (&mut scores[..rows.len() * stride], Store::sums(stride));
                 Gemm { input: qkv.data, rows: &rows, taps: &[0], depth: head, panels: &keys, store }.run(scores);
                 for ((query, scores), numbers) in
-                    (first..).zip(scores.chunks_exact(stride)).zip(numbers.chunks_exact_mut(output.shape.stride()))
+                    (first..).zip(scores.chunks_exact_mut(stride)).zip(numbers.chunks_exact_mut(width))
                 {
-                    let scores = &scores[..tokens];
-                    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                    let sum: f32 = scores.iter().map(|score| math::exp(score - most)).sum();
+                    let [most, reciprocal] = math::softmax(&mut scores[..tokens]);
                     let row = (image * tokens + query) * out.shape.stride() + h * head;
                     let product = out.data[row..][..head].iter().zip(&g.data[row..][..head]).map(|(o, g)| o * g).sum();
-                    numbers.copy_from_slice(&[most, 1.0 / sum, product, 0.0]);
+                    numbers.copy_from_slice(&[most, reciprocal, product, 0.0]);
                 }
             }
-        }
+        });
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {

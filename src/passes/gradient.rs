@@ -50,11 +50,9 @@ pub fn vector_jacobian_product(
         let value = graph.values[id.0].clone();
         let (op, inputs) = match value.source {
             Source::Op { op, inputs } => (op, inputs),
-            Source::Further { .. } => {
-                return Err(Error::Settings(format!(
-                    "{} is one of several outputs, which have no gradient.",
-                    value.name
-                )));
+            Source::Further { of } | Source::Range { of, .. } if depends.contains(of) => {
+                let name = &value.name;
+                return Err(Error::Settings(format!("{name} is a part of what is computed, which has no gradient.")));
             }
             _ => continue,
         };

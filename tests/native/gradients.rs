@@ -5,9 +5,12 @@ use std::collections::HashMap;
 
 use denoise::backend::Gpu;
 use denoise::graph::{Graph, ValueId};
-use denoise::op::{Add, Affine, Attention, Concat, Conv2d, Linear, Op, Repeat, Slice, Softmax, Upfirdn2d, Upsample};
-use denoise::passes::{gradient, vector_jacobian_product};
+use denoise::op::{
+    Add, Affine, Attention, Concat, Conv2d, Linear, Op, PredictX0, Repeat, Slice, Softmax, Upfirdn2d, Upsample,
+};
+use denoise::passes::{fuse, gradient, vector_jacobian_product};
 use denoise::random::Generator;
+use denoise::schedule::Coefficients;
 use denoise::{Shape, Tensor};
 
 use crate::golden::{Golden, assert_close, widen};
@@ -178,7 +181,6 @@ fn gradients_agree_with_finite_differences() {
     let (graph, inputs) = ops::with_gradients(graph, inputs, &["end"], &["x", "row"]);
     let (_, outputs) = ops::run(&graph, &inputs);
     let seed = inputs.last().unwrap().1.to_device().unwrap();
-    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
     for (i, name) in ["x", "row"].into_iter().enumerate() {
         let mut direction = inputs[i].1.clone();
         assert_eq!(inputs[i].0, name);
@@ -192,6 +194,55 @@ fn gradients_agree_with_finite_differences() {
         let expected = product(&outputs[&format!("{name}.gradient")], &direction.to_device().unwrap());
         assert!((slope - expected).abs() <= 2e-3 * expected.abs(), "{name}: {slope}, not {expected}");
     }
+}
+
+/// Gradients are a part of the graph like any other, so they can be fused like any other.
+#[test]
+fn fused_gradients_are_the_same() {
+    let (graph, inputs) = composite();
+    let (graph, inputs) = ops::with_gradients(graph, inputs, &["end"], &BY);
+    let (_, expected) = ops::run(&graph, &inputs);
+    for (name, fusion) in ops::fusions() {
+        let (steps, outputs) = ops::run(&fuse(&graph, fusion).unwrap(), &inputs);
+        assert!(steps.iter().any(|(step, ..)| step.op.name() == "fused_conv2d"), "{name} fuses");
+        for (what, expected) in &expected {
+            assert_close(&format!("{what}, {name}"), &outputs[what], &widen(expected), 1e-5);
+        }
+    }
+}
+
+/// A convolution is linear in x and in its weight: Σ y · g, without the bias, is Σ x · gradient and Σ weight · gradient. Over
+/// windows that skip pixels, lie in the padding or are of even size.
+#[test]
+fn gradients_of_any_window_are_adjoint() {
+    for (kernel, stride, pad_before, pad_after) in
+        [(1, 3, 0, 0), (2, 1, 0, 1), (2, 3, 2, 1), (3, 2, 2, 0), (3, 3, 1, 1), (4, 2, 1, 2), (5, 1, 2, 2), (3, 1, 3, 2)]
+    {
+        let mut m = Maker::new(31);
+        let x = m.input("x", &[2, 5, 9, 6]);
+        m.conv("y", x, 7, Conv2d { kernel, stride, pad_before, pad_after });
+        let bias = m.graph.given("y.bias").unwrap();
+        let weight = m.graph.given("y.weight").unwrap();
+        for (name, id) in [("bias", bias), ("weight", weight)] {
+            m.graph.output(name, id);
+        }
+        m.graph.output("y", m.graph.find("y").unwrap());
+        let (graph, inputs) = ops::with_gradients(m.graph, m.inputs, &["y"], &["x", "y.weight", "y.bias"]);
+        let (_, outputs) = ops::run(&graph, &inputs);
+        let [x, g] = [&inputs[0].1, &inputs[1].1].map(|tensor| tensor.to_device().unwrap());
+        let by_bias = product(&outputs["bias"], &outputs["y.bias.gradient"]);
+        let expected = product(&outputs["y"], &g) - by_bias;
+        for (name, value) in [("x", &x), ("y.weight", &outputs["weight"])] {
+            let found = product(value, &outputs[&format!("{name}.gradient")]);
+            let what = format!("{name} of {kernel}×{kernel}, stride {stride}, padding {pad_before} and {pad_after}");
+            assert!((found - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{what}: {found}, not {expected}");
+        }
+    }
+}
+
+/// Σ a · b.
+fn product(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
 
 /// y = conv(x), z = linear(y) + y: what is read twice gets the sum of both gradients. The numbers are small enough to follow.
@@ -258,4 +309,17 @@ fn an_op_without_a_gradient_is_an_error() {
     let seed = graph.input("seed", graph.shape(picture).clone()).unwrap();
     let error = vector_jacobian_product(&mut graph, picture, seed, &[x]).unwrap_err().to_string();
     assert_eq!(error, "picture: rgba8 has no gradient.");
+}
+
+#[test]
+fn one_of_several_outputs_has_no_gradient() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", Shape::new(&[1, 2, 2, 3])).unwrap();
+    let model = graph.input("model", Shape::new(&[2, 2, 2, 3])).unwrap();
+    let row = graph.input("row", Shape::new(&[Coefficients::LEN])).unwrap();
+    let guided = graph.op("x0", PredictX0 { guided: true }, &[x, model, row]).unwrap();
+    let second = graph.further_outputs(guided).next().unwrap();
+    let seed = graph.input("seed", graph.shape(second).clone()).unwrap();
+    let error = vector_jacobian_product(&mut graph, second, seed, &[x]).unwrap_err().to_string();
+    assert_eq!(error, "x0.1 is a part of what is computed, which has no gradient.");
 }
