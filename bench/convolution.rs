@@ -6,12 +6,12 @@
 #![cfg(target_arch = "wasm32")]
 
 use denoise::backend::{Backend, Executor, Gpu};
-use denoise::fusion::fuse;
 use denoise::graph::Graph;
 use denoise::op::Conv2d;
+use denoise::passes::{Fusion, fuse};
 use denoise::plan::Plan;
-use denoise::tuning::Tuning;
-use denoise::{Error, Shape, Tensor};
+use denoise::tuner;
+use denoise::{Error, Precision, Shape, Tensor};
 use wasm_bindgen::prelude::*;
 
 /// A convolution that keeps the size, ready to run.
@@ -33,7 +33,7 @@ impl Convolution {
         let backend = match backend {
             "gpu" => {
                 let gpu = Gpu::open().await?;
-                gpu.set_tuning(Tuning::measure(&gpu).await?)?;
+                gpu.set_tuning(tuner::measure(&gpu).await?)?;
                 Backend::Gpu(gpu)
             }
             "cpu" => Backend::Cpu,
@@ -47,7 +47,7 @@ impl Convolution {
         let bias = graph.constant("bias", (Shape::new(&[channels]), bias));
         let output = graph.op("output", Conv2d::SAME, &[sample, weight, bias])?;
         graph.output("output", output);
-        let plan = Plan::new(&fuse(&graph, backend.fusion())?);
+        let plan = Plan::new(&fuse(&graph, Fusion::new(backend.tuning()))?);
         let executor = backend.compile(plan, &[], |_, _| {}).await?;
         Ok(Convolution { executor, channels, side })
     }

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use denoise::fusion::Fusion;
 use denoise::inspect::Inspection;
+use denoise::passes::Fusion;
 use denoise::{Backend, Pipeline, Precision, Prepared, Sampler, Settings};
 use serde_json::json;
 
@@ -42,7 +42,7 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let evaluations = usize::from(arguments.evaluations);
-    let mut pipeline = open(&arguments.model)?;
+    let pipeline = open(&arguments.model)?;
     let class_labels = if pipeline.classes() > 0 { vec![0.0; arguments.count] } else { Vec::new() };
     let steps = WARM_UP + evaluations;
     let settings = Settings { steps, count: arguments.count, seeds: vec![0], class_labels, ..Settings::default() };
@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
 
-    let prepared = pollster::block_on(Prepared::new(&Backend::Cpu, &mut pipeline, layout, |_, _| {}))?;
+    let prepared = pollster::block_on(Prepared::new(&Backend::Cpu, &pipeline, layout, |_, _| {}))?;
     let mut sampler = Sampler::new(&pipeline, &prepared, &settings)?;
     let mut times = Vec::new();
     for step in 0..steps {

@@ -109,38 +109,7 @@ fn fetch(source: u32, at: u32) -> vec4f {
 }
 
 //#if normalise
-// The error function within 1.2e-7 (the Chebyshev fit of Press et al., Numerical Recipes, `erfcc`).
-fn erf(x: vec4f) -> vec4f {
-    let z = abs(x);
-    let t = 1.0 / (1.0 + 0.5 * z);
-    let p = -1.26551223 + t * (1.00002368 + t * (0.37409196 + t * (0.09678418 + t * (-0.18628806 + t * (0.27886807
-        + t * (-1.13520398 + t * (1.48851587 + t * (-0.82215223 + t * 0.17087277))))))));
-    return sign(x) * (1.0 - t * exp(p - z * z));
-}
-
-const ACTIVATION: u32 = $activation; // 0 none, 1 SiLU, 2 Mish, 3 GELU, 4 ReLU
-
-fn activate(x: vec4f) -> vec4f {
-    switch ACTIVATION {
-        case 1u: {
-            return x / (1.0 + exp(-x));
-        }
-        case 2u: {
-            let e = exp(min(x, vec4f(20.0)));
-            let n = e * (e + 2.0);
-            return x * n / (n + 2.0);
-        }
-        case 3u: {
-            return 0.5 * x * (1.0 + erf(x * 0.70710678));
-        }
-        case 4u: {
-            return max(x, vec4f());
-        }
-        default: {
-            return x;
-        }
-    }
-}
+const ACTIVATION: u32 = $activation; // as activate.wgsl numbers them
 //#end
 
 // A pixel's channels as the convolution takes them. Zeros outside the image come after this.
@@ -150,7 +119,7 @@ fn load(source: u32, at: u32, image: u32, channel: u32) -> vec4f {
     if source < FIRST_SHORTCUT {
         let channels = params.x_channels + params.y_channels;
         let scale = image * 2u * channels + source * params.x_channels + channel;
-        return activate(value * affine[scale] + affine[scale + channels]);
+        return activate(value * affine[scale] + affine[scale + channels], ACTIVATION);
     }
 //#end
     return value;

@@ -9,8 +9,8 @@ use std::rc::Rc;
 pub(crate) use cpu::Memory;
 pub use gpu::{Counters, Gpu};
 
-use crate::fusion::Fusion;
 use crate::plan::Plan;
+use crate::tuning::Tuning;
 use crate::{Error, Result};
 
 /// Hears how many of how many are done.
@@ -27,7 +27,7 @@ pub enum Backend {
 
 impl Backend {
     /// Makes a plan ready to run: memory, constants and shaders. `frames` are the outputs to be read after every run;
-    /// `progress` hears how many shaders of how many are compiled. Constants whose numbers are not known yet can follow, by
+    /// `progress` hears how many shaders of how many are compiled. Parameters that are not known yet can follow, by
     /// [`Executor::upload`].
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Backend {
         let frames = frames.iter().map(|name| plan.output(name).cloned()).collect::<Result<Vec<_>>>()?;
         let device = match self {
             Backend::Gpu(gpu) => Device::Gpu(Box::new(gpu::Executor::new(gpu.clone(), plan, frames, progress).await?)),
-            Backend::Cpu => Device::Cpu(Box::new(cpu::Executor::new(plan, frames)?)),
+            Backend::Cpu => Device::Cpu(Box::new(cpu::Executor::new(plan, frames).await?)),
         };
         Ok(Executor { device })
     }
@@ -75,12 +75,9 @@ impl Backend {
         }
     }
 
-    /// What is fused in the plans that it runs fastest.
-    pub fn fusion(&self) -> Fusion {
-        match self {
-            Backend::Gpu(gpu) => gpu.fusion(),
-            Backend::Cpu => Fusion::CPU,
-        }
+    /// Which variants of the ops it is taken to run fastest; the CPU has no variants.
+    pub fn tuning(&self) -> Option<Tuning> {
+        self.gpu().map(Gpu::tuning)
     }
 
     /// The GPU, if it is one.
@@ -122,7 +119,8 @@ impl Executor {
         }
     }
 
-    /// Takes over the constants whose numbers have become known since it was compiled. Those that were known then it has.
+    /// Takes over the parameters that have become known, or others, since it last did. Those that were known when it was
+    /// compiled it has.
     ///
     /// # Errors
     /// When a number is too large for the precision it is to be kept in, or the device was lost.
@@ -134,14 +132,6 @@ impl Executor {
         Ok(())
     }
 
-    /// Takes no constant as known any more, so that [`Executor::upload`] takes all of them over anew.
-    pub fn outdate(&self) {
-        match &self.device {
-            Device::Gpu(executor) => executor.outdate(),
-            Device::Cpu(executor) => executor.outdate(),
-        }
-    }
-
     /// Begins runs that have nothing to do with those before: of a run that is waiting for room in the middle of its work,
     /// the rest is not submitted.
     pub fn begin(&self) {
@@ -149,15 +139,6 @@ impl Executor {
             Device::Gpu(executor) => executor.begin(),
             Device::Cpu(_) => {}
         }
-    }
-
-    /// Checks that all constants are known.
-    fn check_constants(&self) -> Result<()> {
-        let awaited = match &self.device {
-            Device::Gpu(executor) => executor.awaited(),
-            Device::Cpu(executor) => executor.awaited(),
-        };
-        self.plan().check_known(awaited)
     }
 
     /// How many batches may usefully be under way at once.
@@ -238,10 +219,10 @@ impl Executor {
     /// waited for at a time.
     ///
     /// # Errors
-    /// When constants are not known yet, the device was lost, too many runs are under way, or others began
+    /// When parameters are not known yet, the device was lost, too many runs are under way, or others began
     /// ([`Executor::begin`]) before all of these was submitted.
     pub async fn submit(&self, rows: Range<usize>) -> Result<Pending> {
-        self.check_constants()?;
+        self.plan().check_known()?;
         match &self.device {
             Device::Gpu(executor) => Ok(Pending::Gpu(executor.run(rows).await?)),
             Device::Cpu(executor) => Ok(Pending::Cpu(rows.map(|row| executor.run(row)).collect())),
@@ -260,9 +241,9 @@ impl Executor {
     /// after a first one that does not count. What the plan holds is different afterwards.
     ///
     /// # Errors
-    /// When constants are not known yet, or the device was lost.
+    /// When parameters are not known yet, or the device was lost.
     pub async fn times(&self, least: f64) -> Result<Vec<f64>> {
-        self.check_constants()?;
+        self.plan().check_known()?;
         match &self.device {
             Device::Gpu(executor) => executor.times(least).await,
             Device::Cpu(executor) => Ok(executor.times()),

@@ -4,17 +4,16 @@
 //! carried on to the next. Then the whole plan runs on the GPU as it really does, which also finds what is wrong
 //! between layers.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use serde::Serialize;
 
 use crate::backend::{Backend, Gpu, Memory};
-use crate::noise::Generator;
 use crate::op::{View, ViewMut};
 use crate::pipeline::names;
 use crate::plan::{Operand, Plan, Step};
+use crate::random::Generator;
 use crate::schedule::{Schedule, StepOptions};
 use crate::{Error, Pipeline, Precision, Result};
 
@@ -70,8 +69,8 @@ pub async fn check(
 ) -> Result<Report> {
     gpu.check_plan(plan)?;
     let tolerance = tolerance(plan.precision());
-    let mut memory = Memory::new(plan)?;
-    plan.check_known(memory.awaited())?;
+    let mut memory = Memory::new(plan).await?;
+    plan.check_known()?;
     for (name, operand) in &plan.inputs {
         let data = inputs.get(name.as_str());
         let data = data.ok_or_else(|| Error::Settings(format!("The check needs a value for the input {name}.")))?;
@@ -81,16 +80,17 @@ pub async fn check(
         memory.write(operand, data);
     }
 
-    let mut layers: Vec<Layer> = Vec::with_capacity(plan.steps.len());
+    let steps = plan.preparation.len() + plan.steps.len();
+    let mut layers: Vec<Layer> = Vec::with_capacity(steps);
     let mut worst = 0;
-    progress(0, plan.steps.len());
-    for step in &plan.steps {
+    progress(0, steps);
+    for step in plan.all_steps() {
         let error = check_step(gpu, step, &mut memory).await?;
         layers.push(Layer { name: step.name.clone(), op: step.op.name(), error });
         if error > layers[worst].error {
             worst = layers.len() - 1;
         }
-        progress(layers.len(), plan.steps.len());
+        progress(layers.len(), steps);
     }
 
     let executor = Backend::Gpu(gpu.clone()).compile(plan.clone(), &[], |_, _| {}).await?;
@@ -103,7 +103,7 @@ pub async fn check(
         let actual = executor.read(name).await?;
         let written = |step: &Step| step.outputs.iter().any(|written| written.place == operand.place);
         let bytes = plan.steps.iter().any(|step| written(step) && step.op.gives_bytes());
-        output_error = output_error.max(error(&actual, memory.value(operand), bytes));
+        output_error = output_error.max(error(&actual, &memory.value(operand), bytes));
     }
     let ok = output_error <= tolerance && layers.iter().all(|layer| layer.error <= tolerance);
     Ok(Report { layers, worst, output_error, tolerance, ok })
@@ -147,7 +147,7 @@ pub fn inputs<'a>(pipeline: &Pipeline, plan: &'a Plan) -> Result<HashMap<&'a str
 
 /// Computes a step on both, and keeps the CPU's output in `memory`.
 async fn check_step(gpu: &Gpu, step: &Step, memory: &mut Memory) -> Result<f64> {
-    let given: Vec<Cow<'_, [f32]>> = step.inputs.iter().map(|input| rounded(memory.value(input), input)).collect();
+    let given: Vec<Vec<f32>> = step.inputs.iter().map(|input| rounded(&memory.value(input), input)).collect();
     let views: Vec<View<'_>> =
         step.inputs.iter().zip(&given).map(|(input, data)| View::new(&input.shape, data)).collect();
     let mut expected: Vec<Vec<f32>> = step.outputs.iter().map(|operand| vec![0.0; operand.shape.len()]).collect();
@@ -157,7 +157,7 @@ async fn check_step(gpu: &Gpu, step: &Step, memory: &mut Memory) -> Result<f64> 
     // What a shader forgets to write stays what it is: not a number.
     let blank: Vec<Vec<f32>> = expected.iter().map(|data| vec![f32::NAN; data.len()]).collect();
     let blank: Vec<&[f32]> = blank.iter().map(Vec::as_slice).collect();
-    let given: Vec<&[f32]> = given.iter().map(|data| &**data).collect();
+    let given: Vec<&[f32]> = given.iter().map(Vec::as_slice).collect();
     let actual = gpu.run_kernel(step, &given, &blank).await?;
     let mut worst: f64 = 0.0;
     for ((operand, actual), expected) in step.outputs.iter().zip(&actual).zip(&expected) {
@@ -168,10 +168,10 @@ async fn check_step(gpu: &Gpu, step: &Step, memory: &mut Memory) -> Result<f64> 
 }
 
 /// A value as a GPU holds it.
-fn rounded<'a>(data: &'a [f32], operand: &Operand) -> Cow<'a, [f32]> {
+fn rounded(data: &[f32], operand: &Operand) -> Vec<f32> {
     match operand.precision {
-        Precision::F32 => data.into(),
-        Precision::F16 => operand.precision.decode(&operand.precision.encode(data)).into(),
+        Precision::F32 => data.to_vec(),
+        Precision::F16 => operand.precision.decode(&operand.precision.encode(data)),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::backend::{Backend, Executor};
-use crate::graph::parts;
+use crate::passes::ranges;
 use crate::pipeline::names;
 use crate::plan::Plan;
 use crate::{Pipeline, Result};
@@ -55,7 +55,7 @@ impl Table {
 
 impl Conditions {
     /// The plan that computes those of a pipeline.
-    pub(crate) fn plan(pipeline: &mut Pipeline) -> Result<Plan> {
+    pub(crate) fn plan(pipeline: &Pipeline) -> Result<Plan> {
         pipeline.conditions(TOGETHER)
     }
 
@@ -81,7 +81,7 @@ impl Conditions {
         }
         let classes = table.classes.len();
         let count = table.images.len();
-        let (offsets, len) = parts(self.widths.iter().map(|width| count * width));
+        let (offsets, len) = ranges(self.widths.iter().map(|width| count * width));
         let mut data = vec![0.0; len];
         for ((values, offset), &width) in table.values.iter().zip(offsets).zip(&self.widths) {
             for (out, class) in data[offset..].chunks_exact_mut(width).zip(&table.images) {

@@ -29,6 +29,17 @@ pub enum Error {
         /// What it was given.
         found: String,
     },
+    /// A file or folder that cannot be read or written, or is not what it should be.
+    #[error("{path}: {problem}")]
+    File {
+        /// Where it is.
+        path: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// A saved state that cannot be gone on with.
+    #[error("{0}")]
+    State(String),
     /// No usable GPU, a GPU that is too small for the model, or one that was lost during a run.
     #[error("{0}")]
     Gpu(String),
@@ -38,6 +49,12 @@ impl Error {
     /// An [`Error::Shape`].
     pub(crate) fn shape(op: &str, expected: impl ToString, found: impl ToString) -> Self {
         Error::Shape { op: op.into(), expected: expected.to_string(), found: found.to_string() }
+    }
+
+    /// An [`Error::File`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn file(path: &std::path::Path, problem: impl ToString) -> Self {
+        Error::File { path: path.display().to_string(), problem: problem.to_string() }
     }
 }
 

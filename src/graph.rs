@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::numbers::Numbers;
-use crate::op::Op;
+use crate::op::{Affine, Op};
+use crate::state::State;
 use crate::{Error, Precision, Result, Shape};
 
 /// A value of a [`Graph`].
@@ -51,14 +51,31 @@ impl<T> std::ops::Index<ValueId> for ValueMap<T> {
 pub(crate) enum Source {
     /// Written from outside before a run of the plan.
     Input,
-    /// The same in every run: a weight, in device layout.
-    Constant(Numbers),
+    /// The same in every run of every plan, in device layout.
+    Constant(Rc<[f32]>),
+    /// What devices hold for all plans: a network's parameters.
+    State(Rc<State>),
     /// Computed from other values.
     Op { op: Rc<dyn Op>, inputs: Vec<ValueId> },
     /// Another output of the op that computes `of`, where it is the first: the values after that are these, in order.
     Further { of: ValueId },
-    /// The numbers of an input from `first` on.
-    Part { of: ValueId, first: usize },
+    /// The numbers of an input or a state from `first` on.
+    Range { of: ValueId, first: usize },
+    /// Computed values side by side, each from a number on, with zeros between them. Nothing is copied: they are computed
+    /// where they are to be.
+    Assembled(Vec<(ValueId, usize)>),
+}
+
+impl Source {
+    /// Whether the value is computed from, or a part of, this other one.
+    pub(crate) fn reads(&self, other: ValueId) -> bool {
+        match self {
+            Source::Input | Source::Constant(_) | Source::State(_) => false,
+            Source::Op { inputs, .. } => inputs.contains(&other),
+            Source::Further { of } | Source::Range { of, .. } => *of == other,
+            Source::Assembled(parts) => parts.iter().any(|(part, _)| *part == other),
+        }
+    }
 }
 
 /// A value: its name (for a layer, the path it has in the checkpoint), shape, precision and origin.
@@ -85,19 +102,6 @@ pub(crate) fn check_size(name: &str, shape: &Shape) -> Result<()> {
     }
 }
 
-/// Where parts of these lengths begin in one input, and its length. Bindings must begin at multiples of 256 bytes.
-pub(crate) fn parts(lengths: impl Iterator<Item = usize>) -> (Vec<usize>, usize) {
-    let mut end = 0;
-    let mut place = |length: usize| {
-        let begin = end;
-        // 256 bytes in 16 bits.
-        end = (end + length).next_multiple_of(128);
-        begin
-    };
-    let offsets = lengths.map(&mut place).collect();
-    (offsets, end)
-}
-
 /// Values in an order in which they can be computed.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
@@ -121,19 +125,46 @@ impl Graph {
         Ok(self.push(name, shape, Precision::F32, Source::Input))
     }
 
-    /// A value that never changes, in device layout and `f32`: a bias, or a table of numbers.
-    pub fn constant(&mut self, name: &str, (shape, numbers): (Shape, impl Into<Numbers>)) -> ValueId {
-        self.push(name, shape, Precision::F32, Source::Constant(numbers.into()))
+    /// A value that never changes, in device layout and `f32`.
+    pub fn constant(&mut self, name: &str, constant: (Shape, Vec<f32>)) -> ValueId {
+        self.weight(name, Precision::F32, constant)
     }
 
-    /// A weight, in device layout. What is computed with it has its precision.
-    pub fn weight(
+    /// A weight that never changes, in device layout. What is computed with it has its precision.
+    pub fn weight(&mut self, name: &str, precision: Precision, (shape, numbers): (Shape, Vec<f32>)) -> ValueId {
+        assert_eq!(numbers.len(), shape.len(), "{name} is in device layout");
+        self.push(name, shape, precision, Source::Constant(numbers.into()))
+    }
+
+    /// The range of `state` that begins at `first`, in device layout: a parameter. However often it is asked for, it is one
+    /// value.
+    pub(crate) fn parameter(
         &mut self,
         name: &str,
         precision: Precision,
-        (shape, numbers): (Shape, impl Into<Numbers>),
+        shape: Shape,
+        (state, first): (&Rc<State>, usize),
     ) -> ValueId {
-        self.push(name, shape, precision, Source::Constant(numbers.into()))
+        let of = self.state(state, precision);
+        let same = |value: &Value| {
+            matches!(value.source, Source::Range { of: other, first: at } if (other, at) == (of, first))
+                && value.shape == shape
+        };
+        match self.values.iter().position(same) {
+            Some(index) => ValueId(index),
+            None => self.push(name, shape, precision, Source::Range { of, first }),
+        }
+    }
+
+    /// All of a state.
+    pub(crate) fn state(&mut self, state: &Rc<State>, precision: Precision) -> ValueId {
+        let same = |value: &Value| {
+            value.precision == precision && matches!(&value.source, Source::State(other) if Rc::ptr_eq(other, state))
+        };
+        match self.values.iter().position(same) {
+            Some(index) => ValueId(index),
+            None => self.push(state.name(), Shape::new(&[state.size()]), precision, Source::State(state.clone())),
+        }
     }
 
     /// The value that `op` computes from `inputs`; its outputs after the first are [`Graph::further_outputs`].
@@ -186,6 +217,28 @@ impl Graph {
         next.take_while(move |id| matches!(self.values[id.0].source, Source::Further { of } if of == value))
     }
 
+    /// Computed values in one, `[len]`, each from a number on, with zeros between them: the gradients by all ranges of a state.
+    ///
+    /// # Errors
+    /// When it would be larger than [`LARGEST`].
+    pub(crate) fn assemble(&mut self, name: &str, len: usize, parts: &[(ValueId, usize)]) -> Result<ValueId> {
+        let shape = Shape::new(&[len]);
+        check_size(name, &shape)?;
+        let mut placed = Vec::with_capacity(parts.len());
+        for (i, &(part, first)) in parts.iter().enumerate() {
+            // What is read elsewhere, or no op computes, cannot be computed here.
+            let computed = matches!(&self.values[part.0].source, Source::Op { op, .. } if op.replaces() == 0);
+            let read = self.values.iter().any(|value| value.source.reads(part));
+            let twice = parts[..i].iter().any(|&(earlier, _)| earlier == part);
+            let part = match computed && !read && !twice {
+                true => part,
+                false => self.op(&format!("{name}.{i}"), Affine { scale: 1.0, offset: 0.0 }, &[part])?,
+            };
+            placed.push((part, first));
+        }
+        Ok(self.push(name, shape, Precision::F32, Source::Assembled(placed)))
+    }
+
     /// Keeps `value` after a run, to be read by this name.
     pub fn output(&mut self, name: &str, value: ValueId) {
         self.outputs.push((name.to_string(), value));
@@ -208,84 +261,14 @@ impl Graph {
         self.values.iter().rposition(|v| v.name == name && matches!(v.source, Source::Op { .. })).map(ValueId)
     }
 
-    /// The same graph in which what follows from nothing but the inputs of these names, and constants, is no longer
-    /// computed, but parts of an input `name`: what is the same for every x need not be computed with it. The parts are those
-    /// of [`Graph::conditions`], each where [`parts`] says.
-    ///
-    /// # Errors
-    /// When the input would be larger than [`LARGEST`].
-    pub(crate) fn cut(&self, given: &[&str], name: &str) -> Result<Graph> {
-        let follows = self.follows(given);
-        let conditions = self.conditions(given);
-        let Some(&first) = conditions.first() else { return Ok(self.clone()) };
-        let (offsets, end) = parts(conditions.iter().map(|&id| self.shape(id).len()));
-        let mut cut = Graph::new();
-        let shape = Shape::new(&[end]);
-        check_size(name, &shape)?;
-        let input = cut.push(name, shape, self.values[first.0].precision, Source::Input);
-        let mut ids = ValueMap::new();
-        for (index, value) in self.values.iter().enumerate() {
-            let id = ValueId(index);
-            let part = conditions.iter().position(|&condition| condition == id);
-            let source = match (part, &value.source) {
-                (Some(part), _) => Source::Part { of: input, first: offsets[part] },
-                (None, Source::Op { .. }) if follows.contains(id) => continue,
-                (None, Source::Input) if follows.contains(id) && !self.is_read(id, &follows) => continue,
-                (None, Source::Op { op, inputs }) => {
-                    Source::Op { op: op.clone(), inputs: inputs.iter().map(|&id| ids[id]).collect() }
-                }
-                (None, other) => other.clone(),
-            };
-            ids.insert(id, cut.push(&value.name, value.shape.clone(), value.precision, source));
-        }
-        cut.outputs = self.outputs.iter().map(|(name, id)| (name.clone(), ids[*id])).collect();
-        cut.feedback = self.feedback.iter().map(|&(from, to)| (ids[from], ids[to])).collect();
-        Ok(cut)
-    }
-
-    /// The values that follow from nothing but the inputs of these names, and constants, and that others read.
-    pub(crate) fn conditions(&self, given: &[&str]) -> Vec<ValueId> {
-        let follows = self.follows(given);
-        let computed = |&id: &ValueId| matches!(self.values[id.0].source, Source::Op { .. });
-        let ids = (0..self.values.len()).map(ValueId).filter(|&id| follows.contains(id)).filter(computed);
-        ids.filter(|&id| self.is_read(id, &follows)).collect()
-    }
-
-    /// Whether a value outside `follows` is computed from this one.
-    fn is_read(&self, id: ValueId, follows: &ValueSet) -> bool {
-        self.values.iter().enumerate().any(|(index, value)| match &value.source {
-            Source::Op { inputs, .. } => !follows.contains(ValueId(index)) && inputs.contains(&id),
-            _ => false,
-        })
-    }
-
-    /// The inputs of these names, and what follows from them and constants alone.
-    fn follows(&self, given: &[&str]) -> ValueSet {
-        let mut follows = ValueSet::new();
-        let constant = |id: &ValueId| matches!(self.values[id.0].source, Source::Constant(_));
-        for (index, value) in self.values.iter().enumerate() {
-            let holds = match &value.source {
-                Source::Input => given.contains(&value.name.as_str()),
-                Source::Op { inputs, .. } => {
-                    inputs.iter().all(|id| follows.contains(*id) || constant(id)) && !inputs.iter().all(constant)
-                }
-                _ => false,
-            };
-            if holds {
-                follows.insert(ValueId(index), ());
-            }
-        }
-        follows
-    }
-
     pub(crate) fn push(&mut self, name: &str, shape: Shape, precision: Precision, source: Source) -> ValueId {
         self.values.push(Value { name: name.to_string(), shape, precision, source });
         ValueId(self.values.len() - 1)
     }
 
-    /// The input or the constant of this name.
+    /// The input, the constant or the state of this name.
     pub fn given(&self, name: &str) -> Option<ValueId> {
-        let given = |source: &Source| matches!(source, Source::Input | Source::Constant(_));
+        let given = |source: &Source| matches!(source, Source::Input | Source::Constant(_) | Source::State(_));
         self.values.iter().position(|value| value.name == name && given(&value.source)).map(ValueId)
     }
 }

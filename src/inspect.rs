@@ -50,7 +50,7 @@ impl Inspection {
             Some(size) => size,
             None => config.sample_size()?,
         };
-        let mut unet = UNet2DModel::without_weights(config)?;
+        let unet = UNet2DModel::without_weights(config)?;
         let mut graph = Graph::new();
         let output = unet.build(&mut graph, count, height, width, precision)?.output;
         graph.output("output", output);
@@ -58,10 +58,14 @@ impl Inspection {
         let (mut layers, mut weight_bytes, mut largest) = (Vec::new(), 0, 0);
         let bytes = |value: &Value| (value.precision.bytes() * value.shape.len()) as u64;
         for value in &graph.values {
+            // Its ranges, the parameters, come one by one.
+            if matches!(value.source, Source::State(_)) {
+                continue;
+            }
             largest = largest.max(bytes(value));
             match &value.source {
-                Source::Input | Source::Part { .. } | Source::Further { .. } => {}
-                Source::Constant(_) => weight_bytes += bytes(value),
+                Source::Input | Source::State(_) | Source::Further { .. } | Source::Assembled(_) => {}
+                Source::Constant(_) | Source::Range { .. } => weight_bytes += bytes(value),
                 Source::Op { op, inputs } => {
                     let given: Vec<&Value> = inputs.iter().map(|&id| &graph.values[id.0]).collect();
                     let shapes: Vec<_> = given.iter().map(|value| &value.shape).collect();

@@ -5,31 +5,42 @@
 //! - [`config`] reads the JSON files of a diffusers pipeline, [`Weights`] its safetensors.
 //! - [`unet`] lays the network out as a [`graph`] of [`op`]s; [`plan`] orders it and gives its values memory.
 //! - [`backend`] runs a plan: on the GPU through the shaders in `shaders/`, or on the CPU; [`check`] compares the two.
-//! - [`schedule`] is the table, [`noise`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
-//! - [`fusion`] makes the graph of fewer and larger ops, in the variants that [`tuning`] finds the fastest.
+//! - [`schedule`] is the table, [`random`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
+//! - [`passes`] makes the graph of fewer and larger ops, in the variants that [`tuning`] finds the fastest.
+//! - [`initialise`] draws the weights of a network that has learned nothing yet.
+//! - `checkpoint` writes folders whole or not at all, `loss_curve` notes and draws how a loss went.
+//! - `dataset` has the images that a network learns from, [`epochs`] the order in which it sees them.
 //! - [`passes`] rewrites graphs: its [`passes::gradient`] appends the gradients of a loss.
 //! - [`inspect`] counts what a network is made of.
 //! - `web` is what JavaScript sees of it.
 
 pub mod backend;
 pub mod check;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod checkpoint;
 mod conditions;
 pub mod config;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod dataset;
+pub mod epochs;
 mod error;
-pub mod fusion;
 pub mod graph;
+pub mod initialise;
 pub mod inspect;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod loss_curve;
 pub mod model_files;
-pub mod noise;
-mod numbers;
 pub mod op;
 pub mod passes;
 mod pipeline;
 pub mod plan;
+pub mod random;
 mod sampler;
 pub mod schedule;
+pub mod state;
 mod template;
 pub mod tensor;
+pub mod tuner;
 pub mod tuning;
 pub mod unet;
 #[cfg(target_arch = "wasm32")]
@@ -38,7 +49,6 @@ mod weights;
 
 pub use backend::Backend;
 pub use error::{Error, Result};
-pub use numbers::Numbers;
 pub use pipeline::{Extra, Layout, Pipeline};
 pub use sampler::{Frame, Inpainting, Prepared, Sampler, Settings, Share};
 pub use tensor::{Precision, Shape, Tensor};

@@ -1,5 +1,9 @@
 //! Rewritings of graphs.
 
+mod cut;
+mod fuse;
 mod gradient;
 
+pub(crate) use cut::{conditions, cut, ranges, read_by_conditions};
+pub use fuse::{Fusion, fuse};
 pub use gradient::{gradient, vector_jacobian_product};

@@ -1,12 +1,12 @@
 //! A model and its scheduler: what a diffusers pipeline folder holds.
 
 use crate::config::{Card, ModelIndex, SchedulerConfig, SchedulerFile, SchedulerKind, UNetConfig};
-use crate::fusion::{Fusion, fuse};
 use crate::graph::{Graph, ValueId};
 use crate::op::{
     Affine, Concat, Guide, Inpaint, Langevin, LearnedNoise, Norm, PredictX0, Quantile, Remember, Renoise, Repeat,
     Rescale, Rgba8, RowScale, Slice, Threshold, Update,
 };
+use crate::passes::{Fusion, conditions, cut, fuse};
 use crate::plan::Plan;
 use crate::schedule::{Coefficients, REGISTERS};
 use crate::unet::UNet2DModel;
@@ -250,8 +250,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the network cannot take images of this size.
-    pub fn plan(&mut self, layout: &Layout, fusion: Option<Fusion>) -> Result<Plan> {
-        let graph = self.graph(layout)?.cut(&GIVEN, names::CONDITIONS)?;
+    pub fn plan(&self, layout: &Layout, fusion: Option<Fusion>) -> Result<Plan> {
+        let graph = cut(&self.graph(layout)?, &GIVEN, names::CONDITIONS)?;
         match fusion {
             Some(fusion) => Ok(Plan::new(&fuse(&graph, fusion)?)),
             None => Ok(Plan::new(&graph)),
@@ -263,18 +263,18 @@ impl Pipeline {
     ///
     /// # Errors
     /// None that [`Pipeline::without_weights`] has not found.
-    pub(crate) fn conditions(&mut self, count: usize) -> Result<Plan> {
+    pub(crate) fn conditions(&self, count: usize) -> Result<Plan> {
         let side = 2 << (self.unet.config().block_out_channels.len() - 1);
         let mut graph = Graph::new();
         self.unet.build(&mut graph, count, side, side, Precision::F32)?;
-        for (i, id) in graph.conditions(&GIVEN).into_iter().enumerate() {
+        for (i, id) in conditions(&graph, &GIVEN).into_iter().enumerate() {
             graph.output(&i.to_string(), id);
         }
         Ok(Plan::new(&graph))
     }
 
     /// One step of sampling, with all that belongs to it.
-    fn graph(&mut self, layout: &Layout) -> Result<Graph> {
+    fn graph(&self, layout: &Layout) -> Result<Graph> {
         let channels = self.channels;
         let shape = Shape::new(&[layout.count, layout.height, layout.width, channels]);
         let mut graph = Graph::new();
@@ -331,7 +331,7 @@ impl Pipeline {
 
     /// The network's output, guided if that is asked for, and what it says of the variance, if it does.
     fn evaluate(
-        &mut self,
+        &self,
         graph: &mut Graph,
         layout: &Layout,
         x: ValueId,

@@ -6,15 +6,17 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::graph::{Graph, Source, Value, ValueId, ValueMap, ValueSet};
-use crate::numbers::Numbers;
 use crate::op::{Kernel, Op};
+use crate::state::State;
 use crate::{Error, Precision, Result, Shape};
 
 /// Where a value of a plan lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// In [`Plan::constants`].
     Constant(usize),
+    /// In [`Plan::states`].
+    State(usize),
     /// In [`Plan::slots`].
     Slot(usize),
 }
@@ -28,7 +30,7 @@ pub struct Operand {
     pub precision: Precision,
     /// Its memory.
     pub place: Place,
-    /// Where it begins there, in numbers: a part of an input does not begin at its start.
+    /// Where it begins there, in numbers: a range of an input or a state need not begin at its start.
     pub first: usize,
 }
 
@@ -38,11 +40,11 @@ impl Operand {
         bytes(&self.shape, self.precision)
     }
 
-    /// The slot it lives in, if it is not a constant.
+    /// The slot it lives in, if it lives in one.
     pub fn slot(&self) -> Option<usize> {
         match self.place {
             Place::Slot(slot) => Some(slot),
-            Place::Constant(_) => None,
+            Place::Constant(_) | Place::State(_) => None,
         }
     }
 }
@@ -55,27 +57,38 @@ fn bytes(shape: &Shape, precision: Precision) -> usize {
 /// A value that never changes.
 #[derive(Clone, Debug)]
 pub struct Constant {
-    /// The path it has in the checkpoint, or what the network calls it.
+    /// What the network calls it.
     pub name: String,
     /// In which a GPU holds it.
     pub precision: Precision,
-    /// How many numbers it is.
-    pub len: usize,
     /// In device layout.
-    pub numbers: Numbers,
+    pub numbers: Rc<[f32]>,
 }
 
 impl Constant {
     /// How many bytes it takes on a GPU.
     pub fn bytes(&self) -> usize {
-        self.precision.bytes() * self.len
+        self.precision.bytes() * self.numbers.len()
     }
+}
 
-    /// Its numbers, if they are known by now.
-    pub(crate) fn known(&self) -> Option<Rc<[f32]>> {
-        let numbers = self.numbers.get()?;
-        assert_eq!(numbers.len(), self.len, "{} is in device layout", self.name);
-        Some(numbers)
+/// A state that a plan reads or changes.
+#[derive(Clone, Debug)]
+pub struct StateInUse {
+    /// The state.
+    pub state: Rc<State>,
+    /// In which a GPU holds it for this plan.
+    pub precision: Precision,
+    /// The ranges that are read, by their numbers.
+    pub ranges: Vec<usize>,
+    /// Whether the plan changes it.
+    pub changes: bool,
+}
+
+impl StateInUse {
+    /// How many bytes it takes on a GPU.
+    pub fn bytes(&self) -> usize {
+        self.precision.bytes() * self.state.size()
     }
 }
 
@@ -88,14 +101,15 @@ pub struct Step {
     pub op: Rc<dyn Op>,
     /// From what.
     pub inputs: Vec<Operand>,
-    /// To where, one or several; slots, and never those of inputs.
+    /// To where, one or several, but never where an input is. Those that replace inputs ([`Op::replaces`]) are where these
+    /// were, which are then not among the inputs.
     pub outputs: Vec<Operand>,
 }
 
 impl Step {
     /// The dispatch that computes it on the GPU.
     pub fn kernel(&self) -> Kernel {
-        let mut kernel = self.op.kernel(&self.input_shapes(), &self.output().shape);
+        let mut kernel = self.op.kernel(&self.given_shapes(), &self.output().shape);
         if self.operands().any(|operand| operand.precision == Precision::F16) {
             kernel.precision = Precision::F16;
         }
@@ -104,7 +118,7 @@ impl Step {
 
     /// Multiply-adds it takes.
     pub fn macs(&self) -> u64 {
-        self.op.macs(&self.input_shapes(), &self.output().shape)
+        self.op.macs(&self.given_shapes(), &self.output().shape)
     }
 
     /// Bytes that it reads and writes at least: every input once, and what it writes.
@@ -122,9 +136,31 @@ impl Step {
         &self.outputs[0]
     }
 
-    fn input_shapes(&self) -> Vec<&Shape> {
-        self.inputs.iter().map(|input| &input.shape).collect()
+    /// The shapes of all that the op is given, what it replaces included.
+    pub(crate) fn given_shapes(&self) -> Vec<&Shape> {
+        let replaced = &self.outputs[self.outputs.len() - self.op.replaces()..];
+        self.inputs.iter().chain(replaced).map(|operand| &operand.shape).collect()
     }
+}
+
+/// What a run does, one after another.
+#[derive(Clone, Copy, Debug)]
+pub enum Command<'a> {
+    /// Copies this run's row of every table to its input.
+    TakeRows,
+    /// Computes all steps in order.
+    Compute,
+    /// Copies numbers from one slot to another, for the next run.
+    FeedBack {
+        /// From which slot.
+        from: usize,
+        /// To which.
+        to: usize,
+        /// How many `f32`s.
+        len: usize,
+    },
+    /// Reads a value that whoever runs the plan wants to see.
+    Read(&'a Operand),
 }
 
 /// A graph in the order it is computed in, with memory for every value.
@@ -133,8 +169,13 @@ impl Step {
 /// their own, so they hold between runs.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// What to compute, in order.
+    /// What to compute in every run, in order.
     pub steps: Vec<Step>,
+    /// What follows from states and constants alone: to be computed before the first run, and again when a state has
+    /// changed.
+    pub preparation: Vec<Step>,
+    /// What it needs of what devices hold for all plans.
+    pub states: Vec<StateInUse>,
     /// Values that never change.
     pub constants: Vec<Constant>,
     /// The length of each slot in bytes.
@@ -148,90 +189,135 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans what the graph's outputs and feedback need; nothing else is computed.
+    /// Plans what the graph's outputs and feedback need, and what changes states; nothing else is computed.
     pub fn new(graph: &Graph) -> Self {
         let mut kept = ValueSet::new();
         graph.outputs.iter().for_each(|&(_, id)| kept.insert(id, ()));
         graph.feedback.iter().flat_map(|&(value, input)| [value, input]).for_each(|id| kept.insert(id, ()));
+        let changed = changed_states(graph);
+        let fixed = fixed_values(graph, &changed);
         let last_use = last_uses(graph, &kept);
+        let homes = homes(graph);
 
         let mut plan = Plan::default();
         let mut slots = Slots::default();
-        let mut places: ValueMap<Place> = ValueMap::new();
+        let mut places: ValueMap<(Place, usize)> = ValueMap::new();
         for (index, value) in graph.values.iter().enumerate() {
             let id = ValueId(index);
             if !last_use.contains(id) && !matches!(value.source, Source::Input) {
                 continue;
             }
-            let place = match &value.source {
+            // What is computed once keeps its slot too.
+            let keeps = |id: ValueId| kept.contains(id) || fixed.contains(id) || homes.contains(id);
+            let mut take = |id: ValueId| {
+                let Value { shape, precision, .. } = &graph.values[id.0];
+                let bytes = bytes(shape, *precision);
+                Place::Slot(if keeps(id) { slots.dedicated(bytes) } else { slots.take(bytes) })
+            };
+            match &value.source {
                 Source::Constant(numbers) => {
-                    let (name, precision) = (value.name.clone(), value.precision);
-                    let (len, numbers) = (value.shape.len(), numbers.clone());
-                    plan.constants.push(Constant { name, precision, len, numbers });
-                    Place::Constant(plan.constants.len() - 1)
+                    let (name, precision, numbers) = (value.name.clone(), value.precision, numbers.clone());
+                    plan.constants.push(Constant { name, precision, numbers });
+                    places.insert(id, (Place::Constant(plan.constants.len() - 1), 0));
                 }
-                Source::Input => Place::Slot(slots.dedicated(bytes(&value.shape, value.precision))),
-                Source::Part { of, .. } => places[*of],
-                Source::Op { .. } if kept.contains(id) => {
-                    Place::Slot(slots.dedicated(bytes(&value.shape, value.precision)))
+                Source::State(state) => {
+                    let changes = changed.contains(id);
+                    let ranges = if changes { (0..state.ranges().len()).collect() } else { Vec::new() };
+                    plan.states.push(StateInUse { state: state.clone(), precision: value.precision, ranges, changes });
+                    places.insert(id, (Place::State(plan.states.len() - 1), 0));
                 }
-                Source::Op { .. } => Place::Slot(slots.take(bytes(&value.shape, value.precision))),
+                Source::Input => {
+                    let place = Place::Slot(slots.dedicated(bytes(&value.shape, value.precision)));
+                    places.insert(id, (place, 0));
+                    plan.inputs.insert(value.name.clone(), operand(graph, id, &places));
+                }
+                Source::Range { of, first } => {
+                    let (place, offset) = places[*of];
+                    places.insert(id, (place, offset + first));
+                    if let (Place::State(used), Source::State(state)) = (place, &graph.values[of.0].source) {
+                        let range = state.range_at(*first);
+                        let ranges = &mut plan.states[used].ranges;
+                        if !ranges.contains(&range) {
+                            ranges.push(range);
+                        }
+                    }
+                }
+                // Its place was taken with that of its first part.
+                Source::Assembled(_) => {}
                 // Its place was taken with that of the first output.
                 Source::Further { of } => {
-                    if last_use[*of] == index {
+                    if last_use[*of] == index && !keeps(*of) {
                         release(&mut slots, places[*of]);
                     }
-                    continue;
                 }
-            };
-            places.insert(id, place);
-            let operand = |id: ValueId| operand(graph, id, places[id]);
-            if let Source::Input = value.source {
-                plan.inputs.insert(value.name.clone(), operand(id));
-            }
-            if let Source::Op { op, inputs } = &value.source {
-                for output in graph.further_outputs(id) {
-                    let Value { shape, precision, .. } = &graph.values[output.0];
-                    let bytes = bytes(shape, *precision);
-                    let slot = if kept.contains(output) { slots.dedicated(bytes) } else { slots.take(bytes) };
-                    places.insert(output, Place::Slot(slot));
-                }
-                let outputs: Vec<ValueId> = [id].into_iter().chain(graph.further_outputs(id)).collect();
-                let operand = |id: &ValueId| self::operand(graph, *id, places[*id]);
-                plan.steps.push(Step {
-                    name: value.name.clone(),
-                    op: op.clone(),
-                    inputs: inputs.iter().map(operand).collect(),
-                    outputs: outputs.iter().map(operand).collect(),
-                });
-                // What nobody reads is free at once.
-                for written in outputs {
-                    if !last_use.contains(written) {
-                        release(&mut slots, places[written]);
+                Source::Op { op, inputs } => {
+                    let outputs: Vec<ValueId> = [id].into_iter().chain(graph.further_outputs(id)).collect();
+                    let (inputs, replaced) = inputs.split_at(inputs.len() - op.replaces());
+                    let (written, replacing) = outputs.split_at(outputs.len() - op.replaces());
+                    for &output in written {
+                        let place = match homes.get(output) {
+                            None => (take(output), 0),
+                            Some(&(whole, first)) => {
+                                if !places.contains(whole) {
+                                    places.insert(whole, (take(whole), 0));
+                                }
+                                (places[whole].0, first)
+                            }
+                        };
+                        places.insert(output, place);
                     }
-                }
-                // What this step was the last to read is free for the next one's output.
-                for (i, &input) in inputs.iter().enumerate() {
-                    if last_use[input] != index || inputs[..i].contains(&input) {
-                        continue;
+                    for (&output, &input) in replacing.iter().zip(replaced) {
+                        let place = places[input];
+                        places.insert(output, place);
                     }
-                    let computed = matches!(graph.values[input.0].source, Source::Op { .. } | Source::Further { .. });
-                    if computed && !kept.contains(input) {
-                        release(&mut slots, places[input]);
+                    let operand = |id: &ValueId| operand(graph, *id, &places);
+                    let steps = if fixed.contains(id) { &mut plan.preparation } else { &mut plan.steps };
+                    steps.push(Step {
+                        name: value.name.clone(),
+                        op: op.clone(),
+                        inputs: inputs.iter().map(operand).collect(),
+                        outputs: outputs.iter().map(operand).collect(),
+                    });
+                    // What nobody reads is free at once.
+                    for &written in written {
+                        if !last_use.contains(written) && !keeps(written) {
+                            release(&mut slots, places[written]);
+                        }
+                    }
+                    // What this step was the last to read is free for the next one's output.
+                    for (i, &input) in inputs.iter().enumerate() {
+                        if last_use[input] != index || inputs[..i].contains(&input) {
+                            continue;
+                        }
+                        let computed =
+                            matches!(graph.values[input.0].source, Source::Op { .. } | Source::Further { .. });
+                        if computed && !keeps(input) {
+                            release(&mut slots, places[input]);
+                        }
                     }
                 }
             }
         }
         plan.slots = slots.lengths;
         let slot = |id: ValueId| match places[id] {
-            Place::Slot(slot) => slot,
-            Place::Constant(_) => unreachable!("feedback goes from a computed value to an input"),
+            (Place::Slot(slot), _) => slot,
+            _ => unreachable!("feedback goes from a computed value to an input"),
         };
         plan.feedback =
             graph.feedback.iter().map(|&(value, input)| (slot(value), slot(input), graph.shape(value).len())).collect();
-        plan.outputs =
-            graph.outputs.iter().map(|(name, id)| (name.clone(), operand(graph, *id, places[*id]))).collect();
+        plan.outputs = graph.outputs.iter().map(|(name, id)| (name.clone(), operand(graph, *id, &places))).collect();
         plan
+    }
+
+    /// What it computes once, and what it computes in every run, in order.
+    pub fn all_steps(&self) -> impl Iterator<Item = &Step> {
+        self.preparation.iter().chain(&self.steps)
+    }
+
+    /// What a run does, if these values are read after it.
+    pub(crate) fn commands<'a>(&'a self, frames: &'a [Operand]) -> impl Iterator<Item = Command<'a>> {
+        let feedback = self.feedback.iter().map(|&(from, to, len)| Command::FeedBack { from, to, len });
+        [Command::TakeRows, Command::Compute].into_iter().chain(feedback).chain(frames.iter().map(Command::Read))
     }
 
     /// The input of this name.
@@ -250,10 +336,11 @@ impl Plan {
         self.outputs.get(name).ok_or_else(|| Error::Settings(format!("The plan has no output {name}.")))
     }
 
-    /// Bytes of all memory on a device: of the constants and of the slots.
+    /// Bytes of all memory on a device: of the constants, the states and the slots.
     pub fn bytes(&self) -> u64 {
         let constants = self.constants.iter().map(Constant::bytes);
-        constants.chain(self.slots.iter().copied()).map(|bytes| bytes as u64).sum()
+        let states = self.states.iter().map(StateInUse::bytes);
+        constants.chain(states).chain(self.slots.iter().copied()).map(|bytes| bytes as u64).sum()
     }
 
     /// Bytes that a run reads and writes if every step does so once: a GPU's caches rarely hold one step's values for the
@@ -262,11 +349,33 @@ impl Plan {
         self.steps.iter().map(Step::bytes_moved).sum()
     }
 
-    /// Checks that there is no constant, by its number, that is still awaited.
-    pub(crate) fn check_known(&self, awaited: Option<usize>) -> Result<()> {
-        let Some(index) = awaited else { return Ok(()) };
-        let name = &self.constants[index].name;
-        Err(Error::Weights(format!("has not arrived as far as {name}. Load all of it before the model is run.")))
+    /// Checks that no parameter that it reads is still awaited.
+    pub(crate) fn check_known(&self) -> Result<()> {
+        for StateInUse { state, ranges, .. } in &self.states {
+            let all = state.ranges();
+            if let Some(awaited) = ranges.iter().map(|&range| &all[range]).find(|range| range.revision == 0) {
+                let problem =
+                    format!("has not arrived as far as {}. Load all of it before the model is run.", awaited.name);
+                return Err(Error::Weights(problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// The revisions of all ranges that it reads, in order.
+    pub(crate) fn revisions(&self) -> Vec<u64> {
+        let of_state = |used: &StateInUse| {
+            let all = used.state.ranges();
+            used.ranges.iter().map(|&range| all[range].revision).collect::<Vec<_>>()
+        };
+        self.states.iter().flat_map(of_state).collect()
+    }
+
+    /// Notes that a run has changed the host's numbers of the states that it changes.
+    pub(crate) fn note_changes(&self) {
+        for StateInUse { state, ranges, .. } in self.states.iter().filter(|used| used.changes) {
+            ranges.iter().for_each(|&range| state.changed(range));
+        }
     }
 
     /// In how many bits the network's activations and weights are kept.
@@ -281,38 +390,92 @@ impl Plan {
     }
 }
 
-/// Frees the slot of a value that is computed.
-fn release(slots: &mut Slots, place: Place) {
+/// Frees the slot of a value that is computed, if it has one.
+fn release(slots: &mut Slots, (place, _): (Place, usize)) {
     if let Place::Slot(slot) = place {
         slots.release(slot);
     }
 }
 
 /// A value of the graph, where it lives in the plan.
-fn operand(graph: &Graph, id: ValueId, place: Place) -> Operand {
+fn operand(graph: &Graph, id: ValueId, places: &ValueMap<(Place, usize)>) -> Operand {
     let value = &graph.values[id.0];
-    let first = match value.source {
-        Source::Part { first, .. } => first,
-        _ => 0,
-    };
+    let (place, first) = places[id];
     Operand { shape: value.shape.clone(), precision: value.precision, place, first }
 }
 
-/// For every value that is needed, the index of the last value computed from it. A kept value is needed to the end.
+/// Where values are computed that are assembled: of which value they are a part, and from which number on. These keep their
+/// slots too, in which nobody else may leave anything between the parts.
+fn homes(graph: &Graph) -> ValueMap<(ValueId, usize)> {
+    let mut homes = ValueMap::new();
+    for (index, value) in graph.values.iter().enumerate() {
+        if let Source::Assembled(parts) = &value.source {
+            homes.insert(ValueId(index), (ValueId(index), 0));
+            parts.iter().for_each(|&(part, first)| homes.insert(part, (ValueId(index), first)));
+        }
+    }
+    homes
+}
+
+/// The states that ops of the graph replace something of.
+fn changed_states(graph: &Graph) -> ValueSet {
+    let mut changed = ValueSet::new();
+    for value in &graph.values {
+        if let Source::Op { op, inputs } = &value.source {
+            for &input in &inputs[inputs.len() - op.replaces()..] {
+                match graph.values[input.0].source {
+                    Source::Range { of, .. } => changed.insert(of, ()),
+                    _ => changed.insert(input, ()),
+                }
+            }
+        }
+    }
+    changed
+}
+
+/// The values that follow from constants and from states that do not change, and so are the same in every run.
+fn fixed_values(graph: &Graph, changed: &ValueSet) -> ValueSet {
+    let mut fixed = ValueSet::new();
+    for (index, value) in graph.values.iter().enumerate() {
+        let id = ValueId(index);
+        let is_fixed = match &value.source {
+            Source::Input => false,
+            Source::Constant(_) => true,
+            Source::State(_) => !changed.contains(id),
+            Source::Range { of, .. } | Source::Further { of } => fixed.contains(*of),
+            Source::Assembled(_) => false,
+            Source::Op { op, inputs } => op.replaces() == 0 && inputs.iter().all(|&input| fixed.contains(input)),
+        };
+        if is_fixed {
+            fixed.insert(id, ());
+        }
+    }
+    fixed
+}
+
+/// For every value that is needed, the index of the last value computed from it. A kept value is needed to the end, and so
+/// is what replaces another.
 fn last_uses(graph: &Graph, kept: &ValueSet) -> ValueMap<usize> {
     let mut last = ValueMap::new();
     for (index, value) in graph.values.iter().enumerate().rev() {
         let id = ValueId(index);
-        if kept.contains(id) {
+        let replaces = matches!(&value.source, Source::Op { op, .. } if op.replaces() > 0);
+        if kept.contains(id) || replaces {
             last.insert(id, usize::MAX);
         } else if !last.contains(id) {
             continue;
         }
+        if let Source::Assembled(parts) = &value.source {
+            for &(part, _) in parts {
+                if !last.contains(part) {
+                    last.insert(part, index);
+                }
+            }
+        }
         let inputs = match &value.source {
             Source::Op { inputs, .. } => &inputs[..],
-            Source::Further { of } => std::slice::from_ref(of),
-            Source::Part { of, .. } => std::slice::from_ref(of),
-            Source::Input | Source::Constant(_) => &[],
+            Source::Further { of } | Source::Range { of, .. } => std::slice::from_ref(of),
+            Source::Input | Source::Constant(_) | Source::State(_) | Source::Assembled(_) => &[],
         };
         for &input in inputs {
             if !last.contains(input) {

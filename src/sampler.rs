@@ -13,9 +13,9 @@ pub use settings::{Inpainting, Settings, Share};
 
 use crate::backend::Executor;
 use crate::conditions::Table;
-use crate::noise::Generator;
 use crate::op::{Op, Rgba8, View, ViewMut};
 use crate::pipeline::{Extra, names};
+use crate::random::Generator;
 use crate::schedule::{Row, Schedule};
 use crate::{Error, Pipeline, Result, Shape, Tensor};
 

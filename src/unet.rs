@@ -11,12 +11,13 @@ mod plain_blocks;
 mod skip_blocks;
 mod weights_file;
 
-use builder::Builder;
-use parameters::Parameters;
+use builder::{Builder, ParametersOf};
+use parameters::{Parameter, Parameters};
 pub use weights_file::WeightsFile;
 
 use crate::config::{TimeEmbeddingType, UNetConfig, UpBlockType};
 use crate::graph::{Graph, ValueId};
+use crate::passes::read_by_conditions;
 use crate::weights::AwaitedTensor;
 use crate::{Error, Precision, Result, Shape, Tensor};
 
@@ -70,15 +71,11 @@ impl UNet2DModel {
     /// # Errors
     /// When the configuration contradicts itself.
     pub fn without_weights(config: UNetConfig) -> Result<Self> {
-        let mut model = UNet2DModel { parameters: Parameters::default(), config };
-        // Laying the network out once finds out what it is made of. K blocks cannot mirror a single pixel.
-        let innermost = if model.config.up_block_types.contains(&UpBlockType::KUpBlock2D) { 2 } else { 1 };
-        let side = innermost << (model.config.block_out_channels.len() - 1);
-        match model.build(&mut Graph::new(), 1, side, side, Precision::F32) {
-            Ok(_) => Ok(model),
+        match declare(&config) {
+            Ok(parameters) => Ok(UNet2DModel { parameters, config }),
             Err(error @ Error::Shape { .. }) => Err(Error::Config {
                 file: "unet/config.json",
-                problem: format!("its layers do not go together: {error}.{}", model.config.hint()),
+                problem: format!("its layers do not go together: {error}.{}", config.hint()),
             }),
             Err(error) => Err(error),
         }
@@ -105,8 +102,7 @@ impl UNet2DModel {
         self.parameters.notes()
     }
 
-    /// Takes back what came of these tensors, so that they can come again. What was made ready with them has to be told, by
-    /// [`Prepared::outdate`](crate::Prepared::outdate).
+    /// Takes back what came of these tensors, so that they can come again.
     pub fn forget(&mut self, paths: &[String]) {
         self.parameters.forget(paths);
     }
@@ -197,7 +193,7 @@ impl UNet2DModel {
     /// # Errors
     /// When the network cannot take images of this size.
     pub fn build(
-        &mut self,
+        &self,
         graph: &mut Graph,
         count: usize,
         height: usize,
@@ -212,25 +208,52 @@ impl UNet2DModel {
     ///
     /// # Errors
     /// When the network cannot take images of this size.
-    pub fn append(&mut self, graph: &mut Graph, sample: ValueId, precision: Precision) -> Result<UNetValues> {
-        let config = &self.config;
-        let [count, height, width, _] = graph.shape(sample).nhwc("sample")?;
-        let divisor = 1 << (config.block_out_channels.len() - 1);
-        if height == 0 || width == 0 || !height.is_multiple_of(divisor) || !width.is_multiple_of(divisor) {
-            return Err(Error::Settings(format!(
-                "The model halves its images {} times, so both sides must be multiples of {divisor}; found \
-                 {height}×{width}.",
-                config.block_out_channels.len() - 1
-            )));
-        }
-        let timestep = graph.input("timestep", Shape::new(&[count]))?;
-        let class_labels = match config.class_width() {
-            None => None,
-            Some(1) => Some(graph.input("class_labels", Shape::new(&[count]))?),
-            Some(width) => Some(graph.input("class_labels", Shape::new(&[count, width]))?),
-        };
-        let mut builder = Builder::new(graph, &mut self.parameters, config, precision, timestep, class_labels)?;
-        let output = builder.unet(sample, timestep)?;
-        Ok(UNetValues { sample, timestep, class_labels, output })
+    pub fn append(&self, graph: &mut Graph, sample: ValueId, precision: Precision) -> Result<UNetValues> {
+        let parameters = ParametersOf::Placed(&self.parameters);
+        lay_out(graph, &self.config, parameters, sample, precision)
     }
+}
+
+/// Appends a network to `graph`.
+fn lay_out(
+    graph: &mut Graph,
+    config: &UNetConfig,
+    parameters: ParametersOf<'_>,
+    sample: ValueId,
+    precision: Precision,
+) -> Result<UNetValues> {
+    let [count, height, width, _] = graph.shape(sample).nhwc("sample")?;
+    let divisor = 1 << (config.block_out_channels.len() - 1);
+    if height == 0 || width == 0 || !height.is_multiple_of(divisor) || !width.is_multiple_of(divisor) {
+        return Err(Error::Settings(format!(
+            "The model halves its images {} times, so both sides must be multiples of {divisor}; found {height}×{width}.",
+            config.block_out_channels.len() - 1
+        )));
+    }
+    let timestep = graph.input("timestep", Shape::new(&[count]))?;
+    let class_labels = match config.class_width() {
+        None => None,
+        Some(1) => Some(graph.input("class_labels", Shape::new(&[count]))?),
+        Some(width) => Some(graph.input("class_labels", Shape::new(&[count, width]))?),
+    };
+    let mut builder = Builder::new(graph, parameters, config, precision, timestep, class_labels)?;
+    let output = builder.unet(sample, timestep)?;
+    Ok(UNetValues { sample, timestep, class_labels, output })
+}
+
+/// The parameters of a network of this configuration, found by laying it out once, on the smallest images it takes.
+fn declare(config: &UNetConfig) -> Result<Parameters> {
+    // K blocks cannot mirror a single pixel.
+    let innermost = if config.up_block_types.contains(&UpBlockType::KUpBlock2D) { 2 } else { 1 };
+    let side = innermost << (config.block_out_channels.len() - 1);
+    let mut graph = Graph::new();
+    let sample = graph.input("sample", Shape::new(&[1, side, side, config.in_channels]))?;
+    let mut declared = Vec::new();
+    lay_out(&mut graph, config, ParametersOf::Declared(&mut declared), sample, Precision::F32)?;
+    let conditions = read_by_conditions(&graph, &["timestep", "class_labels"]);
+    let parameters = declared.into_iter().map(|(id, parameter)| {
+        let is_condition = conditions.contains(id);
+        Parameter { is_condition, ..parameter }
+    });
+    Parameters::new(parameters.collect())
 }

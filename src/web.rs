@@ -21,8 +21,9 @@ use run::RunSettings;
 use crate::backend::Gpu;
 use crate::check;
 use crate::model_files::{self, Listed};
+use crate::passes::Fusion;
 use crate::plan::Step;
-use crate::tuning::Tuning;
+use crate::tuner;
 use crate::{Backend, Error, Layout, Pipeline, Prepared, Result, Sampler, Settings};
 
 /// Finds the U-Nets among the files of a folder, `{ path, class_name }[]` with the class that a `config.json` says if that was
@@ -171,7 +172,7 @@ impl Engine {
     /// When the GPU was lost.
     pub async fn tune(&self) -> std::result::Result<String, JsValue> {
         let Backend::Gpu(gpu) = &self.backend else { return Ok(String::new()) };
-        let tuning = Tuning::measure(gpu).await?;
+        let tuning = tuner::measure(gpu).await?;
         gpu.set_tuning(tuning)?;
         Ok(tuning.to_string())
     }
@@ -231,11 +232,11 @@ impl Engine {
     /// When the configuration is not supported.
     pub fn requirements(&self, files: Files, options: JsValue) -> std::result::Result<JsValue, JsValue> {
         let LoadOptions { count, precision, guided } = serde_wasm_bindgen::from_value(options)?;
-        let mut pipeline = pipeline(&files)?;
+        let pipeline = pipeline(&files)?;
         let precision = precision.choose(&self.backend, pipeline.unet().parameters());
         let scheduler = Some(pipeline.any_scheduler());
         let layout = Settings { scheduler, count, precision, ..Settings::default() }.layout(&pipeline)?;
-        let plan = pipeline.plan(&Layout { guided, ..layout }, Some(self.backend.fusion()))?;
+        let plan = pipeline.plan(&Layout { guided, ..layout }, Some(Fusion::new(self.backend.tuning())))?;
         let value_bytes = plan.slots.iter().map(|&bytes| bytes as u64).sum();
         to_js(&Requirements {
             parameters: pipeline.unet().parameters(),
@@ -279,7 +280,7 @@ impl Engine {
         };
         model.prepared.begin();
         let layout = Layout { count: 1, ..*model.prepared.layout() };
-        let plan = model.pipeline.plan(&layout, Some(gpu.fusion()))?;
+        let plan = model.pipeline.plan(&layout, Some(Fusion::new(Some(gpu.tuning()))))?;
         let inputs = check::inputs(&model.pipeline, &plan)?;
         let report = check::check(gpu, &plan, &inputs, |done, total| report(progress, "check", done, total)).await?;
         to_js(&CheckInfo {
@@ -306,7 +307,7 @@ impl Engine {
         check_count(settings.count)?;
         let (layout, _) = settings.check(&model.pipeline)?;
         if layout != *model.prepared.layout() {
-            let prepared = Prepared::new(&self.backend, &mut model.pipeline, layout, |_, _| {}).await?;
+            let prepared = Prepared::new(&self.backend, &model.pipeline, layout, |_, _| {}).await?;
             model.prepared.begin(); // nobody else will, and an earlier run on it is to end
             model.prepared = prepared;
         }

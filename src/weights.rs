@@ -27,6 +27,11 @@ impl Weights {
         reader.finish()
     }
 
+    /// Tensors that were made here, by their paths.
+    pub(crate) fn from_tensors(tensors: Vec<(String, Tensor)>) -> Self {
+        Weights { tensors }
+    }
+
     /// The names of the files that a sharded checkpoint consists of, from its `….safetensors.index.json`.
     ///
     /// # Errors

@@ -9,8 +9,8 @@ use std::rc::Rc;
 use denoise::backend::{Backend, Gpu};
 use denoise::config::{SchedulerKind, TimestepSpacing};
 use denoise::graph::Graph;
-use denoise::noise::Generator;
 use denoise::plan::Plan;
+use denoise::random::Generator;
 use denoise::schedule::StepOptions;
 use denoise::web::{Engine, Loading};
 use denoise::{Pipeline, Precision, Prepared, Sampler, Settings, Tensor};
@@ -284,7 +284,7 @@ async fn noise_has_the_same_bits_as_everywhere() {
         values.iter().fold(0xcbf2_9ce4_8422_2325, step)
     };
     let noise = |len| hash(&Generator::new(1234).randn(len));
-    // The same figures as in tests/native/noise.rs.
+    // The same figures as in tests/native/random.rs.
     assert_eq!((noise(1000), noise(15)), (12_042_802_307_104_709_732, 2_660_644_803_255_449_964));
 }
 

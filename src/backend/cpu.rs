@@ -1,14 +1,17 @@
 //! Plans on the CPU: each op's own function, one after another.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::rc::Rc;
 
 use kernels::gemm::{Packing, Panel};
 use web_time::Instant;
 
+use super::gpu::fetch;
 use crate::op::{View, ViewMut};
-use crate::plan::{Operand, Place, Plan, Step};
+use crate::plan::{Command, Operand, Place, Plan, Step};
+use crate::state::Pinned;
 use crate::{Error, Precision, Result};
 
 /// How much memory a plan may need here, in bytes: in a page, what is left of wasm's 4 GiB when pictures, files that are
@@ -40,30 +43,42 @@ fn too_much(plan: &Plan, limit: &str) -> Error {
     ))
 }
 
-/// Bytes of a plan's values and constants, and of those again that matrix products need packed.
+/// Bytes of a plan's values, constants and states, and of those again that matrix products need packed.
 fn needed(plan: &Plan) -> u64 {
-    let constants = plan.constants.iter().map(|constant| constant.len);
-    let packed = factors(plan).into_keys().map(|(index, _)| plan.constants[index].len);
-    lengths(plan).into_iter().chain(constants).chain(packed).map(|len| 4 * len as u64).sum()
+    let constants = plan.constants.iter().map(|constant| constant.numbers.len());
+    let states = plan.states.iter().map(|used| used.state.size());
+    let packed = factors(plan).into_values().map(|factor| factor.shape.len());
+    lengths(plan).into_iter().chain(constants).chain(states).chain(packed).map(|len| 4 * len as u64).sum()
 }
 
 /// How many numbers each slot has. Not `plan.slots`, which are the bytes that a GPU needs.
 fn lengths(plan: &Plan) -> Vec<usize> {
     let mut lengths = vec![0; plan.slots.len()];
-    for operand in plan.inputs.values().chain(plan.steps.iter().flat_map(|step| &step.outputs)) {
-        let length = &mut lengths[slot(operand)];
-        *length = operand.shape.len().max(*length);
+    let written = plan.all_steps().flat_map(|step| &step.outputs);
+    for operand in plan.inputs.values().chain(written) {
+        if let Some(slot) = operand.slot() {
+            lengths[slot] = operand.shape.len().max(lengths[slot]);
+        }
     }
     lengths
 }
 
-/// The constants that matrix products need packed, by their number, and the stride of their rows.
-fn factors(plan: &Plan) -> HashMap<(usize, Packing), usize> {
+/// Where a factor begins, and how it is packed.
+type FactorKey = (Place, usize, Packing);
+
+/// The constants and parameters that matrix products need packed, where that is worth it: they are the same in many runs.
+fn factors(plan: &Plan) -> HashMap<FactorKey, Operand> {
     let mut factors = HashMap::new();
-    for step in &plan.steps {
+    for step in plan.all_steps() {
         let Some((factor, packing)) = factor(step) else { continue };
-        if let Operand { place: Place::Constant(index), shape, .. } = &step.inputs[factor] {
-            factors.insert((*index, packing), shape.stride());
+        let operand = &step.inputs[factor];
+        let keeps = match operand.place {
+            Place::Constant(_) => true,
+            Place::State(used) => !plan.states[used].changes,
+            Place::Slot(_) => false,
+        };
+        if keeps {
+            factors.insert((operand.place, operand.first, packing), operand.clone());
         }
     }
     factors
@@ -72,16 +87,35 @@ fn factors(plan: &Plan) -> HashMap<(usize, Packing), usize> {
 /// The values of a plan on the CPU, always in 32 bits.
 pub(crate) struct Memory {
     slots: Vec<Vec<f32>>,
-    /// Those that are known by now.
-    constants: Vec<Option<Rc<[f32]>>>,
+    constants: Vec<Rc<[f32]>>,
+    states: Vec<Pinned>,
+}
+
+/// A value that is being read.
+pub(crate) enum Value<'a> {
+    /// Of the plan's own memory.
+    Own(&'a [f32]),
+    /// Of a state, which others may read at the same time.
+    Shared(Ref<'a, [f32]>),
+}
+
+impl Deref for Value<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Value::Own(numbers) => numbers,
+            Value::Shared(numbers) => numbers,
+        }
+    }
 }
 
 impl Memory {
-    /// Memory for the slots of `plan`.
+    /// Memory for the slots of `plan`, and its states.
     ///
     /// # Errors
-    /// When there is not enough of it.
-    pub(crate) fn new(plan: &Plan) -> Result<Self> {
+    /// When there is not enough of it, or the GPU that has a state was lost.
+    pub(crate) async fn new(plan: &Plan) -> Result<Self> {
         check_room(plan)?;
         let slot = |&len: &usize| {
             let mut slot = Vec::new();
@@ -90,23 +124,13 @@ impl Memory {
             Ok(slot)
         };
         let slots = lengths(plan).iter().map(slot).collect::<Result<_>>()?;
-        let mut memory = Memory { slots, constants: vec![None; plan.constants.len()] };
-        memory.upload(plan);
-        Ok(memory)
-    }
-
-    /// Takes over the constants that have become known.
-    fn upload(&mut self, plan: &Plan) {
-        for (held, constant) in self.constants.iter_mut().zip(&plan.constants) {
-            if held.is_none() {
-                *held = constant.known();
-            }
+        let constants = plan.constants.iter().map(|constant| constant.numbers.clone()).collect();
+        let mut states = Vec::with_capacity(plan.states.len());
+        for used in &plan.states {
+            fetch(&used.state).await?;
+            states.push(used.state.pin()?);
         }
-    }
-
-    /// The number of the first constant that is not known yet.
-    pub(crate) fn awaited(&self) -> Option<usize> {
-        self.constants.iter().position(Option::is_none)
+        Ok(Memory { slots, constants, states })
     }
 
     /// Writes the value of an operand that lives in a slot.
@@ -115,13 +139,42 @@ impl Memory {
     }
 
     /// The value of an operand.
-    pub(crate) fn value(&self, operand: &Operand) -> &[f32] {
-        let memory = match operand.place {
-            Place::Constant(index) => self.constants[index].as_deref().expect("nothing runs before all are known"),
-            Place::Slot(index) => &self.slots[index][..],
-        };
-        &memory[operand.first..][..operand.shape.len()]
+    pub(crate) fn value(&self, operand: &Operand) -> Value<'_> {
+        let range = operand.first..operand.first + operand.shape.len();
+        match operand.place {
+            Place::Constant(index) => Value::Own(&self.constants[index][range]),
+            Place::Slot(index) => Value::Own(&self.slots[index][range]),
+            Place::State(index) => {
+                let numbers = self.states[index].on_host().expect("a plan's states are on the host when it runs there");
+                Value::Shared(Ref::map(numbers, |numbers| &numbers[range]))
+            }
+        }
     }
+
+    /// Takes the memory of an operand out, so that it can be written while inputs are read beside it.
+    fn take(&mut self, operand: &Operand) -> Vec<f32> {
+        match operand.place {
+            Place::Slot(slot) => std::mem::take(&mut self.slots[slot]),
+            Place::State(state) => self.states[state].take_host(),
+            Place::Constant(_) => unreachable!("constants are not written"),
+        }
+    }
+
+    /// Puts it back.
+    fn put(&mut self, operand: &Operand, numbers: Vec<f32>) {
+        match operand.place {
+            Place::Slot(slot) => self.slots[slot] = numbers,
+            Place::State(state) => self.states[state].put_host(numbers),
+            Place::Constant(_) => unreachable!("constants are not written"),
+        }
+    }
+}
+
+/// What a matrix product reads, packed.
+struct Panels {
+    /// The revision of its parameter when it was.
+    revision: u64,
+    panels: Vec<Panel>,
 }
 
 /// A plan with its memory.
@@ -129,42 +182,64 @@ pub struct Executor {
     pub(super) plan: Plan,
     frames: Vec<Operand>,
     memory: RefCell<Memory>,
-    /// The constants that matrix products need packed, by their number, and the stride of their rows.
-    factors: HashMap<(usize, Packing), usize>,
+    factors: HashMap<FactorKey, Operand>,
     /// Those of them that are known by now.
-    panels: RefCell<HashMap<(usize, Packing), Vec<Panel>>>,
+    panels: RefCell<HashMap<FactorKey, Panels>>,
+    /// The revisions of the ranges that it was last prepared with.
+    prepared: RefCell<Vec<u64>>,
     /// For each table, the input its rows go to, and the rows.
     tables: RefCell<Vec<(Operand, Vec<f32>)>>,
 }
 
 impl Executor {
-    pub(super) fn new(plan: Plan, frames: Vec<Operand>) -> Result<Self> {
+    pub(super) async fn new(plan: Plan, frames: Vec<Operand>) -> Result<Self> {
         check(&plan)?;
-        let memory = RefCell::new(Memory::new(&plan)?);
+        let memory = RefCell::new(Memory::new(&plan).await?);
         let factors = factors(&plan);
-        let executor =
-            Executor { plan, frames, memory, factors, panels: RefCell::default(), tables: RefCell::default() };
+        let executor = Executor {
+            plan,
+            frames,
+            memory,
+            factors,
+            panels: RefCell::default(),
+            prepared: RefCell::default(),
+            tables: RefCell::default(),
+        };
         executor.upload();
         Ok(executor)
     }
 
+    /// Packs the factors that have become known, or others, since.
     pub(super) fn upload(&self) {
-        let (mut memory, mut panels) = (self.memory.borrow_mut(), self.panels.borrow_mut());
-        memory.upload(&self.plan);
-        for (&(index, packing), &stride) in &self.factors {
-            if let Some(data) = &memory.constants[index] {
-                panels.entry((index, packing)).or_insert_with(|| packing.pack(data, stride));
+        self.pack(&self.memory.borrow());
+    }
+
+    fn pack(&self, memory: &Memory) {
+        let mut panels = self.panels.borrow_mut();
+        for (&key, operand) in &self.factors {
+            let revision = match operand.place {
+                Place::State(used) => {
+                    let state = &self.plan.states[used].state;
+                    state.ranges()[state.range_at(operand.first)].revision
+                }
+                _ => 1,
+            };
+            if revision > 0 && panels.get(&key).is_none_or(|panels| panels.revision != revision) {
+                let (_, _, packing) = key;
+                let packed = packing.pack(&memory.value(operand), operand.shape.stride());
+                panels.insert(key, Panels { revision, panels: packed });
             }
         }
     }
 
-    pub(super) fn outdate(&self) {
-        self.memory.borrow_mut().constants.fill(None);
-        self.panels.borrow_mut().clear();
-    }
-
-    pub(super) fn awaited(&self) -> Option<usize> {
-        self.memory.borrow().awaited()
+    /// Packs and computes what follows from states alone, if they have changed since.
+    fn prepare(&self, memory: &mut Memory) {
+        let revisions = self.plan.revisions();
+        if *self.prepared.borrow() != revisions {
+            self.pack(memory);
+            self.plan.preparation.iter().for_each(|step| self.compute(memory, step));
+            *self.prepared.borrow_mut() = revisions;
+        }
     }
 
     pub(super) fn write(&self, operand: &Operand, data: &[f32]) {
@@ -204,43 +279,53 @@ impl Executor {
 
     fn run_each(&self, row: usize, mut compute: impl FnMut(&mut Memory, &Step)) -> Vec<Vec<u8>> {
         let mut memory = self.memory.borrow_mut();
-        for (input, rows) in &*self.tables.borrow() {
-            let len = input.shape.len();
-            memory.write(input, &rows[row * len % rows.len()..][..len]);
+        self.prepare(&mut memory);
+        let mut frames = Vec::with_capacity(self.frames.len());
+        for command in self.plan.commands(&self.frames) {
+            match command {
+                Command::TakeRows => {
+                    for (input, rows) in &*self.tables.borrow() {
+                        let len = input.shape.len();
+                        memory.write(input, &rows[row * len % rows.len()..][..len]);
+                    }
+                }
+                Command::Compute => self.plan.steps.iter().for_each(|step| compute(&mut memory, step)),
+                Command::FeedBack { from, to, len } => {
+                    let value = std::mem::take(&mut memory.slots[from]);
+                    memory.slots[to][..len].copy_from_slice(&value[..len]);
+                    memory.slots[from] = value;
+                }
+                Command::Read(frame) => {
+                    let value = memory.value(frame);
+                    frames.push(bytemuck::cast_slice(&value[..frame.shape.channels()]).to_vec());
+                }
+            }
         }
-        for step in &self.plan.steps {
-            compute(&mut memory, step);
-        }
-        for &(from, to, len) in &self.plan.feedback {
-            let value = std::mem::take(&mut memory.slots[from]);
-            memory.slots[to][..len].copy_from_slice(&value[..len]);
-            memory.slots[from] = value;
-        }
-        let bytes = |frame: &Operand| {
-            let value = memory.value(frame);
-            bytemuck::cast_slice(&value[..frame.shape.channels()]).to_vec()
-        };
-        self.frames.iter().map(bytes).collect()
+        self.plan.note_changes();
+        frames
     }
 
     /// Computes a step from the values of its inputs.
     fn compute(&self, memory: &mut Memory, step: &Step) {
-        // Taken out of the list while they are written, so that the inputs can be borrowed beside it.
-        let mut written: Vec<Vec<f32>> =
-            step.outputs.iter().map(|output| std::mem::take(&mut memory.slots[slot(output)])).collect();
-        let panels = self.panels.borrow();
-        let mut inputs: Vec<View<'_>> =
-            step.inputs.iter().map(|input| View::new(&input.shape, memory.value(input))).collect();
-        if let Some((factor, packing)) = factor(step)
-            && let Place::Constant(index) = step.inputs[factor].place
+        let mut written: Vec<Vec<f32>> = step.outputs.iter().map(|output| memory.take(output)).collect();
         {
-            inputs[factor] = inputs[factor].with_panels(panels.get(&(index, packing)).map(Vec::as_slice));
+            let panels = self.panels.borrow();
+            let values: Vec<Value<'_>> = step.inputs.iter().map(|input| memory.value(input)).collect();
+            let views = step.inputs.iter().zip(&values).map(|(input, value)| View::new(&input.shape, value));
+            let mut inputs: Vec<View<'_>> = views.collect();
+            if let Some((factor, packing)) = factor(step) {
+                let Operand { place, first, .. } = step.inputs[factor];
+                let panels = panels.get(&(place, first, packing)).map(|panels| &panels.panels[..]);
+                inputs[factor] = inputs[factor].with_panels(panels);
+            }
+            let outputs =
+                step.outputs.iter().zip(&mut written).map(|(output, memory)| {
+                    ViewMut::new(&output.shape, &mut memory[output.first..][..output.shape.len()])
+                });
+            step.op.cpu(&inputs, &mut outputs.collect::<Vec<_>>());
         }
-        let shapes = step.outputs.iter().map(|output| &output.shape);
-        let outputs = shapes.zip(&mut written).map(|(shape, data)| ViewMut::new(shape, &mut data[..shape.len()]));
-        step.op.cpu(&inputs, &mut outputs.collect::<Vec<_>>());
-        for (output, data) in step.outputs.iter().zip(written) {
-            memory.slots[slot(output)] = data;
+        for (output, numbers) in step.outputs.iter().zip(written) {
+            memory.put(output, numbers);
         }
     }
 
@@ -251,7 +336,7 @@ impl Executor {
 
 /// Which input of a step is packed, and how.
 fn factor(step: &Step) -> Option<(usize, Packing)> {
-    step.op.factor(&step.inputs.iter().map(|input| &input.shape).collect::<Vec<_>>())
+    step.op.factor(&step.given_shapes())
 }
 
 /// The slot of an operand that is written.

@@ -10,6 +10,7 @@ mod executor;
 mod pace;
 mod pipelines;
 mod readback;
+mod states;
 mod timing;
 
 use std::cell::{Cell, RefCell};
@@ -23,14 +24,14 @@ use wgpu::BufferUsages;
 
 pub(super) use executor::Executor;
 pub use readback::Readback;
+pub(super) use states::fetch;
 
 use constants::Params;
 use pipelines::{Dispatch, Piece, PipelineKey};
 use readback::Staging;
 
-use crate::fusion::Fusion;
 use crate::graph::LARGEST;
-use crate::plan::{Constant, Plan, Step};
+use crate::plan::{Constant, Plan, StateInUse, Step};
 use crate::tuning::Tuning;
 use crate::{Error, Precision, Result};
 
@@ -176,12 +177,12 @@ impl Gpu {
         self.subgroups
     }
 
-    /// What is fused in the plans that it runs fastest.
-    pub fn fusion(&self) -> Fusion {
-        Fusion { tuning: self.tuning.get(), ..Fusion::STAGED }
+    /// Which variants of the ops it is taken to run fastest.
+    pub fn tuning(&self) -> Tuning {
+        self.tuning.get()
     }
 
-    /// Which variants of the ops it is taken to run fastest: what [`crate::tuning`] found, or by counting.
+    /// Which variants of the ops it is taken to run fastest: what [`crate::tuner`] found, or by counting.
     ///
     /// # Errors
     /// When they need what this device has not.
@@ -243,12 +244,13 @@ impl Gpu {
         if largest as u64 > limit {
             return too_large("A value", largest, "Generate fewer or smaller images at a time, or use the CPU.");
         }
-        let largest = plan.constants.iter().map(Constant::bytes).max().unwrap_or(0);
+        let states = plan.states.iter().map(StateInUse::bytes);
+        let largest = plan.constants.iter().map(Constant::bytes).chain(states).max().unwrap_or(0);
         if largest as u64 > limit {
             return too_large("A weight", largest, "Use the CPU.");
         }
         let most = self.device.limits().max_compute_workgroups_per_dimension;
-        for step in &plan.steps {
+        for step in plan.all_steps() {
             if let Some(groups) = step.kernel().workgroups.into_iter().find(|&groups| groups > most) {
                 return Err(Error::Gpu(format!(
                     "{} needs {groups} workgroups side by side, but a GPU takes at most {most}. Generate fewer or \

@@ -2,6 +2,7 @@
 
 use denoise::Settings;
 use denoise::check::{self, Layer, Report};
+use denoise::passes::Fusion;
 
 use super::files::{ModelArguments, ModelFolder};
 use super::{Result, gpu, precision, print, progress_bar, size};
@@ -20,14 +21,14 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments) -> Result<()> {
-    let mut pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;
+    let pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;
     // Which scheduler samples makes no difference to the network.
     let scheduler = Some(pipeline.any_scheduler());
     let layout =
         Settings { scheduler, size: arguments.size, precision: precision(arguments.f16), ..Settings::default() }
             .layout(&pipeline)?;
     let gpu = gpu().await?;
-    let plan = pipeline.plan(&layout, Some(gpu.fusion()))?;
+    let plan = pipeline.plan(&layout, Some(Fusion::new(Some(gpu.tuning()))))?;
     let inputs = check::inputs(&pipeline, &plan)?;
     let bar = progress_bar(plan.steps.len(), "layers")?;
     let report = check::check(&gpu, &plan, &inputs, |done, _| bar.set_position(done as u64)).await?;

@@ -40,7 +40,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         return Err(format!("{input}: sample has the shape {:?}; it must be [B, C, H, W].", sample.shape).into());
     };
 
-    let mut unet = ModelFolder::open(&arguments.model)?.unet()?;
+    let unet = ModelFolder::open(&arguments.model)?.unet()?;
     super::files::check_place(&arguments.out)?;
     let timestep = each(timestep, count, "timestep")?;
     unet.check_timesteps(&timestep.data)?;

@@ -99,11 +99,11 @@ pub async fn run(arguments: Arguments) -> Result<()> {
             return Err("--out and --trajectory name the same file.".into());
         }
     }
-    let mut pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;
+    let pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;
     let settings = settings(&arguments, &pipeline)?;
     let (layout, _) = settings.check(&pipeline)?;
     let backend = open(arguments.backend).await?;
-    let prepared = Prepared::new(&backend, &mut pipeline, layout, |_, _| {}).await?;
+    let prepared = Prepared::new(&backend, &pipeline, layout, |_, _| {}).await?;
     let mut sampler = Sampler::new(&pipeline, &prepared, &settings)?;
 
     let evaluations = sampler.schedule().rows.len();

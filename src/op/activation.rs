@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 use serde::Deserialize;
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{ActivationGradient, Backward, Kernel, Op, View, ViewMut, activation_shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Result, Shape};
 use kernels::math::{exp, silu_all};
 
@@ -32,6 +33,25 @@ impl Activation {
                 data.iter_mut().for_each(|x| *x *= 0.5 * (1.0 + libm::erff(*x * std::f32::consts::FRAC_1_SQRT_2)));
             }
             Activation::Relu => data.iter_mut().for_each(|x| *x = x.max(0.0)),
+        }
+    }
+
+    /// Multiplies every element of `data` by the function's derivative at the element of `x` in the same place.
+    pub(crate) fn apply_derivative(self, x: &[f32], data: &mut [f32]) {
+        use std::f32::consts::{FRAC_1_SQRT_2, PI};
+
+        let pairs = data.iter_mut().zip(x);
+        match self {
+            Activation::Silu => pairs.for_each(|(data, &x)| {
+                let sigmoid = 1.0 / (1.0 + exp(-x));
+                *data *= sigmoid * (1.0 + x * (1.0 - sigmoid));
+            }),
+            Activation::Mish => pairs.for_each(|(data, &x)| *data *= mish_derivative(x)),
+            Activation::Gelu => pairs.for_each(|(data, &x)| {
+                let density = libm::expf(-0.5 * x * x) / (2.0 * PI).sqrt();
+                *data *= 0.5 * (1.0 + libm::erff(x * FRAC_1_SQRT_2)) + x * density;
+            }),
+            Activation::Relu => pairs.for_each(|(data, &x)| *data = if x > 0.0 { *data } else { 0.0 }),
         }
     }
 
@@ -68,6 +88,13 @@ fn mish(x: f32) -> f32 {
     x * n / (n + 2.0)
 }
 
+/// With t = tanh(ln(1 + eˣ)) = n / (n + 2): t + x · sigmoid(x) · (1 − t²), where 1 − t² is 4 (eˣ + 1)² / (n + 2)².
+fn mish_derivative(x: f32) -> f32 {
+    let e = exp(x.min(20.0)); // beyond, the derivative is 1
+    let n = e * (e + 2.0);
+    n / (n + 2.0) + 4.0 * x * (e / (n + 2.0)) * ((e + 1.0) / (n + 2.0))
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Params {
@@ -99,6 +126,11 @@ impl Op for Activation {
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         let len = output.len() / 4;
         let params = Params { len: len as u32, function: Activation::code(Some(*self)), pad: [0; 2] };
-        Kernel::flat(shader!("activation"), &params, len)
+        Kernel::flat(activation_shader!("activation"), &params, len)
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        let op = ActivationGradient { function: *self };
+        backward.each(graph, |graph, _, name| graph.op(name, op, &[backward.inputs[0], backward.gradient]))
     }
 }

@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Kernel, Op, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
 /// `x / t` for images x: `[N, H, W, C]` and one divisor an image, t: `[N]`.
@@ -52,5 +53,14 @@ impl Op for Divide {
         let len = output.len() / 4;
         let params = Params { len: len as u32, image: (len / inputs[0].dims()[0]) as u32, pad: [0; 2] };
         Kernel::flat(shader!("divide"), &params, len)
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        // The divisor is the noise level that the network was given as time, of which nothing is learned.
+        if !backward.wanted[0] {
+            return Ok(vec![None, None]);
+        }
+        let name = format!("{}.gradient", backward.name);
+        Ok(vec![Some(graph.op(&name, Divide, &[backward.gradient, backward.inputs[1]])?), None])
     }
 }

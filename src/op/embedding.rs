@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Backward, EmbeddingGradient, Kernel, Op, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
 /// The rows of a table `[K, C]` that the labels `[N]` name: `[N, C]` (`torch.nn.Embedding`).
@@ -56,5 +57,16 @@ impl Op for Embedding {
         let params =
             Params { len: len as u32, row: (output.stride() / 4) as u32, rows: inputs[1].rows() as u32, pad: 0 };
         Kernel::flat(shader!("embedding"), &params, len)
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        let &[labels, table] = backward.inputs else { unreachable!("embedding has two inputs") };
+        // Nothing follows for the labels.
+        if !backward.wanted[1] {
+            return Ok(vec![None, None]);
+        }
+        let op = EmbeddingGradient { rows: graph.shape(table).rows() };
+        let name = format!("{}.gradient", backward.name);
+        Ok(vec![None, Some(graph.op(&name, op, &[labels, backward.gradient])?)])
     }
 }

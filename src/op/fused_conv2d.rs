@@ -4,7 +4,7 @@ mod cpu;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Activation, Conv2d, Kernel, Op, Tiles, View, ViewMut, shader};
+use super::{Activation, Conv2d, Kernel, Op, Tiles, View, ViewMut, activation_shader, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::gemm::Packing;
@@ -29,7 +29,7 @@ pub struct FusedConv2d {
     /// What follows scale and shift.
     pub activation: Option<Activation>,
     /// Whether every pixel is doubled in both directions before the convolution. The weight is then that of the four
-    /// convolutions of [`FusedConv2d::phases`].
+    /// convolutions of [`super::Phases`].
     pub upsample: bool,
     /// Tensors that the shortcut concatenates: none, one or two.
     pub shortcut: usize,
@@ -166,24 +166,6 @@ impl FusedConv2d {
             weight: next(),
             bias: next(),
         }
-    }
-
-    /// The weights of the four 2×2 convolutions that a nearest-neighbour upsampling and a 3×3 convolution are together:
-    /// `[2 · 2, 2, 2, Cin padded, Cout]`, from that of [`Conv2d::pack`]. Output pixel (2y + p, 2x + q) sees the pixels y + p −
-    /// 1 and y + p, of which one is seen by two of the three rows of taps; so for the columns.
-    pub fn phases(weight: &[f32]) -> Vec<f32> {
-        let run = weight.len() / 9;
-        let mut phases = vec![0.0; 16 * run];
-        for phase in 0..4 {
-            for tap in 0..9 {
-                // Of three taps, at parity 0 the last two see the second pixel; at parity 1 the first two the first.
-                let side = |tap: usize, parity: usize| (tap + 1 - parity) / 2;
-                let (y, x) = (side(tap / 3, phase / 2), side(tap % 3, phase % 2));
-                let sum = &mut phases[(phase * 4 + y * 2 + x) * run..][..run];
-                sum.iter_mut().zip(&weight[tap * run..]).for_each(|(sum, w)| *sum += w);
-            }
-        }
-        phases
     }
 
     /// The kernel as it is on the smaller image.
@@ -446,7 +428,7 @@ impl Op for FusedConv2d {
                 let names = ["scalar", "taps", "further", "groups", "channels", "quads", "shared"];
                 defines.extend(names.into_iter().zip(numbers.map(|number| number as u32)));
                 let groups = [len.div_ceil(16 / blocks), out_channels / (channels * blocks), tiles.copies];
-                (concat!(shader!("fused_conv2d"), shader!("fused_conv2d/direct")), groups)
+                (concat!(activation_shader!("fused_conv2d"), shader!("fused_conv2d/direct")), groups)
             }
             Variant::Halo => {
                 let lanes = lanes(output);
@@ -459,14 +441,14 @@ impl Op for FusedConv2d {
                 let numbers = [side, side - 1, lanes, usize::from(more), loads, own].map(|number| number as u32);
                 defines.extend(["side", "further", "lanes", "more", "loads", "own"].into_iter().zip(numbers));
                 let groups = [len, out_channels.div_ceil(2 * lanes), tiles.copies];
-                (concat!(shader!("fused_conv2d"), shader!("fused_conv2d/halo")), groups)
+                (concat!(activation_shader!("fused_conv2d"), shader!("fused_conv2d/halo")), groups)
             }
             Variant::Gemm | Variant::LargeGemm => {
                 let tile = self.gemm_tile();
                 let pixels = tile as u32 / 8;
                 defines.extend([("pixels", pixels), ("columns", pixels / 4), ("staged", pixels / 2)]);
                 let groups = [len.div_ceil(tile), (4 * out_channels).div_ceil(tile), self.splits];
-                (concat!(shader!("fused_conv2d"), shader!("fused_conv2d/gemm")), groups)
+                (concat!(activation_shader!("fused_conv2d"), shader!("fused_conv2d/gemm")), groups)
             }
         };
         let first = Some(std::mem::offset_of!(Params, first));

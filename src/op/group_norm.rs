@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, Tiles, View, ViewMut, shader};
+use super::{Backward, GroupNormGradient, Kernel, Op, SumRows, Tiles, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
 /// GroupNorm (Wu and He 2018) as a scale and a shift a channel, `[N, 2, C]`, that [`super::ScaleShift`] applies:
@@ -37,7 +38,7 @@ struct Params {
 /// How a tensor was cut for its moments.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
-struct Source {
+pub(super) struct Source {
     channels: u32,
     stride: u32,
     height: u32,
@@ -49,7 +50,7 @@ struct Source {
 }
 
 impl Source {
-    fn new(tiles: &Tiles, moments: &Shape) -> Self {
+    pub(super) fn new(tiles: &Tiles, moments: &Shape) -> Self {
         Source {
             channels: moments.channels() as u32,
             stride: moments.stride() as u32,
@@ -68,10 +69,10 @@ const THREADS: usize = 64;
 
 /// Count, mean and M2 of a set of numbers.
 #[derive(Clone, Copy, Default)]
-struct Moment {
-    count: f32,
-    mean: f32,
-    m2: f32,
+pub(super) struct Moment {
+    pub(super) count: f32,
+    pub(super) mean: f32,
+    pub(super) m2: f32,
 }
 
 impl Moment {
@@ -120,20 +121,7 @@ impl Op for GroupNorm {
         let size = channels / self.groups;
         for (image, out) in output.data.chunks_exact_mut(2 * width).enumerate() {
             out.fill(0.0);
-            let mut groups = vec![Moment::default(); self.groups];
-            let mut first = 0;
-            for (moments, tiles) in moments.iter().zip(&self.tiles) {
-                let stride = moments.shape.stride();
-                let own = &moments.data[image * tiles.count() * 2 * stride..][..tiles.count() * 2 * stride];
-                for (tile, own) in own.chunks_exact(2 * stride).enumerate() {
-                    let count = tiles.size(tile) as f32;
-                    for channel in 0..moments.shape.channels() {
-                        let group = &mut groups[(first + channel) / size];
-                        *group = group.merge(Moment { count, mean: own[channel], m2: own[stride + channel] });
-                    }
-                }
-                first += moments.shape.channels();
-            }
+            let groups = groups_of(moments, &self.tiles, self.groups, image);
             for channel in 0..channels {
                 let all = groups[channel / size];
                 let scale = weight.data[channel] / (all.m2 / all.count + self.eps).sqrt();
@@ -161,6 +149,47 @@ impl Op for GroupNorm {
         let defines = vec![("a", 1), ("b", u32::from(moments.len() == 2)), ("serial", u32::from(self.serial))];
         Kernel { defines, ..Kernel::new(shader!("group_norm"), &params, groups) }
     }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        let (moments, [weight, bias]) = split(backward.inputs);
+        let (of_moments, of_affine) = split(backward.wanted);
+        let op = GroupNormGradient { groups: self.groups, eps: self.eps, tiles: self.tiles.clone() };
+        let inputs = [moments, &[weight, backward.gradient][..]].concat();
+        let name = format!("{}.gradient", backward.name);
+        let first = graph.op(&name, op, &inputs)?;
+        let outputs: Vec<ValueId> = [first].into_iter().chain(graph.further_outputs(first)).collect();
+        let (by_moments, by_affine) = outputs.split_at(moments.len());
+        let by_moments = by_moments.iter().zip(of_moments);
+        let mut gradients: Vec<_> = by_moments.map(|(&gradient, wanted)| wanted.then_some(gradient)).collect();
+        // Those by γ and β are still image by image.
+        let parameters = [(weight, "weight"), (bias, "bias")].into_iter().zip(of_affine);
+        for (&of_images, ((parameter, suffix), wanted)) in by_affine.iter().zip(parameters) {
+            let shape = graph.shape(parameter).clone();
+            let sum = wanted.then(|| SumRows::append(graph, &format!("{name}.{suffix}"), of_images, 1, shape));
+            gradients.push(sum.transpose()?);
+        }
+        Ok(gradients)
+    }
+}
+
+/// The moments of every group of an image, of those of its tensors' tiles and channels.
+pub(super) fn groups_of(moments: &[View<'_>], tiles: &[Tiles], groups: usize, image: usize) -> Vec<Moment> {
+    let size = moments.iter().map(|moments| moments.shape.channels()).sum::<usize>() / groups;
+    let mut all = vec![Moment::default(); groups];
+    let mut first = 0;
+    for (moments, tiles) in moments.iter().zip(tiles) {
+        let stride = moments.shape.stride();
+        let own = &moments.data[image * tiles.count() * 2 * stride..][..tiles.count() * 2 * stride];
+        for (tile, own) in own.chunks_exact(2 * stride).enumerate() {
+            let count = tiles.size(tile) as f32;
+            for channel in 0..moments.shape.channels() {
+                let group = &mut all[(first + channel) / size];
+                *group = group.merge(Moment { count, mean: own[channel], m2: own[stride + channel] });
+            }
+        }
+        first += moments.shape.channels();
+    }
+    all
 }
 
 /// The moments, and γ and β.

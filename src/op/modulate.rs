@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Kernel, ModulateGradient, Op, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 
@@ -59,5 +60,14 @@ impl Op for Modulate {
         let channels = output.stride() / 4;
         let len = output.dims()[0] * channels;
         Kernel::flat(shader!("modulate"), &Params { len: len as u32, channels: channels as u32, pad: [0; 2] }, len)
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        let &[affine, time] = backward.inputs else { unreachable!("modulate has two inputs") };
+        let inputs = [affine, time, backward.gradient];
+        let by_affine = graph.op(&format!("{}.gradient", backward.name), ModulateGradient, &inputs)?;
+        let by_time = graph.further_outputs(by_affine).next();
+        let gradients = [Some(by_affine), by_time].into_iter().zip(backward.wanted);
+        Ok(gradients.map(|(gradient, &wanted)| gradient.filter(|_| wanted)).collect())
     }
 }

@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 use kernels::math::moments;
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Kernel, MomentsGradient, Op, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Result, Shape};
 
 /// For x: `[N, H, W, C]`, the mean and the sum of squared deviations from it (M2) of every channel over tiles of
@@ -32,7 +33,7 @@ pub struct Tiles {
 
 impl Tiles {
     /// Pixels of a tile of [`Tiles::strips`].
-    const STRIP: usize = 64;
+    pub(super) const STRIP: usize = 64;
 
     /// Images of this many pixels, in whatever rows, cut into strips.
     pub fn strips(pixels: usize) -> Self {
@@ -126,5 +127,10 @@ impl Op for Moments {
             channels: (output.stride() / 4) as u32,
         };
         Kernel::flat(shader!("moments"), &params, images * tiles * output.stride() / 4)
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        let (x, moments) = (backward.inputs[0], backward.output);
+        backward.each(graph, |graph, _, name| graph.op(name, MomentsGradient, &[x, moments, backward.gradient]))
     }
 }

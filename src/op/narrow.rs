@@ -1,6 +1,7 @@
 //! From 32 bits to the precision of activations.
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Kernel, Op, View, ViewMut, Widen, shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Precision, Result, Shape};
 
 /// x as activations are stored: what a network is given, which is `f32`, at its beginning.
@@ -31,5 +32,9 @@ impl Op for Narrow {
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         Kernel::elementwise(shader!("narrow"), output)
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        backward.each(graph, |graph, _, name| graph.op(name, Widen, &[backward.gradient]))
     }
 }

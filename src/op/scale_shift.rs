@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Activation, Kernel, Op, View, ViewMut, shader};
+use super::{Activation, Backward, Kernel, Op, ScaleShiftGradient, SumRows, View, ViewMut, activation_shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 use kernels::math::scale_shift;
 
@@ -66,6 +67,22 @@ impl Op for ScaleShift {
             image: (len / inputs[0].dims()[0]) as u32,
             activation: Activation::code(self.activation),
         };
-        Kernel::flat(shader!("scale_shift"), &params, len)
+        Kernel::flat(activation_shader!("scale_shift"), &params, len)
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        let &[x, affine] = backward.inputs else { unreachable!("scale_shift has two inputs") };
+        let &[by_x, by_affine] = backward.wanted else { unreachable!("scale_shift has two inputs") };
+        let name = format!("{}.gradient", backward.name);
+        let op = ScaleShiftGradient { activation: self.activation };
+        let gradient = graph.op(&name, op, &[x, affine, backward.gradient])?;
+        let mut gradients = vec![by_x.then_some(gradient), None];
+        if by_affine {
+            let tiles = graph.further_outputs(gradient).next().expect("scale_shift_gradient has two outputs");
+            let shape = graph.shape(affine).clone();
+            let sums = SumRows::append(graph, &format!("{name}.affine"), tiles, shape.dims()[0], shape)?;
+            gradients[1] = Some(sums);
+        }
+        Ok(gradients)
     }
 }

@@ -4,7 +4,8 @@ use std::f32::consts::TAU;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Kernel, Op, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Error, Precision, Result, Shape};
 
 /// Sines and cosines of t at geometrically spaced frequencies: `[N, dim]` from timesteps `[N]`
@@ -97,5 +98,11 @@ impl Op for TimestepEmbedding {
             pad: [0; 3],
         };
         Kernel::flat(shader!("timestep_embedding"), &params, output.rows() * row)
+    }
+
+    /// None follows: timesteps are given, and the frequencies are either computed or random numbers that diffusers does
+    /// not train either (`GaussianFourierProjection.weight` has `requires_grad=False`).
+    fn gradient(&self, _graph: &mut Graph, _backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        Ok(vec![None, None])
     }
 }

@@ -1,6 +1,7 @@
 //! From the precision of activations to 32 bits.
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Kernel, Narrow, Op, View, ViewMut, shader};
+use crate::graph::{Graph, ValueId};
 use crate::{Result, Shape};
 
 /// x in `f32`: what a network computed, which is stored as activations are, at its end.
@@ -27,5 +28,9 @@ impl Op for Widen {
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         Kernel::elementwise(shader!("widen"), output)
+    }
+
+    fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
+        backward.each(graph, |graph, _, name| graph.op(name, Narrow, &[backward.gradient]))
     }
 }

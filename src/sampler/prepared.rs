@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::backend::{Backend, Executor, Pending, Progress};
 use crate::conditions::Conditions;
+use crate::passes::Fusion;
 use crate::pipeline::{Layout, names};
 use crate::plan::Plan;
 use crate::{Pipeline, Result};
@@ -19,8 +20,8 @@ pub(crate) struct Plans {
 
 impl Plans {
     /// For runs of this layout on this device.
-    pub(crate) fn new(backend: &Backend, pipeline: &mut Pipeline, layout: Layout) -> Result<Self> {
-        let step = pipeline.plan(&layout, Some(backend.fusion()))?;
+    pub(crate) fn new(backend: &Backend, pipeline: &Pipeline, layout: Layout) -> Result<Self> {
+        let step = pipeline.plan(&layout, Some(Fusion::new(backend.tuning())))?;
         Ok(Plans { layout, step, conditions: Conditions::plan(pipeline)? })
     }
 }
@@ -43,7 +44,7 @@ impl Prepared {
     /// As [`Pipeline::plan`] and [`Backend::compile`].
     pub async fn new(
         backend: &Backend,
-        pipeline: &mut Pipeline,
+        pipeline: &Pipeline,
         layout: Layout,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Rc<Self>> {
@@ -52,7 +53,7 @@ impl Prepared {
 
     async fn new_telling(
         backend: &Backend,
-        pipeline: &mut Pipeline,
+        pipeline: &Pipeline,
         layout: Layout,
         progress: Progress<'_>,
     ) -> Result<Rc<Self>> {
@@ -74,12 +75,6 @@ impl Prepared {
     /// As [`Executor::upload`].
     pub fn upload(&self) -> Result<()> {
         self.executors().try_for_each(Executor::upload)
-    }
-
-    /// Takes no weight as received any more: after a [`UNet2DModel::forget`](crate::unet::UNet2DModel::forget) all are to be
-    /// taken over anew.
-    pub fn outdate(&self) {
-        self.executors().for_each(Executor::outdate);
     }
 
     fn executors(&self) -> impl Iterator<Item = &Executor> {

@@ -1,16 +1,24 @@
 //! The network from its input to its output, level by level; what a level is made of depends on its family of blocks.
 
 use super::layers::Resnet;
-use super::parameters::Parameters;
+use super::parameters::{Parameter, Parameters};
 use crate::config::{DownBlockType, TimeEmbeddingType, TimeScaleShift, UNetConfig, UpBlockType};
 use crate::graph::{Graph, ValueId};
 use crate::op::{Activation, Add, Affine, Concat, Conv2d, Divide, Narrow, Widen};
 use crate::{Error, Precision, Result};
 
+/// The parameters of a network that is being laid out.
+pub(super) enum ParametersOf<'a> {
+    /// Those that there are.
+    Placed(&'a Parameters),
+    /// Not known yet: each is noted, with its value in the graph, which is good for nothing else.
+    Declared(&'a mut Vec<(ValueId, Parameter)>),
+}
+
 /// Lays out a network layer by layer.
 pub(super) struct Builder<'a> {
     pub(super) graph: &'a mut Graph,
-    pub(super) parameters: &'a mut Parameters,
+    pub(super) parameters: ParametersOf<'a>,
     pub(super) config: &'a UNetConfig,
     pub(super) precision: Precision,
     /// The time and the class: the sum of their embeddings, `[N, time_embed_dim]`.
@@ -43,7 +51,7 @@ impl<'a> Builder<'a> {
     /// A builder, with what the residual blocks need already laid out.
     pub(super) fn new(
         graph: &'a mut Graph,
-        parameters: &'a mut Parameters,
+        parameters: ParametersOf<'a>,
         config: &'a UNetConfig,
         precision: Precision,
         timestep: ValueId,

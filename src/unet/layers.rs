@@ -1,15 +1,15 @@
 //! The layers that blocks of every family are made of, each with its weights.
 
-use super::builder::Builder;
-use super::parameters::Part;
+use super::builder::{Builder, ParametersOf};
+use super::parameters::{PackedTensor, Parameter};
 use crate::config::TimeScaleShift;
-use crate::graph::ValueId;
+use crate::graph::{Source, ValueId, check_size};
 use crate::op::{
     Activation, Add, Attention, AttentionScores, AttentionValues, Conv2d, GroupNorm, Linear, Modulate, Moments,
     ScaleShift, Softmax, Tiles, Upfirdn2d, Upsample,
 };
 use crate::tensor::padded;
-use crate::{Error, Result, Shape};
+use crate::{Error, Precision, Result, Shape};
 
 /// How a residual block changes the size of its images.
 #[derive(Clone, Copy)]
@@ -83,9 +83,9 @@ impl Builder<'_> {
         let columns = 2 * padded(out);
         let packed = Linear::place(columns, depth);
         let (weight, bias) = (format!("{path}.weight"), format!("{path}.bias"));
-        let part = Part::new(&weight, &[2 * out, depth], move |i| packed(place(i / depth) * depth + i % depth));
+        let part = PackedTensor::new(&weight, &[2 * out, depth], move |i| packed(place(i / depth) * depth + i % depth));
         let weight = self.weight(&weight, Linear::packed(columns, depth), [part])?;
-        let part = Part::new(&bias, &[2 * out], place);
+        let part = PackedTensor::new(&bias, &[2 * out], place);
         let bias = self.constant(&bias, Shape::new(&[columns]), [part])?;
         self.graph.op(path, Linear, &[time, weight, bias])
     }
@@ -116,11 +116,12 @@ impl Builder<'_> {
         let weights = projections.map(|(first, name)| {
             let packed = Linear::place(3 * row, channels);
             let place = move |i: usize| packed((first + place(i / channels)) * channels + i % channels);
-            Part::new(&format!("{path}.{name}.weight"), &[inner, channels], place)
+            PackedTensor::new(&format!("{path}.{name}.weight"), &[inner, channels], place)
         });
         let weight = self.weight(&format!("{path}.qkv.weight"), Linear::packed(3 * row, channels), weights)?;
-        let biases = projections
-            .map(|(first, name)| Part::new(&format!("{path}.{name}.bias"), &[inner], move |i: usize| first + place(i)));
+        let biases = projections.map(|(first, name)| {
+            PackedTensor::new(&format!("{path}.{name}.bias"), &[inner], move |i: usize| first + place(i))
+        });
         let bias = self.constant(&format!("{path}.qkv.bias"), Shape::new(&[3 * row]), biases)?;
         let qkv = self.graph.op(&format!("{path}.qkv"), Linear, &[h, weight, bias])?;
         let tokens = self.graph.shape(x).dims()[1..3].iter().product();
@@ -139,7 +140,7 @@ impl Builder<'_> {
         };
         let weight = format!("{path}.to_out.0.weight");
         let packed = Linear::place(channels, row);
-        let part = Part::new(&weight, &[channels, inner], move |i| packed(i / inner * row + place(i % inner)));
+        let part = PackedTensor::new(&weight, &[channels, inner], move |i| packed(i / inner * row + place(i % inner)));
         let weight = self.weight(&weight, Linear::packed(channels, row), [part])?;
         let bias = self.bias(&format!("{path}.to_out.0"), channels)?;
         let h = self.graph.op(&format!("{path}.to_out.0"), Linear, &[values, weight, bias])?;
@@ -163,7 +164,7 @@ impl Builder<'_> {
         let (channels, kernel) = (self.graph.shape(x).channels(), op.kernel);
         let weight = format!("{path}.weight");
         let place = Conv2d::place(out, channels, kernel);
-        let part = Part::new(&weight, &[out, channels, kernel, kernel], place);
+        let part = PackedTensor::new(&weight, &[out, channels, kernel, kernel], place);
         let weight = self.weight(&weight, Conv2d::packed(out, channels, kernel), [part])?;
         self.graph.op(path, op, &[x, weight, bias])
     }
@@ -171,7 +172,7 @@ impl Builder<'_> {
     pub(super) fn linear(&mut self, path: &str, x: ValueId, out: usize) -> Result<ValueId> {
         let channels = self.graph.shape(x).channels();
         let weight = format!("{path}.weight");
-        let part = Part::new(&weight, &[out, channels], Linear::place(out, channels));
+        let part = PackedTensor::new(&weight, &[out, channels], Linear::place(out, channels));
         let weight = self.weight(&weight, Linear::packed(out, channels), [part])?;
         let bias = self.bias(path, out)?;
         self.graph.op(path, Linear, &[x, weight, bias])
@@ -214,7 +215,7 @@ impl Builder<'_> {
 
     /// A table of learned rows.
     pub(super) fn table(&mut self, name: &str, rows: usize, width: usize) -> Result<ValueId> {
-        let part = Part::new(name, &[rows, width], move |i| i / width * padded(width) + i % width);
+        let part = PackedTensor::new(name, &[rows, width], move |i| i / width * padded(width) + i % width);
         self.weight(name, Shape::new(&[rows, width]), [part])
     }
 
@@ -223,18 +224,35 @@ impl Builder<'_> {
     }
 
     pub(super) fn vector(&mut self, name: &str, len: usize) -> Result<ValueId> {
-        self.constant(name, Shape::new(&[len]), [Part::new(name, &[len], |i| i)])
+        self.constant(name, Shape::new(&[len]), [PackedTensor::new(name, &[len], |i| i)])
     }
 
     /// A weight of the network that is packed from these tensors.
-    fn weight(&mut self, name: &str, shape: Shape, parts: impl IntoIterator<Item = Part>) -> Result<ValueId> {
-        let constant = self.parameters.get(name, shape, parts)?;
-        Ok(self.graph.weight(name, self.precision, constant))
+    fn weight(&mut self, name: &str, shape: Shape, tensors: impl Into<Vec<PackedTensor>>) -> Result<ValueId> {
+        self.parameter(name, shape, tensors.into(), true)
     }
 
     /// The same of what is never a weight: a bias, or what a GroupNorm is made of.
-    fn constant(&mut self, name: &str, shape: Shape, parts: impl IntoIterator<Item = Part>) -> Result<ValueId> {
-        let constant = self.parameters.get(name, shape, parts)?;
-        Ok(self.graph.constant(name, constant))
+    fn constant(&mut self, name: &str, shape: Shape, tensors: impl Into<Vec<PackedTensor>>) -> Result<ValueId> {
+        self.parameter(name, shape, tensors.into(), false)
+    }
+
+    fn parameter(&mut self, name: &str, shape: Shape, tensors: Vec<PackedTensor>, is_weight: bool) -> Result<ValueId> {
+        let precision = if is_weight { self.precision } else { Precision::F32 };
+        match &mut self.parameters {
+            ParametersOf::Placed(parameters) => {
+                Ok(self.graph.parameter(name, precision, shape, parameters.place_of(name)))
+            }
+            ParametersOf::Declared(declared) => {
+                check_size(name, &shape)?;
+                let id = self.graph.push(name, shape.clone(), precision, Source::Constant([].into()));
+                // The same layer may be laid out twice, as the time's projection is.
+                if !declared.iter().any(|(_, declared)| declared.name == name) {
+                    let name = name.into();
+                    declared.push((id, Parameter { name, shape, is_weight, is_condition: false, tensors }));
+                }
+                Ok(id)
+            }
+        }
     }
 }

@@ -33,8 +33,8 @@ impl Parameters {
     pub(super) fn name(&mut self, tensors: &mut dyn Iterator<Item = &mut AwaitedTensor>) -> Result<()> {
         let tensors: Vec<_> = tensors.collect();
         let naming = self.naming(tensors.iter().map(|tensor| &tensor.path[..]))?;
-        let mut aside = Vec::new();
         let mut unplaced = Vec::new();
+        let mut misfits = Vec::new();
         for tensor in tensors {
             tensor.wanted = None;
             if let Some(path) = tensor.path.strip_prefix(&naming.prefix) {
@@ -49,19 +49,19 @@ impl Parameters {
                     }
                     tensor.wanted = Some(path.into());
                 } else if self.is_layer(path) && !is_bookkeeping(tensor) {
-                    unplaced.push(format!("{} ({})", tensor.path, tensor.dtype.name()));
+                    misfits.push(format!("{} ({})", tensor.path, tensor.dtype.name()));
                 }
             }
             let of_another = || naming.others.iter().any(|(prefix, _)| tensor.path.starts_with(&prefix[..]));
             if tensor.wanted.is_none() && !of_another() {
-                aside.push(tensor.path.clone());
+                unplaced.push(tensor.path.clone());
             }
         }
-        if !unplaced.is_empty() {
+        if !misfits.is_empty() {
             return Err(Error::Weights(format!(
                 "has tensors that the configuration has no place for: {}. The configuration and the weights may be of \
                  different models.",
-                list(unplaced)
+                list(misfits)
             )));
         }
         self.prefix.get_or_insert_with(|| naming.prefix.clone());
@@ -73,9 +73,9 @@ impl Parameters {
         let mut others: Vec<String> = naming.others.iter().map(another).collect();
         others.sort_unstable();
         others.into_iter().for_each(|note| self.note(note));
-        if !aside.is_empty() {
-            self.note(format!("The network has no place for {}: left aside.", list(aside.clone())));
-            self.aside.extend(aside);
+        if !unplaced.is_empty() {
+            self.note(format!("The network has no place for {}: left aside.", list(unplaced.clone())));
+            self.unplaced.extend(unplaced);
         }
         Ok(())
     }

@@ -1,105 +1,143 @@
-//! The network's constants, packed from the tensors of its checkpoint as they arrive.
+//! The network's parameters: which there are, and what has arrived of them.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::graph::LARGEST;
-use crate::numbers::Numbers;
+use crate::state::State;
 use crate::tensor::scatter;
 use crate::{Error, Result, Shape, Tensor};
 
-/// The constants that a network was found to be made of when it was first laid out, and what has arrived of them.
+/// A parameter as the network's layout declares it: a value in device layout, packed from tensors of the checkpoint.
+pub(super) struct Parameter {
+    pub(super) name: String,
+    pub(super) shape: Shape,
+    /// Whether it is a weight, which may be kept in 16 bits; else it is a bias, or what a GroupNorm is made of.
+    pub(super) is_weight: bool,
+    /// Whether it is what time and class alone are computed with.
+    pub(super) is_condition: bool,
+    pub(super) tensors: Vec<PackedTensor>,
+}
+
+/// A tensor of the checkpoint, and where its numbers go in a parameter.
+pub(super) struct PackedTensor {
+    path: String,
+    shape: Vec<usize>,
+    place: Box<dyn Fn(usize) -> usize>,
+}
+
+impl PackedTensor {
+    /// The tensor at `path`, which must have exactly this shape; its i-th number is that at `place(i)` of the parameter.
+    pub(super) fn new(path: &str, shape: &[usize], place: impl Fn(usize) -> usize + 'static) -> Self {
+        PackedTensor { path: path.into(), shape: shape.to_vec(), place: Box::new(place) }
+    }
+}
+
+/// A parameter, and where it is.
+struct Placed {
+    parameter: Parameter,
+    /// The state that it is a range of, and where that begins.
+    state: Rc<State>,
+    first: usize,
+    /// Which of its tensors have arrived.
+    arrived: Vec<bool>,
+}
+
+/// All parameters of a network, and what has arrived of them.
 #[derive(Default)]
 pub(super) struct Parameters {
     /// In the order of the layers.
-    parameters: Vec<Parameter>,
+    parameters: Vec<Placed>,
     /// Which of them has a name.
     named: HashMap<String, usize>,
-    /// Of each tensor, by its path in the checkpoint, the parameter that it is a part of, and which.
+    /// Of each tensor, by its path in the checkpoint, the parameter that it is packed in, and which of that one's it is.
     places: HashMap<String, (usize, usize)>,
     /// Tensors of old paths. Those of today's paths count, and may be still to come.
     legacy: Vec<(String, Tensor)>,
     /// What stands before the paths of the files' tensors, once one has told.
     pub(super) prefix: Option<String>,
-    /// Tensors that came beside those of the network.
-    pub(super) aside: Vec<String>,
+    /// Tensors of the files that the network has no place for.
+    pub(super) unplaced: Vec<String>,
     /// What a person may want to know of how the weights were read.
     notes: Vec<String>,
 }
 
-/// A constant of the network in device layout.
-struct Parameter {
-    shape: Shape,
-    parts: Vec<Part>,
-    /// What it has of its parts until all are there.
-    packed: Vec<f32>,
-    /// All of it.
-    whole: Rc<RefCell<Option<Rc<[f32]>>>>,
-}
-
-/// Puts the numbers of a tensor into a constant.
-type Pack = dyn Fn(&[f32], &mut [f32]);
-
-/// A tensor of the checkpoint, and where its numbers go in a parameter.
-pub(super) struct Part {
-    path: String,
-    shape: Vec<usize>,
-    pack: Box<Pack>,
-    arrived: bool,
-}
-
-impl Part {
-    /// The tensor at `path`, which must have exactly this shape; its i-th number becomes that at `place(i)` of the constant.
-    pub(super) fn new(path: &str, shape: &[usize], place: impl Fn(usize) -> usize + 'static) -> Self {
-        let pack = move |from: &[f32], to: &mut [f32]| scatter(from, to, &place);
-        Part { path: path.into(), shape: shape.to_vec(), pack: Box::new(pack), arrived: false }
-    }
-}
+/// The most numbers that parameters share a state with: 64 MiB. A larger parameter has one of its own.
+const STATE: usize = 16 << 20;
 
 impl Parameters {
-    /// The constant `name` of this shape, whose numbers are those of `parts`, and zero.
+    /// Gives the parameters of a network their places.
+    ///
+    /// Weights and others are ranges of different states, since a GPU may keep weights in 16 bits. So are those that are
+    /// conditions, since the CPU computes these whatever the backend, and no GPU needs them then.
     ///
     /// # Errors
-    /// When a part would be larger than 1 GiB.
-    pub(super) fn get(
-        &mut self,
-        name: &str,
-        shape: Shape,
-        parts: impl IntoIterator<Item = Part>,
-    ) -> Result<(Shape, Numbers)> {
-        let index = match self.named.get(name) {
-            Some(&index) => index,
-            None => self.expect(name, shape, parts.into_iter().collect())?,
-        };
-        let Parameter { shape, whole, .. } = &self.parameters[index];
-        let whole = whole.clone();
-        Ok((shape.clone(), Numbers::new(move || whole.borrow().clone())))
-    }
-
-    fn expect(&mut self, name: &str, shape: Shape, parts: Vec<Part>) -> Result<usize> {
-        let index = self.parameters.len();
-        for (i, Part { path, shape, .. }) in parts.iter().enumerate() {
-            let len = shape.iter().try_fold(1_usize, |len, &dim| len.checked_mul(dim));
-            if len.is_none_or(|len| len > LARGEST) {
-                let problem = format!("would need {path} with shape {shape:?}, which is more than 1 GiB.");
-                return Err(Error::Weights(problem));
+    /// When a tensor would be larger than 1 GiB.
+    pub(super) fn new(declared: Vec<Parameter>) -> Result<Self> {
+        let mut all = Parameters::default();
+        for parameter in &declared {
+            for PackedTensor { path, shape, .. } in &parameter.tensors {
+                let len = shape.iter().try_fold(1_usize, |len, &dim| len.checked_mul(dim));
+                if len.is_none_or(|len| len > LARGEST) {
+                    let problem = format!("would need {path} with shape {shape:?}, which is more than 1 GiB.");
+                    return Err(Error::Weights(problem));
+                }
             }
-            self.places.insert(path.clone(), (index, i));
         }
-        self.parameters.push(Parameter { shape, parts, packed: Vec::new(), whole: Rc::default() });
-        self.named.insert(name.into(), index);
-        Ok(index)
+        let kinds = [
+            ("conditions.weights", true, true),
+            ("conditions.vectors", false, true),
+            ("weights", true, false),
+            ("vectors", false, false),
+        ];
+        let mut homes: HashMap<String, (Rc<State>, usize)> = HashMap::new();
+        for (kind, is_weight, is_condition) in kinds {
+            let of_kind = declared
+                .iter()
+                .filter(|parameter| (parameter.is_weight, parameter.is_condition) == (is_weight, is_condition));
+            let mut states: Vec<Vec<(String, usize)>> = Vec::new();
+            let mut len = STATE;
+            for Parameter { name, shape, .. } in of_kind {
+                if len.saturating_add(shape.len()) > STATE {
+                    states.push(Vec::new());
+                    len = 0;
+                }
+                len = (len + shape.len()).next_multiple_of(State::ALIGNMENT);
+                states.last_mut().expect("begun above").push((name.clone(), shape.len()));
+            }
+            for (i, ranges) in states.into_iter().enumerate() {
+                let state = Rc::new(State::awaited(&format!("{kind}.{i}"), ranges));
+                for range in &*state.ranges() {
+                    homes.insert(range.name.clone(), (state.clone(), range.first));
+                }
+            }
+        }
+        for (index, parameter) in declared.into_iter().enumerate() {
+            for (i, tensor) in parameter.tensors.iter().enumerate() {
+                all.places.insert(tensor.path.clone(), (index, i));
+            }
+            let (state, first) = homes.remove(&parameter.name).expect("placed above");
+            all.named.insert(parameter.name.clone(), index);
+            let arrived = vec![false; parameter.tensors.len()];
+            all.parameters.push(Placed { parameter, state, first, arrived });
+        }
+        Ok(all)
     }
 
-    /// How many numbers of the checkpoint are in the constant of this name.
+    /// The state that a parameter is a range of, and where that begins.
+    pub(super) fn place_of(&self, name: &str) -> (&Rc<State>, usize) {
+        let Placed { state, first, .. } = &self.parameters[self.named[name]];
+        (state, *first)
+    }
+
+    /// How many numbers of the checkpoint are in the parameter of this name.
     pub(super) fn count_of(&self, name: &str) -> usize {
         self.named.get(name).map_or(0, |&index| self.parameters[index].count())
     }
 
     /// How many numbers of the checkpoint there are in all.
     pub(super) fn count(&self) -> usize {
-        self.parameters.iter().map(Parameter::count).fold(0, usize::saturating_add)
+        self.parameters.iter().map(Placed::count).fold(0, usize::saturating_add)
     }
 
     /// How many tensors the checkpoint has.
@@ -114,7 +152,7 @@ impl Parameters {
 
     /// The shape of the tensor at a path, of today or of old, if there is one.
     pub(super) fn shape_of(&self, path: &str) -> Option<&[usize]> {
-        self.place(path).map(|(parameter, part, _)| &self.parameters[parameter].parts[part].shape[..])
+        self.place(path).map(|(index, tensor, _)| &self.parameters[index].parameter.tensors[tensor].shape[..])
     }
 
     /// Notes something that a person may want to know; once, however many shards say it.
@@ -132,7 +170,7 @@ impl Parameters {
     /// Packs a tensor that has arrived.
     ///
     /// # Errors
-    /// When there is no place for it, it has another shape, or it has arrived before.
+    /// When there is no place for it, it has another shape, it has arrived before, or there is no memory for it.
     pub(super) fn receive(&mut self, path: &str, tensor: Tensor) -> Result<()> {
         let expected = self.shape_of(path);
         if expected != Some(&tensor.shape) {
@@ -142,7 +180,7 @@ impl Parameters {
             )));
         }
         let again = match self.place(path) {
-            Some((parameter, part, true)) => self.parameters[parameter].receive(part, &tensor),
+            Some((index, i, true)) => self.parameters[index].receive(i, &tensor)?,
             _ => {
                 let again = self.legacy.iter().any(|(legacy, _)| legacy == path);
                 self.legacy.push((path.into(), tensor));
@@ -159,14 +197,14 @@ impl Parameters {
     pub(super) fn forget(&mut self, paths: &[String]) {
         for path in paths {
             match self.place(path) {
-                Some((parameter, part, true)) => self.parameters[parameter].forget(part),
+                Some((index, i, true)) => self.parameters[index].forget(i),
                 _ => self.legacy.retain(|(legacy, _)| legacy != path),
             }
         }
         // Of a network of which nothing is left nothing is known either.
-        if !self.parameters.iter().any(|parameter| parameter.parts.iter().any(|part| part.arrived)) {
+        if !self.parameters.iter().any(|placed| placed.arrived.contains(&true)) {
             self.notes.clear();
-            self.aside.clear();
+            self.unplaced.clear();
             self.prefix = None;
         }
     }
@@ -178,61 +216,61 @@ impl Parameters {
     pub(super) fn finish(&mut self) -> Result<()> {
         // In the order of their names, whichever came first.
         self.legacy.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        let place = |(path, _): &(String, Tensor)| self.place(path).map(|(parameter, part, _)| (parameter, part));
+        let place = |(path, _): &(String, Tensor)| self.place(path).map(|(index, i, _)| (index, i));
         let late: Vec<(usize, usize)> = self.legacy.iter().filter_map(place).collect();
-        for (index, parameter) in self.parameters.iter().enumerate() {
-            let missing = |(i, part): &(usize, &Part)| !part.arrived && !late.contains(&(index, *i));
-            if let Some((_, Part { path, shape, .. })) = parameter.parts.iter().enumerate().find(missing) {
+        for (index, placed) in self.parameters.iter().enumerate() {
+            let missing = |&i: &usize| !placed.arrived[i] && !late.contains(&(index, i));
+            if let Some(i) = (0..placed.arrived.len()).find(missing) {
+                let PackedTensor { path, shape, .. } = &placed.parameter.tensors[i];
                 return Err(Error::Weights(format!(
                     "has no tensor {path}, which the configuration asks for with shape {shape:?}. The configuration and \
                      the weights may be of different models.{}",
-                    self.aside.first().map_or(String::new(), |path| format!(" It has {path}, which has no place."))
+                    self.unplaced.first().map_or(String::new(), |path| format!(" It has {path}, which has no place."))
                 )));
             }
         }
-        for ((parameter, part), (_, tensor)) in late.into_iter().zip(std::mem::take(&mut self.legacy)) {
+        for ((index, i), (_, tensor)) in late.into_iter().zip(std::mem::take(&mut self.legacy)) {
             // Of a tensor that stands there under two paths, that of today counts, or else the first.
-            self.parameters[parameter].receive(part, &tensor);
+            if !self.parameters[index].arrived[i] {
+                self.parameters[index].receive(i, &tensor)?;
+            }
         }
+        self.parameters.iter().for_each(|placed| placed.state.settle());
         Ok(())
     }
 
-    /// Where the tensor at a path belongs: the parameter, its part, and whether it is called so today.
+    /// Where the tensor at a path belongs: the parameter, which of its tensors it is, and whether it is called so today.
     fn place(&self, path: &str) -> Option<(usize, usize, bool)> {
         match self.places.get(path) {
-            Some(&(parameter, part)) => Some((parameter, part, true)),
-            None => self.places.get(&path_of_today(path)).map(|&(parameter, part)| (parameter, part, false)),
+            Some(&(index, i)) => Some((index, i, true)),
+            None => self.places.get(&path_of_today(path)).map(|&(index, i)| (index, i, false)),
         }
     }
 }
 
-impl Parameter {
+impl Placed {
     fn count(&self) -> usize {
-        self.parts.iter().map(|part| part.shape.iter().product()).fold(0, usize::saturating_add)
+        self.parameter.tensors.iter().map(|tensor| tensor.shape.iter().product()).fold(0, usize::saturating_add)
     }
 
-    /// Packs a part of its shape: whether it had arrived before.
-    fn receive(&mut self, part: usize, tensor: &Tensor) -> bool {
-        let Part { pack, arrived, .. } = &mut self.parts[part];
-        if std::mem::replace(arrived, true) {
-            return true;
+    /// Packs one of its tensors: whether it had arrived before.
+    fn receive(&mut self, i: usize, tensor: &Tensor) -> Result<bool> {
+        if self.arrived[i] {
+            return Ok(true);
         }
-        self.packed.resize(self.shape.len(), 0.0);
-        pack(&tensor.data, &mut self.packed);
-        if self.parts.iter().all(|part| part.arrived) {
-            *self.whole.borrow_mut() = Some(std::mem::take(&mut self.packed).into());
+        let len = self.parameter.shape.len();
+        scatter(&tensor.data, &mut self.state.host()?[self.first..][..len], &self.parameter.tensors[i].place);
+        self.arrived[i] = true;
+        if self.arrived.iter().all(|&arrived| arrived) {
+            self.state.changed(self.state.range_at(self.first));
         }
-        false
+        Ok(false)
     }
 
-    fn forget(&mut self, part: usize) {
-        self.parts[part].arrived = false;
-        let whole = self.whole.take();
-        if !self.parts.iter().any(|part| part.arrived) {
-            self.packed = Vec::new();
-        } else if let Some(whole) = whole {
-            self.packed = whole.to_vec(); // its other parts stay
-        }
+    /// Awaits one of its tensors again. Those that have arrived stay.
+    fn forget(&mut self, i: usize) {
+        self.arrived[i] = false;
+        self.state.await_again(self.state.range_at(self.first));
     }
 }
 

@@ -1,6 +1,6 @@
 //! A model on its way to an engine.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use serde::Deserialize;
@@ -73,8 +73,6 @@ pub struct Loading {
     /// Once all is compiled.
     prepared: OnceCell<Rc<Prepared>>,
     file: RefCell<WeightsFile>,
-    /// How often tensors were taken back.
-    restarts: Cell<usize>,
 }
 
 #[wasm_bindgen]
@@ -95,7 +93,6 @@ impl Loading {
             pipeline: RefCell::new(pipeline),
             prepared: OnceCell::new(),
             file: RefCell::default(),
-            restarts: Cell::default(),
         })
     }
 
@@ -112,12 +109,6 @@ impl Loading {
     /// what came is forgotten.
     pub fn begin(&self) {
         let file = self.file.take();
-        if !file.received().is_empty() {
-            self.restarts.set(self.restarts.get() + 1);
-            if let Some(prepared) = self.prepared.get() {
-                prepared.outdate();
-            }
-        }
         self.pipeline.borrow_mut().unet_mut().forget(file.received());
     }
 
@@ -146,16 +137,12 @@ impl Loading {
 impl Loading {
     async fn prepare(&self, progress: &js_sys::Function) -> Result<()> {
         let plans = {
-            let pipeline = &mut *self.pipeline.borrow_mut();
-            let layout = self.settings.layout(pipeline)?;
-            Plans::new(&self.backend, pipeline, layout)?
+            let pipeline = self.pipeline.borrow();
+            let layout = self.settings.layout(&pipeline)?;
+            Plans::new(&self.backend, &pipeline, layout)?
         };
-        let restarts = self.restarts.get();
         let mut progress = |done, total| report(progress, "compile", done, total);
         let prepared = Prepared::from_plans(&self.backend, plans, &mut progress).await?;
-        if self.restarts.get() != restarts {
-            prepared.outdate(); // it may have taken over some of a file that began anew
-        }
         self.prepared.get_or_init(|| prepared);
         // What has arrived meanwhile.
         self.upload()

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use denoise::config::{Card, SchedulerConfig, SchedulerFile, UNetConfig};
+use denoise::dataset::Dataset;
 use denoise::graph::Graph;
 use denoise::model_files::{self, Listed};
 use denoise::schedule::{Schedule, StepOptions};
@@ -385,7 +386,7 @@ fn lay_out(config: &UNetConfig) -> bool {
         let header = Value::Object(shapes.clone()).to_string();
         let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; end]].concat();
         match UNet2DModel::new(config.clone(), [&bytes[..]]) {
-            Ok(mut model) => {
+            Ok(model) => {
                 for (count, height, width) in [(1, 0, 1), (1, 1, 1), (2, 16, 32), (1, 64, 48), (3, 5, 7)] {
                     for precision in [Precision::F32, Precision::F16] {
                         let _ = model.build(&mut Graph::new(), count, height, width, precision);
@@ -438,6 +439,43 @@ fn nothing_panics() {
                 && counts.networks > 0
                 && counts.schedules * 100 > counts.read
     );
+}
+
+/// Damaged datasets: pictures, arrays and MNIST's files.
+#[test]
+fn no_dataset_panics() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/dataset");
+    let mut files: Vec<(String, Vec<u8>)> = std::fs::read_dir(golden)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_string(), std::fs::read(&path).unwrap()))
+        .collect();
+    files.sort_unstable();
+    let idx = [&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4][..], &[9; 24]].concat();
+    files.push(("train-images-idx3-ubyte".into(), idx));
+    assert!(files.len() > 10);
+    let folder = std::env::temp_dir().join(format!("denoise-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (first, cases) = (number("FUZZ_FIRST", 0), number("FUZZ_CASES", 50_000) / 10);
+    let (mut read, mut panics) = (0, Vec::new());
+    for number in first..first + cases {
+        let mut random = Random(number);
+        let (name, mut bytes) = random.pick(&files).clone();
+        mutate_bytes(&mut bytes, &files, &mut random);
+        let path = folder.join(&name);
+        std::fs::write(&path, &bytes).unwrap();
+        let is_picture = !name.ends_with("npz") && !name.ends_with("ubyte");
+        let channels = *random.pick(&[None, Some(1), Some(3)]);
+        match catch_unwind(|| Dataset::read(if is_picture { &folder } else { &path }, channels)) {
+            Ok(dataset) => read += u64::from(dataset.is_ok_and(|dataset| dataset.batch(&[0], &[true]).is_ok())),
+            Err(_) => panics.push(number),
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+    println!("{read} of {cases} are read");
+    assert!(panics.is_empty(), "the cases {panics:?} panic");
+    assert!(cases < 1000 || read > cases / 50);
 }
 
 /// The corpus is what it says: whole files are accepted, the others are not.

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use denoise::config::UNetConfig;
 use denoise::graph::Graph;
-use denoise::noise::Generator;
 use denoise::plan::Plan;
+use denoise::random::Generator;
 use denoise::unet::{UNet2DModel, WeightsFile};
 use denoise::{Backend, Error, Pipeline, Precision, Prepared, Sampler, Settings, Tensor, Weights};
 
@@ -59,7 +59,6 @@ async fn check_backend(backend: &Backend) {
         pipeline.unet_mut().receive(path, Tensor::new(&tensor.shape, numbers).unwrap()).unwrap();
         prepared.upload().unwrap();
     }
-    prepared.outdate();
     pipeline.unet_mut().forget(&other.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>());
     let (last, others) = tensors.split_last().unwrap();
     for (path, tensor) in others {
@@ -128,12 +127,12 @@ fn paths_of_today_count() {
     assert!(network(&[&old, &others]) != expected);
 }
 
-/// The numbers of all constants of a network.
-fn numbers(mut unet: UNet2DModel) -> Vec<Rc<[f32]>> {
+/// The numbers of all parameters of a network.
+fn numbers(unet: UNet2DModel) -> Vec<Vec<f32>> {
     let mut graph = Graph::new();
     let output = unet.build(&mut graph, 1, 8, 8, Precision::F32).unwrap().output;
     graph.output("epsilon", output);
-    Plan::new(&graph).constants.iter().map(|constant| constant.numbers.get().unwrap()).collect()
+    Plan::new(&graph).states.iter().map(|used| used.state.on_host().unwrap().to_vec()).collect()
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use denoise::backend::Gpu;
 use denoise::check::{self, Report, check};
 use denoise::graph::Graph;
-use denoise::noise::Generator;
 use denoise::op::{Activation, Kernel, Op, View, ViewMut};
 use denoise::plan::{Operand, Plan};
+use denoise::random::Generator;
 use denoise::{Extra, Precision, Result, Settings, Shape};
 
 use crate::digits::pipeline;
@@ -63,7 +63,7 @@ fn the_shipped_model_passes_in_both_precisions() {
 fn a_whole_step_of_sampling_passes() {
     pollster::block_on(async {
         let gpu = Gpu::open().await.unwrap();
-        let mut pipeline = pipeline();
+        let pipeline = pipeline();
         // Everything that sampling may do besides.
         let settings = Settings { count: 2, guidance: 2.0, guidance_rescale: 0.5, ..Settings::default() };
         let mut layout = settings.layout(&pipeline).unwrap();

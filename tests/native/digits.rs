@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use denoise::backend::{Backend, Gpu};
 use denoise::config::{SchedulerKind, TimestepSpacing, VarianceType};
-use denoise::fusion::{Fusion, fuse};
 use denoise::graph::Graph;
+use denoise::passes::{Fusion, fuse};
 use denoise::plan::Plan;
 use denoise::schedule::StepOptions;
 use denoise::tuning::Tuning;

@@ -1,7 +1,7 @@
 //! What a step costs, counted: dispatches, and bytes to and from memory.
 
 use denoise::config::{Card, SchedulerFile, UNetConfig};
-use denoise::fusion::Fusion;
+use denoise::passes::Fusion;
 use denoise::plan::Plan;
 use denoise::{Pipeline, Settings};
 
@@ -10,7 +10,7 @@ use crate::published::{CELEBA_256, CIFAR10};
 
 fn plan(config: &str, count: usize, fusion: Fusion) -> Plan {
     let config = UNetConfig::from_json(config).unwrap();
-    let mut pipeline = Pipeline::without_weights(config, SchedulerFile::default(), Card::default()).unwrap();
+    let pipeline = Pipeline::without_weights(config, SchedulerFile::default(), Card::default()).unwrap();
     let layout = Settings { count, ..Settings::default() }.layout(&pipeline).unwrap();
     pipeline.plan(&layout, Some(fusion)).unwrap()
 }

@@ -4,13 +4,12 @@
 use std::collections::HashMap;
 
 use denoise::backend::Gpu;
-use denoise::fusion::fuse;
 use denoise::graph::{Graph, ValueId};
-use denoise::noise::Generator;
 use denoise::op::{
     Add, Affine, Attention, Concat, Conv2d, Linear, Op, PredictX0, Repeat, Slice, Softmax, Upfirdn2d, Upsample,
 };
-use denoise::passes::{gradient, vector_jacobian_product};
+use denoise::passes::{fuse, gradient, vector_jacobian_product};
+use denoise::random::Generator;
 use denoise::schedule::Coefficients;
 use denoise::{Shape, Tensor};
 
@@ -166,7 +165,7 @@ pub fn graphs() -> Vec<(String, Graph, Inputs)> {
 #[test]
 fn shaders_agree_with_cpu() {
     let gpu = pollster::block_on(Gpu::open()).unwrap();
-    for (op, error) in pollster::block_on(ops::check_graphs(&gpu, graphs())) {
+    for (op, error) in pollster::block_on(ops::compare(&gpu, graphs(), ops::allowed)) {
         println!("{op}: {error:.1e}");
     }
 }

@@ -1,4 +1,4 @@
-//! Everything that runs natively: each op, the schedules, the noise, the networks and the sampling loop against
+//! Everything that runs natively: each op, the schedules, the random numbers, the networks and the sampling loop against
 //! PyTorch and diffusers (`tests/golden`), on the CPU and on the GPU.
 
 #![cfg(not(target_arch = "wasm32"))]
@@ -7,23 +7,30 @@ mod golden;
 
 mod arriving;
 mod check;
+mod checkpoint;
 mod cli;
+mod dataset;
 mod digits;
 mod docs;
 mod economy;
+mod epochs;
 mod gradients;
+mod gradients_norm;
 mod hostile;
+mod initialise;
+mod loss_curve;
 mod matrix;
 mod model_files;
 mod naming;
-mod noise;
 mod ops;
 mod published;
 mod radv;
+mod random;
 mod runs;
 mod sampling_loop;
 mod schedulers;
 mod schedules;
 mod shaders;
+mod states;
 mod static_cost;
 mod unets;

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use denoise::backend::{Backend, Executor, Gpu};
 use denoise::check::check;
 use denoise::config::UNetConfig;
-use denoise::fusion::{Fusion, fuse};
 use denoise::graph::Graph;
 use denoise::inspect::Inspection;
+use denoise::passes::{Fusion, fuse};
 use denoise::plan::Plan;
 use denoise::unet::UNet2DModel;
 use denoise::{Precision, Result, Tensor, Weights};
@@ -59,7 +59,7 @@ fn plan(case: &Case, golden: &Golden, precision: Precision) -> (Plan, HashMap<&'
 /// The case's network, whose output is "epsilon", and its inputs in device layout.
 fn graph(case: &Case, golden: &Golden, precision: Precision) -> (Graph, HashMap<&'static str, Vec<f32>>) {
     let get = |what: &str| golden.find(&format!("{}.{what}", case.name));
-    let mut model = model(case).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    let model = model(case).unwrap_or_else(|error| panic!("{}: {error}", case.name));
     let sample = get("sample").unwrap().tensor();
     let [height, width] = case.size;
     assert_eq!(sample.shape[2..], [height, width]);
@@ -238,7 +238,7 @@ fn published_models_fit_the_default_limits() {
         }
         let mut graph = Graph::new();
         let (height, width) = config.sample_size().unwrap();
-        let mut unet = UNet2DModel::without_weights(config).unwrap();
+        let unet = UNet2DModel::without_weights(config).unwrap();
         let output = unet.build(&mut graph, batch, height, width, Precision::F32).unwrap().output;
         graph.output("output", output);
         for step in Plan::new(&graph).steps {

@@ -49,7 +49,7 @@ fn load(weights: &[u8]) -> Result<UNet2DModel> {
 /// Checks that a file gives diffusers' ε, and what is noted.
 #[track_caller]
 fn accepted(tensors: &BTreeMap<String, Entry>, notes: &[&str]) {
-    let mut unet = load(&file(tensors)).unwrap_or_else(|error| panic!("{error}"));
+    let unet = load(&file(tensors)).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(unet.notes(), notes);
     let golden = Golden::load(MODEL);
     let sample = golden.get("sample").tensor();

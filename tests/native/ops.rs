@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use denoise::backend::Gpu;
-use denoise::fusion::{Fusion, fuse};
 use denoise::graph::{Graph, ValueId};
 use denoise::op::{
     Activation, Add, Affine, Attention, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm,
@@ -13,6 +12,7 @@ use denoise::op::{
     Upfirdn2d, Upsample, Variant, View, ViewMut, Widen,
 };
 use denoise::passes::vector_jacobian_product;
+use denoise::passes::{Fusion, fuse};
 use denoise::plan::{Operand, Place, Plan, Step};
 use denoise::schedule::{Coefficients, KEEPS, Keep, REGISTERS};
 use denoise::tuning::Tuning;
@@ -67,8 +67,9 @@ pub type Inputs = Vec<(String, Tensor)>;
 fn tolerance(op: &str) -> f64 {
     match op {
         // Copies.
-        "concat" | "upsample" | "embedding" | "rgba8" | "repeat" | "slice" | "pad_channels" | "transpose_kernel" => 0.0,
-        "add" | "add_row" => 1e-7,
+        "concat" | "upsample" | "embedding" | "rgba8" | "repeat" | "slice" | "stack" | "pad_channels"
+        | "transpose_kernel" => 0.0,
+        "add" | "add_row" | "phases" => 1e-7,
         "activation" | "row_scale" | "remember" | "affine" | "divide" | "upfirdn2d" | "modulate" | "softmax"
         | "predict_x0" | "update" | "scale_shift" | "renoise" | "guide" | "rescale" | "norm" | "quantile"
         | "threshold" | "learned_noise" | "langevin" | "inpaint" | "upfirdn2d_gradient" | "sum_rows"
@@ -102,10 +103,10 @@ fn tolerance(op: &str) -> f64 {
 const F32_OPS: [&str; 3] = ["affine", "divide", "rgba8"];
 
 /// How far a step's shader may be from the op's CPU function.
-fn allowed(step: &Step) -> f64 {
+pub fn allowed(step: &Step) -> f64 {
     match (step.op.name(), step.output().precision) {
         // These copy numbers, which have 16 bits already if they are to have them.
-        ("concat" | "upsample" | "embedding" | "widen", _) => 0.0,
+        ("concat" | "upsample" | "embedding" | "widen" | "stack", _) => 0.0,
         ("narrow", _) => ROUNDING,
         // What it normalises it stages in 16 bits, also if what it leaves has 32.
         ("fused_conv2d", Precision::F32) if step.inputs[0].precision == Precision::F16 => {
@@ -312,7 +313,7 @@ fn as_golden(case: &Case, shape: &Shape, device: &[f32]) -> Vec<f32> {
 pub type Evaluated = (Step, Vec<Vec<f32>>, Vec<Vec<f32>>);
 
 /// The values of every step of `graph` on the CPU.
-fn evaluate(graph: &Graph, inputs: &[(String, Tensor)]) -> Vec<Evaluated> {
+pub fn evaluate(graph: &Graph, inputs: &[(String, Tensor)]) -> Vec<Evaluated> {
     run(graph, inputs).0
 }
 
@@ -325,11 +326,12 @@ pub fn run(graph: &Graph, inputs: &[(String, Tensor)]) -> (Vec<Evaluated>, HashM
         slots[plan.inputs[name].slot().unwrap()] = tensor.to_device().unwrap();
     }
     let mut evaluated = Vec::new();
-    for step in &plan.steps {
+    for step in plan.all_steps() {
         let value = |operand: &Operand| {
             let data = match operand.place {
-                Place::Constant(index) => plan.constants[index].numbers.get().unwrap(),
-                Place::Slot(index) => slots[index][..].into(),
+                Place::Constant(index) => plan.constants[index].numbers.to_vec(),
+                Place::Slot(index) => slots[index].clone(),
+                Place::State(_) => panic!("these graphs have no states"),
             };
             operand.precision.decode(&operand.precision.encode(&data))
         };
@@ -347,8 +349,9 @@ pub fn run(graph: &Graph, inputs: &[(String, Tensor)]) -> (Vec<Evaluated>, HashM
         evaluated.push((step.clone(), given, written));
     }
     let value = |operand: &Operand| match operand.place {
-        Place::Constant(index) => plan.constants[index].numbers.get().unwrap().to_vec(),
+        Place::Constant(index) => plan.constants[index].numbers.to_vec(),
         Place::Slot(index) => slots[index][..operand.shape.len()].to_vec(),
+        Place::State(_) => panic!("these graphs have no states"),
     };
     let outputs = plan.outputs.iter().map(|(name, operand)| (name.clone(), value(operand))).collect();
     (evaluated, outputs)
@@ -381,11 +384,16 @@ const MARGIN: usize = 64;
 /// The shader of every op in this precision, against its CPU function; of the ops that were compared, the largest
 /// error.
 pub async fn check_gpu(gpu: &Gpu, precision: Precision) -> BTreeMap<&'static str, f64> {
-    check_graphs(gpu, graphs(precision)).await
+    compare(gpu, graphs(precision), allowed).await
 }
 
-/// As [`check_gpu`], of the steps of these graphs.
-pub async fn check_graphs(gpu: &Gpu, graphs: Vec<(String, Graph, Inputs)>) -> BTreeMap<&'static str, f64> {
+/// The shader of every step of these graphs, against the op's CPU function, from which it may be as far as `allowed` says;
+/// of the ops that were compared, the largest error.
+pub async fn compare(
+    gpu: &Gpu,
+    graphs: Vec<(String, Graph, Inputs)>,
+    allowed: impl Fn(&Step) -> f64,
+) -> BTreeMap<&'static str, f64> {
     let mut covered = BTreeMap::new();
     for (name, graph, inputs) in graphs {
         for (step, inputs, expected) in evaluate(&graph, &inputs) {
@@ -417,6 +425,9 @@ pub async fn check_graphs(gpu: &Gpu, graphs: Vec<(String, Graph, Inputs)>) -> BT
     }
     covered
 }
+
+/// What stands before several ops' shaders: texts of `shaders/` that are no op's.
+pub const SHARED: [&str; 3] = ["row", "activate", "likelihood"];
 
 /// Every graph whose steps' shaders are compared with their CPU functions.
 pub fn graphs(precision: Precision) -> Vec<(String, Graph, Inputs)> {
@@ -469,7 +480,7 @@ pub fn gradients() -> Vec<(Case, Graph, Inputs)> {
 
 /// `graph` with the gradients of some of its values, as [`gradients`] says, by some of its inputs and constants.
 pub fn with_gradients(mut graph: Graph, mut inputs: Inputs, values: &[&str], by: &[&str]) -> (Graph, Inputs) {
-    let mut generator = denoise::noise::Generator::new(19);
+    let mut generator = denoise::random::Generator::new(19);
     let ids: Vec<ValueId> = by.iter().map(|name| graph.given(name).unwrap()).collect();
     let shape = graph.shape(graph.find(values[0]).unwrap()).clone();
     let seed = graph.input("output.gradient", shape.clone()).unwrap();
@@ -516,7 +527,7 @@ pub fn blocks(precision: Precision) -> Vec<(String, Graph, Inputs)> {
 }
 
 fn block([n, h, w, a, b, out, groups]: [usize; 7], precision: Precision) -> (String, Graph, Inputs) {
-    let mut generator = denoise::noise::Generator::new(11);
+    let mut generator = denoise::random::Generator::new(11);
     let mut random = |shape: &[usize]| Tensor::new(shape, generator.randn(shape.iter().product())).unwrap();
     let mut inputs = Inputs::new();
     let mut graph = Graph::new();
@@ -586,7 +597,7 @@ fn block([n, h, w, a, b, out, groups]: [usize; 7], precision: Precision) -> (Str
 
 /// Attention in one pass with large heads.
 pub fn large_heads(precision: Precision) -> Vec<(String, Graph, Inputs)> {
-    let mut generator = denoise::noise::Generator::new(7);
+    let mut generator = denoise::random::Generator::new(7);
     let sizes: [(usize, usize, usize, usize, usize); 5] =
         [(1, 6, 7, 2, 40), (2, 5, 13, 1, 67), (1, 8, 8, 1, 96), (1, 3, 11, 2, 128), (1, 5, 5, 1, 300)];
     let all = sizes.into_iter().flat_map(|size| [(size, false), (size, true)]);
@@ -605,7 +616,7 @@ pub fn large_heads(precision: Precision) -> Vec<(String, Graph, Inputs)> {
 
 /// Sizes at which a dispatch no longer fits one dimension of workgroups.
 fn wide() -> Vec<(String, Graph, Inputs)> {
-    let mut generator = denoise::noise::Generator::new(3);
+    let mut generator = denoise::random::Generator::new(3);
     let mut tensor = |shape: &[usize]| Tensor::new(shape, generator.randn(shape.iter().product())).unwrap();
     let x = tensor(&[2_097_152 + 70, 4]);
     let mut flat = Graph::new();
@@ -625,7 +636,7 @@ fn wide() -> Vec<(String, Graph, Inputs)> {
 
 /// A scale and shift under another, [3, 2, 5], as nothing but a GroupNorm makes them.
 pub fn modulated(precision: Precision) -> (String, Graph, Inputs) {
-    let mut generator = denoise::noise::Generator::new(5);
+    let mut generator = denoise::random::Generator::new(5);
     let mut tensor = |shape: &[usize]| Tensor::new(shape, generator.randn(shape.iter().product())).unwrap();
     let (x, weight, bias, time) = (tensor(&[3, 5, 2, 3]), tensor(&[5]), tensor(&[5]), tensor(&[3, 16]));
     let mut graph = Graph::new();
@@ -681,7 +692,7 @@ pub fn updates() -> Vec<(String, Graph, Inputs)> {
         row.keep = keep.map(kept);
         row.learned_sigma = learned_sigma;
         let row = Tensor::new(&[Coefficients::LEN], bytemuck::cast_slice(&[row]).to_vec()).unwrap();
-        let mut generator = denoise::noise::Generator::new(7);
+        let mut generator = denoise::random::Generator::new(7);
         let mut graph = Graph::new();
         let mut inputs = vec![("row".to_string(), row)];
         let [n, c, h, w] = shape;
@@ -776,10 +787,14 @@ mod native {
         let shaders = std::fs::read_dir(golden::path("shaders")).unwrap();
         let shaders: BTreeSet<String> = shaders
             .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".wgsl")?.to_string()))
-            .filter(|name| name != "row")
+            .filter(|name| !SHARED.contains(&name.as_str()))
             .collect();
+        // Their own tests compare these.
+        covered.extend(crate::gradients_norm::covered());
         // `gradients` compares these.
-        let steps = crate::gradients::graphs().into_iter().flat_map(|(_, graph, _)| Plan::new(&graph).steps);
+        let steps = crate::gradients::graphs()
+            .into_iter()
+            .flat_map(|(_, graph, _)| Plan::new(&graph).all_steps().cloned().collect::<Vec<_>>());
         covered.extend(steps.map(|step| step.op.name()));
         let covered: BTreeSet<String> = covered.into_iter().map(String::from).collect();
         assert_eq!(covered, shaders, "every shader has a case, and every op a shader of its name");

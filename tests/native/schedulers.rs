@@ -2,7 +2,7 @@
 //! is computed, row by row.
 
 use denoise::config::SchedulerConfig;
-use denoise::noise::Generator;
+use denoise::random::Generator;
 use denoise::schedule::{Combination, LearnedSigma, REGISTERS, Row, Schedule, StepOptions};
 use serde::Deserialize;
 

@@ -7,7 +7,7 @@ use denoise::plan::Plan;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess, TypeInner};
 
-use crate::{golden, gradients, ops};
+use crate::{golden, gradients, gradients_norm, ops};
 
 /// A shader as the build leaves it: without comments, every line where it was.
 pub fn code(text: &str) -> String {
@@ -24,7 +24,8 @@ fn shaders_keep_the_binding_convention() {
     // What the ops bind: for every variant of a shader, a step that runs it.
     let mut bound = HashMap::new();
     let graphs = [Precision::F32, Precision::F16].into_iter().flat_map(ops::graphs).chain(gradients::graphs());
-    for step in graphs.flat_map(|(_, graph, _)| Plan::new(&graph).steps) {
+    let steps = graphs.flat_map(|(_, graph, _)| Plan::new(&graph).all_steps().cloned().collect::<Vec<_>>());
+    for step in steps.chain(gradients_norm::steps()) {
         let kernel = step.kernel();
         bound.insert((step.op.name(), kernel.source().into_owned(), kernel.precision), step);
     }
@@ -34,9 +35,9 @@ fn shaders_keep_the_binding_convention() {
     for ((name, source, precision), step) in bound {
         let (kernel, inputs) = (step.kernel(), step.inputs.len());
         let own = golden::text(&format!("shaders/{name}.wgsl"));
-        let row = golden::text("shaders/row.wgsl");
         let shader = code(kernel.shader);
-        let rest = shader.strip_prefix(&code(&row)).map_or(&*shader, str::trim_start);
+        let shared = ops::SHARED.map(|shared| code(&golden::text(&format!("shaders/{shared}.wgsl"))));
+        let rest = shared.iter().find_map(|shared| shader.strip_prefix(shared)).map_or(&*shader, str::trim_start);
         assert!(rest.starts_with(&code(&own)), "{name} runs the shader of its own name");
         let stored = step.op.stored();
         assert_eq!(own.contains("alias Stored = vec4f;"), !stored.is_empty(), "{name}: Stored, on a line of its own");
@@ -97,7 +98,7 @@ fn scalar_width(module: &naga::Module, ty: naga::Handle<naga::Type>) -> u8 {
     }
 }
 
-/// WGSL has no include, so what several shaders share stands in each of them: it must be the same.
+/// WGSL has no include, so what some shaders share stands in each of them: it must be the same.
 #[test]
 fn shared_parts_of_shaders_are_equal() {
     let part = |shader: &str, from: &str, to: &str| {
@@ -105,8 +106,9 @@ fn shared_parts_of_shaders_are_equal() {
         let start = source.find(from).unwrap_or_else(|| panic!("{shader} has no {from}"));
         source[start..][..source[start..].find(to).unwrap()].to_string()
     };
-    let activate = |shader| part(shader, "// The error function", "@compute");
-    assert_eq!(activate("activation"), activate("scale_shift"));
     let merge = |shader| part(shader, "fn merge", "\n}");
     assert_eq!(merge("group_norm"), merge("sum_splits"));
+    assert_eq!(merge("group_norm"), merge("group_norm_gradient"));
+    let pixels = |shader| part(shader, "fn pixels", "\n}");
+    assert_eq!(pixels("group_norm"), pixels("group_norm_gradient"));
 }

@@ -14,9 +14,9 @@ use std::fmt::Write;
 use std::process::Command;
 
 use denoise::config::{Card, SchedulerFile, UNetConfig};
-use denoise::fusion::{Fusion, fuse};
 use denoise::graph::Graph;
 use denoise::op::Kernel;
+use denoise::passes::{Fusion, fuse};
 use denoise::plan::Plan;
 use denoise::unet::UNet2DModel;
 use denoise::{Extra, Layout, Pipeline, Precision};
@@ -234,7 +234,7 @@ fn plans() -> Vec<Plan> {
         (CELEBA_256.to_string(), 4),
     ];
     for (config, many) in models {
-        let mut pipeline = Pipeline::without_weights(
+        let pipeline = Pipeline::without_weights(
             UNetConfig::from_json(&config).unwrap(),
             SchedulerFile::default(),
             Card::default(),
@@ -255,7 +255,7 @@ fn plans() -> Vec<Plan> {
     for case in golden::list::<serde_json::Value>("matrix/unets") {
         let config = UNetConfig::from_json(&case["config"].to_string()).unwrap();
         let [height, width] = serde_json::from_value(case["size"].clone()).unwrap();
-        let mut unet = UNet2DModel::without_weights(config).unwrap();
+        let unet = UNet2DModel::without_weights(config).unwrap();
         for precision in both {
             let mut graph = Graph::new();
             let output = unet.build(&mut graph, 1, height, width, precision).unwrap().output;

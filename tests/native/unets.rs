@@ -16,7 +16,7 @@ async fn check(name: &str, model: &str, backend: &Backend) {
     let golden = Golden::load(name);
     let config = UNetConfig::from_json(&golden::text(&format!("tests/golden/{model}/config.json"))).unwrap();
     let weights = golden::bytes(&format!("tests/golden/{model}/diffusion_pytorch_model.safetensors"));
-    let mut unet = UNet2DModel::new(config, [&weights[..]]).unwrap();
+    let unet = UNet2DModel::new(config, [&weights[..]]).unwrap();
     let input = |key: &str| golden.find(key).map(|array| array.tensor());
     let sample = input("sample").unwrap();
     let [count, _, height, width] = *sample.shape else { panic!("images are NCHW") };

@@ -1,6 +1,5 @@
 //! What a plan's dispatches read that no run changes: constants, and the parameters of kernels.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use wgpu::BufferUsages;
@@ -8,7 +7,6 @@ use wgpu::BufferUsages;
 use super::{Buffer, Gpu};
 use crate::op::Kernel;
 use crate::plan::{Constant, Plan};
-use crate::{Error, Precision, Result};
 
 /// Buffer offsets in a bind group are multiples of this (WebGPU's default limits).
 const ALIGNMENT: u64 = 256;
@@ -20,12 +18,10 @@ const ARENA: u64 = 64 << 20;
 pub(super) struct Constants {
     /// For each constant, its buffer and offset.
     places: Vec<(Rc<Buffer>, u64)>,
-    /// The numbers of those that are not uploaded yet.
-    pub(super) awaited: RefCell<Vec<usize>>,
 }
 
 impl Constants {
-    /// Memory for the constants of `plan`.
+    /// Uploads the constants of `plan`.
     pub(super) fn new(gpu: &Gpu, plan: &Plan) -> Self {
         let sizes: Vec<u64> = plan.constants.iter().map(|constant| constant.bytes() as u64).collect();
         let mut places = Vec::with_capacity(sizes.len());
@@ -44,44 +40,16 @@ impl Constants {
             first += offsets.len();
             places.extend(offsets.into_iter().map(|offset| (arena.clone(), offset)));
         }
-        Constants { places, awaited: RefCell::new((0..sizes.len()).collect()) }
+        for (Constant { precision, numbers, .. }, (arena, offset)) in plan.constants.iter().zip(&places) {
+            gpu.queue.write_buffer(arena, *offset, &precision.encode(numbers));
+        }
+        Constants { places }
     }
 
     /// Where a constant is.
     pub(super) fn place(&self, index: usize) -> (&Buffer, u64) {
         let (arena, offset) = &self.places[index];
         (arena, *offset)
-    }
-
-    /// Uploads those that have become known since.
-    ///
-    /// # Errors
-    /// When a number is too large for the precision it is to be kept in, or the device was lost.
-    pub(super) fn upload(&self, gpu: &Gpu, plan: &Plan) -> Result<()> {
-        let mut result = gpu.check();
-        self.awaited.borrow_mut().retain(|&index| {
-            let constant = &plan.constants[index];
-            let (Some(numbers), true) = (constant.known(), result.is_ok()) else { return true };
-            result = check_precision(constant, &numbers);
-            if result.is_err() {
-                return true;
-            }
-            let (arena, offset) = self.place(index);
-            gpu.queue.write_buffer(arena, offset, &constant.precision.encode(&numbers));
-            false
-        });
-        result
-    }
-}
-
-/// Checks that the numbers of a constant fit the precision they are kept in.
-fn check_precision(Constant { name, precision, .. }: &Constant, numbers: &[f32]) -> Result<()> {
-    let largest = Precision::LARGEST_F16;
-    match numbers.iter().find(|x| *precision == Precision::F16 && x.abs() > largest) {
-        Some(value) => Err(Error::Weights(format!(
-            "has {value} in {name}, but a number of 16 bits is at most {largest}; choose f32."
-        ))),
-        None => Ok(()),
     }
 }
 

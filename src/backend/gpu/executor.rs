@@ -11,10 +11,11 @@ use super::constants::{Constants, Params};
 use super::pace::{self, Pace};
 use super::pipelines::{Dispatch, Piece};
 use super::readback::{Readback, Staging};
+use super::states::{StateBuffer, check_precision};
 use super::{Buffer, Gpu, Ticket};
 use crate::backend::Progress;
 use crate::op::Kernel;
-use crate::plan::{Operand, Place, Plan, Step};
+use crate::plan::{Command, Constant, Operand, Place, Plan, StateInUse, Step};
 use crate::{Error, Result};
 
 /// How many batches of runs may be under way at once: one that computes, one that waits behind it.
@@ -118,11 +119,17 @@ pub struct Executor {
     gpu: Rc<Gpu>,
     pub(in super::super) plan: Plan,
     slots: Vec<Buffer>,
-    constants: Constants,
+    states: Vec<Rc<StateBuffer>>,
+    /// What dispatches are bound to.
+    _constants: Constants,
     params: Params,
     kernels: Vec<Kernel>,
     dispatches: Vec<Dispatch>,
-    /// All of them in order, cut where they take long.
+    /// What computes what follows from states alone.
+    preparation: Vec<(Dispatch, Piece)>,
+    /// The revisions of the ranges that this was last done with.
+    prepared: RefCell<Vec<u64>>,
+    /// All dispatches of a run in order, cut where they take long.
     pieces: RefCell<Rc<[Piece]>>,
     pace: Pace<Ticket>,
     /// The device's rate when dispatches were last cut.
@@ -145,11 +152,16 @@ impl Executor {
     ) -> Result<Self> {
         gpu.check()?;
         gpu.check_plan(&plan)?;
+        for Constant { name, precision, numbers } in &plan.constants {
+            check_precision(name, *precision, numbers)?;
+        }
 
-        let kernels: Vec<Kernel> = plan.steps.iter().map(Step::kernel).collect();
+        // Those of the steps, and after them those of the preparation.
+        let steps = || plan.steps.iter().chain(&plan.preparation);
+        let mut kernels: Vec<Kernel> = steps().map(Step::kernel).collect();
         gpu.compile(&plan, progress).await?;
         let mut pipelines = Vec::with_capacity(kernels.len());
-        for (step, kernel) in plan.steps.iter().zip(&kernels) {
+        for (step, kernel) in steps().zip(&kernels) {
             pipelines.push(gpu.pipeline(step, kernel).await?);
         }
 
@@ -164,13 +176,15 @@ impl Executor {
             .map(|(i, &bytes)| gpu.buffer(&format!("slot {i}"), bytes as u64, storage))
             .collect();
         let constants = Constants::new(&gpu, &plan);
-        let uploaded = constants.upload(&gpu, &plan);
+        let of_state = |used: &StateInUse| StateBuffer::of(&gpu, &used.state, used.precision);
+        let states: Vec<Rc<StateBuffer>> = plan.states.iter().map(of_state).collect();
         let params = Params::upload(&gpu, &kernels, PIECES);
         let dispatch = |((step, kernel), pipeline): ((&Step, &Kernel), wgpu::ComputePipeline)| {
             let operands = step.operands().map(|operand| {
                 let first = (operand.first * operand.precision.bytes()) as u64;
                 let (buffer, offset) = match operand.place {
                     Place::Slot(slot) => (&slots[slot], first),
+                    Place::State(state) => (&states[state].buffer, first),
                     Place::Constant(constant) => constants.place(constant),
                 };
                 wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(operand.bytes() as u64) }
@@ -179,7 +193,13 @@ impl Executor {
             let bind_group = gpu.bind_group(&step.name, &pipeline, bindings);
             Dispatch { pipeline, bind_group }
         };
-        let dispatches = plan.steps.iter().zip(&kernels).zip(pipelines).map(dispatch).collect();
+        let mut dispatches: Vec<Dispatch> = steps().zip(&kernels).zip(pipelines).map(dispatch).collect();
+        let once = dispatches.split_off(plan.steps.len()).into_iter().zip(kernels.split_off(plan.steps.len()));
+        let preparation = once.enumerate().map(|(i, (dispatch, kernel))| {
+            let params = params.offset(plan.steps.len() + i);
+            (dispatch, Piece { dispatch: i, params, workgroups: kernel.workgroups, work: 0.0 })
+        });
+        let preparation = preparation.collect();
         let frame_bytes: u64 = frames.iter().map(|frame| frame.bytes() as u64).sum();
         let most = (BATCH_BYTES / (frame_bytes as usize).max(1)).clamp(1, MOST_RUNS);
         let ring = (0..RING).map(|_| Staging::new(&gpu, (most as u64 * frame_bytes).max(4))).collect();
@@ -194,16 +214,18 @@ impl Executor {
             return Err(Error::Gpu(format!("The GPU cannot run the model ({error}). Use the CPU.")));
         }
         gpu.check()?;
-        uploaded?;
         let whole = plan.steps.iter().zip(&kernels).enumerate().map(|(i, (step, kernel))| Piece {
             dispatch: i,
             params: params.offset(i),
             workgroups: kernel.workgroups,
             work: pace::work(step),
         });
-        Ok(Executor {
+        let executor = Executor {
             pieces: RefCell::new(whole.collect()),
-            constants,
+            preparation,
+            prepared: RefCell::default(),
+            states,
+            _constants: constants,
             gpu,
             plan,
             slots,
@@ -217,19 +239,40 @@ impl Executor {
             frames,
             most,
             ring,
-        })
+        };
+        for (used, held) in executor.plan.states.iter().zip(&executor.states) {
+            held.fetch(&used.state).await?;
+        }
+        executor.upload()?;
+        Ok(executor)
     }
 
     pub(in super::super) fn upload(&self) -> Result<()> {
-        self.constants.upload(&self.gpu, &self.plan)
+        self.gpu.check()?;
+        let states = self.plan.states.iter().zip(&self.states);
+        states.into_iter().try_for_each(|(used, held)| held.upload(&self.gpu, &used.state))
     }
 
-    pub(in super::super) fn outdate(&self) {
-        *self.constants.awaited.borrow_mut() = (0..self.plan.constants.len()).collect();
-    }
-
-    pub(in super::super) fn awaited(&self) -> Option<usize> {
-        self.constants.awaited.borrow().first().copied()
+    /// Computes what follows from states alone, if they have changed since it was last computed.
+    async fn prepare(&self) -> Result<()> {
+        let revisions = self.plan.revisions();
+        if *self.prepared.borrow() == revisions {
+            return Ok(());
+        }
+        for (used, held) in self.plan.states.iter().zip(&self.states) {
+            held.fetch(&used.state).await?;
+        }
+        self.upload()?;
+        if !self.preparation.is_empty() {
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                self.preparation.iter().for_each(|(dispatch, piece)| dispatch.encode(&mut pass, piece));
+            }
+            self.gpu.submit(encoder);
+        }
+        *self.prepared.borrow_mut() = revisions;
+        Ok(())
     }
 
     pub(in super::super) fn begin(&self) {
@@ -309,6 +352,7 @@ impl Executor {
         }
         let free = self.ring.iter().find(|staging| !staging.busy.get()).cloned();
         let staging = free.ok_or_else(|| Error::Gpu(format!("At most {DEPTH} batches may be under way at once.")))?;
+        self.prepare().await?;
         staging.busy.set(true);
         let result = self.submit(&staging, rows).await;
         if result.is_err() {
@@ -328,44 +372,56 @@ impl Executor {
         let mut encoding = Encoding::new(self);
         let (mut to, mut dispatches) = (0, 0);
         for row in rows {
-            // What else is to be written before it is first read.
-            encoding.record(|encoder| {
-                for table in &*self.tables.borrow() {
-                    let (rows, from) = (&table.rows, table.offset(row));
-                    encoder.copy_buffer_to_buffer(rows, from, &self.slots[table.slot], 0, table.row_bytes);
-                }
-            });
-            let mut pieces = self.pieces.borrow().clone();
-            let mut next = 0;
-            while next < pieces.len() {
-                next += encoding.dispatch(&pieces[next..]);
-                let Some(Piece { dispatch, .. }) = pieces.get(next) else { break };
-                encoding.submit().await?;
-                // Nothing is recorded now, so dispatches may be cut anew; but not one that is half done.
-                let begun = next > 0 && pieces[next - 1].dispatch == *dispatch;
-                if !begun && self.cut() {
-                    let dispatch = *dispatch;
-                    pieces = self.pieces.borrow().clone();
-                    next = pieces.iter().position(|piece| piece.dispatch == dispatch).expect("it is still to be done");
+            for command in self.plan.commands(&self.frames) {
+                match command {
+                    // What else is to be written before it is first read.
+                    Command::TakeRows => encoding.record(|encoder| {
+                        for table in &*self.tables.borrow() {
+                            let (rows, from) = (&table.rows, table.offset(row));
+                            encoder.copy_buffer_to_buffer(rows, from, &self.slots[table.slot], 0, table.row_bytes);
+                        }
+                    }),
+                    Command::Compute => dispatches += self.compute(&mut encoding).await?,
+                    Command::FeedBack { from, to, len } => encoding.record(|encoder| {
+                        encoder.copy_buffer_to_buffer(&self.slots[from], 0, &self.slots[to], 0, 4 * len as u64);
+                    }),
+                    Command::Read(frame) => {
+                        let size = frame.bytes();
+                        encoding.record(|encoder| {
+                            encoder.copy_buffer_to_buffer(self.slot(frame), 0, &staging.buffer, to, size as u64);
+                        });
+                        lengths.push((frame.precision.bytes() * frame.shape.channels(), size));
+                        to += size as u64;
+                    }
                 }
             }
-            dispatches += pieces.len();
-            encoding.record(|encoder| {
-                for &(from, to, len) in &self.plan.feedback {
-                    encoder.copy_buffer_to_buffer(&self.slots[from], 0, &self.slots[to], 0, 4 * len as u64);
-                }
-                for frame in &self.frames {
-                    let size = frame.bytes();
-                    encoder.copy_buffer_to_buffer(self.slot(frame), 0, &staging.buffer, to, size as u64);
-                    lengths.push((frame.precision.bytes() * frame.shape.channels(), size));
-                    to += size as u64;
-                }
-            });
         }
         let submission = encoding.submit().await?;
         self.cut();
         self.gpu.count(|counters| counters.dispatches += dispatches);
+        for (used, held) in self.plan.states.iter().zip(&self.states).filter(|(used, _)| used.changes) {
+            held.changed(&used.state, &used.ranges);
+        }
         Ok((lengths, submission))
+    }
+
+    /// Dispatches all steps: how many dispatches that takes.
+    async fn compute(&self, encoding: &mut Encoding<'_>) -> Result<usize> {
+        let mut pieces = self.pieces.borrow().clone();
+        let mut next = 0;
+        while next < pieces.len() {
+            next += encoding.dispatch(&pieces[next..]);
+            let Some(Piece { dispatch, .. }) = pieces.get(next) else { break };
+            encoding.submit().await?;
+            // Nothing is recorded now, so dispatches may be cut anew; but not one that is half done.
+            let begun = next > 0 && pieces[next - 1].dispatch == *dispatch;
+            if !begun && self.cut() {
+                let dispatch = *dispatch;
+                pieces = self.pieces.borrow().clone();
+                next = pieces.iter().position(|piece| piece.dispatch == dispatch).expect("it is still to be done");
+            }
+        }
+        Ok(pieces.len())
     }
 
     /// Cuts dispatches that take too long, as far as is known by now: whether there were any. Their parameters are written

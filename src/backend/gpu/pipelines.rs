@@ -20,7 +20,7 @@ impl Gpu {
     /// When the device rejects one.
     pub(crate) async fn compile(&self, plan: &Plan, progress: Progress<'_>) -> Result<()> {
         let mut distinct: Vec<(&Step, Kernel)> = Vec::new();
-        for step in &plan.steps {
+        for step in plan.all_steps() {
             let kernel = step.kernel();
             if !distinct.iter().any(|(_, other)| other.pipeline() == kernel.pipeline()) {
                 distinct.push((step, kernel));

@@ -19,6 +19,7 @@ import diffusers
 import torch
 from safetensors.torch import load_file, save_file
 
+import initial
 import schedulers
 import unets
 
@@ -43,6 +44,7 @@ def generate(folder):
         print(f"{name}: {len(tensors)} tensors")
 
     write("unets", unets.goldens(cases("unets"), folder))
+    write("initial", initial.goldens(cases("unets")))
     write("schedulers", schedulers.goldens(cases("schedulers")))
     write("sums", schedulers.sum_goldens(cases("sums")))
     write("grids", schedulers.grids())

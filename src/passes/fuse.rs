@@ -6,14 +6,14 @@
 use std::any::Any;
 use std::rc::Rc;
 
+use crate::Result;
 use crate::graph::{Graph, Source, Value, ValueId, ValueMap, ValueSet};
-use crate::numbers::Numbers;
 use crate::op::{
-    Add, Attention, Beside, Concat, Conv2d, FusedConv2d, GroupNorm, Guide, Linear, Moments, Narrow, Op, PredictX0,
-    Remember, Rgba8, RowScale, ScaleShift, Softmax, SumSplits, Tiles, Update, Upsample, Variant, Widen,
+    Add, Attention, Beside, Concat, Conv2d, FusedConv2d, GroupNorm, Guide, Linear, Moments, Narrow, Op, Phases,
+    PredictX0, Remember, Rgba8, RowScale, ScaleShift, Softmax, Stack, SumSplits, Tiles, Update, Upsample, Variant,
+    Widen,
 };
 use crate::tuning::Tuning;
-use crate::{Precision, Result, Shape};
 
 /// What is fused, and how convolutions are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +41,11 @@ impl Fusion {
     /// each is, bit for bit, what it is by itself.
     pub const CPU: Fusion =
         Fusion { combine: false, split: false, tuning: Tuning::all(Variant::LargeGemm), ..Fusion::STAGED };
+
+    /// For a GPU that is quickest with these variants, or for the CPU, which has none.
+    pub fn new(tuning: Option<Tuning>) -> Self {
+        tuning.map_or(Fusion::CPU, |tuning| Fusion { tuning, ..Fusion::STAGED })
+    }
 }
 
 /// `graph` with everything fused that `fusion` asks for.
@@ -52,6 +57,9 @@ pub fn fuse(graph: &Graph, fusion: Fusion) -> Result<Graph> {
     for (index, value) in graph.values.iter().enumerate() {
         for input in inputs(value) {
             uses[input.0].push(ValueId(index));
+        }
+        if let Source::Assembled(parts) = &value.source {
+            parts.iter().for_each(|(part, _)| uses[part.0].push(ValueId(index)));
         }
     }
     let mut kept = ValueSet::new();
@@ -81,7 +89,8 @@ fn inputs(value: &Value) -> &[ValueId] {
     match &value.source {
         Source::Op { inputs, .. } => inputs,
         Source::Further { of } => std::slice::from_ref(of),
-        Source::Input | Source::Part { .. } | Source::Constant(_) => &[],
+        Source::Range { of, .. } => std::slice::from_ref(of),
+        Source::Input | Source::Constant(_) | Source::State(_) | Source::Assembled(_) => &[],
     }
 }
 
@@ -299,18 +308,11 @@ impl Fuser<'_> {
     fn emit(&mut self) -> Result<()> {
         for (index, value) in self.graph.values.iter().enumerate() {
             let id = ValueId(index);
-            if self.inner.contains(id) {
+            if self.inner.contains(id) || self.ids.contains(id) {
                 continue;
             }
             let new = match &value.source {
-                Source::Input => self.fused.push(&value.name, value.shape.clone(), value.precision, Source::Input),
-                Source::Part { of, first } => {
-                    let source = Source::Part { of: self.ids[*of], first: *first };
-                    self.fused.push(&value.name, value.shape.clone(), value.precision, source)
-                }
-                Source::Constant(numbers) => {
-                    self.fused.weight(&value.name, value.precision, (value.shape.clone(), numbers.clone()))
-                }
+                Source::Input | Source::Constant(_) | Source::State(_) | Source::Range { .. } => self.given(id),
                 Source::Op { op, .. } => {
                     if let Some(chain) = self.chains.get(id).cloned() {
                         self.convolve(id, &chain)?
@@ -327,7 +329,14 @@ impl Fuser<'_> {
                         self.plain(id, op.clone())?
                     }
                 }
-                Source::Further { .. } => unreachable!("only ops of fused graphs have further outputs"),
+                Source::Assembled(parts) => {
+                    let parts = parts.iter().map(|&(part, first)| (self.ids[part], first)).collect();
+                    self.fused.push(&value.name, value.shape.clone(), value.precision, Source::Assembled(parts))
+                }
+                Source::Further { of } => {
+                    let which = index - of.0 - 1;
+                    self.fused.further_outputs(self.ids[*of]).nth(which).expect("such an op is left as it was")
+                }
             };
             self.ids.insert(id, new);
         }
@@ -440,8 +449,7 @@ impl Fuser<'_> {
         op.variant = chain.variant;
         op.moments &= op.has(op.variant, &output);
 
-        let precision = self.graph.values[chain.conv.0].precision;
-        let (weight, bias) = self.weights(weight, bias, chain.shortcut, op.upsample, precision);
+        let (weight, bias) = self.weights(weight, bias, chain.shortcut, op.upsample)?;
         let shapes = |ids: &[ValueId]| ids.iter().map(|&id| self.graph.shape(id)).collect::<Vec<_>>();
         // What adds the parts up gives activations, not the output of a network.
         let splits = match self.fusion.split && !chain.wide_output {
@@ -489,7 +497,7 @@ impl Fuser<'_> {
         inputs.extend(added);
         if let Some(norm) = norm {
             let &[_, weight, bias] = self.inputs(norm) else { unreachable!("unfused, it normalises one tensor") };
-            inputs.extend([self.constant(weight), self.constant(bias)]);
+            inputs.extend([self.given(weight), self.given(bias)]);
         }
         let FusedConv2d { residual, row, scale, .. } = whole;
         let precision = self.graph.values[id.0].precision;
@@ -522,17 +530,19 @@ impl Fuser<'_> {
         (shared && !self.uses[id.0].iter().any(joined)).then_some(norm)
     }
 
-    /// A constant in the fused graph.
-    fn constant(&mut self, id: ValueId) -> ValueId {
-        let (name, shape, numbers) = self.parts_of(id);
-        self.fused.constant(&name, (shape, numbers))
-    }
-
-    /// The name, shape and numbers of a constant.
-    fn parts_of(&self, id: ValueId) -> (String, Shape, Numbers) {
-        let Value { name, shape, source, .. } = &self.graph.values[id.0];
-        let Source::Constant(numbers) = source else { unreachable!("what is learned is constant") };
-        (name.clone(), shape.clone(), numbers.clone())
+    /// A value that no op computes in the fused graph, perhaps before its turn.
+    fn given(&mut self, id: ValueId) -> ValueId {
+        if let Some(&emitted) = self.ids.get(id) {
+            return emitted;
+        }
+        let Value { name, shape, precision, source } = &self.graph.values[id.0];
+        let source = match *source {
+            Source::Range { of, first } => Source::Range { of: self.given(of), first },
+            _ => source.clone(),
+        };
+        let emitted = self.fused.push(name, shape.clone(), *precision, source);
+        self.ids.insert(id, emitted);
+        emitted
     }
 
     /// The weight and the bias of a convolution, with those of the shortcut and of the upsampling.
@@ -542,29 +552,18 @@ impl Fuser<'_> {
         bias: ValueId,
         shortcut: Option<ValueId>,
         upsample: bool,
-        precision: Precision,
-    ) -> (ValueId, ValueId) {
-        if !upsample && shortcut.is_none() {
-            return (self.ids[weight], self.ids[bias]);
-        }
-        let (mut name, mut shape, mut numbers) = self.parts_of(weight);
+    ) -> Result<(ValueId, ValueId)> {
+        let name = self.graph.values[weight.0].name.clone();
+        let (mut new_weight, mut new_bias) = (self.ids[weight], self.ids[bias]);
         if upsample {
-            name = format!("{name}.phases");
-            shape = Shape::new(&[shape.rows() / 9 * 16, shape.channels()]);
-            numbers = Numbers::new(move || Some(FusedConv2d::phases(&numbers.get()?).into()));
+            new_weight = self.fused.op(&format!("{name}.phases"), Phases, &[new_weight])?;
         }
-        let mut new_bias = self.ids[bias];
         if let Some(shortcut) = shortcut {
             let &[_, other, other_bias] = self.inputs(shortcut) else { unreachable!("a convolution has three inputs") };
-            let (_, other_shape, other) = self.parts_of(other);
-            name = format!("{name}+shortcut");
-            shape = Shape::new(&[shape.rows() + other_shape.rows(), shape.channels()]);
-            numbers = Numbers::new(move || Some([numbers.get()?, other.get()?].concat().into()));
-            let (name, shape, numbers) = self.parts_of(bias);
-            let (_, _, other) = self.parts_of(other_bias);
-            let sum = move || Some(numbers.get()?.iter().zip(&*other.get()?).map(|(a, b)| a + b).collect());
-            new_bias = self.fused.constant(&format!("{name}+shortcut"), (shape, Numbers::new(sum)));
+            new_weight = self.fused.op(&format!("{name}+shortcut"), Stack, &[new_weight, self.ids[other]])?;
+            let name = format!("{}+shortcut", self.graph.values[bias.0].name);
+            new_bias = self.fused.op(&name, Add::PLAIN, &[new_bias, self.ids[other_bias]])?;
         }
-        (self.fused.weight(&name, precision, (shape, numbers)), new_bias)
+        Ok((new_weight, new_bias))
     }
 }

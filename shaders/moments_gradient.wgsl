@@ -1,0 +1,31 @@
+// The gradient by x of the mean and M2 of each channel over tiles of 64 pixels: a tile's by_mean / n + 2 (x − mean) · by_m2.
+// An invocation owns one vec4.
+
+struct Params {
+    len: u32,      // vec4s
+    pixels: u32,   // H · W
+    tiles: u32,    // ceil(pixels / 64)
+    channels: u32, // vec4s of a run of channels
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;        // [N, pixels, channels]
+@group(0) @binding(2) var<storage, read> moments: array<vec4f>;  // [N, tiles, 2, channels]: mean, M2
+@group(0) @binding(3) var<storage, read> gradient: array<vec4f>; // the same, by mean and M2
+@group(0) @binding(4) var<storage, read_write> out: array<vec4f>; // [N, pixels, channels]
+
+const TILE = 64u;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+    let i = id.x + id.y * 2097152u;
+    if i >= params.len {
+        return;
+    }
+    let pixel = i / params.channels; // over all images
+    let tile = pixel % params.pixels / TILE;
+    let count = min(TILE, params.pixels - tile * TILE);
+    let mean = (pixel / params.pixels * params.tiles + tile) * 2u * params.channels + i % params.channels;
+    let m2 = mean + params.channels;
+    out[i] = gradient[mean] / f32(count) + 2.0 * (x[i] - moments[mean]) * gradient[m2];
+}

@@ -1,0 +1,72 @@
+//! The gradient of channel moments.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Kernel, Op, Tiles, View, ViewMut, shader};
+use crate::{Error, Result, Shape};
+
+/// The gradient of [`super::Moments`] by x. A number of a tile of n counts for its mean with 1 / n, and for its M2 with twice
+/// its deviation from the mean, so that is the mean's gradient / n + 2 (x − mean) · M2's gradient.
+///
+/// Inputs: x `[N, H, W, C]`; its moments, and the gradient by them, `[N, tiles, 2, C]`. The output is `[N, H, W, C]`.
+#[derive(Clone, Copy, Debug)]
+pub struct MomentsGradient;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    /// `vec4`s of the output.
+    len: u32,
+    /// Pixels of an image.
+    pixels: u32,
+    /// Tiles of an image.
+    tiles: u32,
+    /// `vec4`s of a run of channels.
+    channels: u32,
+}
+
+impl Op for MomentsGradient {
+    fn name(&self) -> &'static str {
+        "moments_gradient"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [x, moments, gradient] = *inputs else { unreachable!("moments_gradient has three inputs") };
+        let [_, h, w, _] = x.nhwc(self.name())?;
+        let expected = Tiles::strips(h * w).shape(x);
+        if *moments != expected || *gradient != expected {
+            let found = format!("{moments} and {gradient}");
+            return Err(Error::shape(self.name(), format!("moments {expected} and their gradient"), found));
+        }
+        Ok(x.clone())
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [output] = outputs else { unreachable!("moments_gradient has one output") };
+        let [x, moments, gradient] = *inputs else { unreachable!("moments_gradient has three inputs") };
+        let width = x.shape.stride();
+        let pixels = x.shape.rows() / x.shape.dims()[0];
+        let tiles = Tiles::strips(pixels);
+        for (pixel, (out, x)) in output.rows_mut().zip(x.rows()).enumerate() {
+            let tile = pixel % pixels / Tiles::STRIP;
+            let first = (pixel / pixels * tiles.count() + tile) * 2 * width;
+            let mean = &moments.data[first..][..width];
+            let (by_mean, by_m2) = gradient.data[first..][..2 * width].split_at(width);
+            let n = tiles.size(tile) as f32;
+            for c in 0..width {
+                out[c] = by_mean[c] / n + 2.0 * (x[c] - mean[c]) * by_m2[c];
+            }
+        }
+    }
+
+    fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
+        let len = output.len() / 4;
+        let params = Params {
+            len: len as u32,
+            pixels: (output.rows() / output.dims()[0]) as u32,
+            tiles: inputs[1].dims()[1] as u32,
+            channels: (output.stride() / 4) as u32,
+        };
+        Kernel::flat(shader!("moments_gradient"), &params, len)
+    }
+}

@@ -1,0 +1,102 @@
+//! The gradient of the application of a normalisation.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Activation, Kernel, Op, View, ViewMut, activation_shader};
+use crate::{Error, Result, Shape};
+
+/// The gradients of a [`super::ScaleShift`], f(x · scale + shift), by x, and by scale and shift.
+///
+/// Inputs: x `[N, H, W, C]`; scale and shift `[N, 2, C]`; the gradient by the output, `[N, H, W, C]`, which times
+/// f′(x · scale + shift) is that by f's argument, g. Outputs: that by x, g · scale, `[N, H, W, C]`; and those by scale and
+/// shift, Σ g · x and Σ g, over tiles of 32 pixels, `[N, tiles, 2, C]`, which [`super::SumRows`] adds up.
+#[derive(Clone, Copy, Debug)]
+pub struct ScaleShiftGradient {
+    /// f.
+    pub activation: Option<Activation>,
+}
+
+/// Pixels of a tile: few, so that small images make enough of them for a GPU.
+const TILE: usize = 32;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    /// `vec4`s of channels in the tiles of all images.
+    len: u32,
+    /// Pixels of an image.
+    pixels: u32,
+    /// Tiles of an image.
+    tiles: u32,
+    /// `vec4`s of a run of channels.
+    channels: u32,
+    activation: u32,
+    pad: [u32; 3],
+}
+
+/// Pixels of an image.
+fn pixels(images: &Shape) -> usize {
+    images.rows() / images.dims()[0]
+}
+
+impl Op for ScaleShiftGradient {
+    fn name(&self) -> &'static str {
+        "scale_shift_gradient"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [x, affine, gradient] = *inputs else { unreachable!("scale_shift_gradient has three inputs") };
+        let [n, _, _, c] = x.nhwc(self.name())?;
+        if affine.dims() != [n, 2, c] || gradient != x {
+            let expected = format!("a scale and a shift [{n}, 2, {c}] and a gradient {x}");
+            return Err(Error::shape(self.name(), expected, format!("{affine} and {gradient}")));
+        }
+        Ok(x.clone())
+    }
+
+    fn further_outputs(&self, _inputs: &[&Shape], output: &Shape) -> Vec<Shape> {
+        vec![Shape::new(&[output.dims()[0], pixels(output).div_ceil(TILE), 2, output.channels()])]
+    }
+
+    fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
+        let [by_x, by_affine] = outputs else { unreachable!("scale_shift_gradient has two outputs") };
+        let [x, affine, gradient] = *inputs else { unreachable!("scale_shift_gradient has three inputs") };
+        let (width, pixels) = (x.shape.stride(), pixels(x.shape));
+        let tiles = pixels.div_ceil(TILE);
+        by_affine.data.fill(0.0);
+        let mut argument = vec![0.0; width];
+        for (pixel, (by_x, (x, gradient))) in by_x.rows_mut().zip(x.rows().zip(gradient.rows())).enumerate() {
+            let (image, tile) = (pixel / pixels, pixel % pixels / TILE);
+            let (scale, shift) = affine.data[image * 2 * width..][..2 * width].split_at(width);
+            by_x.copy_from_slice(gradient);
+            if let Some(activation) = self.activation {
+                for (c, argument) in argument.iter_mut().enumerate() {
+                    *argument = x[c] * scale[c] + shift[c];
+                }
+                activation.apply_derivative(&argument, by_x);
+            }
+            let sums = &mut by_affine.data[(image * tiles + tile) * 2 * width..][..2 * width];
+            let (by_scale, by_shift) = sums.split_at_mut(width);
+            for c in 0..width {
+                by_scale[c] += by_x[c] * x[c];
+                by_shift[c] += by_x[c];
+                by_x[c] *= scale[c];
+            }
+        }
+    }
+
+    fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
+        let (pixels, channels) = (pixels(output), output.stride() / 4);
+        let tiles = pixels.div_ceil(TILE);
+        let len = output.dims()[0] * tiles * channels;
+        let params = Params {
+            len: len as u32,
+            pixels: pixels as u32,
+            tiles: tiles as u32,
+            channels: channels as u32,
+            activation: Activation::code(self.activation),
+            pad: [0; 3],
+        };
+        Kernel::flat(activation_shader!("scale_shift_gradient"), &params, len)
+    }
+}

@@ -1,0 +1,476 @@
+//! Gradients of what normalises, activates and looks up, the losses, and the optimiser: on the CPU against PyTorch's
+//! autograd and its optimiser, and the shaders against the CPU functions.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use denoise::backend::Gpu;
+use denoise::graph::{Graph, ValueId};
+use denoise::op::{
+    Activation, AdamW, AdamWSettings, CrossEntropy, Divide, Ema, Embedding, GroupNorm, MeanSquareError, Mix, Modulate,
+    Moments, Op, ScaleShift, SquareNorm, Sum, Tiles, VariationalBound, View, ViewMut,
+};
+use denoise::passes::gradient;
+use denoise::plan::{Operand, Place, Plan, Step};
+use denoise::random::Generator;
+use denoise::{Precision, Shape, Tensor};
+use serde::Deserialize;
+
+use crate::golden::{self, Golden, assert_close, widen};
+use crate::ops::{Evaluated, Inputs, compare, evaluate};
+
+/// A case of `cases.json` whose op has a gradient here, or one of `gradients_norm.json`.
+#[derive(Clone, Deserialize)]
+struct Case {
+    op: String,
+    name: String,
+    #[serde(default)]
+    groups: usize,
+    #[serde(default)]
+    eps: f32,
+    #[serde(default)]
+    silu: bool,
+    function: Option<Activation>,
+    #[serde(default)]
+    len: usize,
+    #[serde(default)]
+    steps: usize,
+    #[serde(default)]
+    rate: f64,
+    #[serde(default)]
+    limit: f64,
+    #[serde(default)]
+    decay: f64,
+    #[serde(default)]
+    ema: f64,
+}
+
+/// The graph of a case's loss with its gradients.
+struct Loss {
+    case: Case,
+    graph: Graph,
+    inputs: Inputs,
+    /// What the gradients are by.
+    leaves: Vec<String>,
+}
+
+/// How far a gradient may be from PyTorch's in f64.
+fn tolerance(case: &str) -> f64 {
+    match case {
+        // A mean a thousand times the deviation cannot be taken out more exactly in f32.
+        "group_norm_big_mean" => 1e-3,
+        _ => 1e-5,
+    }
+}
+
+/// How far a step's shader may be from the op's CPU function.
+fn allowed(step: &Step) -> f64 {
+    match step.op.name() {
+        // A mean a thousand times the deviation.
+        "group_norm" | "group_norm_gradient" | "moments_gradient" => 2e-4,
+        _ => 5e-6,
+    }
+}
+
+/// What a graph is made from.
+struct Builder<'a> {
+    graph: Graph,
+    inputs: Inputs,
+    leaves: Vec<(String, ValueId)>,
+    name: &'a str,
+    goldens: &'a [Golden; 2],
+}
+
+impl Builder<'_> {
+    /// A stored tensor of the case: of the list that has it.
+    fn tensor(&self, name: &str) -> Tensor {
+        let key = format!("{}.{name}", self.name);
+        let stored = self.goldens.iter().find_map(|golden| golden.find(&key));
+        stored.unwrap_or_else(|| panic!("no golden {key}")).tensor()
+    }
+
+    fn input_of(&mut self, name: &str, tensor: Tensor) -> ValueId {
+        let id = self.graph.input(name, tensor.device_shape().unwrap()).unwrap();
+        self.inputs.push((name.into(), tensor));
+        id
+    }
+
+    fn input(&mut self, name: &str) -> ValueId {
+        self.input_of(name, self.tensor(name))
+    }
+
+    /// An input that the gradient is wanted by.
+    fn leaf(&mut self, name: &str) -> ValueId {
+        let id = self.input(name);
+        self.leaves.push((name.into(), id));
+        id
+    }
+
+    fn op(&mut self, name: &str, op: impl Op + 'static, inputs: &[ValueId]) -> ValueId {
+        self.graph.op(name, op, inputs).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+    }
+
+    fn moments(&mut self, name: &str, x: ValueId) -> (ValueId, Tiles) {
+        let [_, h, w, _] = *self.graph.shape(x).dims() else { panic!("images") };
+        (self.op(&format!("{name}.moments"), Moments, &[x]), Tiles::strips(h * w))
+    }
+
+    /// The scale and shift of a GroupNorm of one or two tensors.
+    fn group_norm(&mut self, case: &Case, tensors: &[ValueId], [weight, bias]: [ValueId; 2]) -> ValueId {
+        let mut inputs = Vec::new();
+        let mut tiles = Vec::new();
+        for (i, &x) in tensors.iter().enumerate() {
+            let (moments, own) = self.moments(&format!("{i}"), x);
+            inputs.push(moments);
+            tiles.push(own);
+        }
+        inputs.extend([weight, bias]);
+        let op = GroupNorm { groups: case.groups, eps: case.eps, tiles, serial: false };
+        self.op("group_norm", op, &inputs)
+    }
+
+    /// The loss of an output, image by image.
+    fn errors(&mut self, output: ValueId) -> ValueId {
+        let (target, weights) = (self.input("target"), self.input("weights"));
+        self.op("errors", MeanSquareError, &[output, target, weights])
+    }
+}
+
+/// The scale and shift `[N, C]` of a modulation side by side, each padded by itself, as a row of the time embedding has them.
+fn time_row(scale: &Tensor, shift: &Tensor) -> Tensor {
+    let [n, channels] = *scale.shape else { panic!("[N, C]") };
+    let width = channels.next_multiple_of(4);
+    let mut data = vec![0.0; n * 2 * width];
+    for image in 0..n {
+        for (half, part) in [scale, shift].into_iter().enumerate() {
+            let to = &mut data[(image * 2 + half) * width..][..channels];
+            to.copy_from_slice(&part.data[image * channels..][..channels]);
+        }
+    }
+    Tensor::new(&[n, 2 * width], data).unwrap()
+}
+
+/// Every case, as the graph of its loss and of its gradients: outputs "loss", "output" if it is stored, and
+/// "gradient.{leaf}".
+fn losses() -> Vec<Loss> {
+    const SAME: [&str; 4] = ["group_norm", "activation", "embedding", "divide"];
+
+    let goldens = [Golden::load("gradients_norm"), Golden::load("ops")];
+    let forward = golden::list::<Case>("cases").into_iter().filter(|case| SAME.contains(&case.op.as_str()));
+    let own = golden::list::<Case>("gradients_norm").into_iter().filter(|case| case.op != "optimiser");
+    forward.chain(own).map(|case| lay_out(case, &goldens)).collect()
+}
+
+fn lay_out(case: Case, goldens: &[Golden; 2]) -> Loss {
+    let name = case.name.clone();
+    let mut b = Builder { graph: Graph::new(), inputs: Inputs::new(), leaves: Vec::new(), name: &name, goldens };
+    let errors = match case.op.as_str() {
+        "group_norm" => {
+            let (x, weight, bias) = (b.leaf("input"), b.leaf("weight"), b.leaf("bias"));
+            let affine = b.group_norm(&case, &[x], [weight, bias]);
+            let activation = case.silu.then_some(Activation::Silu);
+            let output = b.op("scale_shift", ScaleShift { activation }, &[x, affine]);
+            b.errors(output)
+        }
+        "modulate" => {
+            let (x, weight, bias) = (b.leaf("input"), b.leaf("weight"), b.leaf("bias"));
+            let time = b.input_of("time", time_row(&b.tensor("scale"), &b.tensor("shift")));
+            b.leaves.push(("time".into(), time));
+            let affine = b.group_norm(&case, &[x], [weight, bias]);
+            let affine = b.op("modulate", Modulate, &[affine, time]);
+            let output = b.op("scale_shift", ScaleShift { activation: case.function }, &[x, affine]);
+            b.errors(output)
+        }
+        "two_tensors" => {
+            let (first, second, x) = (b.leaf("a"), b.leaf("b"), b.leaf("input"));
+            let (weight, bias) = (b.leaf("weight"), b.leaf("bias"));
+            let affine = b.group_norm(&case, &[first, second], [weight, bias]);
+            let output = b.op("scale_shift", ScaleShift { activation: case.function }, &[x, affine]);
+            b.errors(output)
+        }
+        "activation" => {
+            let x = b.leaf("input");
+            let output = b.op("activation", case.function.unwrap(), &[x]);
+            b.errors(output)
+        }
+        "embedding" => {
+            let (labels, table) = (b.input("labels"), b.leaf("weight"));
+            let output = b.op("embedding", Embedding, &[labels, table]);
+            b.errors(output)
+        }
+        "divide" => {
+            let (x, divisor) = (b.leaf("input"), b.input("divisor"));
+            let output = b.op("divide", Divide, &[x, divisor]);
+            b.errors(output)
+        }
+        "mean_square_error" => {
+            let (x, target, weights) = (b.leaf("input"), b.leaf("target"), b.input("weights"));
+            b.op("errors", MeanSquareError, &[x, target, weights])
+        }
+        "mix" => {
+            let inputs = [b.leaf("x"), b.leaf("y"), b.input("a"), b.input("b")];
+            let output = b.op("mix", Mix, &inputs);
+            b.errors(output)
+        }
+        "cross_entropy" => {
+            let (logits, labels) = (b.leaf("input"), b.input("labels"));
+            b.op("errors", CrossEntropy, &[logits, labels])
+        }
+        "variational_bound" => {
+            let (prediction, target) = (b.input("prediction"), b.input("target"));
+            let (variance, x0) = (b.leaf("variance"), b.input("x0"));
+            let rows = &goldens[0].get(&format!("{name}.rows")).data;
+            let rows =
+                rows.chunks_exact(4).flat_map(|row| VariationalBound::row(row[0], row[1], row[2], row[3] == 1.0));
+            let rows: Vec<f32> = rows.collect();
+            let rows = b.input_of("rows", Tensor::new(&[rows.len() / 4, 4], rows).unwrap());
+            b.op("errors", VariationalBound, &[prediction, target, variance, x0, rows])
+        }
+        other => panic!("no such op: {other}"),
+    };
+    b.graph.output("output", errors);
+    let images = b.graph.shape(errors).channels();
+    let loss = b.op("loss", Sum::mean(images), &[errors]);
+    b.graph.output("loss", loss);
+    let by: Vec<ValueId> = b.leaves.iter().map(|&(_, id)| id).collect();
+    let gradients = gradient(&mut b.graph, loss, &by).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for ((leaf, _), gradient) in b.leaves.iter().zip(gradients) {
+        b.graph.output(&format!("gradient.{leaf}"), gradient);
+    }
+    let Builder { graph, inputs, leaves, .. } = b;
+    Loss { case, graph, inputs, leaves: leaves.into_iter().map(|(leaf, _)| leaf).collect() }
+}
+
+/// An output of an evaluated graph. Outputs have slots of their own.
+fn output<'a>(graph: &Graph, evaluated: &'a [Evaluated], name: &str) -> (Shape, &'a [f32]) {
+    let wanted = Plan::new(graph).outputs[name].clone();
+    let written = evaluated.iter().flat_map(|(step, _, written)| step.outputs.iter().zip(written));
+    let (_, data) =
+        written.into_iter().find(|(operand, _)| operand.place == wanted.place).expect("an output is computed");
+    (wanted.shape, data)
+}
+
+/// That the padding of every value that is written is zero.
+fn assert_padded(name: &str, evaluated: &[Evaluated]) {
+    for (step, _, written) in evaluated {
+        for (operand, data) in step.outputs.iter().zip(written) {
+            let rows = data.chunks_exact(operand.shape.stride());
+            let zero = rows.into_iter().all(|row| row[operand.shape.channels()..].iter().all(|&x| x == 0.0));
+            assert!(zero, "{name}: the padding of {} is zero", step.name);
+        }
+    }
+}
+
+/// The graphs that the shaders of gradients and losses are compared on.
+pub fn graphs() -> Vec<(String, Graph, Inputs)> {
+    let mut graphs: Vec<_> =
+        losses().into_iter().map(|Loss { case, graph, inputs, .. }| (case.name, graph, inputs)).collect();
+    let mut generator = Generator::new(17);
+    for shape in [vec![5], vec![3, 7], vec![2, 5, 9, 11], vec![4_200, 1_003]] {
+        let x = Tensor::new(&shape, generator.randn(shape.iter().product())).unwrap();
+        let mut graph = Graph::new();
+        let id = graph.input("x", x.device_shape().unwrap()).unwrap();
+        let squares = graph.op("square_norm", SquareNorm, &[id]).unwrap();
+        let sum = graph.op("sum", Sum::PLAIN, &[squares]).unwrap();
+        graph.output("sum", sum);
+        graphs.push((format!("square norm of {shape:?}"), graph, vec![("x".into(), x)]));
+    }
+    graphs
+}
+
+/// Steps of everything here, one at least for every shader, the optimiser's among them.
+pub fn steps() -> Vec<Step> {
+    let planned =
+        graphs().into_iter().flat_map(|(_, graph, _)| Plan::new(&graph).all_steps().cloned().collect::<Vec<_>>());
+    planned.chain([adamw(&Shape::new(&[7])), ema(&Shape::new(&[7]))]).collect()
+}
+
+/// The names of the ops of [`steps`].
+pub fn covered() -> BTreeSet<&'static str> {
+    steps().iter().map(|step| step.op.name()).collect()
+}
+
+/// A step whose outputs replace inputs: only what it reads is bound as an input.
+fn in_place(op: impl Op + 'static, read: &[Shape], replaced: &Shape) -> Step {
+    let operand =
+        |shape: &Shape| Operand { shape: shape.clone(), precision: Precision::F32, place: Place::Slot(0), first: 0 };
+    let outputs = vec![operand(replaced); op.replaces()];
+    let all: Vec<&Shape> = read.iter().chain(std::iter::repeat_n(replaced, op.replaces())).collect();
+    assert_eq!(op.output(&all).unwrap(), *replaced);
+    Step { name: op.name().into(), op: Rc::new(op), inputs: read.iter().map(operand).collect(), outputs }
+}
+
+fn adamw(p: &Shape) -> Step {
+    in_place(AdamW, &[p.clone(), Shape::new(&[AdamWSettings::LEN]), Shape::new(&[1])], p)
+}
+
+fn ema(p: &Shape) -> Step {
+    in_place(Ema, &[p.clone(), Shape::new(&[1])], p)
+}
+
+/// What the op's CPU function makes of what it replaces.
+fn on_cpu(step: &Step, inputs: &[&[f32]], replaced: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let mut written = replaced.to_vec();
+    let views: Vec<View<'_>> =
+        step.inputs.iter().zip(inputs).map(|(input, data)| View::new(&input.shape, data)).collect();
+    let outputs = step.outputs.iter().zip(&mut written).map(|(output, data)| ViewMut::new(&output.shape, data));
+    step.op.cpu(&views, &mut outputs.collect::<Vec<_>>());
+    written
+}
+
+/// A list in device layout.
+fn padded(data: &[f32]) -> Vec<f32> {
+    let mut padded = data.to_vec();
+    padded.resize(data.len().next_multiple_of(4), 0.0);
+    padded
+}
+
+#[test]
+fn gradients_agree_with_pytorch() {
+    let golden = Golden::load("gradients_norm");
+    let mut worst = 0.0_f64;
+    for Loss { case, graph, inputs, leaves } in losses() {
+        let name = &case.name;
+        let evaluated = evaluate(&graph, &inputs);
+        assert_padded(name, &evaluated);
+        let check = |what: &str, key: &str, data: &[f32]| {
+            let expected = &golden.get(&format!("{name}.{key}")).data;
+            assert_close(&format!("{name}: {what}"), data, expected, tolerance(name))
+        };
+        check("loss", "loss", &output(&graph, &evaluated, "loss").1[..1]);
+        if golden.find(&format!("{name}.output")).is_some() {
+            let (shape, data) = output(&graph, &evaluated, "output");
+            check("output", "output", &data[..shape.channels()]);
+        }
+        for leaf in leaves {
+            let (shape, data) = output(&graph, &evaluated, &format!("gradient.{leaf}"));
+            let error = if leaf == "time" {
+                let halves = ["scale", "shift"].map(|half| golden.get(&format!("{name}.gradient.{half}")).tensor());
+                assert_close(&format!("{name}: by time"), data, &widen(&time_row(&halves[0], &halves[1]).data), 1e-5)
+            } else {
+                let data = Tensor::from_device(&shape, data).unwrap().data;
+                check(&format!("by {leaf}"), &format!("gradient.{leaf}"), &data)
+            };
+            println!("{name} by {leaf}: {error:.1e}");
+            if name != "group_norm_big_mean" {
+                worst = worst.max(error);
+            }
+        }
+    }
+    println!("at most {worst:.1e}");
+}
+
+#[test]
+fn gradients_are_what_the_loss_changes_by() {
+    let goldens = [Golden::load("gradients_norm"), Golden::load("ops")];
+    let mut generator = Generator::new(23);
+    for case in golden::list::<Case>("gradients_norm") {
+        // ReLU has a kink, and the optimiser has no loss.
+        if case.op == "optimiser" || case.function == Some(Activation::Relu) {
+            continue;
+        }
+        let Loss { case, graph, inputs, leaves } = lay_out(case, &goldens);
+        let evaluated = evaluate(&graph, &inputs);
+        for leaf in leaves {
+            let at = inputs.iter().position(|(name, _)| *name == leaf).unwrap();
+            let shape = inputs[at].1.device_shape().unwrap();
+            let mut direction = Tensor::new(&inputs[at].1.shape, generator.randn(inputs[at].1.data.len())).unwrap();
+            let (_, gradient) = output(&graph, &evaluated, &format!("gradient.{leaf}"));
+            if leaf == "time" {
+                // Where it is padded it stays zero.
+                let keep = |(x, g): (&mut f32, &f32)| *x = if *g == 0.0 { 0.0 } else { *x };
+                direction.data.iter_mut().zip(gradient).for_each(keep);
+            }
+            // Along the gradient as well, so that there is a slope.
+            let gradient = Tensor::from_device(&shape, gradient).unwrap().data;
+            let length =
+                |data: &[f32]| data.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt().max(1e-30) as f32;
+            let (across, along) = (length(&direction.data), length(&gradient));
+            direction.data.iter_mut().zip(&gradient).for_each(|(x, g)| *x = 0.5 * *x / across + g / along);
+            let expected: f64 = direction.data.iter().zip(&gradient).map(|(d, g)| f64::from(*d) * f64::from(*g)).sum();
+            let step = 2e-2 * length(&inputs[at].1.data) / length(&direction.data);
+            let loss = |sign: f32| {
+                let mut moved = inputs.clone();
+                moved[at].1.data.iter_mut().zip(&direction.data).for_each(|(x, d)| *x += sign * step * d);
+                let evaluated = evaluate(&graph, &moved);
+                f64::from(output(&graph, &evaluated, "loss").1[0])
+            };
+            let slope = (loss(1.0) - loss(-1.0)) / f64::from(2.0 * step);
+            let (error, size) = ((slope - expected).abs(), slope.abs().max(expected.abs()));
+            println!("{} by {leaf}: {slope:.4e} and {expected:.4e}", case.name);
+            assert!(error <= 2e-2 * size, "{} by {leaf}: {slope} is not {expected}", case.name);
+        }
+    }
+}
+
+#[test]
+fn shaders_of_gradients_agree_with_the_cpu() {
+    let gpu = pollster::block_on(Gpu::open()).unwrap();
+    for (op, error) in pollster::block_on(compare(&gpu, graphs(), allowed)) {
+        println!("{op}: {error:.1e}");
+    }
+}
+
+#[test]
+fn optimiser_agrees_with_pytorch() {
+    let golden = Golden::load("gradients_norm");
+    let gpu = pollster::block_on(Gpu::open()).unwrap();
+    for case in golden::list::<Case>("gradients_norm").into_iter().filter(|case| case.op == "optimiser") {
+        let tensor = |name: &str| golden.get(&format!("{}.{name}", case.name)).tensor();
+        let shape = Shape::new(&[case.len]);
+        let settings = AdamWSettings {
+            rate: case.rate,
+            decay: case.decay,
+            limit: (case.limit > 0.0).then_some(case.limit),
+            ..AdamWSettings::default()
+        };
+        let mut norm = Graph::new();
+        let gradient = norm.input("gradient", shape.clone()).unwrap();
+        let squares = norm.op("squares", SquareNorm, &[gradient]).unwrap();
+        let sum = norm.op("norm", Sum::PLAIN, &[squares]).unwrap();
+        norm.output("norm", sum);
+        let (adamw, ema) = (adamw(&shape), ema(&shape));
+        let rest = padded(&[(1.0 - case.ema) as f32]);
+
+        let p = padded(&tensor("initial").data);
+        let mut state = vec![p.clone(), vec![0.0; p.len()], vec![0.0; p.len()]];
+        let mut shadow = vec![p];
+        let mut on_gpu = (state.clone(), shadow.clone());
+        let gradients = tensor("gradients");
+        for (t, gradient) in gradients.data.chunks_exact(case.len).enumerate() {
+            let given = vec![("gradient".into(), Tensor::new(&[case.len], gradient.to_vec()).unwrap())];
+            let evaluated = evaluate(&norm, &given);
+            let norm = output(&norm, &evaluated, "norm").1.to_vec();
+            let (gradient, row) = (padded(gradient), padded(&settings.row(t as u32 + 1)));
+            let read = [&gradient[..], &row, &norm];
+            state = on_cpu(&adamw, &read, &state);
+            shadow = on_cpu(&ema, &[&state[0], &rest], &shadow);
+            let run = |step, read: &[&[f32]], replaced: &[Vec<f32>]| {
+                let replaced: Vec<&[f32]> = replaced.iter().map(Vec::as_slice).collect();
+                pollster::block_on(gpu.run_kernel(step, read, &replaced)).unwrap()
+            };
+            on_gpu.0 = run(&adamw, &read, &on_gpu.0);
+            on_gpu.1 = run(&ema, &[&on_gpu.0[0], &rest], &on_gpu.1);
+        }
+        for (device, state, shadow) in [("CPU", state, shadow), ("GPU", on_gpu.0, on_gpu.1)] {
+            for (name, data) in ["p", "m", "v", "shadow"].into_iter().zip(state.iter().chain(&shadow)) {
+                let (data, padding) = data.split_at(case.len);
+                assert!(padding.iter().all(|&x| x == 0.0), "{}: the padding of {name} on the {device}", case.name);
+                let what = format!("{}: {name} on the {device}", case.name);
+                let error = assert_close(&what, data, &golden.get(&format!("{}.{name}", case.name)).data, 3e-6);
+                println!("{what}: {error:.1e}");
+            }
+        }
+        assert_eq!(case.steps, gradients.shape[0]);
+    }
+}
+
+#[test]
+fn what_has_no_gradient_says_so() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", Shape::new(&[2, 3])).unwrap();
+    let squares = graph.op("squares", SquareNorm, &[x]).unwrap();
+    let loss = graph.op("loss", Sum::PLAIN, &[squares]).unwrap();
+    let error = gradient(&mut graph, loss, &[x]).unwrap_err().to_string();
+    assert_eq!(error, "squares: square_norm has no gradient.");
+}
