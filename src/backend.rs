@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 pub(crate) use cpu::Memory;
+pub(crate) use gpu::fetch;
 pub use gpu::{Counters, Gpu};
 
 use crate::plan::Plan;

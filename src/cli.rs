@@ -4,6 +4,7 @@ mod check;
 mod eps;
 mod files;
 mod inspect;
+mod loss;
 mod picture;
 mod sample;
 
@@ -49,6 +50,8 @@ enum Command {
     Sample(Box<sample::Arguments>),
     /// List the layers, what they cost and what the model needs
     Inspect(inspect::Arguments),
+    /// The loss of a batch, and its gradients by all parameters
+    Loss(loss::Arguments),
     /// Compare the GPU with the CPU, layer by layer
     Check(check::Arguments),
 }
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
             Command::Eps(arguments) => eps::run(arguments).await,
             Command::Sample(arguments) => sample::run(*arguments).await,
             Command::Inspect(arguments) => inspect::run(&arguments),
+            Command::Loss(arguments) => loss::run(arguments).await,
             Command::Check(arguments) => check::run(arguments).await,
         }
     });

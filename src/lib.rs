@@ -40,6 +40,7 @@ pub mod schedule;
 pub mod state;
 mod template;
 pub mod tensor;
+pub mod training;
 pub mod tuner;
 pub mod tuning;
 pub mod unet;

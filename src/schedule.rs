@@ -293,6 +293,11 @@ struct Run<'a> {
     options: StepOptions,
 }
 
+/// ᾱ_t for every t of the forward process that a network is trained on.
+pub(crate) fn alphas_cumprod(config: &SchedulerConfig) -> Vec<f64> {
+    forward::alphas_cumprod(&forward::betas(config))
+}
+
 impl Schedule {
     /// Compiles `config` to the table of a run of `steps` steps; a method that evaluates the model twice a step has more
     /// rows.
@@ -307,13 +312,7 @@ impl Schedule {
         }
         options.check(config.kind)?;
         let betas = forward::betas(config);
-        let mut alphas_cumprod: Vec<f64> = betas
-            .iter()
-            .scan(1.0, |product, beta| {
-                *product *= 1.0 - beta;
-                Some(*product)
-            })
-            .collect();
+        let mut alphas_cumprod = forward::alphas_cumprod(&betas);
         use SchedulerKind::*;
         if config.rescale_betas_zero_snr && !matches!(config.kind, Ddpm | Ddim | DdimInverse | Lcm | Tcd) {
             // A σ of infinity cannot be computed with; diffusers makes it 2¹².

@@ -69,6 +69,12 @@ impl State {
         }
     }
 
+    /// What training keeps beside another state, of the same length: zeros, until it is given numbers.
+    pub(crate) fn beside(kind: &str, other: &State) -> Self {
+        let name = format!("{}.{kind}", other.name);
+        State { len: other.len, ..State::awaited(&name, [(name.clone(), other.len)]) }
+    }
+
     /// What it is called.
     pub fn name(&self) -> &str {
         &self.name

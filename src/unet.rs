@@ -11,7 +11,10 @@ mod plain_blocks;
 mod skip_blocks;
 mod weights_file;
 
+use std::rc::Rc;
+
 use builder::{Builder, ParametersOf};
+pub(crate) use parameters::Learned;
 use parameters::{Parameter, Parameters};
 pub use weights_file::WeightsFile;
 
@@ -19,7 +22,8 @@ use crate::config::{TimeEmbeddingType, UNetConfig, UpBlockType};
 use crate::graph::{Graph, ValueId};
 use crate::passes::read_by_conditions;
 use crate::weights::AwaitedTensor;
-use crate::{Error, Precision, Result, Shape, Tensor};
+use crate::state::State;
+use crate::{Error, Precision, Result, Shape, Tensor, Weights};
 
 /// A U-Net, ready to be laid out as a graph for any number of images. Its weights may come later.
 pub struct UNet2DModel {
@@ -185,6 +189,29 @@ impl UNet2DModel {
     /// How many numbers of the checkpoint are in the constant of this name.
     pub(crate) fn parameters_of(&self, constant: &str) -> usize {
         self.parameters.count_of(constant)
+    }
+
+    /// What training changes.
+    pub(crate) fn learned(&self) -> impl Iterator<Item = Learned<'_>> {
+        self.parameters.learned()
+    }
+
+    /// The states of all parameters.
+    pub(crate) fn states(&self) -> Vec<Rc<State>> {
+        self.parameters.states()
+    }
+
+    /// The checkpoint's tensors of numbers that lie as the parameters do, `numbers` being those of a state, if it has any.
+    pub(crate) fn tensors<'a>(&self, numbers: impl Fn(&Rc<State>) -> Option<&'a [f32]>) -> Vec<(String, Tensor)> {
+        self.parameters.tensors(numbers)
+    }
+
+    /// Puts the checkpoint's tensors where numbers lie that lie as the parameters do: in what `of` says for a state.
+    ///
+    /// # Errors
+    /// When one is missing or of another shape, or there is no memory for it.
+    pub(crate) fn put_tensors(&self, tensors: &Weights, of: impl Fn(&Rc<State>) -> Option<Rc<State>>) -> Result<()> {
+        self.parameters.put_tensors(tensors, of)
     }
 
     /// Appends the network for `count` images of `height` × `width` pixels, and an input for them, to `graph`. The

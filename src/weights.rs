@@ -27,6 +27,11 @@ impl Weights {
         reader.finish()
     }
 
+    /// The tensor at a path.
+    pub(crate) fn get(&self, path: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|(other, _)| other == path).map(|(_, tensor)| tensor)
+    }
+
     /// Tensors that were made here, by their paths.
     pub(crate) fn from_tensors(tensors: Vec<(String, Tensor)>) -> Self {
         Weights { tensors }

@@ -54,10 +54,10 @@ fn needed(plan: &Plan) -> u64 {
 /// How many numbers each slot has. Not `plan.slots`, which are the bytes that a GPU needs.
 fn lengths(plan: &Plan) -> Vec<usize> {
     let mut lengths = vec![0; plan.slots.len()];
-    let written = plan.all_steps().flat_map(|step| &step.outputs);
-    for operand in plan.inputs.values().chain(written) {
+    let used = plan.all_steps().flat_map(Step::operands);
+    for operand in plan.inputs.values().chain(plan.outputs.values()).chain(used) {
         if let Some(slot) = operand.slot() {
-            lengths[slot] = operand.shape.len().max(lengths[slot]);
+            lengths[slot] = (operand.first + operand.shape.len()).max(lengths[slot]);
         }
     }
     lengths

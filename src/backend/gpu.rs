@@ -24,7 +24,7 @@ use wgpu::BufferUsages;
 
 pub(super) use executor::Executor;
 pub use readback::Readback;
-pub(super) use states::fetch;
+pub(crate) use states::fetch;
 
 use constants::Params;
 use pipelines::{Dispatch, Piece, PipelineKey};

@@ -121,6 +121,8 @@ pub struct UNetConfig {
     pub in_channels: usize,
     /// Channels of the model's output.
     pub out_channels: usize,
+    /// What share of a residual block's values is dropped in training.
+    pub dropout: f64,
     /// Length of the time embedding after its MLP; `None` is four times the first block's channels.
     pub time_embedding_dim: Option<usize>,
     /// Shift of the sinusoids' exponent: 1 spreads the frequencies to exactly 1/10000.
@@ -205,14 +207,14 @@ impl Default for UNetConfig {
             downsample_type: Some(ResampleType::Conv),
             upsample_type: Some(ResampleType::Conv),
             act_fn: Activation::Silu,
+            dropout: 0.0,
             resnet_time_scale_shift: TimeScaleShift::Default,
             unknown_fields: Vec::new(),
         }
     }
 }
 
-/// Every field of `UNet2DModel.__init__`. `dropout` does nothing when a model is only run, the three after
-/// `num_train_timesteps` never did anything but stand in old files, and the last ones are how diffusers' `EMAModel` made the
+/// Every field of `UNet2DModel.__init__`. The three after `num_train_timesteps` never did anything but stand in old files, and the last ones are how diffusers' `EMAModel` made the
 /// weights, which it writes into their configuration.
 const KNOWN: &[&str] = &[
     "sample_size",

@@ -32,6 +32,16 @@ pub(super) fn betas(config: &SchedulerConfig) -> Vec<f64> {
     if config.rescale_betas_zero_snr { zero_terminal_snr(&betas) } else { betas }
 }
 
+/// ᾱ_t, the product of all 1 − β up to t.
+pub(super) fn alphas_cumprod(betas: &[f64]) -> Vec<f64> {
+    let mut product = 1.0;
+    let next = |beta: &f64| {
+        product *= 1.0 - beta;
+        product
+    };
+    betas.iter().map(next).collect()
+}
+
 /// β_t so that ᾱ follows a function of t/T, capped at 0.999 (diffusers, `betas_for_alpha_bar`).
 fn of_alpha_bar(total: usize, alpha_bar: impl Fn(f64) -> f64) -> Vec<f64> {
     let at = |i: usize| alpha_bar(i as f64 / total as f64);

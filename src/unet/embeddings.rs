@@ -1,6 +1,7 @@
 //! What the time and the class are to the network.
 
 use super::builder::Builder;
+use super::layers::FREQUENCIES;
 use crate::config::{ClassEmbedType, TimeEmbeddingType};
 use crate::graph::ValueId;
 use crate::op::{Activation, Add, Embedding, TimestepEmbedding};
@@ -44,7 +45,7 @@ impl Builder<'_> {
                 self.graph.op(name, op, &[values, frequencies])
             }
             TimeEmbeddingType::Fourier => {
-                let frequencies = self.vector("time_proj.weight", dim)?;
+                let frequencies = self.vector(FREQUENCIES, dim)?;
                 let op = TimestepEmbedding { dim: 2 * dim, flip_sin_to_cos: false, fourier: true, precision };
                 self.graph.op(name, op, &[values, frequencies])
             }

@@ -11,6 +11,9 @@ use crate::op::{
 use crate::tensor::padded;
 use crate::{Error, Precision, Result, Shape};
 
+/// The frequencies of a Fourier projection, which diffusers draws once and does not train.
+pub(super) const FREQUENCIES: &str = "time_proj.weight";
+
 /// How a residual block changes the size of its images.
 #[derive(Clone, Copy)]
 pub(super) enum Resample {
@@ -248,8 +251,8 @@ impl Builder<'_> {
                 let id = self.graph.push(name, shape.clone(), precision, Source::Constant([].into()));
                 // The same layer may be laid out twice, as the time's projection is.
                 if !declared.iter().any(|(_, declared)| declared.name == name) {
-                    let name = name.into();
-                    declared.push((id, Parameter { name, shape, is_weight, is_condition: false, tensors }));
+                    let (is_learned, name) = (is_weight || name != FREQUENCIES, name.into());
+                    declared.push((id, Parameter { name, shape, is_weight, is_condition: false, is_learned, tensors }));
                 }
                 Ok(id)
             }

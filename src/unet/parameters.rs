@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::graph::LARGEST;
 use crate::state::State;
 use crate::tensor::scatter;
-use crate::{Error, Result, Shape, Tensor};
+use crate::{Error, Result, Shape, Tensor, Weights};
 
 /// A parameter as the network's layout declares it: a value in device layout, packed from tensors of the checkpoint.
 pub(super) struct Parameter {
@@ -16,6 +16,8 @@ pub(super) struct Parameter {
     pub(super) is_weight: bool,
     /// Whether it is what time and class alone are computed with.
     pub(super) is_condition: bool,
+    /// Whether training changes it: all but the frequencies of a Fourier projection (diffusers, `requires_grad=False`).
+    pub(super) is_learned: bool,
     pub(super) tensors: Vec<PackedTensor>,
 }
 
@@ -41,6 +43,18 @@ struct Placed {
     first: usize,
     /// Which of its tensors have arrived.
     arrived: Vec<bool>,
+}
+
+/// A parameter that training changes.
+pub(crate) struct Learned<'a> {
+    /// The path it has in the checkpoint, or what the network calls it.
+    pub(crate) name: &'a str,
+    /// In device layout.
+    pub(crate) shape: &'a Shape,
+    /// The state that it is a range of.
+    pub(crate) state: &'a Rc<State>,
+    /// Where that range begins.
+    pub(crate) first: usize,
 }
 
 /// All parameters of a network, and what has arrived of them.
@@ -85,16 +99,17 @@ impl Parameters {
             }
         }
         let kinds = [
-            ("conditions.weights", true, true),
-            ("conditions.vectors", false, true),
-            ("weights", true, false),
-            ("vectors", false, false),
+            ("conditions.weights", true, true, true),
+            ("conditions.vectors", false, true, true),
+            ("weights", true, false, true),
+            ("vectors", false, false, true),
+            ("fixed", false, true, false),
         ];
         let mut homes: HashMap<String, (Rc<State>, usize)> = HashMap::new();
-        for (kind, is_weight, is_condition) in kinds {
-            let of_kind = declared
-                .iter()
-                .filter(|parameter| (parameter.is_weight, parameter.is_condition) == (is_weight, is_condition));
+        for (kind, is_weight, is_condition, is_learned) in kinds {
+            let of_kind = declared.iter().filter(|Parameter { is_weight: a, is_condition: b, is_learned: c, .. }| {
+                (*a, *b, *c) == (is_weight, is_condition, is_learned)
+            });
             let mut states: Vec<Vec<(String, usize)>> = Vec::new();
             let mut len = STATE;
             for Parameter { name, shape, .. } in of_kind {
@@ -122,6 +137,62 @@ impl Parameters {
             all.parameters.push(Placed { parameter, state, first, arrived });
         }
         Ok(all)
+    }
+
+    /// What training changes, in the order of the layers.
+    pub(super) fn learned(&self) -> impl Iterator<Item = Learned<'_>> {
+        let learned = self.parameters.iter().filter(|placed| placed.parameter.is_learned);
+        learned.map(|Placed { parameter, state, first, .. }| Learned {
+            name: &parameter.name,
+            shape: &parameter.shape,
+            state,
+            first: *first,
+        })
+    }
+
+    /// The states of all parameters.
+    pub(super) fn states(&self) -> Vec<Rc<State>> {
+        let mut states: Vec<Rc<State>> = Vec::new();
+        for Placed { state, .. } in &self.parameters {
+            if !states.iter().any(|other| Rc::ptr_eq(other, state)) {
+                states.push(state.clone());
+            }
+        }
+        states
+    }
+
+    /// The checkpoint's tensors, by their paths, of numbers that lie as the parameters do: these themselves, their
+    /// gradients, or an average of them. `numbers` are those of a state, if it has any.
+    pub(super) fn tensors<'a>(&self, numbers: impl Fn(&Rc<State>) -> Option<&'a [f32]>) -> Vec<(String, Tensor)> {
+        let mut tensors = Vec::with_capacity(self.places.len());
+        for Placed { parameter, state, first, .. } in &self.parameters {
+            let Some(numbers) = numbers(state) else { continue };
+            for PackedTensor { path, shape, place } in &parameter.tensors {
+                let len = shape.iter().product();
+                let data = (0..len).map(|i| numbers[first + place(i)]).collect();
+                tensors.push((path.clone(), Tensor { shape: shape.clone(), data }));
+            }
+        }
+        tensors
+    }
+
+    /// Puts the checkpoint's tensors where numbers lie that lie as the parameters do: in what `of` says for a state, if
+    /// anything.
+    ///
+    /// # Errors
+    /// When one is missing or of another shape, or there is no memory for it.
+    pub(super) fn put_tensors(&self, tensors: &Weights, of: impl Fn(&Rc<State>) -> Option<Rc<State>>) -> Result<()> {
+        for Placed { parameter, state, first, .. } in &self.parameters {
+            let Some(state) = of(state) else { continue };
+            for PackedTensor { path, shape, place } in &parameter.tensors {
+                let tensor = tensors.get(path).filter(|tensor| tensor.shape == *shape);
+                let Some(tensor) = tensor else {
+                    return Err(Error::Weights(format!("has no tensor {path} with shape {shape:?}.")));
+                };
+                scatter(&tensor.data, &mut state.host()?[*first..][..parameter.shape.len()], place);
+            }
+        }
+        Ok(())
     }
 
     /// The state that a parameter is a range of, and where that begins.

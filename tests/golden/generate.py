@@ -48,7 +48,7 @@ def generate(folder, digits_path):
     write("ops", ops.goldens(cases("cases")))
     write("draws", draws.goldens())
     write("dataset", dataset.goldens(folder / "dataset"))
-    write("gradients_norm", gradients_norm.goldens(cases("cases"), cases("gradients_norm")))
+    write("gradients_norm", gradients_norm.goldens(cases("gradients_norm")))
     write("gradients", ops.gradients(cases("cases")))
     write("schedules", schedules.goldens(cases("schedules")))
     for name, tensors in unets.goldens(lambda name, model: model.save_pretrained(folder / name)).items():

@@ -1,5 +1,4 @@
-"""Goldens of gradients: what torch.autograd makes of a loss over the operations of cases.json that normalise, activate
-or look up, and over those of gradients_norm.json, and what torch.optim makes of parameters.
+"""Goldens of losses: what torch.autograd makes of those of gradients_norm.json, and torch.optim of parameters.
 
 The loss of images is mean_n(weights_n * mean((output_n - target_n)^2)), so that its gradient by the output is nothing
 special. Everything is computed in float64 from float32 inputs and rounded once; the rows of the variational bound stay
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler
 
 import ops
+import unets
 
 
 def leaf(tensor):
@@ -38,36 +38,11 @@ def weighted(output, randn):
 # Each of these gives the leaves by their names, what else there is to store, and the loss.
 
 
-def group_norm(case, randn, given):
-    leaves = {name: leaf(given[name]) for name in ("input", "weight", "bias")}
-    output = F.group_norm(leaves["input"], case["groups"], leaves["weight"], leaves["bias"], case["eps"])
-    loss, made = weighted(activated(output, "silu" if case["silu"] else None), randn)
-    return leaves, made, loss
-
-
-def activation(case, randn, given):
-    leaves = {"input": leaf(given["input"])}
-    loss, made = weighted(activated(leaves["input"], case["function"]), randn)
-    return leaves, made, loss
-
-
-def embedding(case, randn, given):
-    leaves = {"weight": leaf(given["weight"])}
-    loss, made = weighted(F.embedding(given["labels"], leaves["weight"]), randn)
-    return leaves, made, loss
-
-
-def divide(case, randn, given):
-    leaves = {"input": leaf(given["input"])}
-    loss, made = weighted(leaves["input"] / given["divisor"].double()[:, None, None, None], randn)
-    return leaves, made, loss
-
-
 def images(case, randn, channels="channels"):
     return randn(case["n"], case[channels], case["h"], case["w"])
 
 
-def modulate(case, randn, given):
+def modulate(case, randn):
     n, channels = case["n"], case["channels"]
     made = {
         "input": images(case, randn),
@@ -83,7 +58,7 @@ def modulate(case, randn, given):
     return leaves, made | more, loss
 
 
-def two_tensors(case, randn, given):
+def two_tensors(case, randn):
     """The scale and shift of two tensors' GroupNorm, applied to a third."""
     channels = case["channels"] + case["second"]
     made = {
@@ -104,14 +79,14 @@ def two_tensors(case, randn, given):
     return leaves, made | more, loss
 
 
-def mean_square_error(case, randn, given):
+def mean_square_error(case, randn):
     made = {"input": images(case, randn), "target": images(case, randn), "weights": 1 + randn(case["n"]).abs()}
     leaves = {name: leaf(made[name]) for name in ("input", "target")}
     losses = square_error(leaves["input"], leaves["target"], made["weights"].double())
     return leaves, made | {"output": losses.detach()}, losses.mean()
 
 
-def mix(case, randn, given):
+def mix(case, randn):
     made = {"x": images(case, randn), "y": images(case, randn), "a": randn(case["n"]), "b": randn(case["n"])}
     leaves = {name: leaf(made[name]) for name in ("x", "y")}
     a, b = (made[name].double()[:, None, None, None] for name in ("a", "b"))
@@ -119,7 +94,7 @@ def mix(case, randn, given):
     return leaves, made | more, loss
 
 
-def cross_entropy(case, randn, given):
+def cross_entropy(case, randn):
     logits = case.get("input_scale", 1.0) * randn(case["n"], case["classes"])
     labels = (randn(case["n"]).abs() * 1000).long() % case["classes"]
     leaves = {"input": leaf(logits)}
@@ -140,7 +115,7 @@ def levels(x0, mean, log_variance):
     return -torch.log(torch.where(x0 < -0.999, above, inside).clamp(min=1e-12))
 
 
-def variational_bound(case, randn, given):
+def variational_bound(case, randn):
     """The two distributions in full, from the posterior's coefficients and what is predicted of x_0."""
     scheduler = DDPMScheduler(num_train_timesteps=1000)
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
@@ -193,6 +168,16 @@ def variational_bound(case, randn, given):
     return leaves, made, bound.mean()
 
 
+def unet(case, randn):
+    """The mean square of a whole network's output, and its gradient by what the network is given."""
+    name = case["name"].removeprefix("unet_")
+    inputs = unets.given(name)
+    leaves = {"sample": leaf(inputs["sample"])}
+    model = unets.build(name).double()
+    output = model(leaves["sample"], inputs["timestep"], class_labels=inputs.get("class_labels")).sample
+    return leaves, {}, output.square().mean()
+
+
 def optimiser(case, randn):
     """Some steps of AdamW on random gradients, clipped, with a moving average."""
     initial, gradients = randn(case["len"]), randn(case["steps"], case["len"])
@@ -216,8 +201,8 @@ def optimiser(case, randn):
     }
 
 
-def goldens(forward, cases):
-    """{case}.{tensor} and {case}.gradient.{leaf}; what the forward case has stored already is not stored again."""
+def goldens(cases):
+    """{case}.{tensor} and {case}.gradient.{leaf}."""
     tensors = {}
 
     def store(case, made):
@@ -227,15 +212,13 @@ def goldens(forward, cases):
             stored = tensor.detach() if kept else tensor.detach().float()
             tensors[f"{case['name']}.{key}"] = stored.clone()
 
-    same = [case for case in forward if case["op"] in ("group_norm", "activation", "embedding", "divide")]
-    for case in same + cases:
+    for case in cases:
         generator = ops.seeded(case["name"])
         randn = lambda *shape: torch.randn(shape, generator=generator)
         if case["op"] == "optimiser":
             store(case, optimiser(case, randn))
             continue
-        given = getattr(ops, case["op"])(case, randn) if case in same else {}
-        leaves, made, loss = globals()[case["op"]](case, randn, given)
+        leaves, made, loss = globals()[case["op"]](case, randn)
         gradients = torch.autograd.grad(loss, list(leaves.values()))
         store(case, made | {"loss": loss.reshape(1)})
         store(case, {f"gradient.{name}": gradient for name, gradient in zip(leaves, gradients)})

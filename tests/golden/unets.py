@@ -92,6 +92,20 @@ def build(name):
     return model
 
 
+def given(name):
+    """What a model is evaluated on."""
+    spec = MODELS[name]
+    generator = torch.Generator().manual_seed(100 + list(MODELS).index(name))
+    config = spec["config"]
+    inputs = {
+        "sample": torch.randn((2, config["in_channels"], *config["sample_size"]), generator=generator),
+        "timestep": torch.tensor(spec["timestep"]),
+    }
+    if "class_labels" in spec:
+        inputs["class_labels"] = torch.tensor(spec["class_labels"])
+    return inputs
+
+
 def trace(model, sample, timestep, class_labels):
     """The model's output and, by module path, the output of every layer worth comparing."""
     activations = {}
@@ -122,16 +136,10 @@ def trace(model, sample, timestep, class_labels):
 def goldens(write_model):
     """By model: sample, timestep, class_labels, output and the activations. `write_model(name, model)` stores the weights."""
     files = {}
-    for seed, (name, spec) in enumerate(MODELS.items(), start=100):
+    for name in MODELS:
         model = build(name)
         write_model(f"unet_{name}", model)
-        generator = torch.Generator().manual_seed(seed)
-        inputs = {
-            "sample": torch.randn((2, model.config.in_channels, *model.config.sample_size), generator=generator),
-            "timestep": torch.tensor(spec["timestep"]),
-        }
-        if "class_labels" in spec:
-            inputs["class_labels"] = torch.tensor(spec["class_labels"])
+        inputs = given(name)
         output, activations = trace(model, inputs["sample"], inputs["timestep"], inputs.get("class_labels"))
         files[f"unet_{name}"] = {**inputs, "output": output, **activations}
     for name, (source, dtype) in CASTS.items():

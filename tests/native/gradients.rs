@@ -21,6 +21,8 @@ fn tolerance(case: &Case) -> f64 {
     match case.name.as_str() {
         // Scores of up to a hundred, whose last bits the softmax turns into relative errors.
         "attention_large_logits" => 2e-5,
+        // A mean a thousand times the deviation cannot be taken out more exactly in f32.
+        "group_norm_big_mean" => 1e-3,
         _ => 2e-6,
     }
 }

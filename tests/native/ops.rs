@@ -70,12 +70,35 @@ fn tolerance(op: &str) -> f64 {
         "concat" | "upsample" | "embedding" | "rgba8" | "repeat" | "slice" | "stack" | "pad_channels"
         | "transpose_kernel" => 0.0,
         "add" | "add_row" | "phases" => 1e-7,
-        "activation" | "row_scale" | "remember" | "affine" | "divide" | "upfirdn2d" | "modulate" | "softmax"
-        | "predict_x0" | "update" | "scale_shift" | "renoise" | "guide" | "rescale" | "norm" | "quantile"
-        | "threshold" | "learned_noise" | "langevin" | "inpaint" | "upfirdn2d_gradient" | "sum_rows"
-        | "softmax_gradient" => 1e-6,
+        "activation"
+        | "row_scale"
+        | "remember"
+        | "affine"
+        | "divide"
+        | "upfirdn2d"
+        | "modulate"
+        | "softmax"
+        | "predict_x0"
+        | "update"
+        | "scale_shift"
+        | "renoise"
+        | "guide"
+        | "rescale"
+        | "norm"
+        | "quantile"
+        | "threshold"
+        | "learned_noise"
+        | "langevin"
+        | "inpaint"
+        | "upfirdn2d_gradient"
+        | "sum_rows"
+        | "softmax_gradient"
+        | "activation_gradient"
+        | "scale_shift_gradient"
+        | "moments_gradient"
+        | "embedding_gradient" => 1e-6,
         // A mean a thousand times the deviation cannot be taken out more exactly in f32.
-        "group_norm" => 2e-4,
+        "group_norm" | "group_norm_gradient" => 2e-4,
         // PyTorch's own f32 angle is off by up to 6e-5 at t = 999.
         // So are the angles of random frequencies, which go up to some thousand.
         "timestep_embedding" | "fourier" => 2e-4,
@@ -454,7 +477,11 @@ pub fn graphs(precision: Precision) -> Vec<(String, Graph, Inputs)> {
 }
 
 /// The ops of `cases.json` that have gradients, by the values that these are of and what they are by.
-const DIFFERENTIABLE: [(&str, &[&str], &[&str]); 9] = [
+const DIFFERENTIABLE: [(&str, &[&str], &[&str]); 13] = [
+    ("group_norm", &["scale_shift"], &["input", "weight", "bias"]),
+    ("activation", &["activation"], &["input"]),
+    ("embedding", &["embedding"], &["weight"]),
+    ("divide", &["divide"], &["input"]),
     ("conv2d", &["conv2d"], &["input", "weight", "bias"]),
     ("linear", &["linear"], &["input", "weight", "bias"]),
     ("attention", &["values", "attention"], &["qkv"]),
@@ -789,13 +816,11 @@ mod native {
             .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".wgsl")?.to_string()))
             .filter(|name| !SHARED.contains(&name.as_str()))
             .collect();
-        // Their own tests compare these.
-        covered.extend(crate::gradients_norm::covered());
-        // `gradients` compares these.
+        // `gradients` and `gradients_norm` compare these.
         let steps = crate::gradients::graphs()
             .into_iter()
             .flat_map(|(_, graph, _)| Plan::new(&graph).all_steps().cloned().collect::<Vec<_>>());
-        covered.extend(steps.map(|step| step.op.name()));
+        covered.extend(steps.chain(crate::gradients_norm::steps()).map(|step| step.op.name()));
         let covered: BTreeSet<String> = covered.into_iter().map(String::from).collect();
         assert_eq!(covered, shaders, "every shader has a case, and every op a shader of its name");
     }

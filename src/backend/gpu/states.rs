@@ -90,7 +90,7 @@ impl StateBuffer {
 ///
 /// # Errors
 /// When the host has no memory for them, or the device was lost.
-pub(in super::super) async fn fetch(state: &State) -> Result<()> {
+pub(crate) async fn fetch(state: &State) -> Result<()> {
     if state.on_host().is_some() {
         return Ok(());
     }

@@ -1,0 +1,370 @@
+//! Training: the loss of a batch, its gradients, and the step that makes it smaller (Ho et al. 2020, Algorithm 1).
+//!
+//! A step is one plan: x_t from x_0 and ε, the network, the loss, the gradients by all parameters, AdamW and the moving
+//! average. What it changes are states, which the device keeps, so nothing is read back but the loss.
+
+mod objective;
+mod optimiser;
+
+use std::rc::Rc;
+
+pub use objective::{Loss, Objective};
+pub use optimiser::{LearningRate, Optimiser};
+
+use crate::backend::{Executor, Pending};
+use crate::graph::{Graph, ValueId};
+use crate::op::{AdamW, AdamWSettings, Add, Ema, MeanSquareError, Mix, Slice, SquareNorm, Sum};
+use crate::passes::{Fusion, fuse, gradient};
+use crate::plan::Plan;
+use crate::state::State;
+use crate::unet::UNet2DModel;
+use crate::{Backend, Error, Precision, Result, Shape, Tensor};
+
+/// Names of the inputs and outputs of a step.
+mod names {
+    /// Input: x_0.
+    pub const IMAGES: &str = "images";
+    /// Input: ε.
+    pub const NOISE: &str = "noise";
+    /// Inputs: what x_0 and ε are multiplied by for x_t, and for what the network is to predict.
+    pub const MIXES: [&str; 4] = ["x_t.from_x0", "x_t.from_noise", "target.from_x0", "target.from_noise"];
+    /// Input: what the loss of each image is multiplied by.
+    pub const WEIGHTS: &str = "weights";
+    /// Input: t of each image.
+    pub const TIMESTEP: &str = "timestep";
+    /// Input: the class of each image.
+    pub const CLASS_LABELS: &str = "class_labels";
+    /// Input: [`crate::op::AdamWSettings::row`].
+    pub const OPTIMISER: &str = "optimiser";
+    /// Input: 1 − the decay of the moving average.
+    pub const AVERAGE: &str = "average";
+    /// Output: the loss of each image.
+    pub const LOSSES: &str = "losses";
+    /// Output, and frame: the mean of these.
+    pub const LOSS: &str = "loss";
+}
+
+/// A batch of what a network learns from.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// x_0 over [−1, 1], `[N, C, H, W]`.
+    pub images: Tensor,
+    /// ε, of the same shape.
+    pub noise: Tensor,
+    /// t of each image.
+    pub timesteps: Vec<usize>,
+    /// The class of each image, for a model with classes.
+    pub class_labels: Option<Vec<u32>>,
+}
+
+impl Batch {
+    /// The shape of the images, and checks that the rest fits them.
+    ///
+    /// # Errors
+    /// When it does not.
+    fn shape(&self) -> Result<[usize; 4]> {
+        let &[n, c, h, w] = &self.images.shape[..] else {
+            return Err(Error::shape("images", "[N, C, H, W]", format!("{:?}", self.images.shape)));
+        };
+        if self.noise.shape != self.images.shape {
+            return Err(Error::shape("noise", format!("{:?}", self.images.shape), format!("{:?}", self.noise.shape)));
+        }
+        for (name, found) in
+            [("timestep", Some(self.timesteps.len())), ("class_labels", self.class_labels.as_ref().map(Vec::len))]
+        {
+            if found.is_some_and(|found| found != n) {
+                return Err(Error::shape(name, format!("{n} of them, one an image"), found.unwrap_or(0)));
+            }
+        }
+        Ok([n, c, h, w])
+    }
+}
+
+/// A state with the values that belong to it in a graph.
+struct Trained {
+    state: Rc<State>,
+    gradient: ValueId,
+}
+
+/// Appends the loss of `[n, c, h, w]` images, and its gradients by all that is learned.
+fn append_loss(unet: &UNet2DModel, [n, c, h, w]: [usize; 4]) -> Result<(Graph, Vec<Trained>)> {
+    let config = unet.config();
+    if config.in_channels != c {
+        return Err(Error::shape("images", format!("{} channels, as the network takes", config.in_channels), c));
+    }
+    let mut graph = Graph::new();
+    let images = graph.input(names::IMAGES, Shape::new(&[n, h, w, c]))?;
+    let noise = graph.input(names::NOISE, Shape::new(&[n, h, w, c]))?;
+    let mut of_images = |name: &str| graph.input(name, Shape::new(&[n]));
+    let [x_images, x_noise, target_images, target_noise] =
+        [of_images(names::MIXES[0])?, of_images(names::MIXES[1])?, of_images(names::MIXES[2])?, of_images(names::MIXES[3])?];
+    let weights = of_images(names::WEIGHTS)?;
+    let x = graph.op("x_t", Mix, &[images, noise, x_images, x_noise])?;
+    let target = graph.op("target", Mix, &[images, noise, target_images, target_noise])?;
+    let mut prediction = unet.append(&mut graph, x, Precision::F32)?.output;
+    if config.out_channels != c {
+        // What it says of the variance learns nothing from this loss.
+        prediction = graph.op("mean", Slice { first: 0, channels: c }, &[prediction])?;
+    }
+    let losses = graph.op(names::LOSSES, MeanSquareError, &[prediction, target, weights])?;
+    let loss = graph.op(names::LOSS, Sum::mean(n), &[losses])?;
+    graph.output(names::LOSSES, losses);
+    graph.output(names::LOSS, loss);
+
+    let learned: Vec<_> = unet.learned().collect();
+    let values: Vec<ValueId> = learned
+        .iter()
+        .map(|one| graph.parameter(one.name, Precision::F32, one.shape.clone(), (one.state, one.first)))
+        .collect();
+    let gradients = gradient(&mut graph, loss, &values)?;
+    let mut trained = Vec::new();
+    for state in unet.states() {
+        let ranges = learned.iter().zip(&gradients).filter(|(one, _)| Rc::ptr_eq(one.state, &state));
+        let parts: Vec<(ValueId, usize)> = ranges.map(|(one, &gradient)| (gradient, one.first)).collect();
+        if !parts.is_empty() {
+            let gradient = graph.assemble(&format!("{}.gradient", state.name()), state.size(), &parts)?;
+            trained.push(Trained { state, gradient });
+        }
+    }
+    Ok((graph, trained))
+}
+
+/// Writes a batch, and what `objective` makes of its timesteps, to the inputs of a plan.
+fn write_batch(executor: &Executor, objective: &Objective, batch: &Batch) -> Result<()> {
+    let vector = |numbers: Vec<f32>| Tensor::new(&[numbers.len()], numbers)?.to_device();
+    executor.write(names::IMAGES, &batch.images.to_device()?)?;
+    executor.write(names::NOISE, &batch.noise.to_device()?)?;
+    let coefficients = batch.timesteps.iter().map(|&t| objective.coefficients(t)).collect::<Result<Vec<_>>>()?;
+    for (i, name) in names::MIXES.into_iter().enumerate() {
+        executor.write(name, &vector(coefficients.iter().map(|row| row.mixes[i]).collect())?)?;
+    }
+    executor.write(names::WEIGHTS, &vector(coefficients.iter().map(|row| row.weight).collect())?)?;
+    executor.write(names::TIMESTEP, &vector(batch.timesteps.iter().map(|&t| t as f32).collect())?)?;
+    match (&batch.class_labels, executor.plan().inputs.contains_key(names::CLASS_LABELS)) {
+        (Some(labels), true) => {
+            executor.write(names::CLASS_LABELS, &vector(labels.iter().map(|&label| label as f32).collect())?)
+        }
+        (None, false) => Ok(()),
+        (None, true) => Err(Error::Settings("The model has classes, so each image needs a class label.".into())),
+        (Some(_), false) => Err(Error::Settings("The model has no classes, so images have no class labels.".into())),
+    }
+}
+
+/// Checks the labels of a batch.
+fn check_labels(unet: &UNet2DModel, batch: &Batch) -> Result<()> {
+    if !batch.timesteps.is_empty() {
+        unet.check_timesteps(&batch.timesteps.iter().map(|&t| t as f32).collect::<Vec<_>>())?;
+    }
+    match &batch.class_labels {
+        Some(labels) => unet.check_labels(&labels.iter().map(|&label| label as f32).collect::<Vec<_>>(), labels.len()),
+        None => Ok(()),
+    }
+}
+
+/// The loss of each image of a batch, `[N]`, and the gradient of their mean by every tensor of the checkpoint that is
+/// learned, by its path.
+///
+/// # Errors
+/// When the batch does not fit the network, an op of it has no gradient, or the device fails.
+pub async fn loss_and_gradients(
+    backend: &Backend,
+    unet: &UNet2DModel,
+    objective: &Objective,
+    batch: &Batch,
+) -> Result<(Vec<f32>, Vec<(String, Tensor)>)> {
+    let shape = batch.shape()?;
+    check_labels(unet, batch)?;
+    let (mut graph, trained) = append_loss(unet, shape)?;
+    for (i, one) in trained.iter().enumerate() {
+        graph.output(&i.to_string(), one.gradient);
+    }
+    let plan = Plan::new(&fuse(&graph, Fusion::new(backend.tuning()))?);
+    let executor = backend.compile(plan, &[], |_, _| {}).await?;
+    write_batch(&executor, objective, batch)?;
+    executor.run(0).await?;
+    let losses = executor.read(names::LOSSES).await?[..shape[0]].to_vec();
+    let mut gradients = Vec::with_capacity(trained.len());
+    for i in 0..trained.len() {
+        gradients.push(executor.read(&i.to_string()).await?);
+    }
+    let of = |state: &Rc<State>| {
+        let index = trained.iter().position(|one| Rc::ptr_eq(&one.state, state))?;
+        Some(&gradients[index][..])
+    };
+    Ok((losses, unet.tensors(of)))
+}
+
+/// A network that is being trained on a device.
+pub struct Trainer {
+    executor: Executor,
+    objective: Objective,
+    optimiser: Optimiser,
+    /// Steps taken so far.
+    step: u64,
+    shape: [usize; 4],
+    /// For each state that is learned, that state, Adam's m and v, and the moving average.
+    states: Vec<[Rc<State>; 4]>,
+    pending: Option<Pending>,
+}
+
+/// What [`Trainer::states`] are called in a checkpoint.
+pub const KEPT: [&str; 4] = ["parameters", "m", "v", "average"];
+
+impl Trainer {
+    /// Makes `unet` ready to learn from batches of this shape, `[N, C, H, W]`. It is trained where it is: whatever samples it
+    /// on the same device finds its newest weights.
+    ///
+    /// # Errors
+    /// When an op of the network has no gradient, images of this size do not fit it, or the device has not enough memory.
+    pub async fn new(
+        backend: &Backend,
+        unet: &UNet2DModel,
+        objective: Objective,
+        optimiser: Optimiser,
+        shape: [usize; 4],
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Self> {
+        if unet.config().dropout != 0.0 {
+            return Err(Error::Config {
+                file: "unet/config.json",
+                problem: format!(
+                    "dropout is {}; training with dropout is not supported. Make it 0.",
+                    unet.config().dropout
+                ),
+            });
+        }
+        let (mut graph, trained) = append_loss(unet, shape)?;
+        let mut norm = None;
+        for one in &trained {
+            let name = format!("{}.norm", one.state.name());
+            let runs = graph.op(&format!("{name}.runs"), SquareNorm, &[one.gradient])?;
+            let part = graph.op(&name, Sum::PLAIN, &[runs])?;
+            norm = Some(match norm {
+                Some(sum) => graph.op(&format!("{name}.sum"), Add::PLAIN, &[sum, part])?,
+                None => part,
+            });
+        }
+        let norm = norm.ok_or_else(|| Error::Settings("The network has nothing to learn.".into()))?;
+        let settings = graph.input(names::OPTIMISER, Shape::new(&[AdamWSettings::LEN]))?;
+        let rest = graph.input(names::AVERAGE, Shape::new(&[1]))?;
+        let mut states = Vec::new();
+        for Trained { state, gradient } in trained {
+            let [m, v, average] = ["m", "v", "average"].map(|kind| Rc::new(State::beside(kind, &state)));
+            average.host()?.copy_from_slice(&state.on_host().ok_or_else(|| {
+                Error::Settings("The weights have to be on the host when training begins.".into())
+            })?);
+            for state in [&m, &v, &average] {
+                state.host()?;
+                state.changed(0);
+                state.settle();
+            }
+            let [p, m_value, v_value, shadow] =
+                [&state, &m, &v, &average].map(|state| graph.state(state, Precision::F32));
+            let name = state.name();
+            let p = graph.op(&format!("{name}.adamw"), AdamW, &[gradient, settings, norm, p, m_value, v_value])?;
+            graph.op(&format!("{name}.average"), Ema, &[p, rest, shadow])?;
+            states.push([state, m, v, average]);
+        }
+        let plan = Plan::new(&fuse(&graph, Fusion::new(backend.tuning()))?);
+        let executor = backend.compile(plan, &[names::LOSS], &mut progress).await?;
+        Ok(Trainer { executor, objective, optimiser, step: 0, shape, states, pending: None })
+    }
+
+    /// How many steps were taken.
+    pub fn step_count(&self) -> u64 {
+        self.step
+    }
+
+    /// The plan of a step.
+    pub fn plan(&self) -> &Plan {
+        self.executor.plan()
+    }
+
+    /// The learning rate of the next step.
+    pub fn learning_rate(&self) -> f64 {
+        self.optimiser.rate(self.step)
+    }
+
+    /// Learns from a batch. The loss it returns is that of the batch before, so that the device need not wait; of the last one
+    /// it is [`Trainer::finish`].
+    ///
+    /// # Errors
+    /// When the batch is not of the shape it was made ready for, or the device was lost.
+    pub async fn step(&mut self, unet: &UNet2DModel, batch: &Batch) -> Result<Option<f32>> {
+        let found = batch.shape()?;
+        if found != self.shape {
+            return Err(Error::shape("images", format!("{:?}", self.shape), format!("{found:?}")));
+        }
+        check_labels(unet, batch)?;
+        write_batch(&self.executor, &self.objective, batch)?;
+        let row = self.optimiser.row(self.step);
+        self.executor.write(names::OPTIMISER, &Tensor::new(&[row.len()], row.to_vec())?.to_device()?)?;
+        let rest = 1.0 - self.optimiser.average_decay(self.step);
+        self.executor.write(names::AVERAGE, &[rest as f32, 0.0, 0.0, 0.0])?;
+        let submitted = self.executor.submit(0..1).await?;
+        self.step += 1;
+        let before = self.pending.replace(submitted);
+        match before {
+            Some(pending) => Ok(Some(loss_of(pending).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The loss of the last batch, once it is computed.
+    ///
+    /// # Errors
+    /// When the device was lost.
+    pub async fn finish(&mut self) -> Result<Option<f32>> {
+        match self.pending.take() {
+            Some(pending) => Ok(Some(loss_of(pending).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// All that a checkpoint is to keep, of which training goes on with the same bits: for each of [`KEPT`], the network's
+    /// tensors by their paths.
+    ///
+    /// # Errors
+    /// When the device was lost.
+    pub async fn kept(&mut self, unet: &UNet2DModel) -> Result<[Vec<(String, Tensor)>; 4]> {
+        let mut all: [Vec<(String, Tensor)>; 4] = Default::default();
+        for (which, kept) in all.iter_mut().enumerate() {
+            for states in &self.states {
+                crate::backend::fetch(&states[which]).await?;
+            }
+            let held: Vec<_> = self.states.iter().map(|states| states[which].on_host()).collect();
+            let of = |state: &Rc<State>| {
+                let index = self.states.iter().position(|states| Rc::ptr_eq(&states[0], state))?;
+                held[index].as_deref()
+            };
+            *kept = unet.tensors(of);
+        }
+        Ok(all)
+    }
+
+    /// Goes on where a checkpoint was made: after so many steps, with the network's tensors for each of [`KEPT`].
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape, or there is no memory for them.
+    pub fn restore(&mut self, unet: &UNet2DModel, step: u64, kept: &[crate::Weights; 4]) -> Result<()> {
+        for (which, tensors) in kept.iter().enumerate() {
+            let of = |state: &Rc<State>| {
+                self.states.iter().find(|states| Rc::ptr_eq(&states[0], state)).map(|states| states[which].clone())
+            };
+            unet.put_tensors(tensors, of)?;
+            for states in &self.states {
+                let ranges = states[which].ranges().len();
+                (0..ranges).for_each(|range| states[which].changed(range));
+            }
+        }
+        self.step = step;
+        Ok(())
+    }
+}
+
+/// The loss that a step's frame is.
+async fn loss_of(pending: Pending) -> Result<f32> {
+    let frames = pending.wait().await?;
+    let bytes = frames.first().and_then(|run| run.first()).and_then(|frame| frame.get(..4));
+    bytes.map(|bytes| bytemuck::pod_read_unaligned(bytes)).ok_or_else(|| Error::Gpu("The loss is missing.".into()))
+}
