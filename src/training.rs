@@ -96,8 +96,12 @@ fn append_loss(unet: &UNet2DModel, [n, c, h, w]: [usize; 4]) -> Result<(Graph, V
     let images = graph.input(names::IMAGES, Shape::new(&[n, h, w, c]))?;
     let noise = graph.input(names::NOISE, Shape::new(&[n, h, w, c]))?;
     let mut of_images = |name: &str| graph.input(name, Shape::new(&[n]));
-    let [x_images, x_noise, target_images, target_noise] =
-        [of_images(names::MIXES[0])?, of_images(names::MIXES[1])?, of_images(names::MIXES[2])?, of_images(names::MIXES[3])?];
+    let [x_images, x_noise, target_images, target_noise] = [
+        of_images(names::MIXES[0])?,
+        of_images(names::MIXES[1])?,
+        of_images(names::MIXES[2])?,
+        of_images(names::MIXES[3])?,
+    ];
     let weights = of_images(names::WEIGHTS)?;
     let x = graph.op("x_t", Mix, &[images, noise, x_images, x_noise])?;
     let target = graph.op("target", Mix, &[images, noise, target_images, target_noise])?;
@@ -250,9 +254,11 @@ impl Trainer {
         let mut states = Vec::new();
         for Trained { state, gradient } in trained {
             let [m, v, average] = ["m", "v", "average"].map(|kind| Rc::new(State::beside(kind, &state)));
-            average.host()?.copy_from_slice(&state.on_host().ok_or_else(|| {
-                Error::Settings("The weights have to be on the host when training begins.".into())
-            })?);
+            average.host()?.copy_from_slice(
+                &state.on_host().ok_or_else(|| {
+                    Error::Settings("The weights have to be on the host when training begins.".into())
+                })?,
+            );
             for state in [&m, &v, &average] {
                 state.host()?;
                 state.changed(0);
@@ -366,5 +372,5 @@ impl Trainer {
 async fn loss_of(pending: Pending) -> Result<f32> {
     let frames = pending.wait().await?;
     let bytes = frames.first().and_then(|run| run.first()).and_then(|frame| frame.get(..4));
-    bytes.map(|bytes| bytemuck::pod_read_unaligned(bytes)).ok_or_else(|| Error::Gpu("The loss is missing.".into()))
+    bytes.map(bytemuck::pod_read_unaligned).ok_or_else(|| Error::Gpu("The loss is missing.".into()))
 }

@@ -21,8 +21,8 @@ pub use weights_file::WeightsFile;
 use crate::config::{TimeEmbeddingType, UNetConfig, UpBlockType};
 use crate::graph::{Graph, ValueId};
 use crate::passes::read_by_conditions;
-use crate::weights::AwaitedTensor;
 use crate::state::State;
+use crate::weights::AwaitedTensor;
 use crate::{Error, Precision, Result, Shape, Tensor, Weights};
 
 /// A U-Net, ready to be laid out as a graph for any number of images. Its weights may come later.

@@ -38,7 +38,8 @@ impl Objective {
         if config.prediction_type == PredictionType::FlowPrediction {
             return Err(Error::Config {
                 file: "scheduler_config.json",
-                problem: "prediction_type is flow_prediction; training predicts epsilon, sample or v_prediction.".into(),
+                problem: "prediction_type is flow_prediction; training predicts epsilon, sample or v_prediction."
+                    .into(),
             });
         }
         Ok(Objective { alphas_cumprod: alphas_cumprod(config), prediction: config.prediction_type, loss })

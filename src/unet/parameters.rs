@@ -107,9 +107,10 @@ impl Parameters {
         ];
         let mut homes: HashMap<String, (Rc<State>, usize)> = HashMap::new();
         for (kind, is_weight, is_condition, is_learned) in kinds {
-            let of_kind = declared.iter().filter(|Parameter { is_weight: a, is_condition: b, is_learned: c, .. }| {
-                (*a, *b, *c) == (is_weight, is_condition, is_learned)
-            });
+            let of_kind =
+                declared.iter().filter(|Parameter { is_weight: a, is_condition: b, is_learned: c, .. }| {
+                    (*a, *b, *c) == (is_weight, is_condition, is_learned)
+                });
             let mut states: Vec<Vec<(String, usize)>> = Vec::new();
             let mut len = STATE;
             for Parameter { name, shape, .. } in of_kind {
