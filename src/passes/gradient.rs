@@ -63,8 +63,8 @@ pub fn vector_jacobian_product(
         }
         let backward = Backward { name: &value.name, inputs: &inputs, output: id, gradient, wanted: &wanted };
         let parts = op.gradient(graph, &backward)?;
-        for (&input, part) in inputs.iter().zip(parts) {
-            let Some(part) = part else { continue };
+        for ((&input, part), wanted) in inputs.iter().zip(parts).zip(wanted) {
+            let (Some(part), true) = (part, wanted) else { continue };
             let (expected, found) = (graph.shape(input), graph.shape(part));
             assert_eq!(expected, found, "{}: the gradient of {} has the shape of its input", value.name, op.name());
             let sum = match gradients.get(input) {
