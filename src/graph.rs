@@ -266,9 +266,9 @@ impl Graph {
         ValueId(self.values.len() - 1)
     }
 
-    /// The input or the constant of this name.
+    /// The input, the constant or the state of this name.
     pub fn given(&self, name: &str) -> Option<ValueId> {
-        let given = |source: &Source| matches!(source, Source::Input | Source::Constant(_));
+        let given = |source: &Source| matches!(source, Source::Input | Source::Constant(_) | Source::State(_));
         self.values.iter().position(|value| value.name == name && given(&value.source)).map(ValueId)
     }
 }

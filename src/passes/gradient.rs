@@ -50,11 +50,12 @@ pub fn vector_jacobian_product(
         let value = graph.values[id.0].clone();
         let (op, inputs) = match value.source {
             Source::Op { op, inputs } => (op, inputs),
-            Source::Further { of } | Source::Range { of, .. } if depends.contains(of) => {
+            Source::Input | Source::Constant(_) | Source::State(_) => continue,
+            source if by.contains(&id) && !follows(&source, &depends) => continue,
+            _ => {
                 let name = &value.name;
                 return Err(Error::Settings(format!("{name} is a part of what is computed, which has no gradient.")));
             }
-            _ => continue,
         };
         let wanted: Vec<bool> = inputs.iter().map(|&input| depends.contains(input)).collect();
         if !wanted.contains(&true) {
@@ -62,8 +63,8 @@ pub fn vector_jacobian_product(
         }
         let backward = Backward { name: &value.name, inputs: &inputs, output: id, gradient, wanted: &wanted };
         let parts = op.gradient(graph, &backward)?;
-        for (&input, part) in inputs.iter().zip(parts) {
-            let Some(part) = part else { continue };
+        for ((&input, part), wanted) in inputs.iter().zip(parts).zip(wanted) {
+            let (Some(part), true) = (part, wanted) else { continue };
             let (expected, found) = (graph.shape(input), graph.shape(part));
             assert_eq!(expected, found, "{}: the gradient of {} has the shape of its input", value.name, op.name());
             let sum = match gradients.get(input) {
@@ -85,17 +86,21 @@ fn dependents(graph: &Graph, by: &[ValueId]) -> ValueSet {
     let mut depends = ValueSet::new();
     by.iter().for_each(|&id| depends.insert(id, ()));
     for (index, value) in graph.values.iter().enumerate() {
-        let holds = match &value.source {
-            Source::Op { inputs, .. } => inputs.iter().any(|&input| depends.contains(input)),
-            Source::Further { of } | Source::Range { of, .. } => depends.contains(*of),
-            Source::Assembled(parts) => parts.iter().any(|&(part, _)| depends.contains(part)),
-            Source::Input | Source::Constant(_) | Source::State(_) => false,
-        };
-        if holds {
+        if follows(&value.source, &depends) {
             depends.insert(ValueId(index), ());
         }
     }
     depends
+}
+
+/// Whether a value follows from some that depend on what a graph is differentiated by.
+fn follows(source: &Source, depends: &ValueSet) -> bool {
+    match source {
+        Source::Op { inputs, .. } => inputs.iter().any(|&input| depends.contains(input)),
+        Source::Further { of } | Source::Range { of, .. } => depends.contains(*of),
+        Source::Assembled(parts) => parts.iter().any(|&(part, _)| depends.contains(part)),
+        Source::Input | Source::Constant(_) | Source::State(_) => false,
+    }
 }
 
 /// A constant of zeros, of the shape of a value.
