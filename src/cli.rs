@@ -7,6 +7,7 @@ mod inspect;
 mod loss;
 mod picture;
 mod sample;
+mod train;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ enum Command {
     Sample(Box<sample::Arguments>),
     /// List the layers, what they cost and what the model needs
     Inspect(inspect::Arguments),
+    /// Train a network on images
+    Train(Box<train::Arguments>),
     /// The loss of a batch, and its gradients by all parameters
     Loss(loss::Arguments),
     /// Compare the GPU with the CPU, layer by layer
@@ -135,6 +138,7 @@ pub fn main() -> ExitCode {
             Command::Eps(arguments) => eps::run(arguments).await,
             Command::Sample(arguments) => sample::run(*arguments).await,
             Command::Inspect(arguments) => inspect::run(&arguments),
+            Command::Train(arguments) => train::run(*arguments).await,
             Command::Loss(arguments) => loss::run(arguments).await,
             Command::Check(arguments) => check::run(arguments).await,
         }

@@ -206,6 +206,11 @@ impl UNet2DModel {
         self.parameters.tensors(numbers)
     }
 
+    /// The tensors of the checkpoint that training leaves as they are, if the host has them.
+    pub fn fixed_tensors(&self) -> Vec<(String, Tensor)> {
+        self.parameters.fixed_tensors()
+    }
+
     /// Puts the checkpoint's tensors where numbers lie that lie as the parameters do: in what `of` says for a state.
     ///
     /// # Errors

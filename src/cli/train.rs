@@ -20,7 +20,7 @@ use denoise::{Backend, Pipeline, Prepared, Sampler, Settings, Tensor};
 use indicatif::ProgressBar;
 
 use super::{Device, Result, open, picture, progress_bar};
-use recipe::{Recipe, Rate, WhichLoss};
+use recipe::{Rate, Recipe, WhichLoss};
 use run_folder::RunFolder;
 
 /// DATA is a folder of PNG or JPEG images (a sub-folder a class), an .npz with images and labels, or MNIST's IDX files.
@@ -28,12 +28,15 @@ use run_folder::RunFolder;
 /// DIR becomes a pipeline folder that diffusers' DDPMPipeline.from_pretrained loads, with the moving average as its weights,
 /// and keeps all that training goes on with: --resume does, also after a kill.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_override_self = true,
+    after_help = "\
 Examples:
   denoise train photos/ --out my-model --steps 20000
   denoise train mnist.npz --out digits --batch 64 --prediction v_prediction --label-dropout 0.1
   denoise train more/ --out tuned --model my-model --lr 1e-5 --steps 2000
-  denoise train photos/ --out my-model --resume --steps 40000")]
+  denoise train photos/ --out my-model --resume --steps 40000"
+)]
 pub struct Arguments {
     /// Images to learn from
     #[arg(value_name = "DATA")]

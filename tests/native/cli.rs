@@ -39,14 +39,14 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[track_caller]
-fn succeed(arguments: &[&str]) -> String {
+pub fn succeed(arguments: &[&str]) -> String {
     let output = denoise(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }
 
 #[track_caller]
-fn fail(arguments: &[&str], expected: &[&str]) {
+pub fn fail(arguments: &[&str], expected: &[&str]) {
     let output = denoise(arguments);
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{arguments:?}");

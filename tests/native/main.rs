@@ -33,4 +33,5 @@ mod schedules;
 mod shaders;
 mod states;
 mod static_cost;
+mod training;
 mod unets;

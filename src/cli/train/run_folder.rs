@@ -99,14 +99,16 @@ impl RunFolder {
         let files = [with_fixed(parameters)?, serialize(m.iter())?, serialize(v.iter())?, with_fixed(average)?];
         let names = KEPT.map(|name| format!("{name}.safetensors"));
         let (generator, epochs) = (generator.state(), epochs.state());
-        let mut all: Vec<(&str, &[u8])> = names.iter().map(String::as_str).zip(files.iter().map(Vec::as_slice)).collect();
+        let mut all: Vec<(&str, &[u8])> =
+            names.iter().map(String::as_str).zip(files.iter().map(Vec::as_slice)).collect();
         all.extend([("training.json", &record[..]), ("generator.bin", &generator[..]), ("epochs.bin", &epochs[..])]);
         checkpoint::write(&self.path(CHECKPOINT), &all)?;
 
         let unet = [("config.json", recipe.config.as_bytes()), (WEIGHTS, &files[3][..])];
         checkpoint::write(&self.path("unet"), &unet)?;
         let scheduler = self.path("scheduler");
-        std::fs::create_dir_all(&scheduler).map_err(|error| format!("{} cannot be made: {error}.", scheduler.display()))?;
+        std::fs::create_dir_all(&scheduler)
+            .map_err(|error| format!("{} cannot be made: {error}.", scheduler.display()))?;
         write(&scheduler.join("scheduler_config.json"), recipe.scheduler.as_bytes())?;
         write(&self.path("card.json"), recipe.card.as_bytes())?;
         write(&self.path("model_index.json"), MODEL_INDEX.as_bytes())
@@ -134,7 +136,14 @@ impl Checkpoint {
         let tensors = |i: usize| Weights::from_bytes(&files[i]);
         let kept = [tensors(0)?, tensors(1)?, tensors(2)?, tensors(3)?];
         let [generator, epochs] = ["generator.bin", "epochs.bin"].map(|name| read(&folder.join(name)));
-        Ok(Checkpoint { recipe, step, kept, weights: vec![files.swap_remove(0)], generator: generator?, epochs: epochs? })
+        Ok(Checkpoint {
+            recipe,
+            step,
+            kept,
+            weights: vec![files.swap_remove(0)],
+            generator: generator?,
+            epochs: epochs?,
+        })
     }
 }
 

@@ -1,0 +1,229 @@
+//! Training as a person uses it, and what it must never lose.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use denoise::Weights;
+use denoise::random::Generator;
+
+use crate::cli::{Folder, fail, succeed};
+use crate::golden;
+
+/// A network that learns in milliseconds.
+const CONFIG: &str = r#"{
+    "_class_name": "UNet2DModel", "sample_size": 16, "in_channels": 1, "out_channels": 1, "layers_per_block": 1,
+    "block_out_channels": [8, 16], "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
+    "up_block_types": ["AttnUpBlock2D", "UpBlock2D"], "norm_num_groups": 4, "attention_head_dim": 8,
+    "num_class_embeds": 3
+}"#;
+
+/// Bars on the left, and bars on the right: a folder a class.
+fn bars(folder: &Folder) {
+    let brightness = Generator::new(3).rand(40);
+    for (i, light) in brightness.into_iter().enumerate() {
+        let class = folder.0.join("data").join(["left", "right"][i % 2]);
+        std::fs::create_dir_all(&class).unwrap();
+        let mut pixels = vec![0_u8; 256];
+        let first = if i % 2 == 0 { 3 } else { 10 };
+        for y in 4..12 {
+            pixels[y * 16 + first..][..3].fill(200 + (50.0 * light) as u8);
+        }
+        let file = std::fs::File::create(class.join(format!("{i}.png"))).unwrap();
+        let mut encoder = png::Encoder::new(file, 16, 16);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+    }
+    std::fs::write(folder.path("config.json"), CONFIG).unwrap();
+}
+
+/// What a run of these bars is told.
+fn arguments(folder: &Folder, out: &str, backend: &str, more: &[&str]) -> Vec<String> {
+    let (data, config, out) = (folder.path("data"), folder.path("config.json"), folder.path(out));
+    let mut all: Vec<String> =
+        ["train", &data, "--out", &out, "--config", &config, "--backend", backend].map(String::from).to_vec();
+    let often = ["--batch", "4", "--lr", "1e-3", "--label-dropout", "0.1", "--flip", "--sample-every", "0"];
+    all.extend(often.iter().chain(more).map(|text| text.to_string()));
+    all
+}
+
+fn train(folder: &Folder, out: &str, backend: &str, more: &[&str]) -> String {
+    let all = arguments(folder, out, backend, more);
+    succeed(&all.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The files of a run of which every bit counts.
+const KEPT: [&str; 6] =
+    ["parameters.safetensors", "m.safetensors", "v.safetensors", "average.safetensors", "generator.bin", "epochs.bin"];
+
+fn kept(folder: &Folder, out: &str) -> Vec<Vec<u8>> {
+    KEPT.map(|file| std::fs::read(Path::new(&folder.path(out)).join("checkpoint").join(file)).unwrap()).to_vec()
+}
+
+#[test]
+fn both_backends_learn_the_same() {
+    let folder = Folder::new("train-backends");
+    bars(&folder);
+    for backend in ["cpu", "gpu"] {
+        let said = train(&folder, backend, backend, &["--steps", "6"]);
+        assert!(said.starts_with("6 steps, 24 images, loss "), "{said}");
+    }
+    for (i, file) in KEPT[..4].iter().enumerate() {
+        let [cpu, gpu] = ["cpu", "gpu"].map(|out| Weights::from_bytes(&kept(&folder, out)[i]).unwrap());
+        let gpu: std::collections::HashMap<_, _> = gpu.into_iter().collect();
+        for (path, cpu) in cpu {
+            // The softmax does not change with a key's bias: its gradient is nothing but rounding.
+            if path.ends_with("to_k.bias") {
+                continue;
+            }
+            let norm = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|x| f64::from(x * x)).sum::<f64>().sqrt();
+            let difference = norm(&mut cpu.data.iter().zip(&gpu[&path].data).map(|(a, b)| a - b));
+            let size = norm(&mut cpu.data.iter().copied());
+            assert!(difference <= 1e-3 * size, "{file}: {path} is off by {:.1e}", difference / size);
+        }
+    }
+}
+
+/// A pipeline folder that samples, a curve and a chart, and samples on the way.
+#[test]
+fn a_run_leaves_a_model() {
+    let folder = Folder::new("train-model");
+    bars(&folder);
+    train(
+        &folder,
+        "model",
+        "cpu",
+        &["--steps", "20", "--sample-every", "10", "--loss", "min-snr", "--prediction", "sample"],
+    );
+    let curve = std::fs::read_to_string(folder.path("model/loss.csv")).unwrap();
+    assert_eq!(curve.lines().count(), 3, "{curve}");
+    for picture in ["samples.png", "loss.png"] {
+        let file = std::fs::File::open(folder.path(&format!("model/{picture}"))).unwrap();
+        let read = png::Decoder::new(std::io::BufReader::new(file)).read_info();
+        read.unwrap_or_else(|error| panic!("{picture}: {error}"));
+    }
+    let card = std::fs::read_to_string(folder.path("model/card.json")).unwrap();
+    assert!(card.contains("\"left\"") && card.contains("\"null_class\": 2"), "{card}");
+    let model = folder.path("model");
+    succeed(&[
+        "sample",
+        &model,
+        "--steps",
+        "3",
+        "--class",
+        "1",
+        "--guidance",
+        "2",
+        "--backend",
+        "cpu",
+        "--out",
+        &folder.path("x.png"),
+    ]);
+    // And it is gone on from: as a model for another run.
+    let (data, out) = (folder.path("data"), folder.path("tuned"));
+    succeed(&[
+        "train",
+        &data,
+        "--out",
+        &out,
+        "--model",
+        &model,
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--backend",
+        "cpu",
+        "--sample-every",
+        "0",
+    ]);
+}
+
+#[test]
+fn a_resumed_run_ends_in_the_same_bits() {
+    let folder = Folder::new("train-resume");
+    bars(&folder);
+    train(&folder, "whole", "cpu", &["--steps", "23"]);
+    train(&folder, "parts", "cpu", &["--steps", "9"]);
+    // Options that would change what is learned do not count.
+    train(&folder, "parts", "cpu", &["--steps", "14", "--resume", "--seed", "7"]);
+    train(&folder, "parts", "cpu", &["--steps", "23", "--resume"]);
+    assert!(kept(&folder, "whole") == kept(&folder, "parts"));
+    let curves =
+        ["whole", "parts"].map(|out| std::fs::read_to_string(folder.path(&format!("{out}/loss.csv"))).unwrap());
+    assert!(curves.iter().all(|curve| curve.contains("\n20,") && curve.contains("\n23,")), "{curves:?}");
+}
+
+/// Killed at any moment, most of them within a save, a run goes on, and ends in the same bits.
+#[test]
+fn a_killed_run_goes_on() {
+    const KILLS: usize = 100;
+    const STEPS: &str = "150";
+
+    let folder = Folder::new("train-killed");
+    bars(&folder);
+    let moments = Generator::new(11).rand(KILLS);
+    let mut ended = 0;
+    for moment in moments {
+        let begun = Path::new(&folder.path("killed/checkpoint")).exists()
+            || Path::new(&folder.path("killed/.checkpoint.old")).exists();
+        let all = arguments(&folder, "killed", "cpu", &["--steps", STEPS, "--save-every", "1"]);
+        let resume = if begun { &["--resume"][..] } else { &[] };
+        let mut run = spawn(&all, resume);
+        sleep(Duration::from_secs_f32(0.02 + 0.1 * moment));
+        let _ = run.kill(); // it may have ended
+        let status = run.wait().unwrap();
+        // It ends by itself or by the kill, and never with an error.
+        assert_ne!(status.code(), Some(1));
+        ended += usize::from(status.success());
+        if !begun && !Path::new(&folder.path("killed/checkpoint")).exists() {
+            let _ = std::fs::remove_dir_all(folder.path("killed")); // killed before its first save, it begins anew
+        }
+    }
+    println!("{ended} of {KILLS} runs had come to their end");
+    train(&folder, "killed", "cpu", &["--steps", STEPS, "--resume"]);
+    train(&folder, "whole", "cpu", &["--steps", STEPS]);
+    assert!(kept(&folder, "whole") == kept(&folder, "killed"));
+}
+
+fn spawn(arguments: &[String], more: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_denoise"));
+    command.args(arguments).args(more).current_dir(golden::path(""));
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn mistakes_are_explained() {
+    let folder = Folder::new("train-mistakes");
+    bars(&folder);
+    let tell = |more: &[&str], expected: &[&str]| {
+        let all = arguments(&folder, "model", "cpu", more);
+        fail(&all.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    };
+    tell(&["--resume"], &["has no checkpoint to go on from"]);
+    tell(&["--lr", "7"], &["--lr is 7; it must be between 0 and 1"]);
+    tell(&["--steps", "1", "--batch", "41"], &["A batch of 41 cannot be made of 40 images"]);
+    tell(&["--scheduler-config", "{]"], &["--scheduler-config is not valid JSON"]);
+    tell(
+        &["--scheduler-config", "{\"prediction_type\": \"flow_prediction\"}"],
+        &["prediction_type is flow_prediction; training predicts epsilon, sample or v_prediction"],
+    );
+    let with = |from: &str, to: &str| std::fs::write(folder.path("config.json"), CONFIG.replace(from, to)).unwrap();
+    with("\"num_class_embeds\": 3", "\"num_class_embeds\": 1");
+    tell(&[], &["The images are of 2 classes, but the network has only 1 class embeddings"]);
+    with("\"num_class_embeds\": 3", "\"num_class_embeds\": 2");
+    tell(&[], &["--label-dropout needs a class embedding that means no class: num_class_embeds 3"]);
+    with("\"in_channels\": 1", "\"in_channels\": 3");
+    tell(&[], &["The images have 1 channels, but the network takes 3"]);
+    with("\"sample_size\": 16", "\"sample_size\": 8");
+    tell(&[], &["The images are 16×16, larger than the 8×8 that the network takes"]);
+    with("\"sample_size\": 16", "\"sample_size\": 16, \"dropout\": 0.1");
+    tell(&[], &["dropout is 0.1; training with dropout is not supported"]);
+    std::fs::write(folder.path("config.json"), CONFIG).unwrap();
+    std::fs::write(folder.0.join("data/left/bad.png"), b"no picture").unwrap();
+    tell(&[], &["bad.png"]);
+    std::fs::remove_file(folder.0.join("data/left/bad.png")).unwrap();
+    train(&folder, "model", "cpu", &["--steps", "1"]);
+    tell(&[], &["has a run of training already. Go on with it by --resume"]);
+}
