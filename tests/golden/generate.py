@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -22,9 +23,11 @@ import dataset
 import digits
 import draws
 import gradients_norm
+import loss
 import ops
 import runs
 import schedules
+import training
 import unets
 
 HERE = Path(__file__).resolve().parent
@@ -50,6 +53,8 @@ def generate(folder, digits_path):
     write("dataset", dataset.goldens(folder / "dataset"))
     write("gradients_norm", gradients_norm.goldens(cases("gradients_norm")))
     write("gradients", ops.gradients(cases("cases")))
+    write("loss", loss.goldens(cases("loss")))
+    write("training", training.goldens())
     write("schedules", schedules.goldens(cases("schedules")))
     for name, tensors in unets.goldens(lambda name, model: model.save_pretrained(folder / name)).items():
         write(name, tensors)
@@ -73,9 +78,9 @@ def check(made_folder, tolerance):
     """Compares every file made anew with the one kept; returns the number of failures."""
     failures = 0
     made_files = {path.relative_to(made_folder) for path in made_folder.rglob("*.*") if path.is_file()}
-    # matrix/ has its own generate.py.
+    # matrix/ has its own generate.py, and what is in bench/ comes of the benchmark's scripts.
     kept = (path.relative_to(HERE) for path in HERE.rglob("*.safetensors"))
-    kept_files = {path for path in kept if path.parts[0] != "matrix"}
+    kept_files = {path for path in kept if path.parts[0] not in ("matrix", "bench")}
     for stale in sorted(kept_files - made_files):
         failures += 1
         print(f"FAIL {stale}: nothing makes this file")
@@ -115,6 +120,8 @@ def main():
         sys.exit(f"no model in {arguments.digits}: expected unet/config.json there; give its folder with --digits")
     torch.set_num_threads(1)
     diffusers.logging.set_verbosity_error()
+    # That of diffusers' FIR resampling, which makes a tensor of a tensor.
+    warnings.filterwarnings("ignore", "To copy construct from a tensor")
     if not arguments.check:
         generate(HERE, arguments.digits)
         return
