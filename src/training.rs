@@ -53,8 +53,8 @@ pub struct Batch {
     pub noise: Tensor,
     /// t of each image.
     pub timesteps: Vec<usize>,
-    /// The class of each image, for a model with classes.
-    pub class_labels: Option<Vec<u32>>,
+    /// For a model with classes the label of each image, or for `class_embed_type: "identity"` the numbers of its embedding.
+    pub class_labels: Option<Vec<f32>>,
 }
 
 impl Batch {
@@ -69,12 +69,8 @@ impl Batch {
         if self.noise.shape != self.images.shape {
             return Err(Error::shape("noise", format!("{:?}", self.images.shape), format!("{:?}", self.noise.shape)));
         }
-        for (name, found) in
-            [("timestep", Some(self.timesteps.len())), ("class_labels", self.class_labels.as_ref().map(Vec::len))]
-        {
-            if found.is_some_and(|found| found != n) {
-                return Err(Error::shape(name, format!("{n} of them, one an image"), found.unwrap_or(0)));
-            }
+        if self.timesteps.len() != n {
+            return Err(Error::shape("timestep", format!("{n} of them, one an image"), self.timesteps.len()));
         }
         Ok([n, c, h, w])
     }
@@ -146,7 +142,8 @@ fn write_batch(executor: &Executor, objective: &Objective, batch: &Batch) -> Res
     executor.write(names::TIMESTEP, &vector(batch.timesteps.iter().map(|&t| t as f32).collect())?)?;
     match (&batch.class_labels, executor.plan().inputs.contains_key(names::CLASS_LABELS)) {
         (Some(labels), true) => {
-            executor.write(names::CLASS_LABELS, &vector(labels.iter().map(|&label| label as f32).collect())?)
+            let shape = executor.plan().input(names::CLASS_LABELS)?.shape.clone();
+            executor.write(names::CLASS_LABELS, &Tensor::new(shape.dims(), labels.clone())?.to_device()?)
         }
         (None, false) => Ok(()),
         (None, true) => Err(Error::Settings("The model has classes, so each image needs a class label.".into())),
@@ -160,7 +157,7 @@ fn check_labels(unet: &UNet2DModel, batch: &Batch) -> Result<()> {
         unet.check_timesteps(&batch.timesteps.iter().map(|&t| t as f32).collect::<Vec<_>>())?;
     }
     match &batch.class_labels {
-        Some(labels) => unet.check_labels(&labels.iter().map(|&label| label as f32).collect::<Vec<_>>(), labels.len()),
+        Some(labels) => unet.check_labels(labels, batch.timesteps.len()),
         None => Ok(()),
     }
 }

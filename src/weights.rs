@@ -33,7 +33,7 @@ impl Weights {
     }
 
     /// Tensors that were made here, by their paths.
-    pub(crate) fn from_tensors(tensors: Vec<(String, Tensor)>) -> Self {
+    pub fn from_tensors(tensors: Vec<(String, Tensor)>) -> Self {
         Weights { tensors }
     }
 

@@ -33,8 +33,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let (images, noise, timesteps) = (take("sample")?, take("noise")?, take("timestep")?);
     let class_labels = take("class_labels").ok();
     let timesteps = whole(&timesteps, "timestep")?;
-    let class_labels = class_labels.map(|labels| whole(&labels, "class_labels")).transpose()?;
-    let class_labels = class_labels.map(|labels| labels.into_iter().map(|label| label as u32).collect());
+    let class_labels = class_labels.map(|labels| labels.data);
     let batch = Batch { images, noise, timesteps, class_labels };
 
     let pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;

@@ -278,6 +278,7 @@ fn next_batch(
         let dropped = generator.rand_below(recipe.label_dropout as f32, shape[0]);
         labels.iter_mut().zip(dropped).filter(|(_, dropped)| *dropped).for_each(|(label, _)| *label = null);
     }
+    let class_labels = class_labels.map(|labels| labels.into_iter().map(|label| label as f32).collect());
     Ok(Batch { images: dataset.batch(&indices, &flipped)?, noise, timesteps, class_labels })
 }
 

@@ -19,6 +19,7 @@ mod gradients_norm;
 mod hostile;
 mod initialise;
 mod loss_curve;
+mod losses;
 mod matrix;
 mod model_files;
 mod naming;

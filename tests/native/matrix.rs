@@ -28,8 +28,8 @@ fn tolerance(precision: Precision) -> f64 {
 }
 
 #[derive(Clone, Deserialize)]
-struct Case {
-    name: String,
+pub struct Case {
+    pub name: String,
     config: serde_json::Value,
     weights: String,
     size: [usize; 2],
@@ -45,7 +45,7 @@ fn weights(path: &str) -> Vec<Vec<u8>> {
     shards.iter().map(|shard| golden::bytes(&format!("{folder}{shard}"))).collect()
 }
 
-fn model(case: &Case) -> Result<UNet2DModel> {
+pub fn model(case: &Case) -> Result<UNet2DModel> {
     let files = weights(&case.weights);
     UNet2DModel::new(UNetConfig::from_json(&case.config.to_string())?, files.iter().map(Vec::as_slice))
 }

@@ -207,7 +207,7 @@ fn mistakes_are_explained() {
     tell(&["--scheduler-config", "{]"], &["--scheduler-config is not valid JSON"]);
     tell(
         &["--scheduler-config", "{\"prediction_type\": \"flow_prediction\"}"],
-        &["prediction_type is flow_prediction; training predicts epsilon, sample or v_prediction"],
+        &["prediction_type is FlowPrediction, which DDPMScheduler cannot sample"],
     );
     let with = |from: &str, to: &str| std::fs::write(folder.path("config.json"), CONFIG.replace(from, to)).unwrap();
     with("\"num_class_embeds\": 3", "\"num_class_embeds\": 1");
