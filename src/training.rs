@@ -278,9 +278,9 @@ impl Trainer {
         self.step
     }
 
-    /// The plan of a step.
-    pub fn plan(&self) -> &Plan {
-        self.executor.plan()
+    /// What takes a step.
+    pub fn executor(&self) -> &Executor {
+        &self.executor
     }
 
     /// The learning rate of the next step.
