@@ -10,6 +10,9 @@ then `randint` the time steps.
 `compare` prints for windows of steps the mean of both losses and of their absolute difference. Where the second file has a
 row for several steps, the mean of these steps is compared with it. With a tolerance the exit code is 1 if the differences
 are larger, on average over all steps.
+
+How close two curves can be: of the digits model from seed 0, with batches of 16, PyTorch's own in float64 differs from that
+in float32 by 1e-7 in the first 25 steps and by 1.2e-6 in steps 126 to 150.
 """
 
 import argparse
