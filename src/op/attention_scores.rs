@@ -7,6 +7,7 @@ use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::gemm::{self, Gemm, Store};
+use kernels::parallel;
 
 /// `Q Kᵀ / √d` for every image and head (Vaswani et al. 2017, equation 1): `[N · heads, S, S]` over S tokens.
 ///
@@ -66,7 +67,8 @@ impl Op for AttentionScores {
         let (tokens, stride) = (output.shape.channels(), output.shape.stride());
         let (width, head) = (qkv.shape.stride(), padded(self.head_dim));
         let (scale, store) = (scale(self.head_dim), Store::sums(stride));
-        for (matrix, out) in output.data.chunks_exact_mut(tokens * stride).enumerate() {
+        let matrices = output.data.chunks_exact_mut(tokens * stride).enumerate().collect();
+        parallel::each(matrices, |(matrix, out): (usize, &mut [f32])| {
             let (image, h) = (matrix / self.heads, matrix % self.heads);
             let at = |token: usize, part: usize| (image * tokens + token) * width + (part * self.heads + h) * head;
             let rows: Vec<usize> = (0..tokens).map(|query| at(query, 0)).collect();
@@ -76,7 +78,7 @@ impl Op for AttentionScores {
                 false => 0.0,
             });
             Gemm { input: qkv.data, rows: &rows, taps: &[0], depth: head, panels: &panels, store }.run(out);
-        }
+        });
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {

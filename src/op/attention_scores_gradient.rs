@@ -8,6 +8,7 @@ use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::gemm::{self, Gemm, Store};
 use kernels::outer::OuterProducts;
+use kernels::parallel;
 
 /// The gradient of [`super::AttentionScores`] by queries and keys, from that by the scores, dS: `dS K / √d` and `dSᵀ Q / √d`,
 /// where queries and keys are in `[N, H, W, 3 · heads · padded(d)]`, and zero in the place of the values.
@@ -61,12 +62,13 @@ impl Op for AttentionScoresGradient {
         let [qkv, scores] = *inputs else { unreachable!("attention_scores_gradient has two inputs") };
         let (tokens, stride) = (scores.shape.channels(), scores.shape.stride());
         let (width, head, scale) = (qkv.shape.stride(), padded(self.head_dim), scale(self.head_dim));
-        let (mut queries, mut keys) = (vec![0.0; tokens * head], vec![0.0; stride * head]);
         output.data.fill(0.0);
-        for matrix in 0..scores.shape.dims()[0] {
-            let (image, h) = (matrix / self.heads, matrix % self.heads);
-            let at = |token: usize, part: usize| (image * tokens + token) * width + (part * self.heads + h) * head;
-            let packed = |part: usize| gemm::pack_with(tokens, head, |token, d| scale * qkv.data[at(token, part) + d]);
+        let of_head = |(image, out): &mut (usize, &mut [f32]), h: usize| {
+            let (mut queries, mut keys) = (vec![0.0; tokens * head], vec![0.0; stride * head]);
+            let (first, matrix) = (*image * tokens * width, *image * self.heads + h);
+            let at = |token: usize, part: usize| token * width + (part * self.heads + h) * head;
+            let of = |token: usize, part: usize, d: usize| scale * qkv.data[first + at(token, part) + d];
+            let packed = |part: usize| gemm::pack_with(tokens, head, |token, d| of(token, part, d));
             let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
             let (input, taps) = (scores.data, &[0][..]);
             let (panels, store) = (packed(1), Store::sums(head));
@@ -75,10 +77,14 @@ impl Op for AttentionScoresGradient {
             OuterProducts { input, rows: &rows, taps, depth: stride, panels: &panels, columns: head, splits: 1 }
                 .run(&mut keys);
             for token in 0..tokens {
-                output.data[at(token, 0)..][..head].copy_from_slice(&queries[token * head..][..head]);
-                output.data[at(token, 1)..][..head].copy_from_slice(&keys[token * head..][..head]);
+                out[at(token, 0)..][..head].copy_from_slice(&queries[token * head..][..head]);
+                out[at(token, 1)..][..head].copy_from_slice(&keys[token * head..][..head]);
             }
-        }
+        };
+        let images = output.data.chunks_exact_mut(tokens * width).enumerate().collect();
+        parallel::each(images, |mut image: (usize, &mut [f32])| {
+            (0..self.heads).for_each(|h| of_head(&mut image, h));
+        });
     }
 
     fn kernel(&self, inputs: &[&Shape], _output: &Shape) -> Kernel {

@@ -7,6 +7,7 @@ use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::gemm::{self, Gemm, Store};
+use kernels::parallel;
 
 /// `P V` for every image and head: `[N, H, W, heads · padded(d)]` from P: `[N · heads, S, S]` with S = H · W, and the
 /// queries, keys and values `[N, H, W, 3 · heads · padded(d)]` that [`super::AttentionScores`] took.
@@ -62,18 +63,23 @@ impl Op for AttentionValues {
         let [weights, qkv] = *inputs else { unreachable!("attention_values has two inputs") };
         let (tokens, stride) = (weights.shape.channels(), weights.shape.stride());
         let (width, head) = (qkv.shape.stride(), padded(self.head_dim));
-        let (store, mut values) = (Store::sums(head), vec![0.0; tokens * head]);
-        for matrix in 0..weights.shape.dims()[0] {
-            let (image, h) = (matrix / self.heads, matrix % self.heads);
+        let store = Store::sums(head);
+        let images = output.data.chunks_exact_mut(tokens * self.heads * head).enumerate().collect();
+        let of_head = |(image, out): &mut (usize, &mut [f32]), h: usize, values: &mut [f32]| {
+            let (image, matrix) = (*image, *image * self.heads + h);
             let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
             let value = |key: usize| (image * tokens + key) * width + (2 * self.heads + h) * head;
             let panels = gemm::pack_with(tokens, head, |key, d| qkv.data[value(key) + d]);
             let product = Gemm { input: weights.data, rows: &rows, taps: &[0], depth: tokens, panels: &panels, store };
-            product.run(&mut values);
+            product.run(values);
             for (token, value) in values.chunks_exact(head).enumerate() {
-                output.data[((image * tokens + token) * self.heads + h) * head..][..head].copy_from_slice(value);
+                out[(token * self.heads + h) * head..][..head].copy_from_slice(value);
             }
-        }
+        };
+        parallel::each(images, |mut image: (usize, &mut [f32])| {
+            let mut values = vec![0.0; tokens * head];
+            (0..self.heads).for_each(|h| of_head(&mut image, h, &mut values));
+        });
     }
 
     fn kernel(&self, inputs: &[&Shape], _output: &Shape) -> Kernel {

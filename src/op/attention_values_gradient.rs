@@ -7,6 +7,7 @@ use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::gemm;
 use kernels::outer::OuterProducts;
+use kernels::parallel;
 
 /// `Pᵀ G` of every image and head: the gradient of [`super::AttentionValues`] by the values, from that by its output, G, where
 /// the values are in `[N, H, W, 3 · heads · padded(d)]`, and zero in the place of queries and keys.
@@ -60,10 +61,10 @@ impl Op for AttentionValuesGradient {
         let [weights, g] = *inputs else { unreachable!("attention_values_gradient has two inputs") };
         let (tokens, stride) = (weights.shape.channels(), weights.shape.stride());
         let (width, head) = (output.shape.stride(), padded(self.head_dim));
-        let mut values = vec![0.0; stride * head];
         output.data.fill(0.0);
-        for matrix in 0..weights.shape.dims()[0] {
-            let (image, h) = (matrix / self.heads, matrix % self.heads);
+        let of_head = |(image, out): &mut (usize, &mut [f32]), h: usize| {
+            let mut values = vec![0.0; stride * head];
+            let (image, matrix) = (*image, *image * self.heads + h);
             let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
             let row = |query: usize| (image * tokens + query) * g.shape.stride() + h * head;
             let panels = gemm::pack_with(tokens, head, |query, d| g.data[row(query) + d]);
@@ -71,10 +72,13 @@ impl Op for AttentionValuesGradient {
             OuterProducts { input, rows: &rows, taps: &[0], depth, panels: &panels, columns: head, splits: 1 }
                 .run(&mut values);
             for (key, value) in values.chunks_exact(head).take(tokens).enumerate() {
-                let at = (image * tokens + key) * width + (2 * self.heads + h) * head;
-                output.data[at..][..head].copy_from_slice(value);
+                out[key * width + (2 * self.heads + h) * head..][..head].copy_from_slice(value);
             }
-        }
+        };
+        let images = output.data.chunks_exact_mut(tokens * width).enumerate().collect();
+        parallel::each(images, |mut image: (usize, &mut [f32])| {
+            (0..self.heads).for_each(|h| of_head(&mut image, h));
+        });
     }
 
     fn kernel(&self, inputs: &[&Shape], _output: &Shape) -> Kernel {

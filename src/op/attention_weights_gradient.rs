@@ -6,6 +6,7 @@ use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::gemm::{self, Gemm, Store};
+use kernels::parallel;
 
 /// `G Vᵀ` of every image and head, `[N · heads, S, S]` over S tokens: the gradient of [`super::AttentionValues`] by P, from that
 /// by its output, G.
@@ -59,7 +60,8 @@ impl Op for AttentionWeightsGradient {
         let [qkv, g] = *inputs else { unreachable!("attention_weights_gradient has two inputs") };
         let (tokens, stride) = (output.shape.channels(), output.shape.stride());
         let (width, head, store) = (qkv.shape.stride(), padded(self.head_dim), Store::sums(stride));
-        for (matrix, out) in output.data.chunks_exact_mut(tokens * stride).enumerate() {
+        let matrices = output.data.chunks_exact_mut(tokens * stride).enumerate().collect();
+        parallel::each(matrices, |(matrix, out): (usize, &mut [f32])| {
             let (image, h) = (matrix / self.heads, matrix % self.heads);
             let row = |query: usize| (image * tokens + query) * g.shape.stride() + h * head;
             let rows: Vec<usize> = (0..tokens).map(row).collect();
@@ -70,7 +72,7 @@ impl Op for AttentionWeightsGradient {
                 false => 0.0,
             });
             Gemm { input: g.data, rows: &rows, taps: &[0], depth: head, panels: &panels, store }.run(out);
-        }
+        });
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {

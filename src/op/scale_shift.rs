@@ -6,6 +6,7 @@ use super::{Activation, Backward, Kernel, Op, ScaleShiftGradient, SumRows, View,
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 use kernels::math::scale_shift;
+use kernels::parallel;
 
 /// `x · scale + shift` for x: `[N, H, W, C]`, with scale and shift the two rows of the second input, `[N, 2, C]`.
 #[derive(Debug)]
@@ -49,14 +50,15 @@ impl Op for ScaleShift {
         let [x, affine] = *inputs else { unreachable!("scale_shift has two inputs") };
         let pixels = x.shape.rows() / x.shape.dims()[0];
         let width = x.shape.stride();
-        output.data.copy_from_slice(x.data);
-        for (image, out) in output.data.chunks_exact_mut(pixels * width).enumerate() {
+        let images = output.data.chunks_exact_mut(pixels * width).enumerate().collect();
+        parallel::each(images, |(image, out): (usize, &mut [f32])| {
+            out.copy_from_slice(&x.data[image * pixels * width..][..pixels * width]);
             let (scale, shift) = affine.data[image * 2 * width..][..2 * width].split_at(width);
             scale_shift(out, scale, shift);
-        }
-        if let Some(activation) = self.activation {
-            activation.apply(output.data);
-        }
+            if let Some(activation) = self.activation {
+                activation.apply(out);
+            }
+        });
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

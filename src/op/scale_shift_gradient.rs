@@ -4,6 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{Activation, Kernel, Op, View, ViewMut, activation_shader};
 use crate::{Error, Result, Shape};
+use kernels::parallel;
 
 /// The gradients of a [`super::ScaleShift`], f(x · scale + shift), by x, and by scale and shift.
 ///
@@ -39,6 +40,34 @@ fn pixels(images: &Shape) -> usize {
     images.rows() / images.dims()[0]
 }
 
+/// An image of x, of the gradient, and its scale and shift.
+type Given<'a> = ((&'a [f32], &'a [f32]), &'a [f32]);
+
+impl ScaleShiftGradient {
+    /// The gradients of an image of so many numbers a pixel: by x, and by scale and shift, tile by tile.
+    fn of_image(&self, width: usize, (by_x, by_affine): (&mut [f32], &mut [f32]), ((x, gradient), affine): Given<'_>) {
+        let (scale, shift) = affine.split_at(width);
+        let mut argument = vec![0.0; width];
+        by_affine.fill(0.0);
+        let pixels = by_x.chunks_exact_mut(width).zip(x.chunks_exact(width).zip(gradient.chunks_exact(width)));
+        for (pixel, (by_x, (x, gradient))) in pixels.enumerate() {
+            by_x.copy_from_slice(gradient);
+            if let Some(activation) = self.activation {
+                for (c, argument) in argument.iter_mut().enumerate() {
+                    *argument = x[c] * scale[c] + shift[c];
+                }
+                activation.apply_derivative(&argument, by_x);
+            }
+            let (by_scale, by_shift) = by_affine[pixel / TILE * 2 * width..][..2 * width].split_at_mut(width);
+            for c in 0..width {
+                by_scale[c] += by_x[c] * x[c];
+                by_shift[c] += by_x[c];
+                by_x[c] *= scale[c];
+            }
+        }
+    }
+}
+
 impl Op for ScaleShiftGradient {
     fn name(&self) -> &'static str {
         "scale_shift_gradient"
@@ -63,26 +92,11 @@ impl Op for ScaleShiftGradient {
         let [x, affine, gradient] = *inputs else { unreachable!("scale_shift_gradient has three inputs") };
         let (width, pixels) = (x.shape.stride(), pixels(x.shape));
         let tiles = pixels.div_ceil(TILE);
-        by_affine.data.fill(0.0);
-        let mut argument = vec![0.0; width];
-        for (pixel, (by_x, (x, gradient))) in by_x.rows_mut().zip(x.rows().zip(gradient.rows())).enumerate() {
-            let (image, tile) = (pixel / pixels, pixel % pixels / TILE);
-            let (scale, shift) = affine.data[image * 2 * width..][..2 * width].split_at(width);
-            by_x.copy_from_slice(gradient);
-            if let Some(activation) = self.activation {
-                for (c, argument) in argument.iter_mut().enumerate() {
-                    *argument = x[c] * scale[c] + shift[c];
-                }
-                activation.apply_derivative(&argument, by_x);
-            }
-            let sums = &mut by_affine.data[(image * tiles + tile) * 2 * width..][..2 * width];
-            let (by_scale, by_shift) = sums.split_at_mut(width);
-            for c in 0..width {
-                by_scale[c] += by_x[c] * x[c];
-                by_shift[c] += by_x[c];
-                by_x[c] *= scale[c];
-            }
-        }
+        let image = pixels * width;
+        let given = x.data.chunks_exact(image).zip(gradient.data.chunks_exact(image));
+        let given = given.zip(affine.data.chunks_exact(2 * width));
+        let made = by_x.data.chunks_exact_mut(image).zip(by_affine.data.chunks_exact_mut(tiles * 2 * width));
+        parallel::each(made.zip(given).collect(), |(made, given)| self.of_image(width, made, given));
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
