@@ -217,6 +217,7 @@ mod tests {
         }
     }
 
+    #[cfg(not(target_arch = "wasm32"))] // where there is one core
     #[test]
     fn any_number_of_cores_gives_the_same_bits() {
         let (rows, depth, columns) = (1000, 20, 20);
