@@ -159,9 +159,9 @@ impl Executor {
     }
 
     /// The most runs that a batch can have.
-    pub fn most(&self) -> usize {
+    pub fn max_runs(&self) -> usize {
         match &self.device {
-            Device::Gpu(executor) => executor.most(),
+            Device::Gpu(executor) => executor.max_runs(),
             Device::Cpu(_) => 1,
         }
     }
@@ -216,7 +216,7 @@ impl Executor {
         if written { Ok(()) } else { Err(Error::shape(input, "a table, by set_rows", "none")) }
     }
 
-    /// Submits runs with these rows of every table, at most [`Executor::most`]. At most [`Executor::depth`] results may be
+    /// Submits runs with these rows of every table, at most [`Executor::max_runs`]. At most [`Executor::depth`] results may be
     /// waited for at a time.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ mod weights;
 
 pub use backend::Backend;
 pub use error::{Error, Result};
-pub use pipeline::{Extra, Layout, Pipeline};
+pub use pipeline::{Layout, Pipeline, StepKind};
 pub use sampler::{Frame, Inpainting, Prepared, Sampler, Settings, Share};
 pub use tensor::{Precision, Shape, Tensor};
 pub use weights::{Weights, WeightsReader};

@@ -17,150 +17,17 @@ use crate::template::{self, Define};
 use crate::{Error, Precision, Result, Shape};
 use kernels::gemm::{Packing, Panel};
 
-mod activation;
-mod activation_gradient;
-mod adamw;
-mod add;
-mod affine;
-mod attention;
-mod attention_gradient;
-mod attention_rows;
-mod attention_scores;
-mod attention_scores_gradient;
-mod attention_values;
-mod attention_values_gradient;
-mod attention_weights_gradient;
-mod concat;
-mod conv2d;
-mod conv2d_input_gradient;
-mod cross_entropy;
-mod cross_entropy_gradient;
-mod divide;
-mod ema;
-mod embedding;
-mod embedding_gradient;
-mod fused_conv2d;
-mod group_norm;
-mod group_norm_gradient;
-mod guide;
-mod inpaint;
-mod langevin;
-mod learned_noise;
-mod linear;
-mod mean_square_error;
-mod mean_square_error_gradient;
-mod mix;
-mod modulate;
-mod modulate_gradient;
-mod moments;
-mod moments_gradient;
-mod narrow;
-mod norm;
-mod pad_channels;
-mod phases;
-mod predict_x0;
-mod quantile;
-mod remember;
-mod renoise;
-mod repeat;
-mod rescale;
-mod rgba8;
-mod row_scale;
-mod scale_shift;
-mod scale_shift_gradient;
-mod slice;
-mod softmax;
-mod softmax_gradient;
-mod spread;
-mod square_norm;
-mod stack;
-mod sum;
-mod sum_rows;
-mod sum_splits;
-mod threshold;
-mod timestep_embedding;
-mod transpose_kernel;
-mod update;
-mod upfirdn2d;
-mod upfirdn2d_gradient;
-mod upsample;
-mod variational_bound;
-mod variational_bound_gradient;
-mod weight_gradient;
-mod widen;
+mod gradient;
+mod loss;
+mod network;
+mod optimiser;
+mod sampling;
 
-pub use activation::Activation;
-pub use activation_gradient::ActivationGradient;
-pub use adamw::{AdamW, AdamWSettings};
-pub use add::Add;
-pub use affine::Affine;
-pub use attention::Attention;
-pub use attention_gradient::AttentionGradient;
-pub use attention_rows::AttentionRows;
-pub use attention_scores::AttentionScores;
-pub use attention_scores_gradient::AttentionScoresGradient;
-pub use attention_values::AttentionValues;
-pub use attention_values_gradient::AttentionValuesGradient;
-pub use attention_weights_gradient::AttentionWeightsGradient;
-pub use concat::Concat;
-pub use conv2d::Conv2d;
-pub use conv2d_input_gradient::Conv2dInputGradient;
-pub use cross_entropy::CrossEntropy;
-pub use cross_entropy_gradient::CrossEntropyGradient;
-pub use divide::Divide;
-pub use ema::Ema;
-pub use embedding::Embedding;
-pub use embedding_gradient::EmbeddingGradient;
-pub(crate) use fused_conv2d::BUSY;
-pub use fused_conv2d::{FusedConv2d, Variant};
-pub use group_norm::GroupNorm;
-pub use group_norm_gradient::GroupNormGradient;
-pub use guide::Guide;
-pub use inpaint::Inpaint;
-pub use langevin::Langevin;
-pub use learned_noise::LearnedNoise;
-pub use linear::Linear;
-pub use mean_square_error::MeanSquareError;
-pub use mean_square_error_gradient::MeanSquareErrorGradient;
-pub use mix::Mix;
-pub use modulate::Modulate;
-pub use modulate_gradient::ModulateGradient;
-pub use moments::{Moments, Tiles};
-pub use moments_gradient::MomentsGradient;
-pub use narrow::Narrow;
-pub use norm::Norm;
-pub use pad_channels::PadChannels;
-pub use phases::Phases;
-pub use predict_x0::PredictX0;
-pub use quantile::Quantile;
-pub use remember::Remember;
-pub use renoise::Renoise;
-pub use repeat::Repeat;
-pub use rescale::Rescale;
-pub use rgba8::Rgba8;
-pub use row_scale::RowScale;
-pub use scale_shift::ScaleShift;
-pub use scale_shift_gradient::ScaleShiftGradient;
-pub use slice::Slice;
-pub use softmax::Softmax;
-pub use softmax_gradient::SoftmaxGradient;
-pub use spread::Spread;
-pub use square_norm::SquareNorm;
-pub use stack::Stack;
-pub use sum::Sum;
-pub use sum_rows::SumRows;
-pub use sum_splits::{Beside, SumSplits};
-pub use threshold::Threshold;
-pub use timestep_embedding::TimestepEmbedding;
-pub use transpose_kernel::TransposeKernel;
-pub use update::Update;
-pub use upfirdn2d::Upfirdn2d;
-pub use upfirdn2d_gradient::Upfirdn2dGradient;
-pub use upsample::Upsample;
-pub use variational_bound::VariationalBound;
-pub use variational_bound_gradient::VariationalBoundGradient;
-pub use weight_gradient::WeightGradient;
-pub use widen::Widen;
+pub use gradient::*;
+pub use loss::*;
+pub use network::*;
+pub use optimiser::*;
+pub use sampling::*;
 
 /// The row that an op is given.
 fn row<'a>(view: View<'a>) -> &'a Coefficients {
@@ -212,7 +79,7 @@ pub trait Op: Any {
     }
 
     /// The input that is the right side of a matrix product, if one is, and as what: the CPU packs it once.
-    fn factor(&self, _inputs: &[&Shape]) -> Option<(usize, Packing)> {
+    fn right_side(&self, _inputs: &[&Shape]) -> Option<(usize, Packing)> {
         None
     }
 
@@ -296,7 +163,7 @@ impl<'a> View<'a> {
         View { panels, ..self }
     }
 
-    /// The elements packed as [`Op::factor`] says, now if they were not before.
+    /// The elements packed as [`Op::right_side`] says, now if they were not before.
     fn packed(self, packing: Packing) -> Cow<'a, [Panel]> {
         match self.panels {
             Some(panels) => panels.into(),

@@ -59,31 +59,31 @@ pub struct Layout {
     pub rescaled: bool,
     /// Whether x̂0 is thresholded.
     pub thresholded: bool,
-    /// What the scheduler does beyond an update.
-    pub extra: Extra,
+    /// What a step of the scheduler is besides the network.
+    pub step: StepKind,
     /// In how many bits the network keeps its weights and activations.
     pub precision: Precision,
 }
 
-/// What some schedulers do beyond an update.
+/// What a step of a scheduler is besides the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Extra {
-    /// Nothing.
+pub enum StepKind {
+    /// An update.
     #[default]
-    None,
+    Plain,
     /// RePaint: jumps back, and a known part of the image.
     Inpaint,
     /// ScoreSdeVe: Langevin steps; its images are over [0, 1].
     Langevin,
 }
 
-impl Extra {
+impl StepKind {
     /// What this scheduler does.
     pub fn of(kind: SchedulerKind) -> Self {
         match kind {
-            SchedulerKind::RePaint => Extra::Inpaint,
-            SchedulerKind::ScoreSdeVe => Extra::Langevin,
-            _ => Extra::None,
+            SchedulerKind::RePaint => StepKind::Inpaint,
+            SchedulerKind::ScoreSdeVe => StepKind::Langevin,
+            _ => StepKind::Plain,
         }
     }
 }
@@ -281,12 +281,12 @@ impl Pipeline {
         let row = graph.input(names::ROW, Shape::new(&[Coefficients::LEN]))?;
         let sample = graph.input(names::SAMPLE, shape.clone())?;
         let noise = graph.input(names::NOISE, shape.clone())?;
-        let x = match layout.extra {
-            Extra::Inpaint => {
+        let x = match layout.step {
+            StepKind::Inpaint => {
                 let undo_noise = graph.input(names::UNDO_NOISE, shape.clone())?;
                 graph.op("renoise", Renoise, &[sample, undo_noise, row])?
             }
-            Extra::None | Extra::Langevin => sample,
+            StepKind::Plain | StepKind::Langevin => sample,
         };
 
         let (model, variance) = self.evaluate(&mut graph, layout, x, row)?;
@@ -301,14 +301,14 @@ impl Pipeline {
         let kept = graph.input(names::KEPT, Shape::new(&registers))?;
         let remembered = graph.op("remember", Remember, &[x, model, x0, kept, row])?;
         let mut prev = graph.op("update", Update::default(), &[x, model, x0, noise, kept, row])?;
-        match layout.extra {
-            Extra::None => {}
-            Extra::Inpaint => {
+        match layout.step {
+            StepKind::Plain => {}
+            StepKind::Inpaint => {
                 let original = graph.input(names::ORIGINAL, shape.clone())?;
                 let mask = graph.input(names::MASK, shape)?;
                 prev = graph.op("inpaint", Inpaint, &[prev, original, mask, noise, row])?;
             }
-            Extra::Langevin => {
+            StepKind::Langevin => {
                 let model_norm = graph.op("model_norm", Norm { centred: false }, &[model])?;
                 let noise_norm = graph.op("noise_norm", Norm { centred: false }, &[noise])?;
                 prev = graph.op("langevin", Langevin, &[prev, model, noise, model_norm, noise_norm, row])?;
@@ -318,7 +318,7 @@ impl Pipeline {
         graph.output(names::X0, x0);
         let shown = graph.op("scale_shown", RowScale::Show, &[prev, row])?;
         for (name, mut value) in names::FRAMES.into_iter().zip([shown, x0]) {
-            if layout.extra == Extra::Langevin {
+            if layout.step == StepKind::Langevin {
                 value = graph.op(&format!("{name}.centre"), Affine { scale: 2.0, offset: -1.0 }, &[value])?;
             }
             let frame = graph.op(name, Rgba8::default(), &[value])?;

@@ -14,7 +14,7 @@ pub use settings::{Inpainting, Settings, Share};
 use crate::backend::Executor;
 use crate::conditions::Table;
 use crate::op::{Op, Rgba8, View, ViewMut};
-use crate::pipeline::{Extra, names};
+use crate::pipeline::{StepKind, names};
 use crate::random::Generator;
 use crate::schedule::{Row, Schedule};
 use crate::{Error, Pipeline, Result, Shape, Tensor};
@@ -95,7 +95,7 @@ impl Sampler {
             let input = executor.plan().input(names::CONDITION)?.shape.len();
             executor.write(names::CONDITION, &one.repeat(input / one.len()))?;
         }
-        if let (Extra::Inpaint, Some(inpaint)) = (layout.extra, &settings.inpaint) {
+        if let (StepKind::Inpaint, Some(inpaint)) = (layout.step, &settings.inpaint) {
             executor.write(names::ORIGINAL, &inpaint.original.to_device()?)?;
             executor.write(names::MASK, &inpaint.mask.to_device()?)?;
         }
@@ -105,7 +105,7 @@ impl Sampler {
         // What is written before each evaluation: rows for as many as are submitted at once.
         for input in [names::NOISE, names::UNDO_NOISE, names::CONDITIONS] {
             if let Ok(operand) = executor.plan().input(input) {
-                executor.set_rows(input, &vec![0.0; executor.most() * operand.shape.len()])?;
+                executor.set_rows(input, &vec![0.0; executor.max_runs() * operand.shape.len()])?;
             }
         }
         let prepared = prepared.clone();

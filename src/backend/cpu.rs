@@ -47,7 +47,7 @@ fn too_much(plan: &Plan, limit: &str) -> Error {
 fn needed(plan: &Plan) -> u64 {
     let constants = plan.constants.iter().map(|constant| constant.numbers.len());
     let states = plan.states.iter().map(|used| used.state.size());
-    let packed = factors(plan).into_values().map(|factor| factor.shape.len());
+    let packed = right_sides(plan).into_values().map(|operand| operand.shape.len());
     lengths(plan).into_iter().chain(constants).chain(states).chain(packed).map(|len| 4 * len as u64).sum()
 }
 
@@ -63,25 +63,25 @@ fn lengths(plan: &Plan) -> Vec<usize> {
     lengths
 }
 
-/// Where a factor begins, and how it is packed.
-type FactorKey = (Place, usize, Packing);
+/// Where the right side of a product begins, and how it is packed.
+type RightSideKey = (Place, usize, Packing);
 
 /// The constants and parameters that matrix products need packed, where that is worth it: they are the same in many runs.
-fn factors(plan: &Plan) -> HashMap<FactorKey, Operand> {
-    let mut factors = HashMap::new();
+fn right_sides(plan: &Plan) -> HashMap<RightSideKey, Operand> {
+    let mut right_sides = HashMap::new();
     for step in plan.all_steps() {
-        let Some((factor, packing)) = factor(step) else { continue };
-        let operand = &step.inputs[factor];
+        let Some((index, packing)) = right_side(step) else { continue };
+        let operand = &step.inputs[index];
         let keeps = match operand.place {
             Place::Constant(_) => true,
             Place::State(used) => !plan.states[used].changes,
             Place::Slot(_) => false,
         };
         if keeps {
-            factors.insert((operand.place, operand.first, packing), operand.clone());
+            right_sides.insert((operand.place, operand.first, packing), operand.clone());
         }
     }
-    factors
+    right_sides
 }
 
 /// The values of a plan on the CPU, always in 32 bits.
@@ -182,9 +182,9 @@ pub struct Executor {
     pub(super) plan: Plan,
     frames: Vec<Operand>,
     memory: RefCell<Memory>,
-    factors: HashMap<FactorKey, Operand>,
+    right_sides: HashMap<RightSideKey, Operand>,
     /// Those of them that are known by now.
-    panels: RefCell<HashMap<FactorKey, Panels>>,
+    panels: RefCell<HashMap<RightSideKey, Panels>>,
     /// The revisions of the ranges that it was last prepared with.
     prepared: RefCell<Vec<u64>>,
     /// For each table, the input its rows go to, and the rows.
@@ -195,12 +195,12 @@ impl Executor {
     pub(super) async fn new(plan: Plan, frames: Vec<Operand>) -> Result<Self> {
         check(&plan)?;
         let memory = RefCell::new(Memory::new(&plan).await?);
-        let factors = factors(&plan);
+        let right_sides = right_sides(&plan);
         let executor = Executor {
             plan,
             frames,
             memory,
-            factors,
+            right_sides,
             panels: RefCell::default(),
             prepared: RefCell::default(),
             tables: RefCell::default(),
@@ -209,14 +209,14 @@ impl Executor {
         Ok(executor)
     }
 
-    /// Packs the factors that have become known, or others, since.
+    /// Packs the right sides of products that have become known, or others, since.
     pub(super) fn upload(&self) {
         self.pack(&self.memory.borrow());
     }
 
     fn pack(&self, memory: &Memory) {
         let mut panels = self.panels.borrow_mut();
-        for (&key, operand) in &self.factors {
+        for (&key, operand) in &self.right_sides {
             let revision = match operand.place {
                 Place::State(used) => {
                     let state = &self.plan.states[used].state;
@@ -313,10 +313,10 @@ impl Executor {
             let values: Vec<Value<'_>> = step.inputs.iter().map(|input| memory.value(input)).collect();
             let views = step.inputs.iter().zip(&values).map(|(input, value)| View::new(&input.shape, value));
             let mut inputs: Vec<View<'_>> = views.collect();
-            if let Some((factor, packing)) = factor(step) {
-                let Operand { place, first, .. } = step.inputs[factor];
+            if let Some((index, packing)) = right_side(step) {
+                let Operand { place, first, .. } = step.inputs[index];
                 let panels = panels.get(&(place, first, packing)).map(|panels| &panels.panels[..]);
-                inputs[factor] = inputs[factor].with_panels(panels);
+                inputs[index] = inputs[index].with_panels(panels);
             }
             let outputs =
                 step.outputs.iter().zip(&mut written).map(|(output, memory)| {
@@ -335,8 +335,8 @@ impl Executor {
 }
 
 /// Which input of a step is packed, and how.
-fn factor(step: &Step) -> Option<(usize, Packing)> {
-    step.op.factor(&step.given_shapes())
+fn right_side(step: &Step) -> Option<(usize, Packing)> {
+    step.op.right_side(&step.given_shapes())
 }
 
 /// The slot of an operand that is written.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::config::{SchedulerConfig, SchedulerKind, VarianceType};
 use crate::graph;
-use crate::pipeline::{Extra, Layout};
+use crate::pipeline::{Layout, StepKind};
 use crate::schedule::{Schedule, StepOptions};
 use crate::{Error, Pipeline, Precision, Result, Shape, Tensor};
 
@@ -127,7 +127,7 @@ impl Settings {
             guided,
             rescaled: guided && self.guidance_rescale != 0.0,
             thresholded: scheduler.thresholding,
-            extra: Extra::of(scheduler.kind),
+            step: StepKind::of(scheduler.kind),
             precision: self.precision,
         })
     }
@@ -155,14 +155,14 @@ impl Settings {
         }
         self.check_condition(pipeline, &layout)?;
         let mut given: Vec<(&str, &Tensor)> = self.noise.iter().map(|noise| ("The noise", noise)).collect();
-        match (layout.extra, &self.inpaint) {
-            (Extra::Inpaint, Some(inpaint)) => {
+        match (layout.step, &self.inpaint) {
+            (StepKind::Inpaint, Some(inpaint)) => {
                 given.extend([("The image", &inpaint.original), ("The mask", &inpaint.mask)]);
             }
-            (Extra::Inpaint, None) => {
+            (StepKind::Inpaint, None) => {
                 return Err(Error::Settings("RePaint needs an image and a mask of what is kept of it.".into()));
             }
-            (Extra::None | Extra::Langevin, _) => {}
+            (StepKind::Plain | StepKind::Langevin, _) => {}
         }
         for (what, tensor) in given {
             if tensor.shape != shape {
@@ -210,7 +210,7 @@ impl Settings {
             let count = self.count;
             return Err(Error::Settings(format!("{count} images from number {first} on are no share of {total}.")));
         }
-        if layout.extra == Extra::Langevin {
+        if layout.step == StepKind::Langevin {
             let problem = "ScoreSdeVe's steps depend on all images of a batch, so it cannot be shared out.";
             return Err(Error::Settings(problem.into()));
         }

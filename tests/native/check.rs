@@ -10,7 +10,7 @@ use denoise::graph::Graph;
 use denoise::op::{Activation, Kernel, Op, View, ViewMut};
 use denoise::plan::{Operand, Plan};
 use denoise::random::Generator;
-use denoise::{Extra, Precision, Result, Settings, Shape};
+use denoise::{Precision, Result, Settings, Shape, StepKind};
 
 use crate::digits::pipeline;
 
@@ -67,8 +67,8 @@ fn a_whole_step_of_sampling_passes() {
         // Everything that sampling may do besides.
         let settings = Settings { count: 2, guidance: 2.0, guidance_rescale: 0.5, ..Settings::default() };
         let mut layout = settings.layout(&pipeline).unwrap();
-        for extra in [Extra::None, Extra::Inpaint, Extra::Langevin] {
-            (layout.extra, layout.thresholded) = (extra, extra == Extra::None);
+        for step in [StepKind::Plain, StepKind::Inpaint, StepKind::Langevin] {
+            (layout.step, layout.thresholded) = (step, step == StepKind::Plain);
             let plan = pipeline.plan(&layout, None).unwrap();
             let inputs = check::inputs(&pipeline, &plan).unwrap();
             let report = check::check(&gpu, &plan, &inputs, |_, _| {}).await.unwrap();

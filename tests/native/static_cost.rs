@@ -19,7 +19,7 @@ use denoise::op::Kernel;
 use denoise::passes::{Fusion, fuse};
 use denoise::plan::Plan;
 use denoise::unet::UNet2DModel;
-use denoise::{Extra, Layout, Pipeline, Precision};
+use denoise::{Layout, Pipeline, Precision, StepKind};
 use naga::ShaderStage;
 use naga::back::spv;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
@@ -244,8 +244,8 @@ fn plans() -> Vec<Plan> {
         for precision in both {
             for (count, guided) in [(1, false), (1, true), (many, false), (many, true)] {
                 for fusion in [Fusion::STAGED, Fusion::DIRECT, Fusion::QUADS] {
-                    let (rescaled, thresholded, extra) = (false, false, Extra::None);
-                    let layout = Layout { count, height, width, guided, rescaled, thresholded, extra, precision };
+                    let (rescaled, thresholded, step) = (false, false, StepKind::Plain);
+                    let layout = Layout { count, height, width, guided, rescaled, thresholded, step, precision };
                     plans.push(pipeline.plan(&layout, Some(fusion)).unwrap());
                 }
             }

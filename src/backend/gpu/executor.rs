@@ -25,7 +25,7 @@ const DEPTH: usize = 2;
 const RING: usize = DEPTH + 1;
 
 /// The most runs of a batch.
-const MOST_RUNS: usize = 16;
+const MAX_RUNS: usize = 16;
 
 /// Bytes of the frames that a batch has at most, unless those of one run are more.
 const BATCH_BYTES: usize = 8 << 20;
@@ -139,7 +139,7 @@ pub struct Executor {
     tables: RefCell<Vec<Table>>,
     frames: Vec<Operand>,
     /// The most runs of a batch.
-    most: usize,
+    max_runs: usize,
     ring: Vec<Rc<Staging>>,
 }
 
@@ -201,8 +201,8 @@ impl Executor {
         });
         let preparation = preparation.collect();
         let frame_bytes: u64 = frames.iter().map(|frame| frame.bytes() as u64).sum();
-        let most = (BATCH_BYTES / (frame_bytes as usize).max(1)).clamp(1, MOST_RUNS);
-        let ring = (0..RING).map(|_| Staging::new(&gpu, (most as u64 * frame_bytes).max(4))).collect();
+        let max_runs = (BATCH_BYTES / (frame_bytes as usize).max(1)).clamp(1, MAX_RUNS);
+        let ring = (0..RING).map(|_| Staging::new(&gpu, (max_runs as u64 * frame_bytes).max(4))).collect();
         // Memory first: a buffer that could not be made makes everything that names it invalid too.
         let (memory, validation) = (memory.pop(), validation.pop());
         if let Some(error) = memory.await {
@@ -237,7 +237,7 @@ impl Executor {
             begun: Cell::default(),
             tables: RefCell::default(),
             frames,
-            most,
+            max_runs,
             ring,
         };
         for (used, held) in executor.plan.states.iter().zip(&executor.states) {
@@ -330,11 +330,11 @@ impl Executor {
     }
 
     pub(in super::super) fn batch(&self) -> usize {
-        self.pace.times(self.work()).clamp(1, self.most)
+        self.pace.times(self.work()).clamp(1, self.max_runs)
     }
 
-    pub(in super::super) fn most(&self) -> usize {
-        self.most
+    pub(in super::super) fn max_runs(&self) -> usize {
+        self.max_runs
     }
 
     pub(in super::super) fn depth(&self) -> usize {
@@ -347,8 +347,8 @@ impl Executor {
 
     pub(in super::super) async fn run(&self, rows: Range<usize>) -> Result<Readback> {
         self.gpu.check()?;
-        if rows.len() > self.most {
-            return Err(Error::Gpu(format!("At most {} runs may be under way in one batch.", self.most)));
+        if rows.len() > self.max_runs {
+            return Err(Error::Gpu(format!("At most {} runs may be under way in one batch.", self.max_runs)));
         }
         let free = self.ring.iter().find(|staging| !staging.busy.get()).cloned();
         let staging = free.ok_or_else(|| Error::Gpu(format!("At most {DEPTH} batches may be under way at once.")))?;

@@ -40,7 +40,7 @@ const TILE: usize = 4;
 const WORKGROUP: usize = 8;
 
 /// What products of heads of d channels are multiplied by.
-pub(super) fn scale(head_dim: usize) -> f32 {
+pub(in crate::op) fn scale(head_dim: usize) -> f32 {
     1.0 / (head_dim as f32).sqrt()
 }
 

@@ -4,7 +4,7 @@ use std::f64::consts::LN_2;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::variational_bound::Given;
+use super::loss::variational_bound::Given;
 use super::{Kernel, MeanSquareError, Op, VariationalBound, View, ViewMut, shader};
 use crate::{Error, Result, Shape};
 

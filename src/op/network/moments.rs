@@ -33,7 +33,7 @@ pub struct Tiles {
 
 impl Tiles {
     /// Pixels of a tile of [`Tiles::strips`].
-    pub(super) const STRIP: usize = 64;
+    pub(in crate::op) const STRIP: usize = 64;
 
     /// Images of this many pixels, in whatever rows, cut into strips.
     pub fn strips(pixels: usize) -> Self {

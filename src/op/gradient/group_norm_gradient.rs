@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::group_norm::{Moment, Source, groups_of};
+use super::network::group_norm::{Moment, Source, groups_of};
 use super::{GroupNorm, Kernel, Op, Tiles, View, ViewMut, shader};
 use crate::{Error, Result, Shape};
 

@@ -50,7 +50,7 @@ impl Upfirdn2d {
     }
 
     /// For each output coordinate, the input coordinates it is made of, with their weights.
-    pub(super) fn sources(&self, size: usize, out: usize) -> Vec<(usize, f32)> {
+    pub(in crate::op) fn sources(&self, size: usize, out: usize) -> Vec<(usize, f32)> {
         let (up, size) = (self.up as isize, size as isize);
         let tap = |k: usize| {
             let at = (out * self.down + k) as isize - self.pad[0] as isize;

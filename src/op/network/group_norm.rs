@@ -38,7 +38,7 @@ struct Params {
 /// How a tensor was cut for its moments.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
-pub(super) struct Source {
+pub(in crate::op) struct Source {
     channels: u32,
     stride: u32,
     height: u32,
@@ -50,7 +50,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(tiles: &Tiles, moments: &Shape) -> Self {
+    pub(in crate::op) fn new(tiles: &Tiles, moments: &Shape) -> Self {
         Source {
             channels: moments.channels() as u32,
             stride: moments.stride() as u32,
@@ -69,10 +69,10 @@ const THREADS: usize = 64;
 
 /// Count, mean and M2 of a set of numbers.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Moment {
-    pub(super) count: f32,
-    pub(super) mean: f32,
-    pub(super) m2: f32,
+pub(in crate::op) struct Moment {
+    pub(in crate::op) count: f32,
+    pub(in crate::op) mean: f32,
+    pub(in crate::op) m2: f32,
 }
 
 impl Moment {
@@ -173,7 +173,7 @@ impl Op for GroupNorm {
 }
 
 /// The moments of every group of an image, of those of its tensors' tiles and channels.
-pub(super) fn groups_of(moments: &[View<'_>], tiles: &[Tiles], groups: usize, image: usize) -> Vec<Moment> {
+pub(in crate::op) fn groups_of(moments: &[View<'_>], tiles: &[Tiles], groups: usize, image: usize) -> Vec<Moment> {
     let size = moments.iter().map(|moments| moments.shape.channels()).sum::<usize>() / groups;
     let mut all = vec![Moment::default(); groups];
     let mut first = 0;

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::affine::scaled;
+use super::network::affine::scaled;
 use super::{Backward, Kernel, MeanSquareErrorGradient, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
@@ -29,7 +29,7 @@ struct Params {
 
 impl MeanSquareError {
     /// The numbers of an image, padding excluded.
-    pub(super) fn elements(images: &Shape) -> usize {
+    pub(in crate::op) fn elements(images: &Shape) -> usize {
         images.dims()[1..].iter().product()
     }
 }

@@ -325,7 +325,7 @@ impl Op for FusedConv2d {
         self.moments.then(|| self.tiles(output).shape(output)).into_iter().collect()
     }
 
-    fn factor(&self, inputs: &[&Shape]) -> Option<(usize, Packing)> {
+    fn right_side(&self, inputs: &[&Shape]) -> Option<(usize, Packing)> {
         // Those in several parts are packed part by part.
         let packing = self.packing(&self.parts(inputs).sources, &self.output(inputs).ok()?)?;
         Some((self.inputs() - 2, packing))

@@ -69,6 +69,6 @@ impl Op for Affine {
 }
 
 /// `scale · x`, appended to `graph` unless it is x itself.
-pub(super) fn scaled(graph: &mut Graph, name: &str, x: ValueId, scale: f32) -> Result<ValueId> {
+pub(in crate::op) fn scaled(graph: &mut Graph, name: &str, x: ValueId, scale: f32) -> Result<ValueId> {
     if scale == 1.0 { Ok(x) } else { graph.op(name, Affine { scale, offset: 0.0 }, &[x]) }
 }

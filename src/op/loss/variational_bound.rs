@@ -40,7 +40,7 @@ struct Params {
 
 /// What is given of an image.
 #[derive(Clone, Copy)]
-pub(super) struct Given {
+pub(in crate::op) struct Given {
     factor: f64,
     min_log: f64,
     range: f64,
@@ -49,14 +49,14 @@ pub(super) struct Given {
 
 impl Given {
     /// That of a row of the last input.
-    pub(super) fn of(row: &[f32]) -> Self {
+    pub(in crate::op) fn of(row: &[f32]) -> Self {
         let [factor, min_log, range, first] = *row else { unreachable!("a row is four numbers") };
         let [factor, min_log, range] = [factor, min_log, range].map(f64::from);
         Given { factor, min_log, range, first: first == 1.0 }
     }
 
     /// The loss of a number in nats, and its derivative by v.
-    pub(super) fn loss(self, [prediction, target, v, x0]: [f32; 4]) -> [f64; 2] {
+    pub(in crate::op) fn loss(self, [prediction, target, v, x0]: [f32; 4]) -> [f64; 2] {
         let distance = self.factor * f64::from(target - prediction);
         let part = 0.5 * (f64::from(v) + 1.0);
         let log_variance = self.min_log + part * self.range;

@@ -83,14 +83,14 @@ impl Conv2d {
     }
 
     /// Length of an output side for an input side of `size`.
-    pub(super) fn side(&self, size: usize) -> Option<usize> {
+    pub(in crate::op) fn side(&self, size: usize) -> Option<usize> {
         let span = (size + self.pad_before + self.pad_after).checked_sub(self.kernel)?;
         Some(span / self.stride + 1)
     }
 
     /// The windows of `x` that become the pixels of `output`. Each image is copied into a frame of zeros, so that a
     /// product's inner loop has no edges.
-    pub(super) fn windows(&self, x: View<'_>, output: &Shape) -> Windows {
+    pub(in crate::op) fn windows(&self, x: View<'_>, output: &Shape) -> Windows {
         let [images, in_height, in_width, _] = *x.shape.dims() else { unreachable!("checked by output") };
         let [_, out_height, out_width, _] = *output.dims() else { unreachable!("checked by output") };
         let depth = x.shape.stride();
@@ -136,13 +136,13 @@ impl Conv2d {
 }
 
 /// The windows of images, for a product whose rows are gathered by offset.
-pub(super) struct Windows {
+pub(in crate::op) struct Windows {
     /// The images in frames of zeros.
-    pub(super) framed: Vec<f32>,
+    pub(in crate::op) framed: Vec<f32>,
     /// Where each pixel's window begins.
-    pub(super) rows: Vec<usize>,
+    pub(in crate::op) rows: Vec<usize>,
     /// Where in a window the pixel of each element of the kernel is.
-    pub(super) taps: Vec<usize>,
+    pub(in crate::op) taps: Vec<usize>,
 }
 
 impl Op for Conv2d {
@@ -164,7 +164,7 @@ impl Op for Conv2d {
         }
     }
 
-    fn factor(&self, _inputs: &[&Shape]) -> Option<(usize, Packing)> {
+    fn right_side(&self, _inputs: &[&Shape]) -> Option<(usize, Packing)> {
         Some((1, Packing::Plain))
     }
 

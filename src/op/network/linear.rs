@@ -67,7 +67,7 @@ impl Op for Linear {
         Ok(Shape::new(&dims))
     }
 
-    fn factor(&self, _inputs: &[&Shape]) -> Option<(usize, Packing)> {
+    fn right_side(&self, _inputs: &[&Shape]) -> Option<(usize, Packing)> {
         Some((1, Packing::Plain))
     }
 
