@@ -226,7 +226,10 @@ impl Executor {
         self.plan().check_known()?;
         match &self.device {
             Device::Gpu(executor) => Ok(Pending::Gpu(executor.run(rows).await?)),
-            Device::Cpu(executor) => Ok(Pending::Cpu(rows.map(|row| executor.run(row)).collect())),
+            Device::Cpu(executor) => {
+                fetch_all(&executor.plan).await?;
+                Ok(Pending::Cpu(rows.map(|row| executor.run(row)).collect()))
+            }
         }
     }
 
@@ -247,7 +250,10 @@ impl Executor {
         self.plan().check_known()?;
         match &self.device {
             Device::Gpu(executor) => executor.times(least).await,
-            Device::Cpu(executor) => Ok(executor.times()),
+            Device::Cpu(executor) => {
+                fetch_all(&executor.plan).await?;
+                Ok(executor.times())
+            }
         }
     }
 
@@ -262,6 +268,14 @@ impl Executor {
             Device::Cpu(executor) => Ok(executor.read(operand)),
         }
     }
+}
+
+/// Brings the states of a plan to the host: a GPU may have changed them since.
+async fn fetch_all(plan: &Plan) -> Result<()> {
+    for used in &plan.states {
+        fetch(&used.state).await?;
+    }
+    Ok(())
 }
 
 impl Pending {

@@ -229,7 +229,7 @@ impl Graph {
             // What is read elsewhere, or no op computes, cannot be computed here.
             let computed = matches!(&self.values[part.0].source, Source::Op { op, .. } if op.replaces() == 0);
             let read = self.values.iter().any(|value| value.source.reads(part));
-            let twice = parts[..i].iter().any(|&(earlier, _)| earlier == part);
+            let twice = parts.iter().enumerate().any(|(j, &(other, _))| j != i && other == part);
             let part = match computed && !read && !twice {
                 true => part,
                 false => self.op(&format!("{name}.{i}"), Affine { scale: 1.0, offset: 0.0 }, &[part])?,

@@ -6,11 +6,12 @@
 //! - [`unet`] lays the network out as a [`graph`] of [`op`]s; [`plan`] orders it and gives its values memory.
 //! - [`backend`] runs a plan: on the GPU through the shaders in `shaders/`, or on the CPU; [`check`] compares the two.
 //! - [`schedule`] is the table, [`random`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
-//! - [`passes`] makes the graph of fewer and larger ops, in the variants that [`tuning`] finds the fastest.
+//! - [`passes`] rewrites graphs: into fewer and larger ops, in the variants that [`tuner`] finds the fastest, or with the
+//!   gradients of a loss. [`state`] is what devices hold for all plans.
 //! - [`initialise`] draws the weights of a network that has learned nothing yet.
 //! - `checkpoint` writes folders whole or not at all, `loss_curve` notes and draws how a loss went.
 //! - `dataset` has the images that a network learns from, [`epochs`] the order in which it sees them.
-//! - [`passes`] rewrites graphs: its [`passes::gradient`] appends the gradients of a loss.
+//! - [`training`] is the step that makes a loss smaller.
 //! - [`inspect`] counts what a network is made of.
 //! - `web` is what JavaScript sees of it.
 

@@ -30,7 +30,8 @@ pub struct Operand {
     pub precision: Precision,
     /// Its memory.
     pub place: Place,
-    /// Where it begins there, in numbers: a range of an input or a state need not begin at its start.
+    /// Where it begins there, in numbers: a range of an input or a state, and a part of what is assembled,
+    /// need not begin at its start.
     pub first: usize,
 }
 
@@ -79,7 +80,7 @@ pub struct StateInUse {
     pub state: Rc<State>,
     /// In which a GPU holds it for this plan.
     pub precision: Precision,
-    /// The ranges that are read, by their numbers.
+    /// The ranges that are read, by their numbers; all of them where the plan changes it.
     pub ranges: Vec<usize>,
     /// Whether the plan changes it.
     pub changes: bool,
@@ -362,13 +363,13 @@ impl Plan {
         Ok(())
     }
 
-    /// The revisions of all ranges that it reads, in order.
-    pub(crate) fn revisions(&self) -> Vec<u64> {
+    /// The revisions of all ranges that it reads of states that it does not change, in order.
+    pub(crate) fn fixed_revisions(&self) -> Vec<u64> {
         let of_state = |used: &StateInUse| {
             let all = used.state.ranges();
             used.ranges.iter().map(|&range| all[range].revision).collect::<Vec<_>>()
         };
-        self.states.iter().flat_map(of_state).collect()
+        self.states.iter().filter(|used| !used.changes).flat_map(of_state).collect()
     }
 
     /// Notes that a run has changed the host's numbers of the states that it changes.

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// It is cut into ranges, one a parameter, each of which has a name and becomes known by itself: graphs, plans and executors
 /// are made while a checkpoint is still arriving.
 ///
-/// The host's numbers are those of the CPU, and what GPUs take theirs from. Once a GPU has all of them, and nothing on the CPU
+/// The host's numbers are those of the CPU, and what GPUs take theirs from. Once a GPU has all of them in 32 bits, and nothing on the CPU
 /// needs them, the host lets them go; what is to run on the CPU later fetches them back.
 pub struct State {
     name: String,
@@ -102,10 +102,14 @@ impl State {
     /// The host's numbers; those that are awaited are zero.
     ///
     /// # Errors
-    /// When there is no memory for them.
+    /// When there is no memory for them, or a GPU alone has those that are known.
     pub(crate) fn host(&self) -> Result<RefMut<'_, [f32]>> {
         let mut host = self.host.borrow_mut();
         if host.is_none() {
+            if self.ranges.borrow().iter().any(|range| range.revision > 0) {
+                let problem = "A GPU has the weights, and the host has not. Read the model again.";
+                return Err(Error::Gpu(problem.into()));
+            }
             let mut numbers = Vec::new();
             numbers.try_reserve_exact(self.len).map_err(|_| {
                 Error::Settings(format!("There is no memory for {} MB of weights.", (4 * self.len).div_ceil(1 << 20)))
@@ -124,7 +128,7 @@ impl State {
     /// Keeps the host's numbers as long as what it returns lives.
     ///
     /// # Errors
-    /// When there is no memory for them.
+    /// As [`State::host`].
     pub(crate) fn pin(self: &Rc<Self>) -> Result<Pinned> {
         self.host()?;
         self.pinned.set(self.pinned.get() + 1);
@@ -167,6 +171,7 @@ impl State {
     /// The numbers of a range are awaited, perhaps again.
     pub(crate) fn await_again(&self, range: usize) {
         self.ranges.borrow_mut()[range].revision = 0;
+        self.settled.set(false);
     }
 
     /// What a GPU holds of it, as [`State::hold`] was given it: the first that is a `T` and `is` the one.

@@ -11,7 +11,8 @@ use std::rc::Rc;
 pub use objective::{Loss, Objective};
 pub use optimiser::{LearningRate, Optimiser};
 
-use crate::backend::{Executor, Pending};
+use crate::backend::{Executor, Pending, fetch};
+use crate::config::TimeEmbeddingType;
 use crate::graph::{Graph, ValueId};
 use crate::op::{AdamW, AdamWSettings, Add, Ema, MeanSquareError, Mix, Slice, SquareNorm, Sum};
 use crate::passes::{Fusion, fuse, gradient};
@@ -225,6 +226,15 @@ impl Trainer {
         shape: [usize; 4],
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Self> {
+        if unet.config().time_embedding_type == TimeEmbeddingType::Fourier {
+            return Err(Error::Config {
+                file: "unet/config.json",
+                problem:
+                    "time_embedding_type is fourier: such a network takes the logarithm of a continuous time, which \
+                          is 0 at timestep 0. Training is for positional or learned."
+                        .into(),
+            });
+        }
         if unet.config().dropout != 0.0 {
             return Err(Error::Config {
                 file: "unet/config.json",
@@ -251,13 +261,18 @@ impl Trainer {
         let mut states = Vec::new();
         for Trained { state, gradient } in trained {
             let [m, v, average] = ["m", "v", "average"].map(|kind| Rc::new(State::beside(kind, &state)));
-            average.host()?.copy_from_slice(
-                &state.on_host().ok_or_else(|| {
-                    Error::Settings("The weights have to be on the host when training begins.".into())
-                })?,
-            );
-            for state in [&m, &v, &average] {
+            fetch(&state).await?;
+            if let Some(awaited) = state.ranges().iter().find(|range| range.revision == 0) {
+                let problem =
+                    format!("has not arrived as far as {}. Load all of it before it is trained.", awaited.name);
+                return Err(Error::Weights(problem));
+            }
+            let begun = state.on_host().map(|numbers| numbers.to_vec());
+            average.put_host(begun.ok_or_else(|| Error::Gpu("The GPU that had the weights is gone.".into()))?);
+            for state in [&m, &v] {
                 state.host()?;
+            }
+            for state in [&m, &v, &average] {
                 state.changed(0);
                 state.settle();
             }
@@ -329,11 +344,11 @@ impl Trainer {
     ///
     /// # Errors
     /// When the device was lost.
-    pub async fn kept(&mut self, unet: &UNet2DModel) -> Result<[Vec<(String, Tensor)>; 4]> {
+    pub async fn kept(&self, unet: &UNet2DModel) -> Result<[Vec<(String, Tensor)>; 4]> {
         let mut all: [Vec<(String, Tensor)>; 4] = Default::default();
         for (which, kept) in all.iter_mut().enumerate() {
             for states in &self.states {
-                crate::backend::fetch(&states[which]).await?;
+                fetch(&states[which]).await?;
             }
             let held: Vec<_> = self.states.iter().map(|states| states[which].on_host()).collect();
             let of = |state: &Rc<State>| {
@@ -348,9 +363,12 @@ impl Trainer {
     /// Goes on where a checkpoint was made: after so many steps, with the network's tensors for each of [`KEPT`].
     ///
     /// # Errors
-    /// When a tensor is missing or of another shape, or there is no memory for them.
-    pub fn restore(&mut self, unet: &UNet2DModel, step: u64, kept: &[crate::Weights; 4]) -> Result<()> {
+    /// When a tensor is missing or of another shape, or the device was lost.
+    pub async fn restore(&mut self, unet: &UNet2DModel, step: u64, kept: &[crate::Weights; 4]) -> Result<()> {
         for (which, tensors) in kept.iter().enumerate() {
+            for states in &self.states {
+                fetch(&states[which]).await?;
+            }
             let of = |state: &Rc<State>| {
                 self.states.iter().find(|states| Rc::ptr_eq(&states[0], state)).map(|states| states[which].clone())
             };

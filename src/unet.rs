@@ -18,6 +18,7 @@ pub(crate) use parameters::Learned;
 use parameters::{Parameter, Parameters};
 pub use weights_file::WeightsFile;
 
+use crate::backend::fetch;
 use crate::config::{TimeEmbeddingType, UNetConfig, UpBlockType};
 use crate::graph::{Graph, ValueId};
 use crate::passes::read_by_conditions;
@@ -186,9 +187,9 @@ impl UNet2DModel {
         }
     }
 
-    /// How many numbers of the checkpoint are in the constant of this name.
-    pub(crate) fn parameters_of(&self, constant: &str) -> usize {
-        self.parameters.count_of(constant)
+    /// How many numbers of the checkpoint are in the parameter of this name.
+    pub(crate) fn parameters_of(&self, parameter: &str) -> usize {
+        self.parameters.count_of(parameter)
     }
 
     /// What training changes.
@@ -206,9 +207,21 @@ impl UNet2DModel {
         self.parameters.tensors(numbers)
     }
 
-    /// The tensors of the checkpoint that training leaves as they are, if the host has them.
-    pub fn fixed_tensors(&self) -> Vec<(String, Tensor)> {
-        self.parameters.fixed_tensors()
+    /// The tensors of the checkpoint that training leaves as they are.
+    ///
+    /// # Errors
+    /// When a GPU that has them was lost.
+    pub async fn fixed_tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        let is_learned = |state: &Rc<State>| self.learned().any(|one| Rc::ptr_eq(one.state, state));
+        let fixed: Vec<Rc<State>> = self.states().into_iter().filter(|state| !is_learned(state)).collect();
+        for state in &fixed {
+            fetch(state).await?;
+        }
+        let held: Vec<_> = fixed.iter().map(|state| state.on_host()).collect();
+        Ok(self.parameters.tensors(|state| {
+            let index = fixed.iter().position(|other| Rc::ptr_eq(other, state))?;
+            held[index].as_deref()
+        }))
     }
 
     /// Puts the checkpoint's tensors where numbers lie that lie as the parameters do: in what `of` says for a state.

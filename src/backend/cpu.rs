@@ -186,7 +186,7 @@ pub struct Executor {
     /// Those of them that are known by now.
     panels: RefCell<HashMap<RightSideKey, Panels>>,
     /// The revisions of the ranges that it was last prepared with.
-    prepared: RefCell<Vec<u64>>,
+    prepared: RefCell<Option<Vec<u64>>>,
     /// For each table, the input its rows go to, and the rows.
     tables: RefCell<Vec<(Operand, Vec<f32>)>>,
 }
@@ -234,7 +234,7 @@ impl Executor {
 
     /// Packs and computes what follows from states alone, if they have changed since.
     fn prepare(&self, memory: &mut Memory) {
-        let revisions = self.plan.revisions();
+        let revisions = Some(self.plan.fixed_revisions());
         if *self.prepared.borrow() != revisions {
             self.pack(memory);
             self.plan.preparation.iter().for_each(|step| self.compute(memory, step));

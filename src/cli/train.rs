@@ -53,9 +53,9 @@ pub struct Arguments {
     /// Fields of the scheduler's configuration, as a file or as JSON itself [default: DDPM's]
     #[arg(long, value_name = "JSON")]
     scheduler_config: Option<String>,
-    /// How many steps in all
-    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    steps: u64,
+    /// How many steps in all [default: 10000, or with --resume as many as it was begun with]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
     /// Images a step
     #[arg(long, default_value_t = 16, value_name = "B")]
     batch: usize,
@@ -113,44 +113,54 @@ pub struct Arguments {
 const NOTED: u64 = 10;
 
 pub async fn run(arguments: Arguments) -> Result<()> {
-    let mut folder = RunFolder::open(&arguments.out, arguments.resume)?;
-    let recipe = match &folder.checkpoint {
+    let mut folder = RunFolder::open(&arguments.out, &arguments.data, arguments.resume)?;
+    let checkpoint = folder.checkpoint.take();
+    let recipe = match &checkpoint {
         Some(checkpoint) => checkpoint.recipe.clone(),
         None => Recipe::new(&arguments)?,
     };
-    let dataset = Dataset::read(&arguments.data, None)?;
-    let recipe = recipe.for_dataset(&dataset)?;
+    let dataset = recipe.read(&arguments.data)?;
+    let mut recipe = recipe.for_dataset(&dataset)?;
+    let steps = arguments.steps.unwrap_or(recipe.steps);
+    if steps != recipe.steps && recipe.lr_schedule == Rate::Cosine {
+        eprintln!("The learning rate now falls to 0 at step {steps}, not {}: its course changes.", recipe.steps);
+    }
+    recipe.steps = steps;
+    let begun = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
+    if begun >= steps {
+        return super::print(&format!("{begun} steps are done already; --steps says how many are to be.\n"));
+    }
     let mut generator = Generator::new(recipe.seed);
     let mut pipeline = Pipeline::from_json(&recipe.config, Some(&recipe.scheduler), Some(&recipe.card))?;
-    let [height, width] = {
-        let (height, width) = pipeline.unet().config().sample_size()?;
-        [height, width]
-    };
+    let (height, width) = pipeline.unet().config().sample_size()?;
     let dataset = fitted(dataset, pipeline.unet().config(), height, width)?;
     let mut epochs = Epochs::new(dataset.count(), recipe.batch)?;
-    let checkpoint = folder.checkpoint.take();
-    let initial = match (&checkpoint, &recipe.model) {
-        (Some(checkpoint), _) => checkpoint.weights.clone(),
-        (None, Some(model)) => run_folder::weights_of(model)?,
-        (None, None) => vec![run_folder::encode(initial_weights(pipeline.unet().config(), &mut generator)?)?],
-    };
-    pipeline.unet_mut().read(initial.iter().map(Vec::as_slice))?;
-    if let Some(checkpoint) = &checkpoint {
-        generator = Generator::from_state(&checkpoint.generator)?;
-        epochs = Epochs::from_state(&checkpoint.epochs, dataset.count(), recipe.batch)?;
+    match (&checkpoint, &recipe.model) {
+        (Some(checkpoint), _) => pipeline.unet_mut().read([&checkpoint.weights[..]])?,
+        (None, Some(model)) => {
+            pipeline.unet_mut().read(run_folder::weights_of(model)?.iter().map(Vec::as_slice))?;
+        }
+        (None, None) => {
+            let initial = initial_weights(pipeline.unet().config(), &mut generator)?;
+            for (path, tensor) in initial {
+                pipeline.unet_mut().receive(&path, tensor)?;
+            }
+            pipeline.unet_mut().finish()?;
+        }
     }
 
     let backend = open(arguments.backend).await?;
     let shape = [recipe.batch, dataset.shape()[1], height, width];
     let objective = recipe.objective(&pipeline)?;
+    let timesteps = objective.timesteps();
     let unet = pipeline.unet();
-    let optimiser = recipe.optimiser(arguments.steps);
-    let mut trainer = Trainer::new(&backend, unet, objective, optimiser, shape, |_, _| {}).await?;
-    if let Some(checkpoint) = &checkpoint {
-        trainer.restore(unet, checkpoint.step, &checkpoint.kept)?;
+    let mut trainer = Trainer::new(&backend, unet, objective, recipe.optimiser(), shape, |_, _| {}).await?;
+    if let Some(checkpoint) = checkpoint {
+        generator = Generator::from_state(&checkpoint.generator)?;
+        epochs = Epochs::from_state(&checkpoint.epochs, dataset.count(), recipe.batch)?;
+        trainer.restore(unet, checkpoint.step, &checkpoint.kept).await?;
     }
-    let timesteps = recipe.objective(&pipeline)?.timesteps();
-    let begun = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
+    folder.create()?;
     let mut curve = LossCurve::open(&folder.path("loss.csv"), begun)?;
     let before = curve.points().last().map_or(0.0, |point| point.seconds);
 
@@ -163,42 +173,43 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         }
     })?;
 
-    let bar = progress_bar(arguments.steps as usize, "steps")?;
+    let bar = progress_bar(steps as usize, "steps")?;
     bar.set_position(begun);
     let begin = Instant::now();
     let mut noted = Noted { losses: Vec::new(), begin, images: 0 };
-    let mut last = f32::NAN;
-    while trainer.step_count() < arguments.steps && !stopped.load(Ordering::SeqCst) {
+    let mut done = begun;
+    while done < steps {
         let batch = next_batch(&dataset, &recipe, &mut epochs, &mut generator, timesteps, shape)?;
         let rate = trainer.learning_rate();
         noted.losses.extend(trainer.step(unet, &batch).await?);
         noted.images += recipe.batch;
-        let step = trainer.step_count();
-        bar.set_position(step);
-        let saves = step % arguments.save_every == 0;
-        let samples = arguments.sample_every > 0 && step % arguments.sample_every == 0;
-        if step % NOTED == 0 || step == arguments.steps || saves || samples {
+        done = trainer.step_count();
+        bar.set_position(done);
+        let ends = done == steps || stopped.load(Ordering::SeqCst);
+        let saves = ends || done % arguments.save_every == 0;
+        let samples = arguments.sample_every > 0 && done % arguments.sample_every == 0;
+        if done % NOTED == 0 || saves || samples {
             noted.losses.extend(trainer.finish().await?);
-            last = note(&mut curve, &mut noted, &bar, step, rate, before + begin.elapsed().as_secs_f64())?;
+            note(&mut curve, &mut noted, &bar, done, rate, before + begin.elapsed().as_secs_f64())?;
         }
         if saves || samples {
-            save(&folder, &recipe, &mut trainer, unet, &generator, &epochs, &curve).await?;
+            save(&folder, &recipe, &trainer, unet, &generator, &epochs, &curve).await?;
         }
-        if samples {
-            sample(&folder, &recipe, &backend, &bar).await?;
+        if samples && let Err(error) = sample(&folder, &recipe, &backend, &bar).await {
+            bar.println(format!("No samples of step {done}: {error}"));
         }
         if saves || samples {
             noted.begin = Instant::now(); // what that took is not learning
         }
+        if ends {
+            break;
+        }
     }
-    noted.losses.extend(trainer.finish().await?);
-    save(&folder, &recipe, &mut trainer, unet, &generator, &epochs, &curve).await?;
     bar.finish_and_clear();
-    let done = trainer.step_count();
     let images = (done - begun) * recipe.batch as u64;
-    let rate = curve.points().last().map_or(0.0, |point| point.images_per_second);
+    let (loss, rate) = curve.points().last().map_or((f32::NAN, 0.0), |last| (last.loss, last.images_per_second));
     super::print(&format!(
-        "{done} steps, {images} images, loss {last:.4}, {rate:.1} images/s; the model is in {}\n",
+        "{done} steps, {images} images, loss {loss:.4}, {rate:.1} images/s; the model is in {}\n",
         arguments.out.display()
     ))
 }
@@ -210,7 +221,7 @@ struct Noted {
     images: usize,
 }
 
-/// Adds a point to the curve: its loss.
+/// Adds a point to the curve.
 fn note(
     curve: &mut LossCurve,
     noted: &mut Noted,
@@ -218,20 +229,25 @@ fn note(
     step: u64,
     learning_rate: f64,
     seconds: f64,
-) -> Result<f32> {
+) -> Result<()> {
     let loss = noted.losses.iter().sum::<f32>() / noted.losses.len().max(1) as f32;
     if !loss.is_finite() {
-        return Err(format!(
-            "The loss of step {step} is {loss}: the network has diverged. Go on from the last checkpoint (--resume), or \
-             begin anew with a lower learning rate (--lr)."
-        )
-        .into());
+        return Err(diverged(step));
     }
     let images_per_second = noted.images as f32 / noted.begin.elapsed().as_secs_f32();
     bar.set_message(format!("loss {loss:.4}, {images_per_second:.1} images/s"));
     curve.append(Point { step, loss, images_per_second, learning_rate, seconds })?;
     *noted = Noted { losses: Vec::new(), begin: Instant::now(), images: 0 };
-    Ok(loss)
+    Ok(())
+}
+
+/// What is said of a network whose numbers are none any more. What was saved before stays.
+fn diverged(step: u64) -> Box<dyn std::error::Error> {
+    format!(
+        "By step {step} the network has diverged: its numbers are infinite. The last checkpoint is from before (--resume \
+         goes on with it); a lower learning rate (--lr) or clipping (--clip) may help."
+    )
+    .into()
 }
 
 /// Images as the network takes them: of its channels and, with a black border, of its size.
@@ -286,14 +302,18 @@ fn next_batch(
 async fn save(
     folder: &RunFolder,
     recipe: &Recipe,
-    trainer: &mut Trainer,
+    trainer: &Trainer,
     unet: &UNet2DModel,
     generator: &Generator,
     epochs: &Epochs,
     curve: &LossCurve,
 ) -> Result<()> {
     let kept = trainer.kept(unet).await?;
-    folder.save(recipe, trainer.step_count(), kept, unet.fixed_tensors(), generator, epochs)?;
+    let is_finite = |(_, tensor): &(String, Tensor)| tensor.data.iter().all(|number| number.is_finite());
+    if !kept.iter().flatten().all(is_finite) {
+        return Err(diverged(trainer.step_count()));
+    }
+    folder.save(recipe, trainer.step_count(), kept, unet.fixed_tensors().await?, generator, epochs)?;
     if !curve.points().is_empty() {
         let chart = denoise::loss_curve::draw(curve.points(), 1200, 600)?;
         super::files::write(&folder.path("loss.png"), &chart)?;

@@ -16,7 +16,7 @@ pub(crate) fn ranges(lengths: impl Iterator<Item = usize>) -> (Vec<usize>, usize
     (offsets, end)
 }
 
-/// The same graph in which what follows from nothing but the inputs of these names, and constants, is no longer
+/// The same graph in which what follows from nothing but the inputs of these names, constants and parameters, is no longer
 /// computed, but ranges of an input `name`: what is the same for every x need not be computed with it. They are
 /// [`conditions`], each where [`ranges`] says.
 ///
@@ -56,7 +56,7 @@ pub(crate) fn cut(graph: &Graph, given: &[&str], name: &str) -> Result<Graph> {
     Ok(cut)
 }
 
-/// The values that follow from nothing but the inputs of these names, and constants, and that others read.
+/// The values that follow from nothing but the inputs of these names, constants and parameters, and that others read.
 pub(crate) fn conditions(graph: &Graph, given: &[&str]) -> Vec<ValueId> {
     let follows = follows(graph, given);
     let computed = |&id: &ValueId| matches!(graph.values[id.0].source, Source::Op { .. });
@@ -85,7 +85,7 @@ fn is_read(graph: &Graph, id: ValueId, follows: &ValueSet) -> bool {
     })
 }
 
-/// The inputs of these names, and what follows from them and constants alone.
+/// The inputs of these names, and what follows from them, constants and parameters alone.
 fn follows(graph: &Graph, given: &[&str]) -> ValueSet {
     let mut follows = ValueSet::new();
     let constant = |id: &ValueId| match graph.values[id.0].source {

@@ -4,7 +4,7 @@ use crate::graph::{Graph, Source, ValueId, ValueMap, ValueSet};
 use crate::op::{Add, Backward};
 use crate::{Error, Result, Shape};
 
-/// Appends to `graph` what computes the gradients of `loss`, `[1]`, by the values `by`: inputs, constants, or what is
+/// Appends to `graph` what computes the gradients of `loss`, `[1]`, by the values `by`: parameters, inputs, constants, or what is
 /// computed (`torch.autograd.grad(loss, by)`). They are returned in the same order, each of the shape of its value; by a value
 /// that the loss does not depend on the gradient is a constant of zeros.
 ///

@@ -1,6 +1,6 @@
 //! What a network learns to predict, and how much each image counts.
 
-use crate::config::{PredictionType, SchedulerConfig};
+use crate::config::{Family, PredictionType, SchedulerConfig};
 use crate::schedule::alphas_cumprod;
 use crate::{Error, Result};
 
@@ -35,12 +35,15 @@ impl Objective {
     /// # Errors
     /// When it predicts what has no such forward process.
     pub fn new(config: &SchedulerConfig, loss: Loss) -> Result<Self> {
-        if config.prediction_type == PredictionType::FlowPrediction {
-            return Err(Error::Config {
-                file: "scheduler_config.json",
-                problem: "prediction_type is flow_prediction; training predicts epsilon, sample or v_prediction."
-                    .into(),
-            });
+        let refuse = |problem: String| Err(Error::Config { file: "scheduler_config.json", problem });
+        if config.kind.family() != Family::Beta {
+            return refuse(format!(
+                "{} is of models that are trained otherwise. Training is for those with a β a timestep, as DDPMScheduler.",
+                config.kind.class()
+            ));
+        }
+        if config.prediction_type == PredictionType::FlowPrediction || config.use_flow_sigmas {
+            return refuse("it follows a flow; training predicts epsilon, sample or v_prediction.".into());
         }
         Ok(Objective { alphas_cumprod: alphas_cumprod(config), prediction: config.prediction_type, loss })
     }
@@ -63,16 +66,18 @@ impl Objective {
         };
         let [x0, noise] = [signal.sqrt(), (1.0 - signal).sqrt()];
         let snr = signal / (1.0 - signal);
-        // What the weight of x̂0's error is, in terms of what is predicted.
-        let (target, share) = match self.prediction {
-            PredictionType::Epsilon => ([0.0, 1.0], snr),
-            PredictionType::Sample => ([1.0, 0.0], 1.0),
-            PredictionType::VPrediction => ([-noise, x0], snr + 1.0),
+        let target = match self.prediction {
+            PredictionType::Epsilon => [0.0, 1.0],
+            PredictionType::Sample => [1.0, 0.0],
+            PredictionType::VPrediction => [-noise, x0],
             PredictionType::FlowPrediction => unreachable!("refused above"),
         };
-        let weight = match self.loss {
-            Loss::Simple => 1.0,
-            Loss::MinSnr(gamma) => snr.min(gamma) / share,
+        let weight = match (self.loss, self.prediction) {
+            (Loss::Simple, _) => 1.0,
+            // The weight of x̂0's error in terms of what is predicted; with a ratio of 0 too.
+            (Loss::MinSnr(gamma), PredictionType::Epsilon) => (gamma / snr).min(1.0),
+            (Loss::MinSnr(gamma), PredictionType::VPrediction) => snr.min(gamma) / (snr + 1.0),
+            (Loss::MinSnr(gamma), _) => snr.min(gamma),
         };
         Ok(Coefficients { mixes: [x0, noise, target[0], target[1]].map(|x| x as f32), weight: weight as f32 })
     }

@@ -89,7 +89,7 @@ impl Builder<'_> {
         let part = PackedTensor::new(&weight, &[2 * out, depth], move |i| packed(place(i / depth) * depth + i % depth));
         let weight = self.weight(&weight, Linear::packed(columns, depth), [part])?;
         let part = PackedTensor::new(&bias, &[2 * out], place);
-        let bias = self.constant(&bias, Shape::new(&[columns]), [part])?;
+        let bias = self.unrounded(&bias, Shape::new(&[columns]), [part])?;
         self.graph.op(path, Linear, &[time, weight, bias])
     }
 
@@ -125,7 +125,7 @@ impl Builder<'_> {
         let biases = projections.map(|(first, name)| {
             PackedTensor::new(&format!("{path}.{name}.bias"), &[inner], move |i: usize| first + place(i))
         });
-        let bias = self.constant(&format!("{path}.qkv.bias"), Shape::new(&[3 * row]), biases)?;
+        let bias = self.unrounded(&format!("{path}.qkv.bias"), Shape::new(&[3 * row]), biases)?;
         let qkv = self.graph.op(&format!("{path}.qkv"), Linear, &[h, weight, bias])?;
         let tokens = self.graph.shape(x).dims()[1..3].iter().product();
         let values = if Attention::is_wanted(heads, tokens) {
@@ -227,7 +227,7 @@ impl Builder<'_> {
     }
 
     pub(super) fn vector(&mut self, name: &str, len: usize) -> Result<ValueId> {
-        self.constant(name, Shape::new(&[len]), [PackedTensor::new(name, &[len], |i| i)])
+        self.unrounded(name, Shape::new(&[len]), [PackedTensor::new(name, &[len], |i| i)])
     }
 
     /// A weight of the network that is packed from these tensors.
@@ -236,7 +236,7 @@ impl Builder<'_> {
     }
 
     /// The same of what is never a weight: a bias, or what a GroupNorm is made of.
-    fn constant(&mut self, name: &str, shape: Shape, tensors: impl Into<Vec<PackedTensor>>) -> Result<ValueId> {
+    fn unrounded(&mut self, name: &str, shape: Shape, tensors: impl Into<Vec<PackedTensor>>) -> Result<ValueId> {
         self.parameter(name, shape, tensors.into(), false)
     }
 

@@ -177,20 +177,6 @@ impl Parameters {
         tensors
     }
 
-    /// The checkpoint's tensors that training leaves as they are, if the host has them.
-    pub(super) fn fixed_tensors(&self) -> Vec<(String, Tensor)> {
-        let fixed = self.parameters.iter().filter(|placed| !placed.parameter.is_learned);
-        let gathered = fixed.filter_map(|Placed { parameter, state, first, .. }| {
-            let numbers = state.on_host()?;
-            let tensor = |PackedTensor { path, shape, place }: &PackedTensor| {
-                let data = (0..shape.iter().product()).map(|i| numbers[first + place(i)]).collect();
-                (path.clone(), Tensor { shape: shape.clone(), data })
-            };
-            Some(parameter.tensors.iter().map(tensor).collect::<Vec<_>>())
-        });
-        gathered.flatten().collect()
-    }
-
     /// Puts the checkpoint's tensors where numbers lie that lie as the parameters do: in what `of` says for a state, if
     /// anything.
     ///

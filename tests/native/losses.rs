@@ -185,7 +185,7 @@ fn a_trainer_is_restored() {
             let mut rest =
                 Trainer::new(&backend, &second, objective("sample"), optimiser, shape, |_, _| {}).await.unwrap();
             let kept = [0, 1, 2, 3].map(|i| Weights::from_tensors(half.remove(&i).unwrap()));
-            rest.restore(&second, 3, &kept).unwrap();
+            rest.restore(&second, 3, &kept).await.unwrap();
             for step in 3..6 {
                 rest.step(&second, &batch(step)).await.unwrap();
             }

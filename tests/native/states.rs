@@ -2,14 +2,17 @@
 
 use std::rc::Rc;
 
-use denoise::backend::Gpu;
+use denoise::backend::{Executor, Gpu};
+use denoise::config::SchedulerConfig;
 use denoise::config::UNetConfig;
 use denoise::graph::Graph;
+use denoise::op::{AdamWSettings, Conv2d, Upsample};
 use denoise::passes::{Fusion, fuse};
 use denoise::plan::Plan;
+use denoise::training::{Batch, LearningRate, Loss, Objective, Optimiser, Trainer};
 use denoise::tuning::Tuning;
 use denoise::unet::UNet2DModel;
-use denoise::{Backend, Precision};
+use denoise::{Backend, Precision, Shape, Tensor};
 
 use crate::golden;
 
@@ -30,7 +33,10 @@ fn plan(unet: &UNet2DModel, fusion: Fusion, precision: Precision) -> Plan {
 
 /// The network's output for inputs that are the same each time.
 async fn epsilon(backend: &Backend, plan: Plan) -> Vec<f32> {
-    let executor = backend.compile(plan, &[], |_, _| {}).await.unwrap();
+    evaluate(&backend.compile(plan, &[], |_, _| {}).await.unwrap()).await
+}
+
+async fn evaluate(executor: &Executor) -> Vec<f32> {
     let sample = executor.plan().input("sample").unwrap().shape.clone();
     let pixels =
         (0..sample.len()).map(|i| if i % sample.stride() < sample.channels() { (i as f32).sin() } else { 0.0 });
@@ -98,4 +104,62 @@ fn what_follows_from_weights_is_computed_once() {
     assert!(!ops(&plan.steps).iter().any(|op| ["phases", "stack"].contains(op)));
     let states: Vec<_> = plan.states.iter().map(|used| Rc::as_ptr(&used.state)).collect();
     assert!((1..states.len()).all(|i| !states[..i].contains(&states[i])), "each state is used once");
+}
+
+/// Also where there is nothing but constants, whose revisions never change.
+#[test]
+fn what_follows_from_constants_is_computed_too() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", Shape::new(&[1, 2, 3, 4])).unwrap();
+    let numbers = |len: usize| (0..len).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<_>>();
+    let weight = Shape::new(&[3, 3, 4, 8]);
+    let weight = graph.weight("weight", Precision::F32, (weight.clone(), numbers(weight.len())));
+    let bias = graph.constant("bias", (Shape::new(&[8]), numbers(8)));
+    let large = graph.op("large", Upsample, &[x]).unwrap();
+    let y = graph.op("conv", Conv2d::SAME, &[large, weight, bias]).unwrap();
+    graph.output("y", y);
+    pollster::block_on(async {
+        let mut results = Vec::new();
+        let gpu = Backend::Gpu(Gpu::open().await.unwrap());
+        let staged = Fusion { tuning: Tuning::STAGED, ..Fusion::STAGED };
+        for (backend, fusion) in [(Backend::Cpu, Fusion::CPU), (gpu, staged)] {
+            let plan = Plan::new(&fuse(&graph, fusion).unwrap());
+            assert!(plan.states.is_empty());
+            let executor = backend.compile(plan, &[], |_, _| {}).await.unwrap();
+            executor.write("x", &numbers(24)).unwrap();
+            executor.run(0).await.unwrap();
+            results.push(executor.read("y").await.unwrap());
+        }
+        assert!(distance(&results[1], &results[0]) < 1e-5);
+    });
+}
+
+/// What was made ready before a network was trained has its newest weights, on the GPU that trains it and on the CPU.
+#[test]
+fn whoever_samples_a_network_in_training_has_its_newest_weights() {
+    pollster::block_on(async {
+        let gpu = Backend::Gpu(Gpu::open().await.unwrap());
+        let unet = unet();
+        let staged = Fusion { tuning: Tuning::STAGED, ..Fusion::STAGED };
+        let here = gpu.compile(plan(&unet, staged, Precision::F32), &[], |_, _| {}).await.unwrap();
+        let there = Backend::Cpu.compile(plan(&unet, Fusion::CPU, Precision::F32), &[], |_, _| {}).await.unwrap();
+        let mut before = evaluate(&here).await;
+        assert!(distance(&evaluate(&there).await, &before) < 1e-5);
+
+        let channels = unet.config().in_channels;
+        let shape = [1, channels, 16, 16];
+        let images = || Tensor::new(&shape, vec![0.5; channels * 256]).unwrap();
+        let batch = Batch { images: images(), noise: images(), timesteps: vec![500], class_labels: Some(vec![1.0]) };
+        let objective = Objective::new(&SchedulerConfig::default(), Loss::Simple).unwrap();
+        let adamw = AdamWSettings { rate: 1e-2, ..AdamWSettings::default() };
+        let optimiser = Optimiser { adamw, warmup: 0, schedule: LearningRate::Constant, ema: 0.9 };
+        let mut trainer = Trainer::new(&gpu, &unet, objective, optimiser, shape, |_, _| {}).await.unwrap();
+        for _ in 0..2 {
+            trainer.step(&unet, &batch).await.unwrap();
+            let after = evaluate(&here).await;
+            assert!(distance(&after, &before) > 1e-3, "it has learned");
+            assert!(distance(&evaluate(&there).await, &after) < 1e-4);
+            before = after;
+        }
+    });
 }

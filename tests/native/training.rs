@@ -149,6 +149,8 @@ fn a_resumed_run_ends_in_the_same_bits() {
     // Options that would change what is learned do not count.
     train(&folder, "parts", "cpu", &["--steps", "14", "--resume", "--seed", "7"]);
     train(&folder, "parts", "cpu", &["--steps", "23", "--resume"]);
+    let said = train(&folder, "parts", "cpu", &["--resume"]);
+    assert!(said.starts_with("23 steps are done already"), "{said}");
     assert!(kept(&folder, "whole") == kept(&folder, "parts"));
     let curves =
         ["whole", "parts"].map(|out| std::fs::read_to_string(folder.path(&format!("{out}/loss.csv"))).unwrap());
@@ -202,6 +204,8 @@ fn mistakes_are_explained() {
         fail(&all.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     };
     tell(&["--resume"], &["has no checkpoint to go on from"]);
+    let inside = arguments(&folder, "data/model", "cpu", &[]);
+    fail(&inside.iter().map(String::as_str).collect::<Vec<_>>(), &["whose images are learned from"]);
     tell(&["--lr", "7"], &["--lr is 7; it must be between 0 and 1"]);
     tell(&["--steps", "1", "--batch", "41"], &["A batch of 41 cannot be made of 40 images"]);
     tell(&["--scheduler-config", "{]"], &["--scheduler-config is not valid JSON"]);
@@ -214,8 +218,10 @@ fn mistakes_are_explained() {
     tell(&[], &["The images are of 2 classes, but the network has only 1 class embeddings"]);
     with("\"num_class_embeds\": 3", "\"num_class_embeds\": 2");
     tell(&[], &["--label-dropout needs a class embedding that means no class: num_class_embeds 3"]);
-    with("\"in_channels\": 1", "\"in_channels\": 3");
-    tell(&[], &["The images have 1 channels, but the network takes 3"]);
+    with("\"in_channels\": 1", "\"in_channels\": 5");
+    tell(&[], &["The images have 1 channels, but the network takes 5"]);
+    with("\"sample_size\": 16", "\"sample_size\": 16, \"time_embedding_type\": \"fourier\"");
+    tell(&[], &["time_embedding_type is fourier"]);
     with("\"sample_size\": 16", "\"sample_size\": 8");
     tell(&[], &["The images are 16×16, larger than the 8×8 that the network takes"]);
     with("\"sample_size\": 16", "\"sample_size\": 16, \"dropout\": 0.1");

@@ -128,7 +128,7 @@ pub struct Executor {
     /// What computes what follows from states alone.
     preparation: Vec<(Dispatch, Piece)>,
     /// The revisions of the ranges that this was last done with.
-    prepared: RefCell<Vec<u64>>,
+    prepared: RefCell<Option<Vec<u64>>>,
     /// All dispatches of a run in order, cut where they take long.
     pieces: RefCell<Rc<[Piece]>>,
     pace: Pace<Ticket>,
@@ -178,6 +178,8 @@ impl Executor {
         let constants = Constants::new(&gpu, &plan);
         let of_state = |used: &StateInUse| StateBuffer::of(&gpu, &used.state, used.precision);
         let states: Vec<Rc<StateBuffer>> = plan.states.iter().map(of_state).collect();
+        // Before the device has answered: it may take its time.
+        let uploaded = plan.states.iter().zip(&states).try_for_each(|(used, held)| held.upload(&gpu, &used.state));
         let params = Params::upload(&gpu, &kernels, PIECES);
         let dispatch = |((step, kernel), pipeline): ((&Step, &Kernel), wgpu::ComputePipeline)| {
             let operands = step.operands().map(|operand| {
@@ -214,6 +216,7 @@ impl Executor {
             return Err(Error::Gpu(format!("The GPU cannot run the model ({error}). Use the CPU.")));
         }
         gpu.check()?;
+        uploaded?;
         let whole = plan.steps.iter().zip(&kernels).enumerate().map(|(i, (step, kernel))| Piece {
             dispatch: i,
             params: params.offset(i),
@@ -241,6 +244,7 @@ impl Executor {
             ring,
         };
         for (used, held) in executor.plan.states.iter().zip(&executor.states) {
+            held.keep_for(&used.state);
             held.fetch(&used.state).await?;
         }
         executor.upload()?;
@@ -249,21 +253,21 @@ impl Executor {
 
     pub(in super::super) fn upload(&self) -> Result<()> {
         self.gpu.check()?;
-        let states = self.plan.states.iter().zip(&self.states);
-        states.into_iter().try_for_each(|(used, held)| held.upload(&self.gpu, &used.state))
+        for (used, held) in self.plan.states.iter().zip(&self.states) {
+            held.upload(&self.gpu, &used.state)?;
+            held.release(&used.state);
+        }
+        Ok(())
     }
 
-    /// Computes what follows from states alone, if they have changed since it was last computed.
+    /// Takes over what has changed since, and computes what follows from states alone, if they have.
     async fn prepare(&self) -> Result<()> {
-        let revisions = self.plan.revisions();
-        if *self.prepared.borrow() == revisions {
-            return Ok(());
-        }
         for (used, held) in self.plan.states.iter().zip(&self.states) {
             held.fetch(&used.state).await?;
         }
         self.upload()?;
-        if !self.preparation.is_empty() {
+        let revisions = Some(self.plan.fixed_revisions());
+        if !self.preparation.is_empty() && *self.prepared.borrow() != revisions {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());

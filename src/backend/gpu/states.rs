@@ -1,7 +1,7 @@
 //! States on a GPU: one buffer each, whichever plans read them.
 
 use std::cell::RefCell;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use wgpu::BufferUsages;
 
@@ -11,7 +11,7 @@ use crate::{Error, Precision, Result};
 
 /// A state's numbers on a GPU in one precision.
 pub(super) struct StateBuffer {
-    gpu: Weak<Gpu>,
+    gpu: Rc<Gpu>,
     precision: Precision,
     pub(super) buffer: Buffer,
     /// The revision of each range that is there.
@@ -19,21 +19,26 @@ pub(super) struct StateBuffer {
 }
 
 impl StateBuffer {
-    /// The buffer of a state, made the first time it is asked for. A state keeps its buffers as long as it lives.
+    /// The buffer of a state, or a new one, for it to [keep](StateBuffer::keep_for).
     pub(super) fn of(gpu: &Rc<Gpu>, state: &State, precision: Precision) -> Rc<Self> {
-        let is = |held: &StateBuffer| held.precision == precision && std::ptr::eq(held.gpu.as_ptr(), Rc::as_ptr(gpu));
+        let is = |held: &StateBuffer| held.precision == precision && Rc::ptr_eq(&held.gpu, gpu);
         state.held(is).unwrap_or_else(|| {
             let size = (precision.bytes() * state.size()) as u64;
             let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
-            let made = Rc::new(StateBuffer {
-                gpu: Rc::downgrade(gpu),
+            Rc::new(StateBuffer {
+                gpu: gpu.clone(),
                 precision,
                 buffer: gpu.buffer(state.name(), size, usage),
                 uploaded: RefCell::new(vec![0; state.ranges().len()]),
-            });
-            state.hold(made.clone());
-            made
+            })
         })
+    }
+
+    /// Leaves it to the state, which keeps its buffers as long as it lives: once it is sure that there was memory for it.
+    pub(super) fn keep_for(self: &Rc<Self>, state: &State) {
+        if state.held(|held: &StateBuffer| std::ptr::eq(held, &raw const **self)).is_none() {
+            state.hold(self.clone());
+        }
     }
 
     /// Uploads the ranges that have become known, or others, since.
@@ -53,10 +58,6 @@ impl StateBuffer {
             gpu.queue.write_buffer(&self.buffer, offset, &self.precision.encode(numbers));
             *uploaded = range.revision;
         }
-        drop(uploaded);
-        if self.precision == Precision::F32 && self.is_current(state) {
-            state.release();
-        }
         Ok(())
     }
 }
@@ -66,6 +67,13 @@ impl StateBuffer {
     fn is_current(&self, state: &State) -> bool {
         let uploaded = self.uploaded.borrow();
         state.ranges().iter().zip(&*uploaded).all(|(range, &uploaded)| range.revision == uploaded && uploaded > 0)
+    }
+
+    /// Lets the host's numbers go, which are here as they are now, unless they are still needed.
+    pub(super) fn release(&self, state: &State) {
+        if self.precision == Precision::F32 && self.is_current(state) {
+            state.release();
+        }
     }
 
     /// Sees to it that the host has what is to be uploaded, if another buffer has it.
@@ -89,17 +97,16 @@ impl StateBuffer {
 /// Brings a state's numbers to the host, if a GPU has them and the host has not.
 ///
 /// # Errors
-/// When the host has no memory for them, or the device was lost.
+/// When the device was lost.
 pub(crate) async fn fetch(state: &State) -> Result<()> {
-    if state.on_host().is_some() {
-        return Ok(());
-    }
-    let current = |held: &StateBuffer| held.precision == Precision::F32 && held.is_current(state);
-    if let Some(held) = state.held(current)
-        && let Some(gpu) = held.gpu.upgrade()
-    {
-        let numbers = gpu.read(&held.buffer, held.precision, state.size()).await?;
-        state.host()?.copy_from_slice(&numbers);
+    while state.on_host().is_none() {
+        let current = |held: &StateBuffer| held.precision == Precision::F32 && held.is_current(state);
+        let Some(held) = state.held(current) else { break };
+        let numbers = held.gpu.read(&held.buffer, held.precision, state.size()).await?;
+        // A run may have changed them meanwhile.
+        if held.is_current(state) {
+            state.put_host(numbers);
+        }
     }
     Ok(())
 }

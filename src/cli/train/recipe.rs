@@ -47,6 +47,8 @@ pub struct Recipe {
     /// The text of `card.json`.
     pub card: String,
     pub seed: u64,
+    /// How many steps there are to be.
+    pub steps: u64,
     pub batch: usize,
     pub lr: f64,
     pub lr_warmup: u64,
@@ -79,10 +81,18 @@ impl Recipe {
         range("min-snr-gamma", arguments.min_snr_gamma, f64::MIN_POSITIVE, f64::MAX)?;
         let (config, mut scheduler, card) = match (&arguments.model, &arguments.config) {
             (Some(model), _) => {
-                let text = |path: &str| read_text(&model.join(path));
-                let scheduler = text("scheduler/scheduler_config.json").unwrap_or_else(|_| default_scheduler());
-                let card = text("card.json").unwrap_or_else(|_| "{}".into());
-                (text("unet/config.json").or_else(|_| text("config.json"))?, scheduler, card)
+                let first = |paths: &[&str]| paths.iter().map(|path| model.join(path)).find(|path| path.is_file());
+                let config = first(&["unet/config.json", "config.json"])
+                    .ok_or_else(|| format!("{} has neither unet/config.json nor config.json.", model.display()))?;
+                let scheduler = match first(&["scheduler/scheduler_config.json", "scheduler_config.json"]) {
+                    Some(path) => read_text(&path)?,
+                    None => {
+                        eprintln!("{} has no scheduler_config.json: DDPM's defaults are taken.", model.display());
+                        default_scheduler()
+                    }
+                };
+                let card = first(&["card.json"]).map_or(Ok("{}".into()), |path| read_text(&path))?;
+                (read_text(&config)?, scheduler, card)
             }
             (None, Some(config)) => (read_text(config)?, default_scheduler(), "{}".into()),
             (None, None) => (String::new(), default_scheduler(), "{}".into()),
@@ -104,6 +114,7 @@ impl Recipe {
             scheduler,
             card,
             seed: arguments.seed,
+            steps: arguments.steps.unwrap_or(STEPS),
             batch: arguments.batch,
             lr: arguments.lr,
             lr_warmup: arguments.lr_warmup,
@@ -118,6 +129,23 @@ impl Recipe {
             has_classes: false,
             null_class: None,
         })
+    }
+
+    /// The images, of as many channels as the network takes, or without transparency.
+    pub fn read(&self, data: &Path) -> Result<Dataset> {
+        let wanted = match self.config.is_empty() {
+            true => None,
+            false => object(&self.config, "unet/config.json")?.get("in_channels").and_then(Value::as_u64),
+        };
+        if let Some(channels @ (1 | 3)) = wanted {
+            return Ok(Dataset::read(data, Some(channels as usize))?);
+        }
+        let dataset = Dataset::read(data, None)?;
+        match dataset.shape()[1] {
+            2 => Ok(Dataset::read(data, Some(1))?),
+            4 => Ok(Dataset::read(data, Some(3))?),
+            _ => Ok(dataset),
+        }
     }
 
     /// The same with what follows from the images: a network, if none was chosen, and its classes.
@@ -143,8 +171,12 @@ impl Recipe {
                 )
                 .into());
             }
-            // One more than there are classes is that of none.
-            Some(embeddings) => self.null_class = (embeddings as usize > classes).then_some(classes as u32),
+            // As the card says, or else one more than there are classes is that of none.
+            Some(embeddings) => {
+                let named = Card::from_json(&self.card)?.null_class.filter(|&null| null >= classes);
+                let free = (embeddings as usize > classes).then_some(classes);
+                self.null_class = named.or(free).map(|null| null as u32);
+            }
             None => {}
         }
         if self.label_dropout > 0.0 && self.null_class.is_none() {
@@ -178,17 +210,20 @@ impl Recipe {
         Ok(Objective::new(pipeline.scheduler()?, loss)?)
     }
 
-    /// How far each of so many steps goes.
-    pub fn optimiser(&self, steps: u64) -> Optimiser {
+    /// How far each step goes.
+    pub fn optimiser(&self) -> Optimiser {
         let limit = (self.clip > 0.0).then_some(self.clip);
         let adamw = AdamWSettings { rate: self.lr, decay: self.weight_decay, limit, ..AdamWSettings::default() };
         let schedule = match self.lr_schedule {
             Rate::Constant => LearningRate::Constant,
-            Rate::Cosine => LearningRate::Cosine(steps),
+            Rate::Cosine => LearningRate::Cosine(self.steps),
         };
         Optimiser { adamw, warmup: self.lr_warmup, schedule, ema: self.ema }
     }
 }
+
+/// How many steps there are if nothing is said.
+const STEPS: u64 = 10_000;
 
 /// The fields of a JSON object.
 fn object(json: &str, what: &str) -> Result<Map<String, Value>> {

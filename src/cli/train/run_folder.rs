@@ -12,6 +12,7 @@ use denoise::training::KEPT;
 use denoise::{Tensor, Weights};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::recipe::Recipe;
 use crate::cli::Result;
@@ -34,8 +35,8 @@ pub struct Checkpoint {
     pub recipe: Recipe,
     /// Steps taken.
     pub step: u64,
-    /// Files of weights, of which the network is made; what was learned is in `kept`.
-    pub weights: Vec<Vec<u8>>,
+    /// The file of its parameters.
+    pub weights: Vec<u8>,
     /// For each of [`KEPT`], the network's tensors.
     pub kept: [Weights; 4],
     pub generator: Vec<u8>,
@@ -51,8 +52,17 @@ struct Record {
 
 impl RunFolder {
     /// The folder at `root`: with a run to go on with, or else without one.
-    pub fn open(root: &Path, resume: bool) -> Result<Self> {
+    pub fn open(root: &Path, data: &Path, resume: bool) -> Result<Self> {
         let shown = root.display();
+        let [inner, outer] = [root, data].map(|path| std::path::absolute(path).unwrap_or_else(|_| path.into()));
+        if inner.starts_with(&outer) {
+            return Err(format!(
+                "{shown} is in {}, whose images are learned from: what is written there would be among them. Choose \
+                 another folder.",
+                data.display()
+            )
+            .into());
+        }
         let place = root.join(CHECKPOINT);
         let found = checkpoint::find(&place);
         let checkpoint = match (found, resume) {
@@ -66,11 +76,20 @@ impl RunFolder {
             }
             (None, true) => return Err(format!("{shown} has no checkpoint to go on from. Leave --resume out.").into()),
         };
-        std::fs::create_dir_all(root).map_err(|error| format!("{shown} cannot be made: {error}."))?;
-        if !resume && root.join("unet").exists() {
-            return Err(format!("{shown} has a model already. Choose another folder.").into());
+        // What a run leaves that was killed before it first saved.
+        let is_begun = |name: &str| name == "loss.csv" || name.starts_with('.');
+        let found = std::fs::read_dir(root).into_iter().flatten().flatten();
+        let mut found = found.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        if let (false, Some(other)) = (resume, found.find(|name| !is_begun(name))) {
+            return Err(format!("{shown} is not empty: it has {other}. Choose another folder.").into());
         }
         Ok(RunFolder { root: root.into(), checkpoint })
+    }
+
+    /// Makes the folder, if it is not there.
+    pub fn create(&self) -> Result<()> {
+        let failed = |error| format!("{} cannot be made: {error}.", self.root.display());
+        Ok(std::fs::create_dir_all(&self.root).map_err(failed)?)
     }
 
     /// The folder itself.
@@ -111,18 +130,21 @@ impl RunFolder {
             .map_err(|error| format!("{} cannot be made: {error}.", scheduler.display()))?;
         write(&scheduler.join("scheduler_config.json"), recipe.scheduler.as_bytes())?;
         write(&self.path("card.json"), recipe.card.as_bytes())?;
-        write(&self.path("model_index.json"), MODEL_INDEX.as_bytes())
+        write(&self.path("model_index.json"), model_index(&recipe.scheduler)?.as_bytes())
     }
 }
 
-/// What makes the folder a pipeline of diffusers.
-const MODEL_INDEX: &str = r#"{
-  "_class_name": "DDPMPipeline",
-  "_diffusers_version": "0.34.0",
-  "scheduler": ["diffusers", "DDPMScheduler"],
-  "unet": ["diffusers", "UNet2DModel"]
+/// What makes the folder a pipeline of diffusers: it names the class of the scheduler's configuration.
+fn model_index(scheduler: &str) -> Result<String> {
+    let scheduler: Value = serde_json::from_str(scheduler)?;
+    let class = scheduler.get("_class_name").and_then(Value::as_str).unwrap_or("DDPMScheduler");
+    Ok(serde_json::to_string_pretty(&json!({
+        "_class_name": "DDPMPipeline",
+        "_diffusers_version": "0.34.0",
+        "scheduler": ["diffusers", class],
+        "unet": ["diffusers", "UNet2DModel"]
+    }))?)
 }
-"#;
 
 impl Checkpoint {
     fn read(folder: &Path) -> Result<Self> {
@@ -136,14 +158,7 @@ impl Checkpoint {
         let tensors = |i: usize| Weights::from_bytes(&files[i]);
         let kept = [tensors(0)?, tensors(1)?, tensors(2)?, tensors(3)?];
         let [generator, epochs] = ["generator.bin", "epochs.bin"].map(|name| read(&folder.join(name)));
-        Ok(Checkpoint {
-            recipe,
-            step,
-            kept,
-            weights: vec![files.swap_remove(0)],
-            generator: generator?,
-            epochs: epochs?,
-        })
+        Ok(Checkpoint { recipe, step, kept, weights: files.swap_remove(0), generator: generator?, epochs: epochs? })
     }
 }
 
@@ -160,12 +175,7 @@ pub fn weights_of(model: &Path) -> Result<Vec<Vec<u8>>> {
     Ok(vec![read(&folder.join(WEIGHTS))?])
 }
 
-/// Weights as a safetensors file.
-pub fn encode(weights: Weights) -> Result<Vec<u8>> {
-    let tensors: Vec<(String, Tensor)> = weights.into_iter().collect();
-    serialize(tensors.iter())
-}
-
+/// Tensors as a safetensors file, as Python writes it.
 fn serialize<'a>(tensors: impl Iterator<Item = &'a (String, Tensor)>) -> Result<Vec<u8>> {
     let views = tensors.map(|(name, tensor)| {
         let bytes: &[u8] = bytemuck::cast_slice(&tensor.data);
