@@ -69,7 +69,7 @@ def pytorch(folder, steps, batch, threads):
     print(batch * (steps - WARM_UP) / (time.perf_counter() - begin))
 
 
-# TO ADAPT: the two functions that know `denoise train`: how it is called, and what it says of its speed.
+# The two functions that know `denoise train`: how it is called, and what it says of its speed.
 
 
 def denoise_command(binary, folder, out, arguments):
@@ -80,7 +80,7 @@ def denoise_command(binary, folder, out, arguments):
 
 
 def denoise_rate(out, batch):
-    """Of the curve of the loss, which has a row for each of the first steps or at least one behind them."""
+    """Of the curve of the loss, which has a row every ten steps."""
     with open(out / "loss.csv", newline="") as file:
         rows = [(int(row["step"]), float(row["seconds"])) for row in csv.DictReader(file)]
     warm = [row for row in rows if row[0] >= WARM_UP]
@@ -121,7 +121,7 @@ def main():
     parser.add_argument("denoise", nargs="?", help="the command")
     parser.add_argument("--models", nargs="+", default=["digits", "cifar10"], choices=["digits", "cifar10"])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backend", choices=["gpu", "cpu"], help="of Denoise")
