@@ -276,10 +276,18 @@ pub fn only_tensor(path: &Path, name: &str) -> Result<Tensor> {
 
 /// Writes tensors to a safetensors file.
 pub fn write_tensors(path: &Path, tensors: &[(&str, &Tensor)]) -> Result<()> {
-    let views = tensors.iter().map(|(name, tensor)| {
+    write(path, &encode_tensors(tensors.iter().copied(), None)?)
+}
+
+/// The bytes of a safetensors file of these tensors; of what `format`, if its readers ask for that.
+pub fn encode_tensors<'a>(
+    tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
+    format: Option<&str>,
+) -> Result<Vec<u8>> {
+    let views = tensors.map(|(name, tensor)| {
         let bytes: &[u8] = bytemuck::cast_slice(&tensor.data);
-        Ok((*name, TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?))
+        Ok((name, TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?))
     });
-    let views = views.collect::<Result<Vec<_>>>()?;
-    write(path, &safetensors::serialize(views, None)?)
+    let metadata = format.map(|format| [("format".to_string(), format.to_string())].into_iter().collect());
+    Ok(safetensors::serialize(views.collect::<Result<Vec<_>>>()?, metadata)?)
 }

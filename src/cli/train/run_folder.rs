@@ -10,13 +10,12 @@ use denoise::epochs::Epochs;
 use denoise::random::Generator;
 use denoise::training::KEPT;
 use denoise::{Tensor, Weights};
-use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::recipe::Recipe;
 use crate::cli::Result;
-use crate::cli::files::{read, read_text, write};
+use crate::cli::files::{encode_tensors, read, read_text, write};
 
 /// Where the weights are.
 const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
@@ -177,11 +176,6 @@ pub fn weights_of(model: &Path) -> Result<Vec<Vec<u8>>> {
 
 /// Tensors as a safetensors file, as Python writes it.
 fn serialize<'a>(tensors: impl Iterator<Item = &'a (String, Tensor)>) -> Result<Vec<u8>> {
-    let views = tensors.map(|(name, tensor)| {
-        let bytes: &[u8] = bytemuck::cast_slice(&tensor.data);
-        Ok((name.as_str(), TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?))
-    });
-    // Without it Python's loaders do not know whose tensors they are.
-    let metadata = [("format".to_string(), "pt".to_string())].into_iter().collect();
-    Ok(safetensors::serialize(views.collect::<Result<Vec<_>>>()?, Some(metadata))?)
+    // Without its format Python's loaders do not know whose tensors they are.
+    encode_tensors(tensors.map(|(name, tensor)| (name.as_str(), tensor)), Some("pt"))
 }
