@@ -16,6 +16,7 @@ use crate::schedule::Coefficients;
 use crate::template::{self, Define};
 use crate::{Error, Precision, Result, Shape};
 use kernels::gemm::{Packing, Panel};
+use kernels::parallel;
 
 mod gradient;
 mod loss;
@@ -163,12 +164,18 @@ impl<'a> View<'a> {
         View { panels, ..self }
     }
 
-    /// The elements packed as [`Op::right_side`] says, now if they were not before.
-    fn packed(self, packing: Packing) -> Cow<'a, [Panel]> {
+    /// Calls `multiply` with the elements packed as [`Op::right_side`] says, now if they were not before.
+    fn packed(self, packing: Packing, multiply: impl FnOnce(&[Panel])) {
+        let columns = self.shape.stride();
         match self.panels {
-            Some(panels) => panels.into(),
-            None => packing.pack(self.data, self.shape.stride()).into(),
+            Some(panels) => multiply(panels),
+            None => packing.packed(self.data, columns, multiply),
         }
+    }
+
+    /// A run of channels, padding included.
+    fn row(self, row: usize) -> &'a [f32] {
+        &self.data[row * self.shape.stride()..][..self.shape.stride()]
     }
 
     /// The runs of channels, padding included, one after another.
@@ -195,6 +202,11 @@ impl<'a> ViewMut<'a> {
     /// The same value, as an input.
     fn view(&self) -> View<'_> {
         View::new(self.shape, self.data)
+    }
+
+    /// Writes every run of channels, padding included, by its index; on all cores.
+    fn write_rows(&mut self, write: impl Fn(usize, &mut [f32]) + Sync) {
+        parallel::rows(self.data, self.shape.stride(), write);
     }
 
     /// The runs of channels, padding included, one after another.

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::{parallel, winograd};
+use crate::{parallel, scratch, winograd};
 
 /// Rows computed together: with two vectors each they are accumulators, which with two weights and an input fit the sixteen
 /// registers of AVX2. In wasm the product before its addition takes another, V8 keeps one to itself, and LLVM loads all
@@ -40,39 +40,89 @@ pub enum Packing {
 }
 
 impl Packing {
+    /// How many panels a weight of so many numbers and columns has.
+    pub fn panels(self, weight: usize, columns: usize) -> usize {
+        match self {
+            Packing::Plain => weight / columns * columns.div_ceil(COLUMNS),
+            Packing::Winograd => winograd::panels(weight, columns),
+        }
+    }
+
+    /// Writes the panels of a weight of so many columns.
+    pub fn pack_to(self, weight: &[f32], columns: usize, panels: &mut [Panel]) {
+        match self {
+            Packing::Plain => pack_to(weight, columns, panels),
+            Packing::Winograd => winograd::pack_to(weight, columns, panels),
+        }
+    }
+
+    /// Calls `multiply` with the panels of a weight of so many columns.
+    pub fn packed(self, weight: &[f32], columns: usize, multiply: impl FnOnce(&[Panel])) {
+        scratch(self.panels(weight.len(), columns) * COLUMNS, |panels| {
+            let (panels, _) = panels.as_chunks_mut();
+            self.pack_to(weight, columns, panels);
+            multiply(panels);
+        });
+    }
+
     /// The panels of a weight of so many columns.
     pub fn pack(self, weight: &[f32], columns: usize) -> Vec<Panel> {
-        match self {
-            Packing::Plain => pack(weight, columns),
-            Packing::Winograd => winograd::pack(weight, columns),
-        }
+        let mut panels = vec![[0.0; COLUMNS]; self.panels(weight.len(), columns)];
+        self.pack_to(weight, columns, &mut panels);
+        panels
     }
 }
 
-/// A weight `[…, columns]` as panels, those of the first columns first, so that the inner loop streams them.
+/// A weight `[…, columns]` as panels.
 pub fn pack(weight: &[f32], columns: usize) -> Vec<Panel> {
-    let mut panels = Vec::with_capacity(weight.len() / columns * columns.div_ceil(COLUMNS));
-    for first in (0..columns).step_by(COLUMNS) {
+    Packing::Plain.pack(weight, columns)
+}
+
+/// A weight `[rows, columns]` as panels, those of the first columns first, so that the inner loop streams them.
+fn pack_to(weight: &[f32], columns: usize, panels: &mut [Panel]) {
+    /// Rows that are worth another core.
+    const SHARE: usize = 1024;
+
+    let rows = weight.len() / columns;
+    if rows == 0 {
+        return;
+    }
+    let shares = panels.chunks_exact_mut(rows).enumerate().flat_map(|(i, panels)| {
+        let shares = panels.chunks_mut(SHARE).enumerate();
+        shares.map(move |(share, panels)| (share * SHARE, i * COLUMNS, panels))
+    });
+    parallel::each(shares.collect(), |(row, first, panels)| {
         let width = COLUMNS.min(columns - first);
-        panels.extend(weight.chunks_exact(columns).map(|row| {
-            let mut panel = [0.0; COLUMNS];
-            panel[..width].copy_from_slice(&row[first..][..width]);
-            panel
-        }));
+        for (row, panel) in weight[row * columns..].chunks_exact(columns).zip(panels) {
+            match row[first..].first_chunk() {
+                Some(run) => *panel = *run,
+                None => {
+                    *panel = [0.0; COLUMNS];
+                    panel[..width].copy_from_slice(&row[first..][..width]);
+                }
+            }
+        }
+    });
+}
+
+/// `scale` times a weight of so many columns as panels, from its rows.
+pub fn pack_rows<'a>(rows: impl ExactSizeIterator<Item = &'a [f32]>, columns: usize, scale: f32) -> Vec<Panel> {
+    let depth = rows.len();
+    let mut panels = vec![[0.0; COLUMNS]; depth * columns.div_ceil(COLUMNS)];
+    for (k, row) in rows.enumerate() {
+        for (block, run) in row.chunks(COLUMNS).enumerate() {
+            panels[block * depth + k].iter_mut().zip(run).for_each(|(element, x)| *element = scale * x);
+        }
     }
     panels
 }
 
-/// A weight `[depth, columns]` as panels, element by element.
-pub fn pack_with(depth: usize, columns: usize, element: impl Fn(usize, usize) -> f32) -> Vec<Panel> {
-    let mut panels = Vec::with_capacity(depth * columns.div_ceil(COLUMNS));
-    for first in (0..columns).step_by(COLUMNS) {
-        let width = COLUMNS.min(columns - first);
-        panels.extend((0..depth).map(|k| {
-            let mut panel = [0.0; COLUMNS];
-            panel[..width].iter_mut().enumerate().for_each(|(c, value)| *value = element(k, first + c));
-            panel
-        }));
+/// `scale` times a weight of so many rows as panels, from its columns.
+pub fn pack_columns<'a>(columns: impl ExactSizeIterator<Item = &'a [f32]>, depth: usize, scale: f32) -> Vec<Panel> {
+    let mut panels = vec![[0.0; COLUMNS]; depth * columns.len().div_ceil(COLUMNS)];
+    for (c, column) in columns.enumerate() {
+        let block = &mut panels[c / COLUMNS * depth..][..depth];
+        block.iter_mut().zip(column).for_each(|(panel, x)| panel[c % COLUMNS] = scale * x);
     }
     panels
 }
@@ -119,6 +169,12 @@ impl<'a> Store<'a> {
         Store { bias, ..Store::sums(bias.len()) }
     }
 
+    /// Whether it leaves sums as they are.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        self.bias.is_empty() && self.residual.is_empty() && self.scale == 1.0
+    }
+
     /// The completed sum of one row and column.
     pub fn complete(&self, row: usize, column: usize, sum: f32) -> f32 {
         let at = |data: &[f32], row: usize| if data.is_empty() { 0.0 } else { data[row * self.columns + column] };
@@ -130,6 +186,10 @@ impl<'a> Store<'a> {
     pub fn put<S: Simd>(&self, simd: S, row: usize, column: usize, sums: [S::f32s; 2], out: &mut [f32]) {
         if let ([out_a, out_b], []) = S::as_mut_simd_f32s(out) {
             let [a, b] = sums;
+            if self.is_plain() {
+                (*out_a, *out_b) = (a, b);
+                return;
+            }
             *out_a = self.complete_vector(simd, row, column, a);
             *out_b = self.complete_vector(simd, row, column + S::F32_LANES, b);
             return;

@@ -9,6 +9,7 @@ pub mod outer;
 pub mod parallel;
 mod scratch;
 pub mod winograd;
+pub mod winograd_gradient;
 
 pub use scratch::scratch;
 

@@ -94,6 +94,131 @@ pub fn silu_all(x: &mut [f32]) {
     pulp::Arch::new().dispatch(Silu(x));
 }
 
+/// Multiplies every element of `data` by the derivative of [`silu`] at the element of `x` in the same place, which with
+/// σ = sigmoid(x) is σ (1 + x (1 − σ)).
+pub fn silu_derivative_all(x: &[f32], data: &mut [f32]) {
+    struct Derivative<'a> {
+        x: &'a [f32],
+        data: &'a mut [f32],
+    }
+
+    impl WithSimd for Derivative<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let one = simd.splat_f32s(1.0);
+            update(
+                simd,
+                self.data,
+                self.x,
+                self.x,
+                #[inline(always)]
+                |data, x, _| {
+                    let sigmoid = simd.div_f32s(one, simd.add_f32s(one, exp_vector(simd, simd.neg_f32s(x))));
+                    let slope = simd.mul_add_e_f32s(x, simd.sub_f32s(one, sigmoid), one);
+                    simd.mul_f32s(data, simd.mul_f32s(sigmoid, slope))
+                },
+            );
+        }
+    }
+
+    pulp::Arch::new().dispatch(Derivative { x, data });
+}
+
+/// The gradients of `x · scale + shift`, x being `[…, scale.len()]`, from that by its value, which `gradient` holds: by x to
+/// `gradient`, and by scale and shift, summed over the rows, to `by_scale` and `by_shift`.
+pub fn scale_shift_gradient(
+    gradient: &mut [f32],
+    x: &[f32],
+    scale: &[f32],
+    by_scale: &mut [f32],
+    by_shift: &mut [f32],
+) {
+    struct Gradient<'a> {
+        gradient: &'a mut [f32],
+        x: &'a [f32],
+        scale: &'a [f32],
+        by_scale: &'a mut [f32],
+        by_shift: &'a mut [f32],
+    }
+
+    impl WithSimd for Gradient<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let Gradient { gradient, x, scale, by_scale, by_shift } = self;
+            by_scale.fill(0.0);
+            by_shift.fill(0.0);
+            let width = scale.len();
+            for (gradient, x) in gradient.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                update(
+                    simd,
+                    by_scale,
+                    gradient,
+                    x,
+                    #[inline(always)]
+                    |sum, gradient, x| simd.mul_add_e_f32s(gradient, x, sum),
+                );
+                update(
+                    simd,
+                    by_shift,
+                    gradient,
+                    x,
+                    #[inline(always)]
+                    |sum, gradient, _| simd.add_f32s(sum, gradient),
+                );
+                update(
+                    simd,
+                    gradient,
+                    scale,
+                    scale,
+                    #[inline(always)]
+                    |gradient, scale, _| simd.mul_f32s(gradient, scale),
+                );
+            }
+        }
+    }
+
+    pulp::Arch::new().dispatch(Gradient { gradient, x, scale, by_scale, by_shift });
+}
+
+/// `p · (g − Σ p g)`, the gradient of a softmax p by its argument from that by itself, g, to `out`.
+pub fn softmax_gradient(p: &[f32], g: &[f32], out: &mut [f32]) {
+    struct Gradient<'a> {
+        p: &'a [f32],
+        g: &'a [f32],
+        out: &'a mut [f32],
+    }
+
+    impl WithSimd for Gradient<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let ((p_s, p), (g_s, g)) = (S::as_simd_f32s(self.p), S::as_simd_f32s(self.g));
+            let mut sums = simd.splat_f32s(0.0);
+            for (p, g) in p_s.iter().zip(g_s) {
+                sums = simd.mul_add_e_f32s(*p, *g, sums);
+            }
+            let sum = simd.reduce_sum_f32s(sums) + p.iter().zip(g).map(|(p, g)| p * g).sum::<f32>();
+            let sum = simd.splat_f32s(sum);
+            self.out.fill(0.0);
+            update(
+                simd,
+                self.out,
+                self.p,
+                self.g,
+                #[inline(always)]
+                |_, p, g| simd.mul_f32s(p, simd.sub_f32s(g, sum)),
+            );
+        }
+    }
+
+    pulp::Arch::new().dispatch(Gradient { p, g, out });
+}
+
 /// `x · scale + shift` for every row of x, `[…, scale.len()]`: rounded twice, as shaders do, since with a large mean the sum
 /// cancels and would differ.
 pub fn scale_shift(x: &mut [f32], scale: &[f32], shift: &[f32]) {
@@ -270,6 +395,16 @@ mod tests {
         silu_all(&mut out);
         for (x, out) in x.iter().zip(&out) {
             assert!((out - silu(*x)).abs() <= 4e-7 * silu(*x).abs(), "silu({x}) is not {out}");
+        }
+        let mut slopes = vec![1.0; x.len()];
+        silu_derivative_all(&x, &mut slopes);
+        for (&x, slope) in x.iter().zip(slopes) {
+            let (x, sigmoid) = (f64::from(x), 1.0 / (1.0 + (-f64::from(x)).exp()));
+            let expected = sigmoid * (1.0 + x * (1.0 - sigmoid));
+            assert!(
+                (f64::from(slope) - expected).abs() <= 4e-7 * (expected.abs() + sigmoid),
+                "at {x} it is not {slope}"
+            );
         }
         for len in [1, 3, 8, 13, 64] {
             let mut out = x[500..][..len].to_vec();

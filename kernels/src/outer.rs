@@ -174,6 +174,55 @@ macro_rules! tile {
 tile!(four_lines: 0 a0 b0, 1 a1 b1, 2 a2 b2, 3 a3 b3);
 tile!(six_lines: 0 a0 b0, 1 a1 b1, 2 a2 b2, 3 a3 b3, 4 a4 b4, 5 a5 b5);
 
+/// Adds the products of all rows of two factors, `[rows, depth]` and `[rows, columns]`, to `out`: `[depth, columns]`, both of
+/// whole vectors.
+#[inline(always)]
+pub(crate) fn add_products<S: Simd>(simd: S, left: &[f32], right: &[f32], depth: usize, out: &mut [f32]) {
+    let columns = out.len() / depth;
+    for column in (0..columns).step_by(2 * S::F32_LANES) {
+        let mut line = 0;
+        while line < depth {
+            // As in a share.
+            let six = ROWS == 6 && depth - line >= 6 && depth - line != 8;
+            let out = &mut out[line * columns + column..];
+            if six {
+                six_rows(simd, &left[line..], depth, &right[column..], columns, out);
+            } else {
+                four_rows(simd, &left[line..], depth, &right[column..], columns, out);
+            }
+            line += if six { 6 } else { 4 };
+        }
+    }
+}
+
+/// A function that adds the products of the first elements of all rows of two factors, rows being `depth` and `columns` apart,
+/// to so many lines of `out`, two vectors of each.
+macro_rules! rows {
+    ($name:ident, $height:literal: $($index:literal $a:ident $b:ident),*) => {
+        #[inline(always)]
+        fn $name<S: Simd>(simd: S, left: &[f32], depth: usize, right: &[f32], columns: usize, out: &mut [f32]) {
+            let lanes = 2 * S::F32_LANES;
+            $(let (mut $a, mut $b) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));)*
+            for (run, right) in left.chunks(depth).zip(right.chunks(columns)) {
+                let (Some(run), [[a, b], ..]) =
+                    (run.first_chunk::<$height>(), S::as_simd_f32s(&right[..lanes]).0.as_chunks().0)
+                else {
+                    break;
+                };
+                $(
+                    let x = simd.splat_f32s(run[$index]);
+                    $a = simd.mul_add_e_f32s(x, *a, $a);
+                    $b = simd.mul_add_e_f32s(x, *b, $b);
+                )*
+            }
+            $(add(simd, [$a, $b], &mut out[$index * columns..][..lanes]);)*
+        }
+    };
+}
+
+rows!(four_rows, 4: 0 a0 b0, 1 a1 b1, 2 a2 b2, 3 a3 b3);
+rows!(six_rows, 6: 0 a0 b0, 1 a1 b1, 2 a2 b2, 3 a3 b3, 4 a4 b4, 5 a5 b5);
+
 /// Adds two vectors to `out`, or as much of them as it takes.
 #[inline(always)]
 fn add<S: Simd>(simd: S, sums: [S::f32s; 2], out: &mut [f32]) {

@@ -17,3 +17,16 @@ pub fn each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
     }
     items.into_iter().for_each(work);
 }
+
+/// Does the same with all rows of `out`, `[…, width]`, each of which it is told the index of.
+pub fn rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+    /// Numbers that are worth another core.
+    const SHARE: usize = 1 << 14;
+
+    let share = (SHARE / width).max(1);
+    each(out.chunks_mut(share * width).enumerate().collect(), |(i, out)| {
+        for (row, out) in out.chunks_exact_mut(width).enumerate() {
+            work(i * share + row, out);
+        }
+    });
+}

@@ -15,6 +15,7 @@ mod divide;
 mod embedding;
 mod fused_conv2d;
 pub(super) mod group_norm;
+pub(super) mod heads;
 mod linear;
 mod modulate;
 mod moments;

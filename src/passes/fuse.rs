@@ -10,8 +10,8 @@ use crate::Result;
 use crate::graph::{Graph, Source, Value, ValueId, ValueMap, ValueSet};
 use crate::op::{
     Add, Attention, Beside, Concat, Conv2d, FusedConv2d, GroupNorm, Guide, Linear, Moments, Narrow, Op, Phases,
-    PredictX0, Remember, Rgba8, RowScale, ScaleShift, Softmax, Stack, SumSplits, Tiles, Update, Upsample, Variant,
-    Widen,
+    PredictX0, Remember, Rgba8, RowScale, ScaleShift, Softmax, Stack, SumRows, SumSplits, Tiles, Update, Upsample,
+    Variant, WeightGradient, Widen,
 };
 use crate::tuning::Tuning;
 
@@ -22,7 +22,8 @@ pub struct Fusion {
     pub normalise: bool,
     /// Whether a 1×1 shortcut, and an upsampling, become part of a convolution.
     pub combine: bool,
-    /// Whether convolutions of small maps leave their sums in parts, so that more workgroups share them.
+    /// Whether convolutions of small maps, and gradients by weights, leave their sums in parts, so that more workgroups share
+    /// them.
     pub split: bool,
     /// Which variants of the ops are the fastest.
     pub tuning: Tuning,
@@ -322,6 +323,8 @@ impl Fuser<'_> {
                         self.absorbing(id, absorbed)?
                     } else if let Some(&attention) = self.op::<Attention>(id) {
                         self.plain(id, Rc::new(Attention { serial: self.fusion.tuning.serial, ..attention }))?
+                    } else if let Some(&op) = self.op::<WeightGradient>(id) {
+                        self.weight_gradient(id, op)?
                     } else if self.op::<Softmax>(id).is_some() {
                         let (serial, precision) = (self.fusion.tuning.serial, value.precision);
                         self.plain(id, Rc::new(Softmax { serial, precision }))?
@@ -350,6 +353,19 @@ impl Fuser<'_> {
     fn plain(&mut self, id: ValueId, op: Rc<dyn Op>) -> Result<ValueId> {
         let inputs: Vec<ValueId> = self.inputs(id).iter().map(|input| self.ids[*input]).collect();
         self.fused.shared_op(&self.graph.values[id.0].name, op, &inputs)
+    }
+
+    /// The gradient by a weight, in parts where that keeps a GPU busy.
+    fn weight_gradient(&mut self, id: ValueId, op: WeightGradient) -> Result<ValueId> {
+        let inputs: Vec<ValueId> = self.inputs(id).iter().map(|input| self.ids[*input]).collect();
+        let Value { name, shape, .. } = &self.graph.values[id.0];
+        let pixels = self.fused.shape(inputs[1]).rows();
+        let splits = if self.fusion.split { WeightGradient::worthwhile_splits(shape, pixels) } else { 1 };
+        if splits == 1 {
+            return self.fused.op(name, op, &inputs);
+        }
+        let parts = self.fused.op(&format!("{name}.splits"), WeightGradient { splits, ..op }, &inputs)?;
+        self.fused.op(name, SumRows { groups: 1, tiles: 1, shape: shape.clone() }, &[parts])
     }
 
     /// An op of the update, and what it leaves beside its own value.
@@ -434,7 +450,9 @@ impl Fuser<'_> {
         let mut input = input;
         let mut affine = None;
         let direct = chain.variant.is_direct();
-        if let (Some(norm), true, false) = (self.op::<ScaleShift>(input), self.fusion.normalise, direct) {
+        // What somebody else reads too is there already.
+        let normalise = self.fusion.normalise && !direct && self.only_use(input).is_some();
+        if let (Some(norm), true) = (self.op::<ScaleShift>(input), normalise) {
             (op.normalise, op.activation) = (true, norm.activation);
             affine = Some(self.inputs(input)[1]);
             input = self.inputs(input)[0];

@@ -3,10 +3,11 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::network::attention_scores::scale;
+use super::network::heads::{Heads, Part};
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
-use kernels::gemm::{self, Gemm, Store};
+use kernels::gemm::{Gemm, Panel, Store};
 use kernels::math;
 use kernels::outer::OuterProducts;
 use kernels::parallel;
@@ -50,21 +51,12 @@ impl AttentionGradient {
         /// Queries at a time.
         const BLOCK: usize = 96;
 
-        let (tokens, head, scale) = (of_rows.shape.dims()[1], padded(self.head_dim), scale(self.head_dim));
-        let (image, h) = (matrix / self.heads, matrix % self.heads);
-        let at =
-            |token: usize, part: usize| (image * tokens + token) * qkv.shape.stride() + (part * self.heads + h) * head;
-        let row = |token: usize| (image * tokens + token) * g.shape.stride() + h * head;
-        // Keys and values, transposed; nothing in the padding.
+        let [heads, of_g] = [qkv, g].map(|of| Heads::new(self.heads, self.head_dim, of.shape));
+        let (tokens, head, scale) = (heads.tokens, heads.width, scale(self.head_dim));
         let stride = padded(tokens);
-        let transposed = |part: usize, scale: f32| {
-            gemm::pack_with(head, stride, |d, token| match token < tokens {
-                true => scale * qkv.data[at(token, part) + d],
-                false => 0.0,
-            })
-        };
-        let (by_keys, by_values) = (transposed(1, scale), transposed(2, 1.0));
-        let of_keys = gemm::pack_with(tokens, head, |key, d| scale * qkv.data[at(key, 1) + d]);
+        let by_keys = heads.transposed(qkv, matrix, Part::Keys, scale);
+        let by_values = heads.transposed(qkv, matrix, Part::Values, 1.0);
+        let of_keys = heads.right(qkv, matrix, Part::Keys, 0..tokens, scale);
         let (mut weights, mut changes) = (vec![0.0; BLOCK * stride], vec![0.0; BLOCK * stride]);
         let of_scores: Vec<usize> = (0..BLOCK).map(|query| query * stride).collect();
         let taps = &[0][..];
@@ -72,14 +64,14 @@ impl AttentionGradient {
         let (mut keys, mut values) = (vec![0.0; stride * head], vec![0.0; stride * head]);
         for (first, queries) in (0..tokens).step_by(BLOCK).zip(queries.chunks_mut(BLOCK * head)) {
             let block = first..tokens.min(first + BLOCK);
-            let rows: Vec<usize> = block.clone().map(|query| at(query, 0)).collect();
-            let of_g: Vec<usize> = block.clone().map(row).collect();
+            let rows = heads.rows(matrix, Part::Queries, block.clone());
+            let rows_of_g = of_g.rows(matrix, Part::Queries, block.clone());
             let (len, store) = (block.len(), Store::sums(stride));
             let (weights, changes) = (&mut weights[..len * stride], &mut changes[..len * stride]);
             Gemm { input: qkv.data, rows: &rows, taps, depth: head, panels: &by_keys, store }.run(weights);
-            Gemm { input: g.data, rows: &of_g, taps, depth: head, panels: &by_values, store }.run(changes);
+            Gemm { input: g.data, rows: &rows_of_g, taps, depth: head, panels: &by_values, store }.run(changes);
             let lines = weights.chunks_exact_mut(stride).zip(changes.chunks_exact_mut(stride));
-            for (query, (weights, changes)) in block.zip(lines) {
+            for (query, (weights, changes)) in block.clone().zip(lines) {
                 let numbers = &of_rows.data[(matrix * tokens + query) * of_rows.shape.stride()..];
                 let [most, reciprocal, product] = [numbers[0], numbers[1], numbers[2]];
                 math::softmax_again(&mut weights[..tokens], [most, reciprocal]);
@@ -90,13 +82,12 @@ impl AttentionGradient {
             }
             let (of_scores, store) = (&of_scores[..len], Store::sums(head));
             Gemm { input: changes, rows: of_scores, taps, depth: tokens, panels: &of_keys, store }.run(queries);
-            let add = |input: &[f32], element: &dyn Fn(usize, usize) -> f32, out: &mut [f32]| {
-                let panels = gemm::pack_with(len, head, element);
+            let add = |input: &[f32], panels: &[Panel], out: &mut [f32]| {
                 let (rows, columns) = (of_scores, head);
-                OuterProducts { input, rows, taps, depth: stride, panels: &panels, columns, splits: 1 }.add(out);
+                OuterProducts { input, rows, taps, depth: stride, panels, columns, splits: 1 }.add(out);
             };
-            add(changes, &|query, d| scale * qkv.data[rows[query] + d], &mut keys);
-            add(weights, &|query, d| g.data[of_g[query] + d], &mut values);
+            add(changes, &heads.right(qkv, matrix, Part::Queries, block.clone(), scale), &mut keys);
+            add(weights, &of_g.right(g, matrix, Part::Queries, block, 1.0), &mut values);
         }
         queries.extend_from_slice(&keys[..tokens * head]);
         queries.extend_from_slice(&values[..tokens * head]);

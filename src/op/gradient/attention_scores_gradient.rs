@@ -3,12 +3,13 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::network::attention_scores::scale;
+use super::network::heads::{Heads, Part};
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
-use kernels::gemm::{self, Gemm, Store};
+use kernels::gemm::{Gemm, Store};
 use kernels::outer::OuterProducts;
-use kernels::parallel;
+use kernels::{parallel, scratch};
 
 /// The gradient of [`super::AttentionScores`] by queries and keys, from that by the scores, dS: `dS K / √d` and `dSᵀ Q / √d`,
 /// where queries and keys are in `[N, H, W, 3 · heads · padded(d)]`, and zero in the place of the values.
@@ -60,31 +61,41 @@ impl Op for AttentionScoresGradient {
     fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
         let [output] = outputs else { unreachable!("attention_scores_gradient has one output") };
         let [qkv, scores] = *inputs else { unreachable!("attention_scores_gradient has two inputs") };
-        let (tokens, stride) = (scores.shape.channels(), scores.shape.stride());
-        let (width, head, scale) = (qkv.shape.stride(), padded(self.head_dim), scale(self.head_dim));
-        output.data.fill(0.0);
-        let of_head = |(image, out): &mut (usize, &mut [f32]), h: usize| {
-            let (mut queries, mut keys) = (vec![0.0; tokens * head], vec![0.0; stride * head]);
-            let (first, matrix) = (*image * tokens * width, *image * self.heads + h);
-            let at = |token: usize, part: usize| token * width + (part * self.heads + h) * head;
-            let of = |token: usize, part: usize, d: usize| scale * qkv.data[first + at(token, part) + d];
-            let packed = |part: usize| gemm::pack_with(tokens, head, |token, d| of(token, part, d));
-            let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
-            let (input, taps) = (scores.data, &[0][..]);
-            let (panels, store) = (packed(1), Store::sums(head));
-            Gemm { input, rows: &rows, taps, depth: tokens, panels: &panels, store }.run(&mut queries);
-            let panels = packed(0);
-            OuterProducts { input, rows: &rows, taps, depth: stride, panels: &panels, columns: head, splits: 1 }
-                .run(&mut keys);
-            for token in 0..tokens {
-                out[at(token, 0)..][..head].copy_from_slice(&queries[token * head..][..head]);
-                out[at(token, 1)..][..head].copy_from_slice(&keys[token * head..][..head]);
-            }
+        let heads = Heads::new(self.heads, self.head_dim, qkv.shape);
+        let (tokens, width, stride) = (heads.tokens, heads.width, scores.shape.stride());
+        let scale = scale(self.head_dim);
+        let images = output.data.chunks_exact_mut(heads.image()).enumerate().collect();
+        let of_image = |(image, out): (usize, &mut [f32])| {
+            out.fill(0.0);
+            scratch((tokens + stride) * width, |sums| {
+                let (queries, keys) = sums.split_at_mut(tokens * width);
+                for head in 0..self.heads {
+                    let matrix = image * self.heads + head;
+                    let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
+                    let (input, taps) = (scores.data, &[0][..]);
+                    let panels = heads.right(qkv, matrix, Part::Keys, 0..tokens, scale);
+                    let store = Store::sums(width);
+                    Gemm { input, rows: &rows, taps, depth: tokens, panels: &panels, store }.run(queries);
+                    let panels = heads.right(qkv, matrix, Part::Queries, 0..tokens, scale);
+                    OuterProducts {
+                        input,
+                        rows: &rows,
+                        taps,
+                        depth: stride,
+                        panels: &panels,
+                        columns: width,
+                        splits: 1,
+                    }
+                    .run(keys);
+                    for token in 0..tokens {
+                        let sums = token * width..(token + 1) * width;
+                        out[heads.at(head, Part::Queries, token)..][..width].copy_from_slice(&queries[sums.clone()]);
+                        out[heads.at(head, Part::Keys, token)..][..width].copy_from_slice(&keys[sums]);
+                    }
+                }
+            });
         };
-        let images = output.data.chunks_exact_mut(tokens * width).enumerate().collect();
-        parallel::each(images, |mut image: (usize, &mut [f32])| {
-            (0..self.heads).for_each(|h| of_head(&mut image, h));
-        });
+        parallel::each(images, of_image);
     }
 
     fn kernel(&self, inputs: &[&Shape], _output: &Shape) -> Kernel {

@@ -2,12 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::network::heads::{Heads, Part};
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
-use kernels::gemm;
 use kernels::outer::OuterProducts;
-use kernels::parallel;
+use kernels::{parallel, scratch};
 
 /// `Pᵀ G` of every image and head: the gradient of [`super::AttentionValues`] by the values, from that by its output, G, where
 /// the values are in `[N, H, W, 3 · heads · padded(d)]`, and zero in the place of queries and keys.
@@ -37,6 +37,12 @@ const STRIP: usize = 4;
 /// Heads' `vec4`s, and strips of tokens, of a workgroup.
 const WORKGROUP: usize = 8;
 
+impl AttentionValuesGradient {
+    fn heads_of(&self, shape: &Shape) -> Heads {
+        Heads::new(self.heads, self.head_dim, shape)
+    }
+}
+
 impl Op for AttentionValuesGradient {
     fn name(&self) -> &'static str {
         "attention_values_gradient"
@@ -59,26 +65,34 @@ impl Op for AttentionValuesGradient {
     fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
         let [output] = outputs else { unreachable!("attention_values_gradient has one output") };
         let [weights, g] = *inputs else { unreachable!("attention_values_gradient has two inputs") };
-        let (tokens, stride) = (weights.shape.channels(), weights.shape.stride());
-        let (width, head) = (output.shape.stride(), padded(self.head_dim));
-        output.data.fill(0.0);
-        let of_head = |(image, out): &mut (usize, &mut [f32]), h: usize| {
-            let mut values = vec![0.0; stride * head];
-            let (image, matrix) = (*image, *image * self.heads + h);
-            let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
-            let row = |query: usize| (image * tokens + query) * g.shape.stride() + h * head;
-            let panels = gemm::pack_with(tokens, head, |query, d| g.data[row(query) + d]);
-            let (input, depth) = (weights.data, stride);
-            OuterProducts { input, rows: &rows, taps: &[0], depth, panels: &panels, columns: head, splits: 1 }
-                .run(&mut values);
-            for (key, value) in values.chunks_exact(head).take(tokens).enumerate() {
-                out[key * width + (2 * self.heads + h) * head..][..head].copy_from_slice(value);
-            }
+        let (of_g, heads) = (self.heads_of(g.shape), self.heads_of(output.shape));
+        let (tokens, stride) = (heads.tokens, weights.shape.stride());
+        let images = output.data.chunks_exact_mut(heads.image()).enumerate().collect();
+        let of_image = |(image, out): (usize, &mut [f32])| {
+            out.fill(0.0);
+            scratch(stride * heads.width, |values| {
+                for head in 0..self.heads {
+                    let matrix = image * self.heads + head;
+                    let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
+                    let panels = of_g.right(g, matrix, Part::Queries, 0..tokens, 1.0);
+                    let (input, columns) = (weights.data, heads.width);
+                    OuterProducts {
+                        input,
+                        rows: &rows,
+                        taps: &[0],
+                        depth: stride,
+                        panels: &panels,
+                        columns,
+                        splits: 1,
+                    }
+                    .run(values);
+                    for (token, value) in values.chunks_exact(heads.width).take(tokens).enumerate() {
+                        out[heads.at(head, Part::Values, token)..][..heads.width].copy_from_slice(value);
+                    }
+                }
+            });
         };
-        let images = output.data.chunks_exact_mut(tokens * width).enumerate().collect();
-        parallel::each(images, |mut image: (usize, &mut [f32])| {
-            (0..self.heads).for_each(|h| of_head(&mut image, h));
-        });
+        parallel::each(images, of_image);
     }
 
     fn kernel(&self, inputs: &[&Shape], _output: &Shape) -> Kernel {

@@ -2,10 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::network::heads::{Heads, Part};
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
-use kernels::gemm::{self, Gemm, Store};
+use kernels::gemm::{Gemm, Store};
 use kernels::parallel;
 
 /// `G Vᵀ` of every image and head, `[N · heads, S, S]` over S tokens: the gradient of [`super::AttentionValues`] by P, from that
@@ -58,20 +59,14 @@ impl Op for AttentionWeightsGradient {
     fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
         let [output] = outputs else { unreachable!("attention_weights_gradient has one output") };
         let [qkv, g] = *inputs else { unreachable!("attention_weights_gradient has two inputs") };
-        let (tokens, stride) = (output.shape.channels(), output.shape.stride());
-        let (width, head, store) = (qkv.shape.stride(), padded(self.head_dim), Store::sums(stride));
-        let matrices = output.data.chunks_exact_mut(tokens * stride).enumerate().collect();
+        let [heads, of_g] = [qkv, g].map(|of| Heads::new(self.heads, self.head_dim, of.shape));
+        let stride = output.shape.stride();
+        let matrices = output.data.chunks_exact_mut(heads.tokens * stride).enumerate().collect();
         parallel::each(matrices, |(matrix, out): (usize, &mut [f32])| {
-            let (image, h) = (matrix / self.heads, matrix % self.heads);
-            let row = |query: usize| (image * tokens + query) * g.shape.stride() + h * head;
-            let rows: Vec<usize> = (0..tokens).map(row).collect();
-            let value = |key: usize| (image * tokens + key) * width + (2 * self.heads + h) * head;
-            // The values, transposed; nothing in the padding.
-            let panels = gemm::pack_with(head, stride, |d, key| match key < tokens {
-                true => qkv.data[value(key) + d],
-                false => 0.0,
-            });
-            Gemm { input: g.data, rows: &rows, taps: &[0], depth: head, panels: &panels, store }.run(out);
+            let rows = of_g.rows(matrix, Part::Queries, 0..heads.tokens);
+            let panels = heads.transposed(qkv, matrix, Part::Values, 1.0);
+            let store = Store::sums(stride);
+            Gemm { input: g.data, rows: &rows, taps: &[0], depth: heads.width, panels: &panels, store }.run(out);
         });
     }
 

@@ -47,7 +47,8 @@ impl Op for MomentsGradient {
         let width = x.shape.stride();
         let pixels = x.shape.rows() / x.shape.dims()[0];
         let tiles = Tiles::strips(pixels);
-        for (pixel, (out, x)) in output.rows_mut().zip(x.rows()).enumerate() {
+        output.write_rows(|pixel, out| {
+            let x = x.row(pixel);
             let tile = pixel % pixels / Tiles::STRIP;
             let first = (pixel / pixels * tiles.count() + tile) * 2 * width;
             let mean = &moments.data[first..][..width];
@@ -56,7 +57,7 @@ impl Op for MomentsGradient {
             for c in 0..width {
                 out[c] = by_mean[c] / n + 2.0 * (x[c] - mean[c]) * by_m2[c];
             }
-        }
+        });
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{Activation, Kernel, Op, View, ViewMut, activation_shader};
 use crate::{Error, Result, Shape};
-use kernels::parallel;
+use kernels::{math, parallel, scratch};
 
 /// The gradients of a [`super::ScaleShift`], f(x · scale + shift), by x, and by scale and shift.
 ///
@@ -40,31 +40,23 @@ fn pixels(images: &Shape) -> usize {
     images.rows() / images.dims()[0]
 }
 
-/// An image of x, of the gradient, and its scale and shift.
+/// A tile of x, of the gradient, and its image's scale and shift.
 type Given<'a> = ((&'a [f32], &'a [f32]), &'a [f32]);
 
 impl ScaleShiftGradient {
-    /// The gradients of an image of so many numbers a pixel: by x, and by scale and shift, tile by tile.
-    fn of_image(&self, width: usize, (by_x, by_affine): (&mut [f32], &mut [f32]), ((x, gradient), affine): Given<'_>) {
+    /// The gradients of a tile of so many numbers a pixel: by x, and by scale and shift.
+    fn of_tile(&self, width: usize, (by_x, by_affine): (&mut [f32], &mut [f32]), ((x, gradient), affine): Given<'_>) {
         let (scale, shift) = affine.split_at(width);
-        let mut argument = vec![0.0; width];
-        by_affine.fill(0.0);
-        let pixels = by_x.chunks_exact_mut(width).zip(x.chunks_exact(width).zip(gradient.chunks_exact(width)));
-        for (pixel, (by_x, (x, gradient))) in pixels.enumerate() {
-            by_x.copy_from_slice(gradient);
-            if let Some(activation) = self.activation {
-                for (c, argument) in argument.iter_mut().enumerate() {
-                    *argument = x[c] * scale[c] + shift[c];
-                }
-                activation.apply_derivative(&argument, by_x);
-            }
-            let (by_scale, by_shift) = by_affine[pixel / TILE * 2 * width..][..2 * width].split_at_mut(width);
-            for c in 0..width {
-                by_scale[c] += by_x[c] * x[c];
-                by_shift[c] += by_x[c];
-                by_x[c] *= scale[c];
-            }
+        by_x.copy_from_slice(gradient);
+        if let Some(activation) = self.activation {
+            scratch(x.len(), |argument| {
+                argument.copy_from_slice(x);
+                math::scale_shift(argument, scale, shift);
+                activation.apply_derivative(argument, by_x);
+            });
         }
+        let (by_scale, by_shift) = by_affine.split_at_mut(width);
+        math::scale_shift_gradient(by_x, x, scale, by_scale, by_shift);
     }
 }
 
@@ -91,12 +83,16 @@ impl Op for ScaleShiftGradient {
         let [by_x, by_affine] = outputs else { unreachable!("scale_shift_gradient has two outputs") };
         let [x, affine, gradient] = *inputs else { unreachable!("scale_shift_gradient has three inputs") };
         let (width, pixels) = (x.shape.stride(), pixels(x.shape));
-        let tiles = pixels.div_ceil(TILE);
         let image = pixels * width;
+        // The last tile of an image may be smaller.
         let given = x.data.chunks_exact(image).zip(gradient.data.chunks_exact(image));
-        let given = given.zip(affine.data.chunks_exact(2 * width));
-        let made = by_x.data.chunks_exact_mut(image).zip(by_affine.data.chunks_exact_mut(tiles * 2 * width));
-        parallel::each(made.zip(given).collect(), |(made, given)| self.of_image(width, made, given));
+        let given = given.zip(affine.data.chunks_exact(2 * width)).flat_map(|((x, gradient), affine)| {
+            let given = x.chunks(TILE * width).zip(gradient.chunks(TILE * width));
+            given.map(move |given| (given, affine))
+        });
+        let made = by_x.data.chunks_exact_mut(image).flat_map(|image| image.chunks_mut(TILE * width));
+        let made = made.zip(by_affine.data.chunks_exact_mut(2 * width));
+        parallel::each(made.zip(given).collect(), |(made, given)| self.of_tile(width, made, given));
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {

@@ -4,6 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::{Error, Result, Shape};
+use kernels::math;
 
 /// `p · (g − Σ p g)`, the sum over the last dimension: the gradient of a [`super::Softmax`] by its input, from its output p and
 /// the gradient g by that.
@@ -37,10 +38,7 @@ impl Op for SoftmaxGradient {
     fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
         let [output] = outputs else { unreachable!("softmax_gradient has one output") };
         let [p, g] = *inputs else { unreachable!("softmax_gradient has two inputs") };
-        for (out, (p, g)) in output.rows_mut().zip(p.rows().zip(g.rows())) {
-            let sum: f32 = p.iter().zip(g).map(|(p, g)| p * g).sum();
-            out.iter_mut().zip(p.iter().zip(g)).for_each(|(out, (p, g))| *out = p * (g - sum));
-        }
+        output.write_rows(|row, out| math::softmax_gradient(p.row(row), g.row(row), out));
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {

@@ -2,18 +2,19 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Conv2d, Kernel, Op, SumRows, View, ViewMut, shader};
-use crate::graph::{Graph, ValueId};
+use super::{Conv2d, Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::gemm::Packing;
 use kernels::outer::OuterProducts;
+use kernels::winograd::{self, Images};
+use kernels::winograd_gradient::WinogradGradient;
 
 /// `xᵀ g`, summed over all pixels: the gradient by the weight of a [`Conv2d`], `[K, K, Cin padded, Cout]`, or of a
 /// [`super::Linear`], `[in padded, out]`, packed as they are (`torch.nn.grad.conv2d_weight`).
 ///
-/// Many pixels are summed up in `splits` parts, which stand one after another: `[splits · K, …]` or `[splits · in padded, out]`.
-/// So a GPU has enough to do where weights are small, and always adds in the same order.
+/// Many pixels can be summed up in `splits` parts, which stand one after another: `[splits · K, …]` or
+/// `[splits · in padded, out]`. So a GPU has enough to do where weights are small, and always adds in the same order.
 ///
 /// Inputs: x `[N, H, W, Cin]` and the gradient by the output `[N, H', W', Cout]`, or `[…, in]` and `[…, out]`.
 #[derive(Clone, Copy, Debug)]
@@ -51,26 +52,25 @@ const WORKGROUP: usize = 8;
 const OWN: usize = 2;
 
 impl WeightGradient {
-    /// Appends the gradient of `weight` to `graph`: of `x` and of the gradient of what it became.
-    pub(crate) fn append(
-        graph: &mut Graph,
-        name: &str,
-        conv: Option<Conv2d>,
-        [x, gradient, weight]: [ValueId; 3],
-    ) -> Result<ValueId> {
+    /// That of a convolution, or of a linear layer, in one part.
+    pub(crate) fn of(conv: Option<Conv2d>) -> Self {
+        WeightGradient { conv, splits: 1 }
+    }
+
+    /// In how many parts a GPU is to sum up the gradient by a weight of this shape, from that by so many pixels.
+    pub(crate) fn worthwhile_splits(weight: &Shape, pixels: usize) -> usize {
         /// What a GPU should have to do at least, and pixels that make a part worth its sum.
         const INVOCATIONS: usize = 8192;
         const PIXELS: usize = 128;
 
-        let shape = graph.shape(weight).clone();
-        let invocations = shape.len() / (4 * OWN * 4 * OWN);
-        let pixels = graph.shape(gradient).rows();
-        let splits = (INVOCATIONS / invocations.max(1)).min(pixels / PIXELS).max(1);
-        if splits == 1 {
-            return graph.op(name, WeightGradient { conv, splits }, &[x, gradient]);
-        }
-        let parts = graph.op(&format!("{name}.splits"), WeightGradient { conv, splits }, &[x, gradient])?;
-        graph.op(name, SumRows { groups: 1, tiles: 1, shape }, &[parts])
+        let invocations = weight.len() / (4 * OWN * 4 * OWN);
+        (INVOCATIONS / invocations.max(1)).min(pixels / PIXELS).max(1)
+    }
+
+    /// Whether the CPU computes it as one of 3×3 with fewer multiplications.
+    fn is_winograd(&self, x: &Shape, g: &Shape) -> bool {
+        let [_, height, width, _] = *x.dims() else { return false };
+        self.splits == 1 && self.conv == Some(Conv2d::SAME) && winograd::pays(height, width, x.stride(), g.stride())
     }
 
     /// The convolution that it is, and height and width of its input and of its output; those of a linear layer are of one
@@ -114,17 +114,24 @@ impl Op for WeightGradient {
         let [output] = outputs else { unreachable!("weight_gradient has one output") };
         let [x, g] = *inputs else { unreachable!("weight_gradient has two inputs") };
         let (columns, splits) = (g.shape.stride(), self.splits);
-        let panels = g.packed(Packing::Plain);
+        if self.is_winograd(x.shape, g.shape) {
+            let [_, height, width, _] = *x.shape.dims() else { unreachable!("of images only") };
+            let [input, gradient] =
+                [x, g].map(|of| Images { data: of.data, height, width, channels: of.shape.stride() });
+            return WinogradGradient { input, gradient }.run(output.data);
+        }
         let depth = x.shape.stride();
         let product = |input: &[f32], rows: &[usize], taps: &[usize], out: &mut [f32]| {
-            OuterProducts { input, rows, taps, depth, panels: &panels, columns, splits }.run(out);
+            g.packed(Packing::Plain, |panels| {
+                OuterProducts { input, rows, taps, depth, panels, columns, splits }.run(out);
+            });
         };
         match &self.conv {
-            Some(conv) => {
+            Some(conv) if *conv != Conv2d::POINTWISE => {
                 let windows = conv.windows(x, g.shape);
                 product(&windows.framed, &windows.rows, &windows.taps, output.data);
             }
-            None => {
+            _ => {
                 let rows: Vec<usize> = (0..x.shape.rows()).map(|row| row * depth).collect();
                 product(x.data, &rows, &[0], output.data);
             }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{ActivationGradient, Backward, Kernel, Op, View, ViewMut, activation_shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Result, Shape};
-use kernels::math::{exp, silu_all};
+use kernels::math::{exp, silu_all, silu_derivative_all};
 
 /// A function applied element by element (diffusers `models/activations.py`, `get_activation`). Each keeps 0 at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -42,10 +42,7 @@ impl Activation {
 
         let pairs = data.iter_mut().zip(x);
         match self {
-            Activation::Silu => pairs.for_each(|(data, &x)| {
-                let sigmoid = 1.0 / (1.0 + exp(-x));
-                *data *= sigmoid * (1.0 + x * (1.0 - sigmoid));
-            }),
+            Activation::Silu => silu_derivative_all(x, data),
             Activation::Mish => pairs.for_each(|(data, &x)| *data *= mish_derivative(x)),
             Activation::Gelu => pairs.for_each(|(data, &x)| {
                 let density = libm::expf(-0.5 * x * x) / (2.0 * PI).sqrt();

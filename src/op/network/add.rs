@@ -58,13 +58,11 @@ impl Op for Add {
         let [output] = outputs else { unreachable!("add has one output") };
         let [a, b] = *inputs else { unreachable!("add has two inputs") };
         let share = share(a.shape, b.shape);
-        let width = b.shape.stride();
-        for (row, (out, a)) in output.rows_mut().zip(a.rows()).enumerate() {
-            let b = &b.data[row / share * width..][..width];
-            for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        output.write_rows(|row, out| {
+            for ((out, a), b) in out.iter_mut().zip(a.row(row)).zip(b.row(row / share)) {
                 *out = (a + b) * self.scale;
             }
-        }
+        });
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

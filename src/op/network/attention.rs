@@ -3,12 +3,13 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::attention_scores::scale;
+use super::heads::{Heads, Part};
 use super::{AttentionGradient, AttentionRows, Backward, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
-use kernels::gemm::{self, Gemm, Store};
-use kernels::math;
+use kernels::gemm::{Gemm, Store};
+use kernels::{math, parallel, scratch};
 
 /// What [`super::AttentionScores`], [`super::Softmax`] and [`super::AttentionValues`] compute, softmax(Q Kᵀ / √d) V (Vaswani
 /// et al. 2017, equation 1), without keeping a score: `[N, H, W, heads · padded(d)]` from
@@ -81,36 +82,38 @@ impl Op for Attention {
         const BLOCK: usize = 48;
 
         let qkv = inputs[0];
-        let [n, h, w, width] = *qkv.shape.dims() else { unreachable!("checked by output") };
-        let (tokens, head, scale) = (h * w, padded(self.head_dim), scale(self.head_dim));
+        let heads = Heads::new(self.heads, self.head_dim, qkv.shape);
+        let of_output = Heads::new(self.heads, self.head_dim, output.shape);
+        let (tokens, width, scale) = (heads.tokens, heads.width, scale(self.head_dim));
         let stride = padded(tokens);
-        let (mut scores, mut values) = (vec![0.0; BLOCK * stride], vec![0.0; BLOCK * head]);
         let of_scores: Vec<usize> = (0..BLOCK).map(|query| query * stride).collect();
-        for (image, matrix) in (0..n).flat_map(|image| (0..self.heads).map(move |matrix| (image, matrix))) {
-            let at = |token: usize, part: usize| (image * tokens + token) * width + (part * self.heads + matrix) * head;
-            // The keys, transposed; nothing in the padding.
-            let keys = gemm::pack_with(head, stride, |d, key| match key < tokens {
-                true => scale * qkv.data[at(key, 1) + d],
-                false => 0.0,
+        let images = output.data.chunks_exact_mut(of_output.image()).enumerate().collect();
+        let of_image = |(image, out): (usize, &mut [f32])| {
+            scratch(BLOCK * (stride + width), |scratch| {
+                for head in 0..self.heads {
+                    let matrix = image * self.heads + head;
+                    let keys = heads.transposed(qkv, matrix, Part::Keys, scale);
+                    let panels = heads.right(qkv, matrix, Part::Values, 0..tokens, 1.0);
+                    for first in (0..tokens).step_by(BLOCK) {
+                        let rows = heads.rows(matrix, Part::Queries, first..tokens.min(first + BLOCK));
+                        let (scores, values) = scratch.split_at_mut(BLOCK * stride);
+                        let (scores, values) = (&mut scores[..rows.len() * stride], &mut values[..rows.len() * width]);
+                        let store = Store::sums(stride);
+                        Gemm { input: qkv.data, rows: &rows, taps: &[0], depth: width, panels: &keys, store }
+                            .run(scores);
+                        for row in scores.chunks_exact_mut(stride) {
+                            math::softmax(&mut row[..tokens]);
+                        }
+                        let (rows, store) = (&of_scores[..rows.len()], Store::sums(width));
+                        Gemm { input: scores, rows, taps: &[0], depth: tokens, panels: &panels, store }.run(values);
+                        for (query, value) in (first..).zip(values.chunks_exact(width)) {
+                            out[of_output.at(head, Part::Queries, query)..][..width].copy_from_slice(value);
+                        }
+                    }
+                }
             });
-            let panels = gemm::pack_with(tokens, head, |key, d| qkv.data[at(key, 2) + d]);
-            for first in (0..tokens).step_by(BLOCK) {
-                let rows: Vec<usize> = (first..tokens.min(first + BLOCK)).map(|query| at(query, 0)).collect();
-                let scores = &mut scores[..rows.len() * stride];
-                let store = Store::sums(stride);
-                Gemm { input: qkv.data, rows: &rows, taps: &[0], depth: head, panels: &keys, store }.run(scores);
-                for row in scores.chunks_exact_mut(stride) {
-                    math::softmax(&mut row[..tokens]);
-                }
-                let (values, store) = (&mut values[..rows.len() * head], Store::sums(head));
-                let of_scores = &of_scores[..rows.len()];
-                Gemm { input: scores, rows: of_scores, taps: &[0], depth: tokens, panels: &panels, store }.run(values);
-                for (query, value) in (first..).zip(values.chunks_exact(head)) {
-                    output.data[((image * tokens + query) * self.heads + matrix) * head..][..head]
-                        .copy_from_slice(value);
-                }
-            }
-        }
+        };
+        parallel::each(images, of_image);
     }
 
     fn kernel(&self, inputs: &[&Shape], _output: &Shape) -> Kernel {

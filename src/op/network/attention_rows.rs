@@ -3,10 +3,11 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::attention_scores::scale;
+use super::heads::{Heads, Part};
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
-use kernels::gemm::{self, Gemm, Store};
+use kernels::gemm::{Gemm, Store};
 use kernels::{math, parallel};
 
 /// Of every query of every head: its largest score m, the reciprocal of Σ exp(s − m) over its scores s, and Σ O · G over the
@@ -64,31 +65,23 @@ impl Op for AttentionRows {
         const BLOCK: usize = 48;
 
         let [qkv, out, g] = *inputs else { unreachable!("attention_rows has three inputs") };
-        let (tokens, head) = (output.shape.dims()[1], padded(self.head_dim));
-        let (stride, scale) = (padded(tokens), scale(self.head_dim));
-        let width = output.shape.stride();
+        let [heads, of_out] = [qkv, out].map(|of| Heads::new(self.heads, self.head_dim, of.shape));
+        let (tokens, head, scale) = (heads.tokens, heads.width, scale(self.head_dim));
+        let (stride, width) = (padded(tokens), output.shape.stride());
         let shares = output.data.chunks_exact_mut(tokens * width).enumerate().collect();
         parallel::each(shares, |(matrix, numbers): (usize, &mut [f32])| {
             let mut scores = vec![0.0; BLOCK * stride];
-            let (image, h) = (matrix / self.heads, matrix % self.heads);
-            let at = |token: usize, part: usize| {
-                (image * tokens + token) * qkv.shape.stride() + (part * self.heads + h) * head
-            };
-            let keys = gemm::pack_with(head, stride, |d, key| match key < tokens {
-                true => scale * qkv.data[at(key, 1) + d],
-                false => 0.0,
-            });
+            let keys = heads.transposed(qkv, matrix, Part::Keys, scale);
             for (block, numbers) in numbers.chunks_mut(BLOCK * width).enumerate() {
                 let first = block * BLOCK;
-                let rows: Vec<usize> = (first..tokens.min(first + BLOCK)).map(|query| at(query, 0)).collect();
+                let rows = heads.rows(matrix, Part::Queries, first..tokens.min(first + BLOCK));
                 let (scores, store) = (&mut scores[..rows.len() * stride], Store::sums(stride));
                 Gemm { input: qkv.data, rows: &rows, taps: &[0], depth: head, panels: &keys, store }.run(scores);
-                for ((query, scores), numbers) in
-                    (first..).zip(scores.chunks_exact_mut(stride)).zip(numbers.chunks_exact_mut(width))
-                {
+                let scores = scores.chunks_exact_mut(stride);
+                for ((query, scores), numbers) in (first..).zip(scores).zip(numbers.chunks_exact_mut(width)) {
                     let [most, reciprocal] = math::softmax(&mut scores[..tokens]);
-                    let row = (image * tokens + query) * out.shape.stride() + h * head;
-                    let product = out.data[row..][..head].iter().zip(&g.data[row..][..head]).map(|(o, g)| o * g).sum();
+                    let run = of_out.at(matrix, Part::Queries, query);
+                    let product = out.data[run..][..head].iter().zip(&g.data[run..][..head]).map(|(o, g)| o * g).sum();
                     numbers.copy_from_slice(&[most, reciprocal, product, 0.0]);
                 }
             }

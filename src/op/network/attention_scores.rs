@@ -2,11 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::heads::{Heads, Part};
 use super::{AttentionScoresGradient, Backward, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
-use kernels::gemm::{self, Gemm, Store};
+use kernels::gemm::{Gemm, Store};
 use kernels::parallel;
 
 /// `Q Kᵀ / √d` for every image and head (Vaswani et al. 2017, equation 1): `[N · heads, S, S]` over S tokens.
@@ -64,20 +65,14 @@ impl Op for AttentionScores {
     fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
         let [output] = outputs else { unreachable!("attention_scores has one output") };
         let qkv = inputs[0];
-        let (tokens, stride) = (output.shape.channels(), output.shape.stride());
-        let (width, head) = (qkv.shape.stride(), padded(self.head_dim));
-        let (scale, store) = (scale(self.head_dim), Store::sums(stride));
-        let matrices = output.data.chunks_exact_mut(tokens * stride).enumerate().collect();
+        let heads = Heads::new(self.heads, self.head_dim, qkv.shape);
+        let (scale, stride) = (scale(self.head_dim), output.shape.stride());
+        let matrices = output.data.chunks_exact_mut(heads.tokens * stride).enumerate().collect();
         parallel::each(matrices, |(matrix, out): (usize, &mut [f32])| {
-            let (image, h) = (matrix / self.heads, matrix % self.heads);
-            let at = |token: usize, part: usize| (image * tokens + token) * width + (part * self.heads + h) * head;
-            let rows: Vec<usize> = (0..tokens).map(|query| at(query, 0)).collect();
-            // The keys, transposed; nothing in the padding.
-            let panels = gemm::pack_with(head, stride, |d, key| match key < tokens {
-                true => scale * qkv.data[at(key, 1) + d],
-                false => 0.0,
-            });
-            Gemm { input: qkv.data, rows: &rows, taps: &[0], depth: head, panels: &panels, store }.run(out);
+            let rows = heads.rows(matrix, Part::Queries, 0..heads.tokens);
+            let panels = heads.transposed(qkv, matrix, Part::Keys, scale);
+            let store = Store::sums(stride);
+            Gemm { input: qkv.data, rows: &rows, taps: &[0], depth: heads.width, panels: &panels, store }.run(out);
         });
     }
 

@@ -2,12 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::heads::{Heads, Part};
 use super::{AttentionValuesGradient, AttentionWeightsGradient, Backward, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
-use kernels::gemm::{self, Gemm, Store};
-use kernels::parallel;
+use kernels::gemm::{Gemm, Store};
+use kernels::{parallel, scratch};
 
 /// `P V` for every image and head: `[N, H, W, heads · padded(d)]` from P: `[N · heads, S, S]` with S = H · W, and the
 /// queries, keys and values `[N, H, W, 3 · heads · padded(d)]` that [`super::AttentionScores`] took.
@@ -61,25 +62,25 @@ impl Op for AttentionValues {
     fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
         let [output] = outputs else { unreachable!("attention_values has one output") };
         let [weights, qkv] = *inputs else { unreachable!("attention_values has two inputs") };
-        let (tokens, stride) = (weights.shape.channels(), weights.shape.stride());
-        let (width, head) = (qkv.shape.stride(), padded(self.head_dim));
-        let store = Store::sums(head);
-        let images = output.data.chunks_exact_mut(tokens * self.heads * head).enumerate().collect();
-        let of_head = |(image, out): &mut (usize, &mut [f32]), h: usize, values: &mut [f32]| {
-            let (image, matrix) = (*image, *image * self.heads + h);
-            let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
-            let value = |key: usize| (image * tokens + key) * width + (2 * self.heads + h) * head;
-            let panels = gemm::pack_with(tokens, head, |key, d| qkv.data[value(key) + d]);
-            let product = Gemm { input: weights.data, rows: &rows, taps: &[0], depth: tokens, panels: &panels, store };
-            product.run(values);
-            for (token, value) in values.chunks_exact(head).enumerate() {
-                out[(token * self.heads + h) * head..][..head].copy_from_slice(value);
-            }
+        let heads = Heads::new(self.heads, self.head_dim, qkv.shape);
+        let of_output = Heads::new(self.heads, self.head_dim, output.shape);
+        let (tokens, stride) = (heads.tokens, weights.shape.stride());
+        let images = output.data.chunks_exact_mut(of_output.image()).enumerate().collect();
+        let of_image = |(image, out): (usize, &mut [f32])| {
+            scratch(tokens * heads.width, |values| {
+                for head in 0..self.heads {
+                    let matrix = image * self.heads + head;
+                    let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
+                    let panels = heads.right(qkv, matrix, Part::Values, 0..tokens, 1.0);
+                    let (input, store) = (weights.data, Store::sums(heads.width));
+                    Gemm { input, rows: &rows, taps: &[0], depth: tokens, panels: &panels, store }.run(values);
+                    for (token, value) in values.chunks_exact(heads.width).enumerate() {
+                        out[of_output.at(head, Part::Queries, token)..][..heads.width].copy_from_slice(value);
+                    }
+                }
+            });
         };
-        parallel::each(images, |mut image: (usize, &mut [f32])| {
-            let mut values = vec![0.0; tokens * head];
-            (0..self.heads).for_each(|h| of_head(&mut image, h, &mut values));
-        });
+        parallel::each(images, of_image);
     }
 
     fn kernel(&self, inputs: &[&Shape], _output: &Shape) -> Kernel {

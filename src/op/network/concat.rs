@@ -49,11 +49,11 @@ impl Op for Concat {
         let [output] = outputs else { unreachable!("concat has one output") };
         let [a, b] = *inputs else { unreachable!("concat has two inputs") };
         let (a_channels, b_channels) = (a.shape.channels(), b.shape.channels());
-        for (out, (a, b)) in output.rows_mut().zip(a.rows().zip(b.rows())) {
-            out[..a_channels].copy_from_slice(&a[..a_channels]);
-            out[a_channels..a_channels + b_channels].copy_from_slice(&b[..b_channels]);
+        output.write_rows(|row, out| {
+            out[..a_channels].copy_from_slice(&a.row(row)[..a_channels]);
+            out[a_channels..a_channels + b_channels].copy_from_slice(&b.row(row)[..b_channels]);
             out[a_channels + b_channels..].fill(0.0);
-        }
+        });
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

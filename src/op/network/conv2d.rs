@@ -176,15 +176,11 @@ impl Op for Conv2d {
         let [output] = outputs else { unreachable!("conv2d has one output") };
         let [x, weight, bias] = *inputs else { unreachable!("conv2d has three inputs") };
         let windows = self.windows(x, output.shape);
-        Gemm {
-            input: &windows.framed,
-            rows: &windows.rows,
-            taps: &windows.taps,
-            depth: x.shape.stride(),
-            panels: &weight.packed(Packing::Plain),
-            store: Store::biased(bias.data),
-        }
-        .run(output.data);
+        let Windows { framed, rows, taps } = &windows;
+        let (depth, store) = (x.shape.stride(), Store::biased(bias.data));
+        weight.packed(Packing::Plain, |panels| {
+            Gemm { input: framed, rows, taps, depth, panels, store }.run(output.data);
+        });
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
@@ -216,10 +212,10 @@ impl Op for Conv2d {
     }
 
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
-        let [x, weight, bias] = *backward.inputs else { unreachable!("conv2d has three inputs") };
+        let [x, _, bias] = *backward.inputs else { unreachable!("conv2d has three inputs") };
         backward.each(graph, |graph, i, name| match i {
             0 => self.input_gradient(graph, name, backward),
-            1 => WeightGradient::append(graph, name, Some(*self), [x, backward.gradient, weight]),
+            1 => graph.op(name, WeightGradient::of(Some(*self)), &[x, backward.gradient]),
             _ => {
                 let shape = graph.shape(bias).clone();
                 SumRows::append(graph, name, backward.gradient, 1, shape)

@@ -80,15 +80,10 @@ impl Op for Linear {
         let [x, weight, bias] = *inputs else { unreachable!("linear has three inputs") };
         let depth = x.shape.stride();
         let rows: Vec<usize> = (0..x.shape.rows()).map(|row| row * depth).collect();
-        Gemm {
-            input: x.data,
-            rows: &rows,
-            taps: &[0],
-            depth,
-            panels: &weight.packed(Packing::Plain),
-            store: Store::biased(bias.data),
-        }
-        .run(output.data);
+        let store = Store::biased(bias.data);
+        weight.packed(Packing::Plain, |panels| {
+            Gemm { input: x.data, rows: &rows, taps: &[0], depth, panels, store }.run(output.data);
+        });
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
@@ -115,7 +110,7 @@ impl Op for Linear {
                 let bias = graph.constant(&format!("{name}.bias"), (shape, zeros));
                 graph.op(name, Linear, &[backward.gradient, weight, bias])
             }
-            1 => WeightGradient::append(graph, name, None, [x, backward.gradient, weight]),
+            1 => graph.op(name, WeightGradient::of(None), &[x, backward.gradient]),
             _ => {
                 let shape = graph.shape(bias).clone();
                 SumRows::append(graph, name, backward.gradient, 1, shape)

@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 use kernels::math::moments;
+use kernels::parallel;
 
 use super::{Backward, Kernel, MomentsGradient, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
@@ -82,9 +83,8 @@ impl Tiles {
         let tiles: Vec<usize> = (0..self.pixels()).map(|pixel| self.tile_of(pixel, width)).collect();
         let sizes: Vec<usize> = (0..self.count()).map(|tile| self.size(tile)).collect();
         let images = x.data.chunks_exact(self.pixels() * stride);
-        for (image, out) in images.zip(output.data.chunks_exact_mut(self.count() * 2 * stride)) {
-            moments(image, stride, &tiles, &sizes, out);
-        }
+        let images = images.zip(output.data.chunks_exact_mut(self.count() * 2 * stride)).collect();
+        parallel::each(images, |(image, out): (&[f32], &mut [f32])| moments(image, stride, &tiles, &sizes, out));
     }
 }
 

@@ -50,11 +50,11 @@ impl Op for Slice {
 
     fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
         let [output] = outputs else { unreachable!("slice has one output") };
-        for (out, pixel) in output.rows_mut().zip(inputs[0].rows()) {
+        output.write_rows(|row, out| {
             let (out, padding) = out.split_at_mut(self.channels);
-            out.copy_from_slice(&pixel[self.first..][..self.channels]);
+            out.copy_from_slice(&inputs[0].row(row)[self.first..][..self.channels]);
             padding.fill(0.0);
-        }
+        });
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

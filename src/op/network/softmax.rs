@@ -6,7 +6,6 @@ use super::{Backward, Kernel, Op, SoftmaxGradient, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Precision, Result, Shape};
 use kernels::math::softmax;
-use kernels::parallel;
 
 /// `exp(x) / Σ exp(x)` over the last dimension (`torch.softmax(x, dim=-1)`), with the row's maximum taken out first.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,19 +50,11 @@ impl Op for Softmax {
     fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
         let [output] = outputs else { unreachable!("softmax has one output") };
         let len = inputs[0].shape.channels();
-        /// Rows that a core takes at a time.
-        const ROWS: usize = 64;
-
-        let share = ROWS * output.shape.stride();
-        let shares = output.data.chunks_mut(share).zip(inputs[0].data.chunks(share)).collect();
-        let stride = output.shape.stride();
-        parallel::each(shares, |(out, x): (&mut [f32], &[f32])| {
-            for (x, out) in x.chunks_exact(stride).zip(out.chunks_exact_mut(stride)) {
-                let (out, padding) = out.split_at_mut(len);
-                padding.fill(0.0);
-                out.copy_from_slice(&x[..len]);
-                softmax(out);
-            }
+        output.write_rows(|row, out| {
+            let (out, padding) = out.split_at_mut(len);
+            padding.fill(0.0);
+            out.copy_from_slice(&inputs[0].row(row)[..len]);
+            softmax(out);
         });
     }
 

@@ -117,7 +117,7 @@ impl Op for Upfirdn2d {
         let stride = x.shape.stride();
         let columns: Vec<_> = (0..out_width).map(|column| self.sources(in_width, column)).collect();
         let lines: Vec<_> = (0..out_height).map(|line| self.sources(in_height, line)).collect();
-        for (i, out) in output.rows_mut().enumerate() {
+        output.write_rows(|i, out| {
             let (line, column) = (i / out_width, i % out_width);
             let image = line / out_height * in_height;
             out.fill(0.0);
@@ -129,7 +129,7 @@ impl Op for Upfirdn2d {
                     }
                 }
             }
-        }
+        });
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

@@ -2,8 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, shader};
+use super::{Kernel, Op, SHARE, View, ViewMut, shader};
 use crate::{Error, Result, Shape};
+use kernels::parallel;
 
 /// One step of AdamW (Loshchilov and Hutter 2019) as `torch.optim.AdamW` takes it after `torch.nn.utils.clip_grad_norm_`:
 ///
@@ -114,13 +115,17 @@ impl Op for AdamW {
         let [p, m, v] = outputs else { unreachable!("adamw has three outputs") };
         let row: &Row = bytemuck::from_bytes(bytemuck::cast_slice(&settings.data[..AdamWSettings::LEN]));
         let clip = if row.limit > 0.0 { (row.limit / (norm.data[0].sqrt() + 1e-6)).min(1.0) } else { 1.0 };
-        let moments = m.data.iter_mut().zip(v.data.iter_mut());
-        for ((p, (m, v)), gradient) in p.data.iter_mut().zip(moments).zip(gradient.data) {
-            let g = clip * gradient;
-            *m = row.beta1 * *m + row.rest1 * g;
-            *v = row.beta2 * *v + row.rest2 * (g * g);
-            *p = row.keep * *p - row.step * (*m / (v.sqrt() / row.root + row.eps));
-        }
+        let moments = m.data.chunks_mut(SHARE).zip(v.data.chunks_mut(SHARE));
+        let shares = p.data.chunks_mut(SHARE).zip(moments).zip(gradient.data.chunks(SHARE)).collect();
+        type Share<'a> = ((&'a mut [f32], (&'a mut [f32], &'a mut [f32])), &'a [f32]);
+        parallel::each(shares, |((p, (m, v)), gradient): Share<'_>| {
+            for ((p, (m, v)), gradient) in p.iter_mut().zip(m.iter_mut().zip(v)).zip(gradient) {
+                let g = clip * gradient;
+                *m = row.beta1 * *m + row.rest1 * g;
+                *v = row.beta2 * *v + row.rest2 * (g * g);
+                *p = row.keep * *p - row.step * (*m / (v.sqrt() / row.root + row.eps));
+            }
+        });
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {

@@ -4,6 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::{Result, Shape};
+use kernels::parallel;
 
 /// The sums of squares of neighbouring runs of all numbers, `[runs]`, which [`super::Sum`] adds up to ‖x‖²: an optimiser
 /// clips by that of all gradients (`torch.nn.utils.clip_grad_norm_`). There are up to 1,024 runs, so that a GPU has enough to
@@ -50,9 +51,10 @@ impl Op for SquareNorm {
         let [output] = outputs else { unreachable!("square_norm has one output") };
         output.data.fill(0.0);
         // The padding is zero.
-        for (out, run) in output.data.iter_mut().zip(inputs[0].data.chunks(4 * SquareNorm::run(inputs[0].shape))) {
+        let shares = output.data.iter_mut().zip(inputs[0].data.chunks(4 * SquareNorm::run(inputs[0].shape))).collect();
+        parallel::each(shares, |(out, run): (&mut f32, &[f32])| {
             *out = run.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() as f32;
-        }
+        });
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

@@ -4,11 +4,11 @@ use super::{BLOCK, FusedConv2d, Parts};
 use crate::Shape;
 use crate::op::{Conv2d, View, ViewMut};
 use crate::tensor::padded;
-use kernels::gemm::{self, Gemm, Packing, Store};
+use kernels::gemm::{self, Gemm, Packing, Panel, Store};
 use kernels::math;
 use kernels::parallel;
 use kernels::scratch;
-use kernels::winograd::{self, Winograd};
+use kernels::winograd::{self, Images, Winograd};
 
 /// What is convolved, one tensor with zeros around it: `[N, height, width, depth]`.
 struct Frame {
@@ -95,7 +95,7 @@ impl FusedConv2d {
 
     pub(super) fn compute(&self, inputs: &[View<'_>], output: &mut ViewMut<'_>) {
         let parts = self.parts(inputs);
-        let [images, out_height, out_width, _] = *output.shape.dims() else { unreachable!("checked by output") };
+        let [_, out_height, out_width, _] = *output.shape.dims() else { unreachable!("checked by output") };
         let columns = output.shape.stride();
         // The row of the time is another bias for each image.
         let biases: Vec<f32> = match parts.row {
@@ -117,14 +117,10 @@ impl FusedConv2d {
         let packing = self.packing(&sources, output.shape);
         let winograd = packing == Some(Packing::Winograd);
         let frame = self.frame(&parts, winograd);
-        scratch(images * frame.height * frame.width * frame.depth, |framed| {
-            self.fill(&frame, &parts, framed);
-            let input = &*framed;
+        self.framed(&frame, &parts, |input| {
             if winograd {
-                let (down, across) = (out_height.div_ceil(2), out_width.div_ceil(2));
-                let panels = &parts.weight.packed(Packing::Winograd);
-                let (depth, height, width) = (frame.depth, out_height, out_width);
-                Winograd { input, down, across, depth, height, width, panels, store }.run(output.data);
+                let input = Images { data: input, height: frame.height, width: frame.width, channels: frame.depth };
+                parts.weight.packed(Packing::Winograd, |panels| Winograd { input, panels, store }.run(output.data));
             } else if self.upsample {
                 self.upsampled(&frame, input, parts.weight.data, store, output);
             } else {
@@ -135,11 +131,14 @@ impl FusedConv2d {
                 };
                 let rows: Vec<usize> = (0..output.shape.rows()).map(place).collect();
                 let (taps, run) = self.taps(&frame, columns);
-                let panels = match packing {
-                    Some(packing) => parts.weight.packed(packing),
-                    None => gemm::pack(&parts.weight.data[..run], columns).into(),
+                let depth = frame.depth;
+                let multiply = |panels: &[Panel]| {
+                    Gemm { input, rows: &rows, taps: &taps, depth, panels, store }.run(output.data);
                 };
-                Gemm { input, rows: &rows, taps: &taps, depth: frame.depth, panels: &panels, store }.run(output.data);
+                match packing {
+                    Some(packing) => parts.weight.packed(packing, multiply),
+                    None => Packing::Plain.packed(&parts.weight.data[..run], columns, multiply),
+                }
             }
         });
     }
@@ -157,11 +156,23 @@ impl FusedConv2d {
         let depth = padded(parts.sources.iter().map(|source| source.shape.channels()).sum());
         let (before, side): (usize, fn(&Conv2d, usize) -> usize) = match (self.upsample, winograd) {
             (true, _) => (1, |_, size| size + 2),
-            // A whole number of tiles.
-            (_, true) => (1, |_, size| size.next_multiple_of(2) + 2),
+            // It finds the edges by itself.
+            (_, true) => (0, |_, size| size),
             _ => (self.conv.pad_before, |conv, size| conv.pad_before + size + conv.pad_after),
         };
         Frame { before, height: side(&self.conv, height), width: side(&self.conv, width), depth }
+    }
+
+    /// Calls `convolve` with what is convolved in its frame; without a copy where that is one tensor as it is.
+    fn framed(&self, frame: &Frame, parts: &Parts<View<'_>>, mut convolve: impl FnMut(&[f32])) {
+        let [images, height, width, _] = *parts.sources[0].shape.dims() else { unreachable!("checked by output") };
+        match (&parts.sources[..], parts.affine) {
+            ([source], None) if (frame.height, frame.width) == (height, width) => convolve(source.data),
+            _ => scratch(images * frame.height * frame.width * frame.depth, |framed| {
+                self.fill(frame, parts, framed);
+                convolve(framed);
+            }),
+        }
     }
 
     /// Copies what is convolved into its frame, normalised if it is to be.
