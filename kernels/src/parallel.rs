@@ -8,6 +8,9 @@ pub fn threads() -> usize {
     return 1;
 }
 
+/// Numbers that are worth waking another core for.
+pub const WORTHWHILE: usize = 1 << 14;
+
 /// Does the same with all items, on whatever cores are free.
 pub fn each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
     #[cfg(not(target_arch = "wasm32"))]
@@ -20,10 +23,7 @@ pub fn each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
 
 /// Does the same with all rows of `out`, `[…, width]`, each of which it is told the index of.
 pub fn rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
-    /// Numbers that are worth another core.
-    const SHARE: usize = 1 << 14;
-
-    let share = (SHARE / width).max(1);
+    let share = (WORTHWHILE / width).max(1);
     each(out.chunks_mut(share * width).enumerate().collect(), |(i, out)| {
         for (row, out) in out.chunks_exact_mut(width).enumerate() {
             work(i * share + row, out);

@@ -9,9 +9,9 @@ use std::rc::Rc;
 use crate::Result;
 use crate::graph::{Graph, Source, Value, ValueId, ValueMap, ValueSet};
 use crate::op::{
-    Add, Attention, Beside, Concat, Conv2d, FusedConv2d, GroupNorm, Guide, Linear, Moments, Narrow, Op, Phases,
-    PredictX0, Remember, Rgba8, RowScale, ScaleShift, Softmax, Stack, SumRows, SumSplits, Tiles, Update, Upsample,
-    Variant, WeightGradient, Widen,
+    Add, Attention, Beside, Concat, Conv2d, FusedConv2d, GroupNorm, Guide, Linear, Moments, MomentsGradient, Narrow,
+    Op, Phases, PredictX0, Remember, Rgba8, RowScale, ScaleShift, Softmax, Stack, SumRows, SumSplits, Tiles, Update,
+    Upsample, Variant, WeightGradient, Widen,
 };
 use crate::tuning::Tuning;
 
@@ -231,7 +231,8 @@ impl Fuser<'_> {
         }
     }
 
-    /// Finds what the ops of the update can do along with their own: guidance, the registers, and the other picture.
+    /// Finds what ops can do along with their own: those of the update guidance, the registers and the other picture; a sum
+    /// of gradients one of its parts.
     fn find_absorbed(&mut self) {
         for index in 0..self.graph.values.len() {
             let id = ValueId(index);
@@ -241,6 +242,12 @@ impl Fuser<'_> {
                 // Whatever else reads it comes after.
                 if self.op::<Guide>(model).is_some() && self.uses[model.0][0] == id {
                     self.absorb(id, model);
+                }
+            } else if self.op::<Add>(id).is_some_and(|add| add.scale == 1.0) && !self.chains.contains(id) {
+                let alone =
+                    |part: &ValueId| self.op::<MomentsGradient>(*part).is_some() && self.only_use(*part).is_some();
+                if let Some(part) = inputs.iter().copied().find(alone) {
+                    self.absorb(id, part);
                 }
             } else if self.op::<Remember>(id).is_some() {
                 let reads = |&user: &ValueId| self.op::<Update>(user).is_some();
@@ -368,9 +375,15 @@ impl Fuser<'_> {
         self.fused.op(name, SumRows { groups: 1, tiles: 1, shape: shape.clone() }, &[parts])
     }
 
-    /// An op of the update, and what it leaves beside its own value.
+    /// An op that does along with its own what another did: one of the update what it leaves beside its own value; a sum of
+    /// gradients one of its parts.
     fn absorbing(&mut self, id: ValueId, absorbed: ValueId) -> Result<ValueId> {
         let name = &self.graph.values[id.0].name;
+        if self.op::<MomentsGradient>(absorbed).is_some() {
+            let rest = self.inputs(id).iter().copied().find(|&part| part != absorbed).unwrap_or(absorbed);
+            let inputs: Vec<ValueId> = self.inputs(absorbed).iter().chain([&rest]).map(|id| self.ids[*id]).collect();
+            return self.fused.op(name, MomentsGradient { added: true }, &inputs);
+        }
         let mut inputs: Vec<ValueId> = self.inputs(id).to_vec();
         let op: Rc<dyn Op> = if self.op::<PredictX0>(id).is_some() {
             inputs[1] = self.inputs(absorbed)[0];

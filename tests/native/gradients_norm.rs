@@ -11,7 +11,7 @@ use denoise::op::{
     GroupNormGradient, MeanSquareError, Mix, Modulate, ModulateGradient, Moments, MomentsGradient, Narrow, Op,
     ScaleShift, ScaleShiftGradient, SquareNorm, Sum, Tiles, TimestepEmbedding, VariationalBound, View, ViewMut, Widen,
 };
-use denoise::passes::gradient;
+use denoise::passes::{Fusion, fuse, gradient};
 use denoise::plan::{Operand, Place, Plan, Step};
 use denoise::random::Generator;
 use denoise::unet::UNet2DModel;
@@ -19,7 +19,7 @@ use denoise::{Precision, Shape, Tensor};
 use serde::Deserialize;
 
 use crate::golden::{self, Golden, assert_close};
-use crate::ops::{Evaluated, Inputs, compare, evaluate};
+use crate::ops::{self, Evaluated, Inputs, compare, evaluate};
 
 /// A case of `tests/golden/gradients_norm.json`.
 #[derive(Clone, Deserialize)]
@@ -220,10 +220,40 @@ fn assert_padded(name: &str, evaluated: &[Evaluated]) {
     }
 }
 
+/// The losses with a sum of gradients that the gradient by moments becomes part of, as they are and fused.
+fn fused() -> Vec<(String, Graph, Graph, Inputs)> {
+    let mut all = Vec::new();
+    for Loss { case, graph, inputs, .. } in losses() {
+        // A norm of two tensors is fused already.
+        if Plan::new(&graph).all_steps().any(|step| step.op.name() == "group_norm" && step.inputs.len() > 3) {
+            continue;
+        }
+        let fused = fuse(&graph, Fusion::STAGED).unwrap();
+        let added = |step: &Step| step.op.name() == "moments_gradient" && step.inputs.len() == 4;
+        if Plan::new(&fused).all_steps().any(added) {
+            all.push((case.name, graph, fused, inputs));
+        }
+    }
+    assert!(!all.is_empty(), "no gradient by moments is added to another");
+    all
+}
+
+#[test]
+fn fused_gradients_are_the_same() {
+    for (name, graph, fused, inputs) in fused() {
+        let (_, expected) = ops::run(&graph, &inputs);
+        let (_, outputs) = ops::run(&fused, &inputs);
+        for (what, expected) in &expected {
+            assert_close(&format!("{what} of {name}"), &outputs[what], &golden::widen(expected), 1e-5);
+        }
+    }
+}
+
 /// The graphs that the shaders of gradients and losses are compared on.
 pub fn graphs() -> Vec<(String, Graph, Inputs)> {
     let mut graphs: Vec<_> =
         losses().into_iter().map(|Loss { case, graph, inputs, .. }| (case.name, graph, inputs)).collect();
+    graphs.extend(fused().into_iter().map(|(name, _, graph, inputs)| (format!("{name}, fused"), graph, inputs)));
     let mut generator = Generator::new(17);
     for shape in [vec![5], vec![3, 7], vec![2, 5, 9, 11], vec![4_200, 1_003]] {
         let x = Tensor::new(&shape, generator.randn(shape.iter().product())).unwrap();
@@ -490,7 +520,7 @@ fn shapes_that_do_not_fit_are_refused() {
         (&ActivationGradient { function: Activation::Silu }, &[&images, &other]),
         (&ScaleShiftGradient { activation: None }, &[&images, &affine, &other]),
         (&ScaleShiftGradient { activation: None }, &[&images, &rows, &images]),
-        (&MomentsGradient, &[&images, &moments, &affine]),
+        (&MomentsGradient { added: false }, &[&images, &moments, &affine]),
         (&group_norm, &[&moments, &vector, &rows]),
         (&group_norm, &[&moments, &list, &affine]),
         (&ModulateGradient, &[&affine, &Shape::new(&[2, 16]), &rows]),

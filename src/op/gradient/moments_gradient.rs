@@ -8,9 +8,13 @@ use crate::{Error, Result, Shape};
 /// The gradient of [`super::Moments`] by x. A number of a tile of n counts for its mean with 1 / n, and for its M2 with twice
 /// its deviation from the mean, so that is the mean's gradient / n + 2 (x − mean) · M2's gradient.
 ///
-/// Inputs: x `[N, H, W, C]`; its moments, and the gradient by them, `[N, tiles, 2, C]`. The output is `[N, H, W, C]`.
+/// Inputs: x `[N, H, W, C]`; its moments, and the gradient by them, `[N, tiles, 2, C]`; and perhaps what it is added to. The
+/// output is `[N, H, W, C]`.
 #[derive(Clone, Copy, Debug)]
-pub struct MomentsGradient;
+pub struct MomentsGradient {
+    /// Whether it is added to the gradient by x of what else reads x.
+    pub added: bool,
+}
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -31,19 +35,22 @@ impl Op for MomentsGradient {
     }
 
     fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
-        let [x, moments, gradient] = *inputs else { unreachable!("moments_gradient has three inputs") };
+        let [x, moments, gradient, ref rest @ ..] = *inputs else { unreachable!("moments_gradient has three inputs") };
         let [_, h, w, _] = x.nhwc(self.name())?;
         let expected = Tiles::strips(h * w).shape(x);
         if *moments != expected || *gradient != expected {
             let found = format!("{moments} and {gradient}");
             return Err(Error::shape(self.name(), format!("moments {expected} and their gradient"), found));
         }
+        if let Some(rest) = rest.iter().find(|&&rest| rest != x) {
+            return Err(Error::shape(self.name(), x, rest));
+        }
         Ok(x.clone())
     }
 
     fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
         let [output] = outputs else { unreachable!("moments_gradient has one output") };
-        let [x, moments, gradient] = *inputs else { unreachable!("moments_gradient has three inputs") };
+        let [x, moments, gradient, ref rest @ ..] = *inputs else { unreachable!("moments_gradient has three inputs") };
         let width = x.shape.stride();
         let pixels = x.shape.rows() / x.shape.dims()[0];
         let tiles = Tiles::strips(pixels);
@@ -57,6 +64,9 @@ impl Op for MomentsGradient {
             for c in 0..width {
                 out[c] = by_mean[c] / n + 2.0 * (x[c] - mean[c]) * by_m2[c];
             }
+            if let [rest] = rest {
+                out.iter_mut().zip(rest.row(pixel)).for_each(|(out, rest)| *out += rest);
+            }
         });
     }
 
@@ -68,6 +78,6 @@ impl Op for MomentsGradient {
             tiles: inputs[1].dims()[1] as u32,
             channels: (output.stride() / 4) as u32,
         };
-        Kernel::flat(shader!("moments_gradient"), &params, len)
+        Kernel::flat(shader!("moments_gradient"), &params, len).with("added", u32::from(self.added))
     }
 }

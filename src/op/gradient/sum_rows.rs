@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
-use kernels::parallel;
+use kernels::parallel::{self, WORTHWHILE};
 
 /// Sums of neighbouring runs of numbers: `[groups, tiles, run]` from `[groups, rows, run]`, of which each tile is the sum of
 /// as many neighbouring rows, the last perhaps of fewer (`torch.sum(x, dim=1)` where there is one tile).
@@ -83,13 +83,14 @@ impl Op for SumRows {
         let tile = rows.div_ceil(self.tiles);
         output.data.fill(0.0);
         let groups = inputs[0].data.chunks_exact(rows * run);
-        let tiles = groups.flat_map(|group| group.chunks(tile * run)).zip(output.data.chunks_exact_mut(run)).collect();
+        let tiles = groups.flat_map(|group| group.chunks(tile * run)).zip(output.data.chunks_exact_mut(run));
         let sum = |(tile, sums): (&[f32], &mut [f32])| {
             for row in tile.chunks_exact(run) {
                 sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
             }
         };
-        parallel::each(tiles, sum);
+        let few = inputs[0].data.len() < WORTHWHILE;
+        if few { tiles.for_each(sum) } else { parallel::each(tiles.collect(), sum) }
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

@@ -103,12 +103,8 @@ impl Conv2d {
             let start = at(image * framed_height + y + self.pad_before, self.pad_before);
             framed[start..][..line.len()].copy_from_slice(line);
         }
-        let row = |pixel: usize| {
-            let (line, x) = (pixel / out_width, pixel % out_width);
-            let (image, y) = (line / out_height, line % out_height);
-            at(image * framed_height + y * self.stride, x * self.stride)
-        };
-        let rows = (0..output.rows()).map(row).collect();
+        let lines = (0..images).flat_map(|image| (0..out_height).map(move |y| image * framed_height + y * self.stride));
+        let rows = lines.flat_map(|line| (0..out_width).map(move |x| at(line, x * self.stride))).collect();
         let taps = (0..self.kernel * self.kernel).map(|tap| at(tap / self.kernel, tap % self.kernel)).collect();
         Windows { framed, rows, taps }
     }

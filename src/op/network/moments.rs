@@ -131,6 +131,8 @@ impl Op for Moments {
 
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let (x, moments) = (backward.inputs[0], backward.output);
-        backward.each(graph, |graph, _, name| graph.op(name, MomentsGradient, &[x, moments, backward.gradient]))
+        backward.each(graph, |graph, _, name| {
+            graph.op(name, MomentsGradient { added: false }, &[x, moments, backward.gradient])
+        })
     }
 }

@@ -2,9 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, SHARE, View, ViewMut, shader};
+use super::{Kernel, Op, View, ViewMut, shader};
 use crate::{Error, Result, Shape};
-use kernels::parallel;
+use kernels::parallel::{self, WORTHWHILE};
 
 /// One step of AdamW (Loshchilov and Hutter 2019) as `torch.optim.AdamW` takes it after `torch.nn.utils.clip_grad_norm_`:
 ///
@@ -115,8 +115,8 @@ impl Op for AdamW {
         let [p, m, v] = outputs else { unreachable!("adamw has three outputs") };
         let row: &Row = bytemuck::from_bytes(bytemuck::cast_slice(&settings.data[..AdamWSettings::LEN]));
         let clip = if row.limit > 0.0 { (row.limit / (norm.data[0].sqrt() + 1e-6)).min(1.0) } else { 1.0 };
-        let moments = m.data.chunks_mut(SHARE).zip(v.data.chunks_mut(SHARE));
-        let shares = p.data.chunks_mut(SHARE).zip(moments).zip(gradient.data.chunks(SHARE)).collect();
+        let moments = m.data.chunks_mut(WORTHWHILE).zip(v.data.chunks_mut(WORTHWHILE));
+        let shares = p.data.chunks_mut(WORTHWHILE).zip(moments).zip(gradient.data.chunks(WORTHWHILE)).collect();
         type Share<'a> = ((&'a mut [f32], (&'a mut [f32], &'a mut [f32])), &'a [f32]);
         parallel::each(shares, |((p, (m, v)), gradient): Share<'_>| {
             for ((p, (m, v)), gradient) in p.iter_mut().zip(m.iter_mut().zip(v)).zip(gradient) {

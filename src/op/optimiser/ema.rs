@@ -1,8 +1,8 @@
 //! The exponential moving average of parameters.
 
-use super::{Kernel, Op, SHARE, View, ViewMut, shader};
+use super::{Kernel, Op, View, ViewMut, shader};
 use crate::{Error, Result, Shape};
-use kernels::parallel;
+use kernels::parallel::{self, WORTHWHILE};
 
 /// `shadow ← shadow − (1 − decay) (shadow − p)`, the moving average of parameters that samples are made with (Ho et al.
 /// 2020, appendix B; diffusers `training_utils.py`, `EMAModel.step`).
@@ -33,7 +33,7 @@ impl Op for Ema {
     fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
         let [p, rest, ..] = inputs else { unreachable!("ema reads two inputs") };
         let [shadow] = outputs else { unreachable!("ema has one output") };
-        let shares = shadow.data.chunks_mut(SHARE).zip(p.data.chunks(SHARE)).collect();
+        let shares = shadow.data.chunks_mut(WORTHWHILE).zip(p.data.chunks(WORTHWHILE)).collect();
         parallel::each(shares, |(shadow, p): (&mut [f32], &[f32])| {
             shadow.iter_mut().zip(p).for_each(|(shadow, p)| *shadow -= rest.data[0] * (*shadow - p));
         });

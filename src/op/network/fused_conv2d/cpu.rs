@@ -95,7 +95,7 @@ impl FusedConv2d {
 
     pub(super) fn compute(&self, inputs: &[View<'_>], output: &mut ViewMut<'_>) {
         let parts = self.parts(inputs);
-        let [_, out_height, out_width, _] = *output.shape.dims() else { unreachable!("checked by output") };
+        let [images, out_height, out_width, _] = *output.shape.dims() else { unreachable!("checked by output") };
         let columns = output.shape.stride();
         // The row of the time is another bias for each image.
         let biases: Vec<f32> = match parts.row {
@@ -125,11 +125,11 @@ impl FusedConv2d {
                 self.upsampled(&frame, input, parts.weight.data, store, output);
             } else {
                 let stride = self.conv.stride;
-                let place = |pixel: usize| {
-                    let (line, x) = (pixel / out_width, pixel % out_width);
-                    frame.at(line / out_height, line % out_height * stride, x * stride)
-                };
-                let rows: Vec<usize> = (0..output.shape.rows()).map(place).collect();
+                // Divisions of every pixel would take their time.
+                let lines = (0..images).flat_map(|image| (0..out_height).map(move |y| (image, y * stride)));
+                let run = stride * frame.depth;
+                let pixels = |first: usize| (0..out_width).map(move |x| first + x * run);
+                let rows: Vec<usize> = lines.flat_map(|(image, y)| pixels(frame.at(image, y, 0))).collect();
                 let (taps, run) = self.taps(&frame, columns);
                 let depth = frame.depth;
                 let multiply = |panels: &[Panel]| {
