@@ -164,16 +164,17 @@ impl Images<'_> {
             }
             (&*patch, 0, 4 * depth, depth)
         };
-        let rows = |y: usize| S::as_simd_f32s(&tile[start + y * row..][..3 * pixel + depth]).0;
-        let (row0, row1, row2, row3) = (rows(0), rows(1), rows(2), rows(3));
+        // A slice a pixel, all of one length: so it is known that no index is beyond it.
+        let pixels = |y: usize| [0, 1, 2, 3].map(|x| S::as_simd_f32s(&tile[start + y * row + x * pixel..][..depth]).0);
+        let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (pixels(0), pixels(1));
+        let ([c0, c1, c2, c3], [d0, d1, d2, d3]) = (pixels(2), pixels(3));
         let points = S::as_mut_simd_f32s(points).0;
-        let (depth, pixel, gap) = (depth / S::F32_LANES, pixel / S::F32_LANES, gap / S::F32_LANES);
+        let (depth, gap) = (depth / S::F32_LANES, gap / S::F32_LANES);
         for c in 0..depth {
-            let (x0, x1, x2, x3) = (c, pixel + c, 2 * pixel + c, 3 * pixel + c);
-            let column0 = spread(simd, row0[x0], row1[x0], row2[x0], row3[x0]);
-            let column1 = spread(simd, row0[x1], row1[x1], row2[x1], row3[x1]);
-            let column2 = spread(simd, row0[x2], row1[x2], row2[x2], row3[x2]);
-            let column3 = spread(simd, row0[x3], row1[x3], row2[x3], row3[x3]);
+            let column0 = spread(simd, a0[c], b0[c], c0[c], d0[c]);
+            let column1 = spread(simd, a1[c], b1[c], c1[c], d1[c]);
+            let column2 = spread(simd, a2[c], b2[c], c2[c], d2[c]);
+            let column3 = spread(simd, a3[c], b3[c], c3[c], d3[c]);
             put(points, c, gap, spread(simd, column0.0, column1.0, column2.0, column3.0));
             put(points, c + 4 * gap, gap, spread(simd, column0.1, column1.1, column2.1, column3.1));
             put(points, c + 8 * gap, gap, spread(simd, column0.2, column1.2, column2.2, column3.2));

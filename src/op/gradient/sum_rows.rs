@@ -82,15 +82,19 @@ impl Op for SumRows {
         let (rows, run) = self.extent(inputs[0].shape);
         let tile = rows.div_ceil(self.tiles);
         output.data.fill(0.0);
-        let groups = inputs[0].data.chunks_exact(rows * run);
-        let tiles = groups.flat_map(|group| group.chunks(tile * run)).zip(output.data.chunks_exact_mut(run));
         let sum = |(tile, sums): (&[f32], &mut [f32])| {
             for row in tile.chunks_exact(run) {
                 sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
             }
         };
-        let few = inputs[0].data.len() < WORTHWHILE;
-        if few { tiles.for_each(sum) } else { parallel::each(tiles.collect(), sum) }
+        let tiles: Vec<&[f32]> =
+            inputs[0].data.chunks_exact(rows * run).flat_map(|group| group.chunks(tile * run)).collect();
+        // As many of them as are worth another core.
+        let share = (WORTHWHILE / (tile * run)).max(1);
+        let shares = tiles.chunks(share).zip(output.data.chunks_mut(share * run)).collect();
+        parallel::each(shares, |(tiles, sums): (&[&[f32]], &mut [f32])| {
+            tiles.iter().copied().zip(sums.chunks_exact_mut(run)).for_each(sum);
+        });
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

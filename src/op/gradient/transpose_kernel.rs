@@ -56,13 +56,12 @@ impl Op for TransposeKernel {
         let [output] = outputs else { unreachable!("transpose_kernel has one output") };
         let weight = inputs[0];
         let (input, out) = (padded(self.channels), weight.shape.stride());
-        let (of_weight, of_output) =
-            (weight.data.chunks_exact(input * out).rev(), output.data.chunks_exact_mut(out * input));
-        for (weight, output) in of_weight.zip(of_output) {
-            for (o, row) in output.chunks_exact_mut(input).enumerate() {
-                row.iter_mut().enumerate().for_each(|(c, number)| *number = weight[c * out + o]);
-            }
-        }
+        let taps = taps(weight.shape);
+        output.write_rows(|i, row| {
+            let (tap, o) = (taps - 1 - i / out, i % out);
+            let column = weight.data[tap * input * out + o..].iter().step_by(out);
+            row.iter_mut().zip(column).for_each(|(number, &element)| *number = element);
+        });
     }
 
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {

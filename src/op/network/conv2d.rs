@@ -219,3 +219,76 @@ impl Op for Conv2d {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Generator;
+
+    impl Conv2d {
+        /// What a convolution is, one number after another: what the CPU's products, Winograd's and the shaders must agree with.
+        fn definition(&self, [x, weight, bias]: [View<'_>; 3], output: &Shape) -> Vec<f64> {
+            let ([images, height, width, channels], [_, out_height, out_width, out_channels]) =
+                (x.shape.nhwc("x").unwrap(), output.nhwc("output").unwrap());
+            let (stride, out_stride) = (x.shape.stride(), output.stride());
+            let mut out = vec![0.0; output.len()];
+            for (image, y, x_) in each([images, out_height, out_width]) {
+                for o in 0..out_channels {
+                    let mut sum = f64::from(bias.data[o]);
+                    for (ky, kx, c) in each([self.kernel, self.kernel, channels]) {
+                        // Pixels beyond the image are zero.
+                        let (Some(y), Some(x_)) = (
+                            (y * self.stride + ky).checked_sub(self.pad_before).filter(|&y| y < height),
+                            (x_ * self.stride + kx).checked_sub(self.pad_before).filter(|&x| x < width),
+                        ) else {
+                            continue;
+                        };
+                        let pixel = x.data[((image * height + y) * width + x_) * stride + c];
+                        let element = weight.data[((ky * self.kernel + kx) * stride + c) * out_stride + o];
+                        sum += f64::from(pixel) * f64::from(element);
+                    }
+                    out[((image * out_height + y) * out_width + x_) * out_stride + o] = sum;
+                }
+            }
+            out
+        }
+    }
+
+    /// All indices into three dimensions.
+    fn each([a, b, c]: [usize; 3]) -> impl Iterator<Item = (usize, usize, usize)> {
+        (0..a * b * c).map(move |i| (i / (b * c), i / c % b, i % c))
+    }
+
+    #[test]
+    fn the_fast_ways_agree_with_the_definition() {
+        let mut generator = Generator::new(3);
+        for (conv, [n, h, w], channels, out) in [
+            (Conv2d::SAME, [2, 5, 7], 6, 9),
+            (Conv2d::SAME, [1, 9, 12], 32, 48), // Winograd's
+            (Conv2d::POINTWISE, [2, 3, 5], 12, 4),
+            (Conv2d { kernel: 3, stride: 2, pad_before: 0, pad_after: 1 }, [1, 8, 9], 20, 16),
+            (Conv2d { kernel: 4, stride: 3, pad_before: 2, pad_after: 1 }, [1, 7, 6], 3, 5),
+        ] {
+            let x = Tensor::new(&[n, channels, h, w], generator.randn(n * channels * h * w)).unwrap();
+            let taps = conv.kernel * conv.kernel;
+            let weight =
+                Tensor::new(&[out, channels, conv.kernel, conv.kernel], generator.randn(out * channels * taps));
+            let bias = Tensor::new(&[out], generator.randn(out)).unwrap();
+            let (weight_shape, weight) = Conv2d::pack(&weight.unwrap());
+            let (x_shape, x) = (x.device_shape().unwrap(), x.to_device().unwrap());
+            let (bias_shape, bias) = (bias.device_shape().unwrap(), bias.to_device().unwrap());
+            let views = [View::new(&x_shape, &x), View::new(&weight_shape, &weight), View::new(&bias_shape, &bias)];
+            let shape = conv.output(&[&x_shape, &weight_shape, &bias_shape]).unwrap();
+            let expected = conv.definition(views, &shape);
+            let fused = super::super::FusedConv2d::plain(conv);
+            for op in [&conv as &dyn Op, &fused] {
+                let mut out = vec![f32::NAN; shape.len()];
+                op.cpu(&views, &mut [ViewMut::new(&shape, &mut out)]);
+                let squares = |of: &mut dyn Iterator<Item = f64>| of.map(|x| x * x).sum::<f64>().sqrt();
+                let error = squares(&mut out.iter().zip(&expected).map(|(&out, expected)| f64::from(out) - expected));
+                let error = error / squares(&mut expected.iter().copied());
+                assert!(error < 1e-6, "{} of {conv:?}: {error:e}", op.name());
+            }
+        }
+    }
+}
