@@ -401,10 +401,9 @@ mod tests {
         for (&x, slope) in x.iter().zip(slopes) {
             let (x, sigmoid) = (f64::from(x), 1.0 / (1.0 + (-f64::from(x)).exp()));
             let expected = sigmoid * (1.0 + x * (1.0 - sigmoid));
-            assert!(
-                (f64::from(slope) - expected).abs() <= 4e-7 * (expected.abs() + sigmoid),
-                "at {x} it is not {slope}"
-            );
+            // Where its terms cancel it is as exact as they are; beyond −87 it is nothing.
+            let bound = 1e-6 * sigmoid * (1.0 + x.abs()) + 1e-35;
+            assert!((f64::from(slope) - expected).abs() <= bound, "at {x} it is not {slope}");
         }
         for len in [1, 3, 8, 13, 64] {
             let mut out = x[500..][..len].to_vec();
