@@ -80,7 +80,7 @@ pub struct Arguments {
     /// What the network predicts [default: as the scheduler's configuration says]
     #[arg(long, value_parser = ["epsilon", "v_prediction", "sample"])]
     prediction: Option<String>,
-    /// How much the error of each timestep counts
+    /// What an image costs at each timestep; hybrid is for a learned variance
     #[arg(long, default_value = "simple")]
     loss: WhichLoss,
     /// min-SNR's γ
@@ -149,6 +149,10 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         }
     }
 
+    let unet = pipeline.unet().config();
+    if unet.out_channels == 2 * unet.in_channels && recipe.loss != WhichLoss::Hybrid {
+        eprintln!("The network says a variance too, which learns nothing of this loss; of --loss hybrid it does.");
+    }
     let backend = open(arguments.backend).await?;
     let shape = [recipe.batch, dataset.shape()[1], height, width];
     let objective = recipe.objective(&pipeline)?;

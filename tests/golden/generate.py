@@ -28,6 +28,7 @@ import ops
 import runs
 import schedules
 import training
+import training_hybrid
 import unets
 
 HERE = Path(__file__).resolve().parent
@@ -55,6 +56,7 @@ def generate(folder, digits_path):
     write("gradients", ops.gradients(cases("cases")))
     write("loss", loss.goldens(cases("loss")))
     write("training", training.goldens())
+    write("training_hybrid", training_hybrid.goldens())
     write("schedules", schedules.goldens(cases("schedules")))
     for name, tensors in unets.goldens(lambda name, model: model.save_pretrained(folder / name)).items():
         write(name, tensors)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use denoise::Weights;
 use denoise::random::Generator;
 
-use crate::cli::{Folder, fail, succeed};
+use crate::cli::{Folder, denoise, fail, succeed};
 use crate::golden;
 
 /// A network that learns in milliseconds.
@@ -140,6 +140,30 @@ fn a_run_leaves_a_model() {
     ]);
 }
 
+/// With nothing but the loss said, the network and the scheduler are those of a learned variance, and DDPM samples with it.
+#[test]
+fn a_variance_is_learned() {
+    let folder = Folder::new("train-variance");
+    bars(&folder);
+    let (data, out) = (folder.path("data"), folder.path("model"));
+    let common = ["--steps", "2", "--batch", "2", "--sample-every", "0", "--backend", "cpu"];
+    let train = |more: &[&str]| {
+        let all: Vec<&str> = ["train", &data].iter().chain(more).chain(&common).copied().collect();
+        denoise(&all)
+    };
+    let said = train(&["--out", &out, "--loss", "hybrid"]);
+    assert!(said.status.success() && !String::from_utf8_lossy(&said.stderr).contains("learns nothing"), "{said:?}");
+    let text = |file: &str| std::fs::read_to_string(folder.path(&format!("model/{file}"))).unwrap();
+    assert!(text("unet/config.json").contains("\"out_channels\": 2"));
+    assert!(text("scheduler/scheduler_config.json").contains("\"learned_range\""));
+    let picture = folder.path("x.png");
+    succeed(&["sample", &out, "--steps", "3", "--class", "1", "--backend", "cpu", "--out", &picture]);
+    // Gone on from with the simple loss, its variance does not learn, and that is said.
+    let said = train(&["--out", &folder.path("tuned"), "--model", &out]);
+    let stderr = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success() && stderr.contains("a variance too, which learns nothing of this loss"), "{stderr}");
+}
+
 #[test]
 fn a_resumed_run_ends_in_the_same_bits() {
     let folder = Folder::new("train-resume");
@@ -207,6 +231,11 @@ fn mistakes_are_explained() {
     let inside = arguments(&folder, "data/model", "cpu", &[]);
     fail(&inside.iter().map(String::as_str).collect::<Vec<_>>(), &["whose images are learned from"]);
     tell(&["--lr", "7"], &["--lr is 7; it must be between 0 and 1"]);
+    tell(&["--loss", "hybrid"], &["out_channels is 1", "it has to be 2, twice the in_channels"]);
+    tell(
+        &["--loss", "hybrid", "--scheduler-config", "{\"variance_type\": \"fixed_large\"}"],
+        &["its variance is FixedLarge, which is not learned"],
+    );
     tell(&["--steps", "1", "--batch", "41"], &["A batch of 41 cannot be made of 40 images"]);
     tell(&["--scheduler-config", "{]"], &["--scheduler-config is not valid JSON"]);
     tell(
