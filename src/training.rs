@@ -15,7 +15,7 @@ use crate::backend::{Executor, Pending, fetch};
 use crate::config::TimeEmbeddingType;
 use crate::graph::{Graph, ValueId};
 use crate::op::{
-    AdamW, AdamWSettings, Add, Affine, Ema, MeanSquareError, Mix, Slice, SquareNorm, Sum, VariationalBound,
+    AdamW, AdamWSettings, Add, Affine, Dropout, Ema, MeanSquareError, Mix, Slice, SquareNorm, Sum, VariationalBound,
 };
 use crate::passes::{Fusion, fuse, gradient};
 use crate::plan::Plan;
@@ -37,6 +37,8 @@ mod names {
     pub const BOUNDS: &str = "bounds";
     /// Input: t of each image.
     pub const TIMESTEP: &str = "timestep";
+    /// Input, of a step with dropout: [`crate::op::Dropout::seed_row`].
+    pub const DROPOUT_SEED: &str = "dropout_seed";
     /// Input: the class of each image.
     pub const CLASS_LABELS: &str = "class_labels";
     /// Input: [`crate::op::AdamWSettings::row`].
@@ -60,6 +62,8 @@ pub struct Batch {
     pub timesteps: Vec<usize>,
     /// For a model with classes the label of each image, or for `class_embed_type: "identity"` the numbers of its embedding.
     pub class_labels: Option<Vec<f32>>,
+    /// What the masks of a step follow from, for a model with dropout: another one a step.
+    pub dropout_seed: Option<u64>,
 }
 
 impl Batch {
@@ -87,8 +91,13 @@ struct Trained {
     gradient: ValueId,
 }
 
-/// Appends the loss of `[n, c, h, w]` images, and its gradients by all that is learned.
-fn append_loss(unet: &UNet2DModel, objective: &Objective, [n, c, h, w]: [usize; 4]) -> Result<(Graph, Vec<Trained>)> {
+/// Appends the loss of `[n, c, h, w]` images, and its gradients by all that is learned; if it `drops`, with the network's dropout.
+fn append_loss(
+    unet: &UNet2DModel,
+    objective: &Objective,
+    [n, c, h, w]: [usize; 4],
+    drops: bool,
+) -> Result<(Graph, Vec<Trained>)> {
     let config = unet.config();
     if config.in_channels != c {
         return Err(Error::shape("images", format!("{} channels, as the network takes", config.in_channels), c));
@@ -117,7 +126,14 @@ fn append_loss(unet: &UNet2DModel, objective: &Objective, [n, c, h, w]: [usize; 
     let weights = of_images(names::WEIGHTS)?;
     let x = graph.op("x_t", Mix, &[images, noise, x_images, x_noise])?;
     let target = graph.op("target", Mix, &[images, noise, target_images, target_noise])?;
-    let output = unet.append(&mut graph, x, Precision::F32)?.output;
+    let network = match drops && config.dropout != 0.0 {
+        true => {
+            let seed = graph.input(names::DROPOUT_SEED, Shape::new(&[4]))?;
+            unet.append_with_dropout(&mut graph, x, seed)?
+        }
+        false => unet.append(&mut graph, x, Precision::F32)?,
+    };
+    let output = network.output;
     let prediction = match config.out_channels == c {
         true => output,
         // The rest is what it says of the variance.
@@ -176,6 +192,11 @@ fn write_batch(executor: &Executor, objective: &Objective, batch: &Batch) -> Res
         (None, false) => Ok(()),
         (None, true) => Err(Error::Settings("The model has classes, so each image needs a class label.".into())),
         (Some(_), false) => Err(Error::Settings("The model has no classes, so images have no class labels.".into())),
+    }?;
+    match (batch.dropout_seed, executor.plan().inputs.contains_key(names::DROPOUT_SEED)) {
+        (Some(seed), true) => executor.write(names::DROPOUT_SEED, &Dropout::seed_row(seed)),
+        (None, true) => Err(Error::Settings("The model has dropout, so each batch needs a seed for it.".into())),
+        (_, false) => Ok(()),
     }
 }
 
@@ -191,7 +212,7 @@ fn check_labels(unet: &UNet2DModel, batch: &Batch) -> Result<()> {
 }
 
 /// The loss of each image of a batch, `[N]`, and the gradient of their mean by every tensor of the checkpoint that is
-/// learned, by its path.
+/// learned, by its path. There is no dropout, as when the network samples.
 ///
 /// # Errors
 /// When the batch does not fit the network, an op of it has no gradient, or the device fails.
@@ -203,7 +224,7 @@ pub async fn loss_and_gradients(
 ) -> Result<(Vec<f32>, Vec<(String, Tensor)>)> {
     let shape = batch.shape()?;
     check_labels(unet, batch)?;
-    let (mut graph, trained) = append_loss(unet, objective, shape)?;
+    let (mut graph, trained) = append_loss(unet, objective, shape, false)?;
     for (i, one) in trained.iter().enumerate() {
         graph.output(&i.to_string(), one.gradient);
     }
@@ -257,22 +278,12 @@ impl Trainer {
         if unet.config().time_embedding_type == TimeEmbeddingType::Fourier {
             return Err(Error::Config {
                 file: "unet/config.json",
-                problem:
-                    "time_embedding_type is fourier: such a network takes the logarithm of a continuous time, which \
-                          is 0 at timestep 0. Training is for positional or learned."
-                        .into(),
+                problem: "time_embedding_type is fourier: such a network takes the logarithm of the time and divides by it, \
+                          so at timestep 0 it gives no numbers, in diffusers neither. Training is for positional or learned."
+                    .into(),
             });
         }
-        if unet.config().dropout != 0.0 {
-            return Err(Error::Config {
-                file: "unet/config.json",
-                problem: format!(
-                    "dropout is {}; training with dropout is not supported. Make it 0.",
-                    unet.config().dropout
-                ),
-            });
-        }
-        let (mut graph, trained) = append_loss(unet, &objective, shape)?;
+        let (mut graph, trained) = append_loss(unet, &objective, shape, true)?;
         let mut norm = None;
         for one in &trained {
             let name = format!("{}.norm", one.state.name());

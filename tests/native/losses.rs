@@ -9,6 +9,7 @@ use denoise::{Result, Tensor, Weights};
 use serde::Deserialize;
 
 use crate::digits::backends;
+use crate::dropout::PROBABILITY;
 use crate::golden::{self, Golden};
 use crate::matrix::{self, model};
 
@@ -23,7 +24,8 @@ struct Case {
     whole: bool,
 }
 
-fn network(name: &str) -> matrix::Case {
+/// A network of the matrix.
+pub fn network(name: &str) -> matrix::Case {
     let cases: Vec<matrix::Case> = golden::list("matrix/unets");
     cases.into_iter().find(|case| case.name == name).unwrap()
 }
@@ -70,6 +72,7 @@ fn gradients_of_networks_agree_with_pytorch() {
                     noise: get("noise").unwrap().tensor(),
                     timesteps: get("timestep").unwrap().data.iter().map(|&t| t as usize).collect(),
                     class_labels: get("class_labels").map(|labels| labels.tensor().data),
+                    dropout_seed: None,
                 };
                 let unet = model(&network(&case.name)).unwrap();
                 let objective = objective(case.prediction_type.as_deref().unwrap_or("epsilon"));
@@ -109,6 +112,11 @@ fn gradients_of_networks_agree_with_pytorch() {
     });
 }
 
+/// A seed of which the goldens have 16 bits a number, the lowest first.
+fn seed_of(parts: &[f64]) -> u64 {
+    parts.iter().rev().fold(0, |seed, &part| seed << 16 | part as u64)
+}
+
 /// What a golden's network is given, step by step.
 fn batches(golden: &Golden) -> Vec<Batch> {
     let get = |what: &str| golden.find(&format!("steps.{what}"));
@@ -126,6 +134,7 @@ fn batches(golden: &Golden) -> Vec<Batch> {
             noise: image("noise"),
             timesteps: numbers("timestep").unwrap().iter().map(|&t| t as usize).collect(),
             class_labels: class_labels.map(|labels| labels.iter().map(|&label| label as f32).collect()),
+            dropout_seed: get("dropout_seed").map(|parts| seed_of(&parts.data[step * 4..][..4])),
         }
     };
     (0..count).map(batch).collect()
@@ -133,12 +142,12 @@ fn batches(golden: &Golden) -> Vec<Batch> {
 
 #[test]
 fn ten_steps_agree_with_pytorch() {
-    ten_steps("training", "class_index", &objective("epsilon"));
+    ten_steps("training", network("class_index"), &objective("epsilon"));
 }
 
 #[test]
 fn ten_steps_of_a_learned_variance_agree_with_pytorch() {
-    ten_steps("training_hybrid", "learned_variance", &hybrid("epsilon"));
+    ten_steps("training_hybrid", network("learned_variance"), &hybrid("epsilon"));
 }
 
 /// Of all predictions, of which the variational bound has the means in different ways; the first and the last timestep are
@@ -188,8 +197,14 @@ fn a_variance_that_cannot_be_learned_is_refused() {
     assert!(error.contains("out_channels is 3") && error.contains("it has to be 6"), "{error}");
 }
 
-/// Trains a network of the matrix as a golden says, on both backends, and compares losses, weights and their average.
-fn ten_steps(golden: &str, case: &str, objective: &Objective) {
+/// With the masks that `dropout.py` made of each step's seed.
+#[test]
+fn ten_steps_with_dropout_agree_with_pytorch() {
+    ten_steps("dropout", network("class_index").with_dropout(PROBABILITY), &objective("epsilon"));
+}
+
+/// Trains a network as a golden says, on both backends, and compares losses, weights and their average.
+fn ten_steps(golden: &str, case: matrix::Case, objective: &Objective) {
     let golden = Golden::load(golden);
     let batches = batches(&golden);
     let shape: [usize; 4] = batches[0].images.shape[..].try_into().unwrap();
@@ -197,7 +212,7 @@ fn ten_steps(golden: &str, case: &str, objective: &Objective) {
     let optimiser = Optimiser { adamw, warmup: 0, schedule: LearningRate::Constant, ema: 0.9999 };
     pollster::block_on(async {
         for (backend, name) in backends().await.iter().zip(["CPU", "GPU"]) {
-            let unet = model(&network(case)).unwrap();
+            let unet = model(&case).unwrap();
             let objective = objective.clone();
             let mut trainer = Trainer::new(backend, &unet, objective, optimiser, shape, |_, _| {}).await.unwrap();
             let mut losses = Vec::new();
@@ -246,6 +261,7 @@ fn a_trainer_is_restored() {
             noise: image(),
             timesteps: vec![seed as usize, 500],
             class_labels: Some(vec![1.0, 2.0]),
+            dropout_seed: None,
         }
     };
     pollster::block_on(async {

@@ -176,6 +176,14 @@ fn a_resumed_run_ends_in_the_same_bits() {
     let said = train(&folder, "parts", "cpu", &["--resume"]);
     assert!(said.starts_with("23 steps are done already"), "{said}");
     assert!(kept(&folder, "whole") == kept(&folder, "parts"));
+    // Every step's masks are another part of what the generator gives.
+    let dropping: [&[&str]; 2] = [&["--steps", "9", "--dropout", "0.3"], &["--steps", "4", "--dropout", "0.3"]];
+    train(&folder, "dropping", "cpu", dropping[0]);
+    train(&folder, "dropping-parts", "cpu", dropping[1]);
+    train(&folder, "dropping-parts", "cpu", &["--steps", "9", "--resume"]);
+    assert!(kept(&folder, "dropping") == kept(&folder, "dropping-parts"));
+    let config = std::fs::read_to_string(folder.path("dropping/unet/config.json")).unwrap();
+    assert!(config.contains("\"dropout\": 0.3"), "{config}");
     let curves =
         ["whole", "parts"].map(|out| std::fs::read_to_string(folder.path(&format!("{out}/loss.csv"))).unwrap());
     assert!(curves.iter().all(|curve| curve.contains("\n20,") && curve.contains("\n23,")), "{curves:?}");
@@ -250,11 +258,12 @@ fn mistakes_are_explained() {
     with("\"in_channels\": 1", "\"in_channels\": 5");
     tell(&[], &["The images have 1 channels, but the network takes 5"]);
     with("\"sample_size\": 16", "\"sample_size\": 16, \"time_embedding_type\": \"fourier\"");
-    tell(&[], &["time_embedding_type is fourier"]);
+    tell(&[], &["time_embedding_type is fourier", "at timestep 0 it gives no numbers"]);
     with("\"sample_size\": 16", "\"sample_size\": 8");
     tell(&[], &["The images are 16×16, larger than the 8×8 that the network takes"]);
-    with("\"sample_size\": 16", "\"sample_size\": 16, \"dropout\": 0.1");
-    tell(&[], &["dropout is 0.1; training with dropout is not supported"]);
+    with("\"sample_size\": 16", "\"sample_size\": 16, \"dropout\": 1.0");
+    tell(&[], &["dropout is 1; it must be at least 0 and less than 1"]);
+    tell(&["--dropout", "1"], &["--dropout is 1; it must be between 0 and 0.99"]);
     std::fs::write(folder.path("config.json"), CONFIG).unwrap();
     std::fs::write(folder.0.join("data/left/bad.png"), b"no picture").unwrap();
     tell(&[], &["bad.png"]);

@@ -61,7 +61,13 @@ pub struct Recipe {
     pub loss: WhichLoss,
     pub min_snr_gamma: f64,
     pub label_dropout: f64,
+    /// What the network's dropout is made, if it is.
+    #[serde(default)]
+    pub dropout: Option<f64>,
     pub flip: bool,
+    /// Whether the network has dropout.
+    #[serde(default)]
+    pub drops: bool,
     /// Whether the network is told classes.
     pub has_classes: bool,
     /// The label that means "no class".
@@ -78,6 +84,7 @@ impl Recipe {
         range("lr", arguments.lr, 0.0, 1.0)?;
         range("ema", arguments.ema, 0.0, 1.0)?;
         range("label-dropout", arguments.label_dropout, 0.0, 1.0)?;
+        range("dropout", arguments.dropout.unwrap_or(0.0), 0.0, 0.99)?;
         range("weight-decay", arguments.weight_decay, 0.0, 1.0)?;
         range("clip", arguments.clip, 0.0, f64::MAX)?;
         range("min-snr-gamma", arguments.min_snr_gamma, f64::MIN_POSITIVE, f64::MAX)?;
@@ -127,7 +134,9 @@ impl Recipe {
             loss: arguments.loss,
             min_snr_gamma: arguments.min_snr_gamma,
             label_dropout: arguments.label_dropout,
+            dropout: arguments.dropout,
             flip: arguments.flip,
+            drops: false,
             has_classes: false,
             null_class: None,
         })
@@ -156,7 +165,13 @@ impl Recipe {
         if self.config.is_empty() {
             self.config = default_config(dataset, self.loss)?;
         }
-        let found = object(&self.config, "unet/config.json")?.get("num_class_embeds").and_then(Value::as_u64);
+        let mut fields = object(&self.config, "unet/config.json")?;
+        if let Some(dropout) = self.dropout {
+            fields.insert("dropout".into(), dropout.into());
+            self.config = serde_json::to_string_pretty(&fields)?;
+        }
+        self.drops = fields.get("dropout").and_then(Value::as_f64).is_some_and(|dropout| dropout != 0.0);
+        let found = fields.get("num_class_embeds").and_then(Value::as_u64);
         self.has_classes = found.is_some();
         match found {
             Some(embeddings) if dataset.labels().is_none() => {
