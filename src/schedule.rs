@@ -30,6 +30,7 @@ mod unipc;
 
 use combination::adams_bashforth;
 pub use combination::{Combination, REGISTERS};
+pub(crate) use forward::posterior_variance;
 
 use bytemuck::{Pod, Zeroable};
 use serde::Serialize;

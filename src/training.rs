@@ -14,7 +14,9 @@ pub use optimiser::{LearningRate, Optimiser};
 use crate::backend::{Executor, Pending, fetch};
 use crate::config::TimeEmbeddingType;
 use crate::graph::{Graph, ValueId};
-use crate::op::{AdamW, AdamWSettings, Add, Ema, MeanSquareError, Mix, Slice, SquareNorm, Sum};
+use crate::op::{
+    AdamW, AdamWSettings, Add, Affine, Dropout, Ema, MeanSquareError, Mix, Slice, SquareNorm, Sum, VariationalBound,
+};
 use crate::passes::{Fusion, fuse, gradient};
 use crate::plan::Plan;
 use crate::state::State;
@@ -31,8 +33,12 @@ mod names {
     pub const MIXES: [&str; 4] = ["x_t.from_x0", "x_t.from_noise", "target.from_x0", "target.from_noise"];
     /// Input: what the loss of each image is multiplied by.
     pub const WEIGHTS: &str = "weights";
+    /// Input, if a variance is learned: [`crate::op::VariationalBound::row`] of each image.
+    pub const BOUNDS: &str = "bounds";
     /// Input: t of each image.
     pub const TIMESTEP: &str = "timestep";
+    /// Input, of a step with dropout: [`crate::op::Dropout::seed_row`].
+    pub const DROPOUT_SEED: &str = "dropout_seed";
     /// Input: the class of each image.
     pub const CLASS_LABELS: &str = "class_labels";
     /// Input: [`crate::op::AdamWSettings::row`].
@@ -56,6 +62,8 @@ pub struct Batch {
     pub timesteps: Vec<usize>,
     /// For a model with classes the label of each image, or for `class_embed_type: "identity"` the numbers of its embedding.
     pub class_labels: Option<Vec<f32>>,
+    /// What the masks of a step follow from, for a model with dropout: another one a step.
+    pub dropout_seed: Option<u64>,
 }
 
 impl Batch {
@@ -83,11 +91,27 @@ struct Trained {
     gradient: ValueId,
 }
 
-/// Appends the loss of `[n, c, h, w]` images, and its gradients by all that is learned.
-fn append_loss(unet: &UNet2DModel, [n, c, h, w]: [usize; 4]) -> Result<(Graph, Vec<Trained>)> {
+/// Appends the loss of `[n, c, h, w]` images, and its gradients by all that is learned; if it `drops`, with the network's dropout.
+fn append_loss(
+    unet: &UNet2DModel,
+    objective: &Objective,
+    [n, c, h, w]: [usize; 4],
+    drops: bool,
+) -> Result<(Graph, Vec<Trained>)> {
     let config = unet.config();
     if config.in_channels != c {
         return Err(Error::shape("images", format!("{} channels, as the network takes", config.in_channels), c));
+    }
+    if objective.bound_scale().is_some() && config.out_channels != 2 * c {
+        return Err(Error::Config {
+            file: "unet/config.json",
+            problem: format!(
+                "out_channels is {}; of the hybrid loss the network learns a variance too, for which it has to be {}, \
+                 twice the in_channels. Choose such a network, or the simple loss.",
+                config.out_channels,
+                2 * c
+            ),
+        });
     }
     let mut graph = Graph::new();
     let images = graph.input(names::IMAGES, Shape::new(&[n, h, w, c]))?;
@@ -102,12 +126,27 @@ fn append_loss(unet: &UNet2DModel, [n, c, h, w]: [usize; 4]) -> Result<(Graph, V
     let weights = of_images(names::WEIGHTS)?;
     let x = graph.op("x_t", Mix, &[images, noise, x_images, x_noise])?;
     let target = graph.op("target", Mix, &[images, noise, target_images, target_noise])?;
-    let mut prediction = unet.append(&mut graph, x, Precision::F32)?.output;
-    if config.out_channels != c {
-        // What it says of the variance learns nothing from this loss.
-        prediction = graph.op("mean", Slice { first: 0, channels: c }, &[prediction])?;
+    let network = match drops && config.dropout != 0.0 {
+        true => {
+            let seed = graph.input(names::DROPOUT_SEED, Shape::new(&[4]))?;
+            unet.append_with_dropout(&mut graph, x, seed)?
+        }
+        false => unet.append(&mut graph, x, Precision::F32)?,
+    };
+    let output = network.output;
+    let prediction = match config.out_channels == c {
+        true => output,
+        // The rest is what it says of the variance.
+        false => graph.op("prediction", Slice { first: 0, channels: c }, &[output])?,
+    };
+    let mut losses = graph.op("mean_square_error", MeanSquareError, &[prediction, target, weights])?;
+    if let Some(scale) = objective.bound_scale() {
+        let variance = graph.op("variance", Slice { first: c, channels: c }, &[output])?;
+        let rows = graph.input(names::BOUNDS, Shape::new(&[n, 4]))?;
+        let bound = graph.op("bound", VariationalBound, &[prediction, target, variance, images, rows])?;
+        let bound = graph.op("bound.scaled", Affine { scale: scale as f32, offset: 0.0 }, &[bound])?;
+        losses = graph.op(names::LOSSES, Add::PLAIN, &[losses, bound])?;
     }
-    let losses = graph.op(names::LOSSES, MeanSquareError, &[prediction, target, weights])?;
     let loss = graph.op(names::LOSS, Sum::mean(n), &[losses])?;
     graph.output(names::LOSSES, losses);
     graph.output(names::LOSS, loss);
@@ -140,6 +179,10 @@ fn write_batch(executor: &Executor, objective: &Objective, batch: &Batch) -> Res
         executor.write(name, &vector(coefficients.iter().map(|row| row.mixes[i]).collect())?)?;
     }
     executor.write(names::WEIGHTS, &vector(coefficients.iter().map(|row| row.weight).collect())?)?;
+    if objective.bound_scale().is_some() {
+        let rows: Vec<f32> = batch.timesteps.iter().flat_map(|&t| objective.bound(t)).collect();
+        executor.write(names::BOUNDS, &rows)?;
+    }
     executor.write(names::TIMESTEP, &vector(batch.timesteps.iter().map(|&t| t as f32).collect())?)?;
     match (&batch.class_labels, executor.plan().inputs.contains_key(names::CLASS_LABELS)) {
         (Some(labels), true) => {
@@ -149,6 +192,11 @@ fn write_batch(executor: &Executor, objective: &Objective, batch: &Batch) -> Res
         (None, false) => Ok(()),
         (None, true) => Err(Error::Settings("The model has classes, so each image needs a class label.".into())),
         (Some(_), false) => Err(Error::Settings("The model has no classes, so images have no class labels.".into())),
+    }?;
+    match (batch.dropout_seed, executor.plan().inputs.contains_key(names::DROPOUT_SEED)) {
+        (Some(seed), true) => executor.write(names::DROPOUT_SEED, &Dropout::seed_row(seed)),
+        (None, true) => Err(Error::Settings("The model has dropout, so each batch needs a seed for it.".into())),
+        (_, false) => Ok(()),
     }
 }
 
@@ -164,7 +212,7 @@ fn check_labels(unet: &UNet2DModel, batch: &Batch) -> Result<()> {
 }
 
 /// The loss of each image of a batch, `[N]`, and the gradient of their mean by every tensor of the checkpoint that is
-/// learned, by its path.
+/// learned, by its path. There is no dropout, as when the network samples.
 ///
 /// # Errors
 /// When the batch does not fit the network, an op of it has no gradient, or the device fails.
@@ -176,7 +224,7 @@ pub async fn loss_and_gradients(
 ) -> Result<(Vec<f32>, Vec<(String, Tensor)>)> {
     let shape = batch.shape()?;
     check_labels(unet, batch)?;
-    let (mut graph, trained) = append_loss(unet, shape)?;
+    let (mut graph, trained) = append_loss(unet, objective, shape, false)?;
     for (i, one) in trained.iter().enumerate() {
         graph.output(&i.to_string(), one.gradient);
     }
@@ -217,7 +265,8 @@ impl Trainer {
     /// on the same device finds its newest weights.
     ///
     /// # Errors
-    /// When an op of the network has no gradient, images of this size do not fit it, or the device has not enough memory.
+    /// When an op of the network has no gradient, images of this size do not fit it, it says no variance and should learn one, or
+    /// the device has not enough memory.
     pub async fn new(
         backend: &Backend,
         unet: &UNet2DModel,
@@ -229,22 +278,12 @@ impl Trainer {
         if unet.config().time_embedding_type == TimeEmbeddingType::Fourier {
             return Err(Error::Config {
                 file: "unet/config.json",
-                problem:
-                    "time_embedding_type is fourier: such a network takes the logarithm of a continuous time, which \
-                          is 0 at timestep 0. Training is for positional or learned."
-                        .into(),
+                problem: "time_embedding_type is fourier: such a network takes the logarithm of the time and divides by it, \
+                          so at timestep 0 it gives no numbers, in diffusers neither. Training is for positional or learned."
+                    .into(),
             });
         }
-        if unet.config().dropout != 0.0 {
-            return Err(Error::Config {
-                file: "unet/config.json",
-                problem: format!(
-                    "dropout is {}; training with dropout is not supported. Make it 0.",
-                    unet.config().dropout
-                ),
-            });
-        }
-        let (mut graph, trained) = append_loss(unet, shape)?;
+        let (mut graph, trained) = append_loss(unet, &objective, shape, true)?;
         let mut norm = None;
         for one in &trained {
             let name = format!("{}.norm", one.state.name());

@@ -255,17 +255,33 @@ impl UNet2DModel {
     /// When the network cannot take images of this size.
     pub fn append(&self, graph: &mut Graph, sample: ValueId, precision: Precision) -> Result<UNetValues> {
         let parameters = ParametersOf::Placed(&self.parameters);
-        lay_out(graph, &self.config, parameters, sample, precision)
+        lay_out(graph, &self.config, parameters, sample, precision, None)
+    }
+
+    /// The same in 32 bits as it learns: with the configuration's dropout in every residual block, whose masks follow from
+    /// `seed`, `[4]` ([`crate::op::Dropout::seed_row`]). The k-th block has the mask of layer k.
+    ///
+    /// # Errors
+    /// As [`UNet2DModel::append`], or when `dropout` is not a probability below 1.
+    pub fn append_with_dropout(&self, graph: &mut Graph, sample: ValueId, seed: ValueId) -> Result<UNetValues> {
+        let probability = self.config.dropout;
+        if !(0.0..1.0).contains(&probability) {
+            let problem = format!("dropout is {probability}; it must be at least 0 and less than 1.");
+            return Err(Error::Config { file: "unet/config.json", problem });
+        }
+        let parameters = ParametersOf::Placed(&self.parameters);
+        lay_out(graph, &self.config, parameters, sample, Precision::F32, Some(seed))
     }
 }
 
-/// Appends a network to `graph`.
+/// Appends a network to `graph`, with dropout if there is a seed for it.
 fn lay_out(
     graph: &mut Graph,
     config: &UNetConfig,
     parameters: ParametersOf<'_>,
     sample: ValueId,
     precision: Precision,
+    dropout_seed: Option<ValueId>,
 ) -> Result<UNetValues> {
     let [count, height, width, _] = graph.shape(sample).nhwc("sample")?;
     let divisor = 1 << (config.block_out_channels.len() - 1);
@@ -282,6 +298,7 @@ fn lay_out(
         Some(width) => Some(graph.input("class_labels", Shape::new(&[count, width]))?),
     };
     let mut builder = Builder::new(graph, parameters, config, precision, timestep, class_labels)?;
+    builder.dropout_seed = dropout_seed;
     let output = builder.unet(sample, timestep)?;
     Ok(UNetValues { sample, timestep, class_labels, output })
 }
@@ -294,7 +311,7 @@ fn declare(config: &UNetConfig) -> Result<Parameters> {
     let mut graph = Graph::new();
     let sample = graph.input("sample", Shape::new(&[1, side, side, config.in_channels]))?;
     let mut declared = Vec::new();
-    lay_out(&mut graph, config, ParametersOf::Declared(&mut declared), sample, Precision::F32)?;
+    lay_out(&mut graph, config, ParametersOf::Declared(&mut declared), sample, Precision::F32, None)?;
     let conditions = read_by_conditions(&graph, &["timestep", "class_labels"]);
     let parameters = declared.into_iter().map(|(id, parameter)| {
         let is_condition = conditions.contains(id);

@@ -34,7 +34,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let class_labels = take("class_labels").ok();
     let timesteps = whole(&timesteps, "timestep")?;
     let class_labels = class_labels.map(|labels| labels.data);
-    let batch = Batch { images, noise, timesteps, class_labels };
+    let batch = Batch { images, noise, timesteps, class_labels, dropout_seed: None };
 
     let pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;
     check_place(&arguments.out)?;

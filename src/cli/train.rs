@@ -3,6 +3,7 @@
 mod recipe;
 mod run_folder;
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,7 +81,7 @@ pub struct Arguments {
     /// What the network predicts [default: as the scheduler's configuration says]
     #[arg(long, value_parser = ["epsilon", "v_prediction", "sample"])]
     prediction: Option<String>,
-    /// How much the error of each timestep counts
+    /// What an image costs at each timestep; hybrid is for a learned variance
     #[arg(long, default_value = "simple")]
     loss: WhichLoss,
     /// min-SNR's γ
@@ -89,6 +90,9 @@ pub struct Arguments {
     /// The share of labels that are replaced by "no class", for classifier-free guidance
     #[arg(long, default_value_t = 0.0, value_name = "P")]
     label_dropout: f64,
+    /// The network's dropout [default: as its configuration says]
+    #[arg(long, value_name = "P")]
+    dropout: Option<f64>,
     /// Mirror half of the images
     #[arg(long)]
     flip: bool,
@@ -149,6 +153,10 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         }
     }
 
+    let unet = pipeline.unet().config();
+    if unet.out_channels == 2 * unet.in_channels && recipe.loss != WhichLoss::Hybrid {
+        eprintln!("The network says a variance too, which learns nothing of this loss; of --loss hybrid it does.");
+    }
     let backend = open(arguments.backend).await?;
     let shape = [recipe.batch, dataset.shape()[1], height, width];
     let objective = recipe.objective(&pipeline)?;
@@ -275,7 +283,7 @@ fn fitted(dataset: Dataset, config: &UNetConfig, height: usize, width: usize) ->
 }
 
 /// The next batch, all that is random in it drawn from one generator: at the beginning of an epoch its order; then ε; the
-/// timesteps; which images are mirrored; which labels are left out.
+/// timesteps; which images are mirrored; which labels are left out; the dropout's seed, 16 bits a number.
 fn next_batch(
     dataset: &Dataset,
     recipe: &Recipe,
@@ -284,9 +292,11 @@ fn next_batch(
     timesteps: usize,
     shape: [usize; 4],
 ) -> Result<Batch> {
+    const SEED_PART: NonZeroU32 = NonZeroU32::new(1 << 16).unwrap();
+
     let indices = epochs.next_batch(generator).to_vec();
     let noise = Tensor::new(&shape, generator.randn(shape.iter().product()))?;
-    let high = u32::try_from(timesteps).ok().and_then(std::num::NonZeroU32::new).ok_or("There are no timesteps.")?;
+    let high = u32::try_from(timesteps).ok().and_then(NonZeroU32::new).ok_or("There are no timesteps.")?;
     let timesteps = generator.randint(high, shape[0]).into_iter().map(|t| t as usize).collect();
     let flipped = if recipe.flip { generator.rand_below(0.5, shape[0]) } else { Vec::new() };
     let mut class_labels = if recipe.has_classes { dataset.labels_of(&indices)? } else { None };
@@ -295,7 +305,9 @@ fn next_batch(
         labels.iter_mut().zip(dropped).filter(|(_, dropped)| *dropped).for_each(|(label, _)| *label = null);
     }
     let class_labels = class_labels.map(|labels| labels.into_iter().map(|label| label as f32).collect());
-    Ok(Batch { images: dataset.batch(&indices, &flipped)?, noise, timesteps, class_labels })
+    let joined = |seed: u64, part: u32| seed << 16 | u64::from(part);
+    let dropout_seed = recipe.drops.then(|| generator.randint(SEED_PART, 4).into_iter().fold(0, joined));
+    Ok(Batch { images: dataset.batch(&indices, &flipped)?, noise, timesteps, class_labels, dropout_seed })
 }
 
 /// Writes the model, the checkpoint and the chart.

@@ -64,7 +64,7 @@ fn zero_terminal_snr(betas: &[f64]) -> Vec<f64> {
 }
 
 /// β̃: the variance of x at an earlier timestep, given x_t and x_0 (Ho et al. 2020, equation 7).
-pub(super) fn posterior_variance(alpha_cumprod: f64, alpha_cumprod_prev: f64) -> f64 {
+pub(crate) fn posterior_variance(alpha_cumprod: f64, alpha_cumprod_prev: f64) -> f64 {
     (1.0 - alpha_cumprod_prev) / (1.0 - alpha_cumprod) * (1.0 - alpha_cumprod / alpha_cumprod_prev)
 }
 

@@ -25,6 +25,10 @@ pub(super) struct Builder<'a> {
     pub(super) embedding: ValueId,
     /// What tells them to every residual block but those of the K blocks: the embedding after the activation.
     pub(super) temb: ValueId,
+    /// What the masks of dropout follow from, `[4]`, while the network learns.
+    pub(super) dropout_seed: Option<ValueId>,
+    /// How many of them there are so far.
+    pub(super) dropouts: u32,
 }
 
 /// A level of the network, on the way down or up.
@@ -57,7 +61,9 @@ impl<'a> Builder<'a> {
         timestep: ValueId,
         class_labels: Option<ValueId>,
     ) -> Result<Self> {
-        let mut builder = Builder { graph, parameters, config, precision, embedding: timestep, temb: timestep };
+        let (embedding, temb) = (timestep, timestep);
+        let mut builder =
+            Builder { graph, parameters, config, precision, embedding, temb, dropout_seed: None, dropouts: 0 };
         builder.embedding = builder.time_and_class(timestep, class_labels)?;
         builder.temb = builder.graph.op("embedding.act", config.act_fn, &[builder.embedding])?;
         Ok(builder)

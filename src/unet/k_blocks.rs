@@ -63,6 +63,7 @@ impl Builder<'_> {
         let h = self.ada_group_norm(&format!("{path}.norm1"), x, channels / K_GROUP)?;
         let h = self.conv2d(&format!("{path}.conv1"), h, out, Conv2d::SAME)?;
         let h = self.ada_group_norm(&format!("{path}.norm2"), h, width / K_GROUP)?;
+        let h = self.dropout(path, h)?;
         let h = self.conv2d(&format!("{path}.conv2"), h, out, Conv2d::SAME)?;
         let x = match channels == out {
             true => x,

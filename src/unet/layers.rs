@@ -5,8 +5,8 @@ use super::parameters::{PackedTensor, Parameter};
 use crate::config::TimeScaleShift;
 use crate::graph::{Source, ValueId, check_size};
 use crate::op::{
-    Activation, Add, Attention, AttentionScores, AttentionValues, Conv2d, GroupNorm, Linear, Modulate, Moments,
-    ScaleShift, Softmax, Tiles, Upfirdn2d, Upsample,
+    Activation, Add, Attention, AttentionScores, AttentionValues, Conv2d, Dropout, GroupNorm, Linear, Modulate,
+    Moments, ScaleShift, Softmax, Tiles, Upfirdn2d, Upsample,
 };
 use crate::tensor::padded;
 use crate::{Error, Precision, Result, Shape};
@@ -65,11 +65,20 @@ impl Builder<'_> {
                 self.graph.op(&norm, ScaleShift { activation }, &[h, affine])?
             }
         };
+        let h = self.dropout(path, h)?;
         let h = self.conv2d(&format!("{path}.conv2"), h, out, Conv2d::SAME)?;
         if shortcut || self.graph.shape(x).channels() != out {
             x = self.conv2d(&format!("{path}.conv_shortcut"), x, out, Conv2d::POINTWISE)?;
         }
         self.graph.op(path, Add { scale: (1.0 / factor) as f32 }, &[x, h])
+    }
+
+    /// What the second convolution of a residual block reads (`ResnetBlock2D.dropout`).
+    pub(super) fn dropout(&mut self, path: &str, h: ValueId) -> Result<ValueId> {
+        let Some(seed) = self.dropout_seed else { return Ok(h) };
+        let op = Dropout { probability: self.config.dropout, layer: self.dropouts };
+        self.dropouts += 1;
+        self.graph.op(&format!("{path}.dropout"), op, &[h, seed])
     }
 
     fn resample(&mut self, name: &str, x: ValueId, resample: Resample) -> Result<ValueId> {

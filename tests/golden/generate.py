@@ -22,12 +22,14 @@ from safetensors.torch import load_file, save_file
 import dataset
 import digits
 import draws
+import dropout
 import gradients_norm
 import loss
 import ops
 import runs
 import schedules
 import training
+import training_hybrid
 import unets
 
 HERE = Path(__file__).resolve().parent
@@ -55,6 +57,8 @@ def generate(folder, digits_path):
     write("gradients", ops.gradients(cases("cases")))
     write("loss", loss.goldens(cases("loss")))
     write("training", training.goldens())
+    write("training_hybrid", training_hybrid.goldens())
+    write("dropout", dropout.goldens())
     write("schedules", schedules.goldens(cases("schedules")))
     for name, tensors in unets.goldens(lambda name, model: model.save_pretrained(folder / name)).items():
         write(name, tensors)

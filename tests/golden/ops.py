@@ -13,6 +13,8 @@ from diffusers.models.downsampling import KDownsample2D, downsample_2d
 from diffusers.models.embeddings import get_timestep_embedding
 from diffusers.models.upsampling import KUpsample2D, upsample_2d
 
+import dropout as masks
+
 
 def seeded(name):
     """A generator that depends on the case's name only, so that cases can be added or reordered."""
@@ -75,6 +77,12 @@ def divide(case, randn):
     x = randn(case["n"], case["c"], case["h"], case["w"])
     divisor = 1.5 + randn(case["n"]).abs()
     return {"input": x, "divisor": divisor, "output": x.double() / divisor.double()[:, None, None, None]}
+
+
+def dropout(case, randn):
+    x = randn(case["n"], case["c"], case["h"], case["w"])
+    kept = masks.mask(x.shape, case["probability"], case["layer"], case["seed"])
+    return {"input": x, "seed": masks.parts(case["seed"]), "output": x.double() * kept / (1 - case["probability"])}
 
 
 def upfirdn2d(case, randn):

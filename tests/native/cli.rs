@@ -29,7 +29,7 @@ impl Drop for Folder {
     }
 }
 
-fn denoise(arguments: &[&str]) -> Output {
+pub fn denoise(arguments: &[&str]) -> Output {
     let program = env!("CARGO_BIN_EXE_denoise");
     Command::new(program).args(arguments).current_dir(golden::path("")).output().unwrap()
 }

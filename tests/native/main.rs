@@ -12,6 +12,7 @@ mod cli;
 mod dataset;
 mod digits;
 mod docs;
+mod dropout;
 mod economy;
 mod epochs;
 mod gradients;

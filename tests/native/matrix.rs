@@ -50,6 +50,14 @@ pub fn model(case: &Case) -> Result<UNet2DModel> {
     UNet2DModel::new(UNetConfig::from_json(&case.config.to_string())?, files.iter().map(Vec::as_slice))
 }
 
+impl Case {
+    /// The same network with this dropout.
+    pub fn with_dropout(mut self, probability: f64) -> Self {
+        self.config["dropout"] = probability.into();
+        self
+    }
+}
+
 /// The plan of the case's network, whose output is "epsilon", and its inputs in device layout.
 fn plan(case: &Case, golden: &Golden, precision: Precision) -> (Plan, HashMap<&'static str, Vec<f32>>) {
     let (graph, inputs) = graph(case, golden, precision);

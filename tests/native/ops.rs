@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 use denoise::backend::Gpu;
 use denoise::graph::{Graph, ValueId};
 use denoise::op::{
-    Activation, Add, Affine, Attention, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Embedding, GroupNorm,
-    Guide, Inpaint, Langevin, LearnedNoise, Linear, Modulate, Moments, Narrow, Norm, PredictX0, Quantile, Remember,
-    Renoise, Repeat, Rescale, Rgba8, RowScale, ScaleShift, Slice, Softmax, Threshold, Tiles, TimestepEmbedding, Update,
-    Upfirdn2d, Upsample, Variant, View, ViewMut, Widen,
+    Activation, Add, Affine, Attention, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Dropout, Embedding,
+    GroupNorm, Guide, Inpaint, Langevin, LearnedNoise, Linear, Modulate, Moments, Narrow, Norm, PredictX0, Quantile,
+    Remember, Renoise, Repeat, Rescale, Rgba8, RowScale, ScaleShift, Slice, Softmax, Threshold, Tiles,
+    TimestepEmbedding, Update, Upfirdn2d, Upsample, Variant, View, ViewMut, Widen,
 };
 use denoise::passes::vector_jacobian_product;
 use denoise::passes::{Fusion, fuse};
@@ -54,6 +54,12 @@ pub struct Case {
     scale: f32,
     #[serde(default)]
     offset: f32,
+    #[serde(default)]
+    probability: f64,
+    #[serde(default)]
+    layer: u32,
+    #[serde(default)]
+    seed: u64,
 }
 
 fn one() -> f32 {
@@ -75,6 +81,7 @@ fn tolerance(op: &str) -> f64 {
         | "remember"
         | "affine"
         | "divide"
+        | "dropout"
         | "upfirdn2d"
         | "modulate"
         | "softmax"
@@ -123,13 +130,15 @@ fn tolerance(op: &str) -> f64 {
 }
 
 /// Cases of ops that know no other precision than 32 bits.
-const F32_OPS: [&str; 3] = ["affine", "divide", "rgba8"];
+const F32_OPS: [&str; 4] = ["affine", "divide", "dropout", "rgba8"];
 
 /// How far a step's shader may be from the op's CPU function.
 pub fn allowed(step: &Step) -> f64 {
     match (step.op.name(), step.output().precision) {
         // These copy numbers, which have 16 bits already if they are to have them.
         ("concat" | "upsample" | "embedding" | "widen" | "stack", _) => 0.0,
+        // The same mask, and one multiplication.
+        ("dropout", _) => 0.0,
         ("narrow", _) => ROUNDING,
         // What it normalises it stages in 16 bits, also if what it leaves has 32.
         ("fused_conv2d", Precision::F32) if step.inputs[0].precision == Precision::F16 => {
@@ -241,6 +250,13 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
             let x = input(graph, "input", tensor("input"), Precision::F32);
             let divisor = input(graph, "divisor", tensor("divisor"), Precision::F32);
             graph.op("divide", Divide, &[x, divisor])
+        }
+        "dropout" => {
+            let x = input(graph, "input", tensor("input"), Precision::F32);
+            let seed = tensor("seed");
+            assert_eq!(seed.data, Dropout::seed_row(case.seed));
+            let seed = input(graph, "seed", seed, Precision::F32);
+            graph.op("dropout", Dropout { probability: case.probability, layer: case.layer }, &[x, seed])
         }
         "upfirdn2d" => {
             let x = input(graph, "input", tensor("input"), precision);
@@ -477,7 +493,7 @@ pub fn graphs(precision: Precision) -> Vec<(String, Graph, Inputs)> {
 }
 
 /// The ops of `cases.json` that have gradients, by the values that these are of and what they are by.
-const DIFFERENTIABLE: [(&str, &[&str], &[&str]); 13] = [
+const DIFFERENTIABLE: [(&str, &[&str], &[&str]); 14] = [
     ("group_norm", &["scale_shift"], &["input", "weight", "bias"]),
     ("activation", &["activation"], &["input"]),
     ("embedding", &["embedding"], &["weight"]),
@@ -491,6 +507,7 @@ const DIFFERENTIABLE: [(&str, &[&str], &[&str]); 13] = [
     ("upsample", &["upsample"], &["input"]),
     ("upfirdn2d", &["upfirdn2d"], &["input"]),
     ("affine", &["affine"], &["input"]),
+    ("dropout", &["dropout"], &["input"]),
 ];
 
 /// The cases whose ops have gradients, as graphs of these: from the input "output.gradient" the outputs "NAME.gradient", by an

@@ -149,7 +149,13 @@ fn whoever_samples_a_network_in_training_has_its_newest_weights() {
         let channels = unet.config().in_channels;
         let shape = [1, channels, 16, 16];
         let images = || Tensor::new(&shape, vec![0.5; channels * 256]).unwrap();
-        let batch = Batch { images: images(), noise: images(), timesteps: vec![500], class_labels: Some(vec![1.0]) };
+        let batch = Batch {
+            images: images(),
+            noise: images(),
+            timesteps: vec![500],
+            class_labels: Some(vec![1.0]),
+            dropout_seed: None,
+        };
         let objective = Objective::new(&SchedulerConfig::default(), Loss::Simple).unwrap();
         let adamw = AdamWSettings { rate: 1e-2, ..AdamWSettings::default() };
         let optimiser = Optimiser { adamw, warmup: 0, schedule: LearningRate::Constant, ema: 0.9 };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use denoise::Weights;
 use denoise::random::Generator;
 
-use crate::cli::{Folder, fail, succeed};
+use crate::cli::{Folder, denoise, fail, succeed};
 use crate::golden;
 
 /// A network that learns in milliseconds.
@@ -140,6 +140,30 @@ fn a_run_leaves_a_model() {
     ]);
 }
 
+/// With nothing but the loss said, the network and the scheduler are those of a learned variance, and DDPM samples with it.
+#[test]
+fn a_variance_is_learned() {
+    let folder = Folder::new("train-variance");
+    bars(&folder);
+    let (data, out) = (folder.path("data"), folder.path("model"));
+    let common = ["--steps", "2", "--batch", "2", "--sample-every", "0", "--backend", "cpu"];
+    let train = |more: &[&str]| {
+        let all: Vec<&str> = ["train", &data].iter().chain(more).chain(&common).copied().collect();
+        denoise(&all)
+    };
+    let said = train(&["--out", &out, "--loss", "hybrid"]);
+    assert!(said.status.success() && !String::from_utf8_lossy(&said.stderr).contains("learns nothing"), "{said:?}");
+    let text = |file: &str| std::fs::read_to_string(folder.path(&format!("model/{file}"))).unwrap();
+    assert!(text("unet/config.json").contains("\"out_channels\": 2"));
+    assert!(text("scheduler/scheduler_config.json").contains("\"learned_range\""));
+    let picture = folder.path("x.png");
+    succeed(&["sample", &out, "--steps", "3", "--class", "1", "--backend", "cpu", "--out", &picture]);
+    // Gone on from with the simple loss, its variance does not learn, and that is said.
+    let said = train(&["--out", &folder.path("tuned"), "--model", &out]);
+    let stderr = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success() && stderr.contains("a variance too, which learns nothing of this loss"), "{stderr}");
+}
+
 #[test]
 fn a_resumed_run_ends_in_the_same_bits() {
     let folder = Folder::new("train-resume");
@@ -152,6 +176,14 @@ fn a_resumed_run_ends_in_the_same_bits() {
     let said = train(&folder, "parts", "cpu", &["--resume"]);
     assert!(said.starts_with("23 steps are done already"), "{said}");
     assert!(kept(&folder, "whole") == kept(&folder, "parts"));
+    // Every step's masks are another part of what the generator gives.
+    let dropping: [&[&str]; 2] = [&["--steps", "9", "--dropout", "0.3"], &["--steps", "4", "--dropout", "0.3"]];
+    train(&folder, "dropping", "cpu", dropping[0]);
+    train(&folder, "dropping-parts", "cpu", dropping[1]);
+    train(&folder, "dropping-parts", "cpu", &["--steps", "9", "--resume"]);
+    assert!(kept(&folder, "dropping") == kept(&folder, "dropping-parts"));
+    let config = std::fs::read_to_string(folder.path("dropping/unet/config.json")).unwrap();
+    assert!(config.contains("\"dropout\": 0.3"), "{config}");
     let curves =
         ["whole", "parts"].map(|out| std::fs::read_to_string(folder.path(&format!("{out}/loss.csv"))).unwrap());
     assert!(curves.iter().all(|curve| curve.contains("\n20,") && curve.contains("\n23,")), "{curves:?}");
@@ -207,6 +239,11 @@ fn mistakes_are_explained() {
     let inside = arguments(&folder, "data/model", "cpu", &[]);
     fail(&inside.iter().map(String::as_str).collect::<Vec<_>>(), &["whose images are learned from"]);
     tell(&["--lr", "7"], &["--lr is 7; it must be between 0 and 1"]);
+    tell(&["--loss", "hybrid"], &["out_channels is 1", "it has to be 2, twice the in_channels"]);
+    tell(
+        &["--loss", "hybrid", "--scheduler-config", "{\"variance_type\": \"fixed_large\"}"],
+        &["its variance is FixedLarge, which is not learned"],
+    );
     tell(&["--steps", "1", "--batch", "41"], &["A batch of 41 cannot be made of 40 images"]);
     tell(&["--scheduler-config", "{]"], &["--scheduler-config is not valid JSON"]);
     tell(
@@ -221,11 +258,12 @@ fn mistakes_are_explained() {
     with("\"in_channels\": 1", "\"in_channels\": 5");
     tell(&[], &["The images have 1 channels, but the network takes 5"]);
     with("\"sample_size\": 16", "\"sample_size\": 16, \"time_embedding_type\": \"fourier\"");
-    tell(&[], &["time_embedding_type is fourier"]);
+    tell(&[], &["time_embedding_type is fourier", "at timestep 0 it gives no numbers"]);
     with("\"sample_size\": 16", "\"sample_size\": 8");
     tell(&[], &["The images are 16×16, larger than the 8×8 that the network takes"]);
-    with("\"sample_size\": 16", "\"sample_size\": 16, \"dropout\": 0.1");
-    tell(&[], &["dropout is 0.1; training with dropout is not supported"]);
+    with("\"sample_size\": 16", "\"sample_size\": 16, \"dropout\": 1.0");
+    tell(&[], &["dropout is 1; it must be at least 0 and less than 1"]);
+    tell(&["--dropout", "1"], &["--dropout is 1; it must be between 0 and 0.99"]);
     std::fs::write(folder.path("config.json"), CONFIG).unwrap();
     std::fs::write(folder.0.join("data/left/bad.png"), b"no picture").unwrap();
     tell(&[], &["bad.png"]);

@@ -25,14 +25,16 @@ pub enum Rate {
     Cosine,
 }
 
-/// How much the error of each timestep counts.
+/// What an image costs at each timestep.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum WhichLoss {
-    /// As much as at any other: L_simple.
+    /// The error of what is predicted, as much as at any other: L_simple.
     Simple,
-    /// As much as its signal-to-noise ratio, but not more than γ.
+    /// As much as the timestep's signal-to-noise ratio, but not more than γ.
     MinSnr,
+    /// L_simple, and what a learned variance costs.
+    Hybrid,
 }
 
 /// All that decides what a run computes.
@@ -59,7 +61,13 @@ pub struct Recipe {
     pub loss: WhichLoss,
     pub min_snr_gamma: f64,
     pub label_dropout: f64,
+    /// What the network's dropout is made, if it is.
+    #[serde(default)]
+    pub dropout: Option<f64>,
     pub flip: bool,
+    /// Whether the network has dropout.
+    #[serde(default)]
+    pub drops: bool,
     /// Whether the network is told classes.
     pub has_classes: bool,
     /// The label that means "no class".
@@ -76,6 +84,7 @@ impl Recipe {
         range("lr", arguments.lr, 0.0, 1.0)?;
         range("ema", arguments.ema, 0.0, 1.0)?;
         range("label-dropout", arguments.label_dropout, 0.0, 1.0)?;
+        range("dropout", arguments.dropout.unwrap_or(0.0), 0.0, 0.99)?;
         range("weight-decay", arguments.weight_decay, 0.0, 1.0)?;
         range("clip", arguments.clip, 0.0, f64::MAX)?;
         range("min-snr-gamma", arguments.min_snr_gamma, f64::MIN_POSITIVE, f64::MAX)?;
@@ -88,14 +97,14 @@ impl Recipe {
                     Some(path) => read_text(&path)?,
                     None => {
                         eprintln!("{} has no scheduler_config.json: DDPM's defaults are taken.", model.display());
-                        default_scheduler()
+                        default_scheduler(arguments.loss)
                     }
                 };
                 let card = first(&["card.json"]).map_or(Ok("{}".into()), |path| read_text(&path))?;
                 (read_text(&config)?, scheduler, card)
             }
-            (None, Some(config)) => (read_text(config)?, default_scheduler(), "{}".into()),
-            (None, None) => (String::new(), default_scheduler(), "{}".into()),
+            (None, Some(config)) => (read_text(config)?, default_scheduler(arguments.loss), "{}".into()),
+            (None, None) => (String::new(), default_scheduler(arguments.loss), "{}".into()),
         };
         let changes = match &arguments.scheduler_config {
             Some(json) if json.trim_start().starts_with('{') => json.clone(),
@@ -125,7 +134,9 @@ impl Recipe {
             loss: arguments.loss,
             min_snr_gamma: arguments.min_snr_gamma,
             label_dropout: arguments.label_dropout,
+            dropout: arguments.dropout,
             flip: arguments.flip,
+            drops: false,
             has_classes: false,
             null_class: None,
         })
@@ -152,9 +163,15 @@ impl Recipe {
     pub fn for_dataset(mut self, dataset: &Dataset) -> Result<Self> {
         let classes = dataset.classes();
         if self.config.is_empty() {
-            self.config = default_config(dataset)?;
+            self.config = default_config(dataset, self.loss)?;
         }
-        let found = object(&self.config, "unet/config.json")?.get("num_class_embeds").and_then(Value::as_u64);
+        let mut fields = object(&self.config, "unet/config.json")?;
+        if let Some(dropout) = self.dropout {
+            fields.insert("dropout".into(), dropout.into());
+            self.config = serde_json::to_string_pretty(&fields)?;
+        }
+        self.drops = fields.get("dropout").and_then(Value::as_f64).is_some_and(|dropout| dropout != 0.0);
+        let found = fields.get("num_class_embeds").and_then(Value::as_u64);
         self.has_classes = found.is_some();
         match found {
             Some(embeddings) if dataset.labels().is_none() => {
@@ -206,6 +223,7 @@ impl Recipe {
         let loss = match self.loss {
             WhichLoss::Simple => Loss::Simple,
             WhichLoss::MinSnr => Loss::MinSnr(self.min_snr_gamma),
+            WhichLoss::Hybrid => Loss::Hybrid,
         };
         Ok(Objective::new(pipeline.scheduler()?, loss)?)
     }
@@ -234,8 +252,9 @@ fn object(json: &str, what: &str) -> Result<Map<String, Value>> {
     }
 }
 
-/// diffusers' `DDPMScheduler` as it comes.
-fn default_scheduler() -> String {
+/// diffusers' `DDPMScheduler` as it comes, but for a variance that is learned.
+fn default_scheduler(loss: WhichLoss) -> String {
+    let variance_type = if loss == WhichLoss::Hybrid { "learned_range" } else { "fixed_small" };
     json!({
         "_class_name": "DDPMScheduler",
         "_diffusers_version": "0.34.0",
@@ -243,7 +262,7 @@ fn default_scheduler() -> String {
         "beta_start": 0.0001,
         "beta_end": 0.02,
         "beta_schedule": "linear",
-        "variance_type": "fixed_small",
+        "variance_type": variance_type,
         "clip_sample": true,
         "clip_sample_range": 1.0,
         "prediction_type": "epsilon",
@@ -253,8 +272,9 @@ fn default_scheduler() -> String {
     .to_string()
 }
 
-/// A small U-Net for images of this size: attention where maps are of 16×16 or less.
-fn default_config(dataset: &Dataset) -> Result<String> {
+/// A small U-Net for images of this size: attention where maps are of 16×16 or less, and twice the channels of an image if it is
+/// to learn a variance.
+fn default_config(dataset: &Dataset, loss: WhichLoss) -> Result<String> {
     /// Sides must be halved twice; the last one is left.
     const DIVISOR: usize = 4;
 
@@ -265,12 +285,13 @@ fn default_config(dataset: &Dataset) -> Result<String> {
     let attends = |level: usize| (height >> level).max(width >> level) <= 16 && level > 0;
     let down = |level: usize| if attends(level) { "AttnDownBlock2D" } else { "DownBlock2D" };
     let up = |level: usize| if attends(level) { "AttnUpBlock2D" } else { "UpBlock2D" };
+    let outputs = if loss == WhichLoss::Hybrid { 2 * channels } else { channels };
     let mut config = json!({
         "_class_name": "UNet2DModel",
         "_diffusers_version": "0.34.0",
         "sample_size": [height, width],
         "in_channels": channels,
-        "out_channels": channels,
+        "out_channels": outputs,
         "layers_per_block": layers,
         "block_out_channels": widths,
         "down_block_types": [down(0), down(1), down(2)],
