@@ -21,6 +21,7 @@ mod initialise;
 mod loss_curve;
 mod losses;
 mod matrix;
+mod memory;
 mod model_files;
 mod naming;
 mod ops;

@@ -7,6 +7,7 @@ use denoise::Pipeline;
 use denoise::config::Card;
 use denoise::dataset::Dataset;
 use denoise::op::AdamWSettings;
+use denoise::passes::Recompute;
 use denoise::training::{LearningRate, Loss, Objective, Optimiser};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -35,6 +36,27 @@ pub enum WhichLoss {
     MinSnr,
 }
 
+/// What is computed a second time instead of being kept for the backward pass.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Recomputed {
+    /// Nothing.
+    Nothing,
+    /// What takes no more than a pass over memory.
+    Cheap,
+    /// All but the ends of blocks, for large models.
+    Blocks,
+}
+
+impl From<Recomputed> for Recompute {
+    fn from(recomputed: Recomputed) -> Self {
+        match recomputed {
+            Recomputed::Nothing => Recompute::Nothing,
+            Recomputed::Cheap => Recompute::Cheap,
+            Recomputed::Blocks => Recompute::Blocks,
+        }
+    }
+}
+
 /// All that decides what a run computes.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Recipe {
@@ -60,6 +82,9 @@ pub struct Recipe {
     pub min_snr_gamma: f64,
     pub label_dropout: f64,
     pub flip: bool,
+    /// What is computed a second time instead of being kept.
+    #[serde(default)]
+    pub recompute: Recompute,
     /// Whether the network is told classes.
     pub has_classes: bool,
     /// The label that means "no class".
@@ -126,6 +151,7 @@ impl Recipe {
             min_snr_gamma: arguments.min_snr_gamma,
             label_dropout: arguments.label_dropout,
             flip: arguments.flip,
+            recompute: arguments.recompute.map_or(Recompute::default(), Recomputed::into),
             has_classes: false,
             null_class: None,
         })
