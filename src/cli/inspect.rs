@@ -96,20 +96,18 @@ fn training(config: &UNetConfig, arguments: &Arguments) -> Result<String> {
         |recompute: Recompute| TrainingMemory::new(config.clone(), arguments.batch, arguments.size, tuning, recompute);
     let columns = [of(Recompute::Nothing)?, of(Recompute::Cheap)?, of(Recompute::Blocks)?];
     let mut table = format!("{:>16}  {:>16}  {:>16}  --recompute", "nothing", "cheap", "blocks");
-    let rows: [(fn(&TrainingMemory) -> u64, &str); 7] = [
-        (|memory| memory.parameters, "bytes of parameters"),
-        (|memory| memory.gradients, "bytes of gradients"),
-        (|memory| memory.moments, "bytes of Adam's m and v"),
-        (|memory| memory.average, "bytes of the moving average"),
-        (|memory| memory.values, "bytes of values, kept and on their way"),
-        (|memory| memory.constants, "bytes of constants"),
-        (TrainingMemory::total, "bytes to train with"),
-    ];
-    for (of, what) in rows {
+    let mut row = |what: &str, of: fn(&TrainingMemory) -> u64| {
         table += "\n";
         columns.iter().for_each(|memory| table += &format!("{:>16}  ", grouped(of(memory))));
         table += what;
-    }
+    };
+    row("bytes of parameters", |memory| memory.parameters);
+    row("bytes of gradients", |memory| memory.gradients);
+    row("bytes of Adam's m and v", |memory| memory.moments);
+    row("bytes of the moving average", |memory| memory.average);
+    row("bytes of values, kept and on their way", |memory| memory.values);
+    row("bytes of constants", |memory| memory.constants);
+    row("bytes to train with", TrainingMemory::total);
     Ok(table + &format!(" batches of {} on the {device}", arguments.batch))
 }
 

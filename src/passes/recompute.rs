@@ -59,10 +59,7 @@ fn first_output(graph: &Graph, id: ValueId) -> Option<ValueId> {
 }
 
 /// The ops before the loss, the last first: their first output, all outputs, what computes them, and from what.
-fn forward<'a>(
-    graph: &'a Graph,
-    loss: ValueId,
-) -> impl Iterator<Item = (ValueId, Vec<ValueId>, &'a dyn Op, &'a [ValueId])> {
+fn forward(graph: &Graph, loss: ValueId) -> impl Iterator<Item = (ValueId, Vec<ValueId>, &dyn Op, &[ValueId])> {
     (0..=loss.0).rev().map(ValueId).filter_map(|id| match &graph.values[id.0].source {
         Source::Op { op, inputs } => {
             Some((id, [id].into_iter().chain(graph.further_outputs(id)).collect(), op.as_ref(), &inputs[..]))
@@ -199,5 +196,63 @@ impl Rebuilder<'_> {
             }
         }
         self.second[id]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Shape;
+    use crate::op::{Activation, Conv2d, MeanSquareError, Sum};
+    use crate::passes::gradient;
+
+    /// A network of three convolutions with an activation between them, its loss, and its gradients by their weights.
+    fn graph() -> Graph {
+        let mut graph = Graph::new();
+        let shape = Shape::new(&[2, 8, 8, 4]);
+        let x = graph.input("x", shape.clone()).unwrap();
+        let target = graph.input("target", shape).unwrap();
+        let counts = graph.input("weights", Shape::new(&[2])).unwrap();
+        let mut value = x;
+        let mut weights = Vec::new();
+        for layer in ["first", "second", "third"] {
+            let weight = graph.input(&format!("{layer}.weight"), Shape::new(&[3, 3, 4, 4])).unwrap();
+            let bias = graph.input(&format!("{layer}.bias"), Shape::new(&[4])).unwrap();
+            let sum = graph.op(layer, Conv2d::SAME, &[value, weight, bias]).unwrap();
+            value = graph.op(&format!("{layer}.act"), Activation::Silu, &[sum]).unwrap();
+            weights.push(weight);
+        }
+        let losses = graph.op("losses", MeanSquareError, &[value, target, counts]).unwrap();
+        let loss = graph.op("loss", Sum::mean(2), &[losses]).unwrap();
+        graph.output("loss", loss);
+        for (i, by) in gradient(&mut graph, loss, &weights).unwrap().into_iter().enumerate() {
+            graph.output(&i.to_string(), by);
+        }
+        graph
+    }
+
+    #[test]
+    fn an_activation_is_computed_again_before_what_reads_it() {
+        let graph = graph();
+        let plans =
+            [Recompute::Nothing, Recompute::Cheap].map(|what| Plan::new(&recompute(&graph, "loss", what).unwrap()));
+        let [kept, again] = plans.each_ref().map(|plan| {
+            let names: Vec<&str> = plan.steps.iter().map(|step| &step.name[..]).collect();
+            names
+        });
+        let count = |names: &[&str], name: &str| names.iter().filter(|&&other| other == name).count();
+        for (name, times) in [("first", 1), ("first.act", 2), ("second.act", 2), ("third.act", 2)] {
+            assert_eq!((count(&kept, name), count(&again, name)), (1, times), "{name}");
+        }
+        // Not at the beginning of the backward pass, but where the gradient by the weight after it is computed.
+        let at = again.iter().rposition(|&name| name == "first.act").unwrap();
+        assert!(again[at + 1].starts_with("second.gradient"), "{again:?}");
+        assert!(plans[1].bytes() < plans[0].bytes());
+    }
+
+    #[test]
+    fn a_loss_that_is_no_output_is_an_error() {
+        let error = recompute(&graph(), "losses", Recompute::Cheap).unwrap_err().to_string();
+        assert_eq!(error, "The graph has no output losses.");
     }
 }

@@ -10,7 +10,7 @@ use denoise::training::{Batch, LearningRate, Loss, Objective, Optimiser, Trainer
 use denoise::unet::UNet2DModel;
 use denoise::{Precision, Tensor};
 
-use crate::cli::succeed;
+use crate::cli::{Folder, succeed};
 use crate::digits::{self, backends};
 use crate::golden::{self, Golden};
 use crate::matrix;
@@ -136,5 +136,29 @@ fn blocks_take_less_memory_in_large_networks() {
             ALL.map(|what| TrainingMemory::new(config.clone(), 16, None, tuning, what).unwrap().values);
         println!("{device}: {nothing}, {cheap}, {blocks} bytes of values");
         assert!(cheap as f64 <= 0.65 * nothing as f64 && blocks as f64 <= 0.42 * nothing as f64, "{device}");
+    }
+}
+
+/// It is an option of a run, also of one that goes on, and leaves the same files.
+#[test]
+fn a_run_may_go_on_with_another_choice() {
+    let folder = Folder::new("memory-runs");
+    std::fs::create_dir_all(folder.path("data")).unwrap();
+    for i in 0..4_u8 {
+        let file = std::fs::File::create(folder.path(&format!("data/{i}.png"))).unwrap();
+        let mut encoder = png::Encoder::new(file, 8, 8);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.write_header().unwrap().write_image_data(&[60 * i; 64]).unwrap();
+    }
+    let (data, [whole, parts]) = (folder.path("data"), ["whole", "parts"].map(|out| folder.path(out)));
+    let common = ["--batch", "2", "--sample-every", "0", "--backend", "cpu"];
+    let train = |out: &str, more: &[&str]| succeed(&[&["train", &data, "--out", out], &common[..], more].concat());
+    train(&whole, &["--steps", "4"]);
+    train(&parts, &["--steps", "2", "--recompute", "blocks"]);
+    train(&parts, &["--steps", "3", "--resume"]);
+    train(&parts, &["--steps", "4", "--resume", "--recompute", "nothing"]);
+    for file in ["parameters.safetensors", "m.safetensors", "v.safetensors", "average.safetensors"] {
+        let [whole, parts] = [&whole, &parts].map(|out| std::fs::read(format!("{out}/checkpoint/{file}")).unwrap());
+        assert!(whole == parts, "{file}");
     }
 }
