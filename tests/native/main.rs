@@ -14,6 +14,7 @@ mod digits;
 mod docs;
 mod economy;
 mod epochs;
+mod gradient_cases;
 mod gradients;
 mod gradients_norm;
 mod hostile;
