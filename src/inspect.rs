@@ -1,8 +1,15 @@
 //! What a network is made of and what it needs, without running it or having its weights.
 
+use std::any::Any;
+use std::rc::Rc;
+
 use crate::config::UNetConfig;
 use crate::graph::{Graph, Source, Value};
-use crate::plan::Plan;
+use crate::op::AdamW;
+use crate::passes::Recompute;
+use crate::plan::{Plan, StateInUse};
+use crate::training::plan_step;
+use crate::tuning::Tuning;
 use crate::unet::UNet2DModel;
 use crate::{Precision, Result};
 
@@ -89,5 +96,68 @@ impl Inspection {
             largest_bytes: largest,
             layers,
         })
+    }
+}
+
+/// What training needs of a device's memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainingMemory {
+    /// Of the network's parameters.
+    pub parameters: u64,
+    /// Of the gradients by them.
+    pub gradients: u64,
+    /// Of Adam's m and v.
+    pub moments: u64,
+    /// Of the moving average of the parameters.
+    pub average: u64,
+    /// Of all values that a step holds at a time: what it is given, what is kept for the backward pass, and what is on its way.
+    pub values: u64,
+    /// Of what never changes.
+    pub constants: u64,
+}
+
+impl TrainingMemory {
+    /// Of a network of this configuration that learns from batches of `count` images of `size` (height, width), or of the
+    /// configured size, on a GPU that is quickest with these variants, or on the CPU.
+    ///
+    /// # Errors
+    /// When the configuration is not supported, the images do not fit the network, or an op of it has no gradient.
+    pub fn new(
+        config: UNetConfig,
+        count: usize,
+        size: Option<(usize, usize)>,
+        tuning: Option<Tuning>,
+        recompute: Recompute,
+    ) -> Result<Self> {
+        let (height, width) = match size {
+            Some(size) => size,
+            None => config.sample_size()?,
+        };
+        let shape = [count, config.in_channels, height, width];
+        let (plan, states) = plan_step(&UNet2DModel::without_weights(config)?, None, shape, tuning, recompute)?;
+        let optimised = plan.steps.iter().filter(|step| (step.op.as_ref() as &dyn Any).is::<AdamW>());
+        let gradients = optimised.filter_map(|step| step.inputs[0].slot()).map(|slot| plan.slots[slot] as u64).sum();
+        let of_states = |which: std::ops::Range<usize>| {
+            let is = |used: &&StateInUse| {
+                states.iter().flat_map(|all| &all[which.clone()]).any(|state| Rc::ptr_eq(state, &used.state))
+            };
+            plan.states.iter().filter(is).map(|used| used.bytes() as u64).sum::<u64>()
+        };
+        let [moments, average] = [of_states(1..3), of_states(3..4)];
+        let all: u64 = plan.states.iter().map(|used| used.bytes() as u64).sum();
+        Ok(TrainingMemory {
+            parameters: all - moments - average,
+            gradients,
+            moments,
+            average,
+            values: plan.slots.iter().map(|&bytes| bytes as u64).sum::<u64>() - gradients,
+            constants: plan.constants.iter().map(|constant| constant.bytes() as u64).sum(),
+        })
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        let TrainingMemory { parameters, gradients, moments, average, values, constants } = self;
+        parameters + gradients + moments + average + values + constants
     }
 }

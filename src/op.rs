@@ -131,7 +131,11 @@ impl Backward<'_> {
         let of_input = |(i, &wanted): (usize, &bool)| {
             wanted.then(|| append(graph, i, &format!("{}.gradient.{i}", self.name))).transpose()
         };
-        self.wanted.iter().enumerate().map(of_input).collect()
+        // The last inputs are parameters: once their gradients are computed, what only these read can make room for the
+        // gradients by activations.
+        let mut gradients: Vec<_> = self.wanted.iter().enumerate().rev().map(of_input).collect::<Result<_>>()?;
+        gradients.reverse();
+        Ok(gradients)
     }
 }
 

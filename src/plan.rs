@@ -196,24 +196,27 @@ impl Plan {
         graph.outputs.iter().for_each(|&(_, id)| kept.insert(id, ()));
         graph.feedback.iter().flat_map(|&(value, input)| [value, input]).for_each(|id| kept.insert(id, ()));
         let changed = changed_states(graph);
-        let fixed = fixed_values(graph, &changed);
+        let fixed = fixed_values(graph);
         let last_use = last_uses(graph, &kept);
         let homes = homes(graph);
 
         let mut plan = Plan::default();
-        let mut slots = Slots::default();
+        let mut rooms = Vec::new();
         let mut places: ValueMap<(Place, usize)> = ValueMap::new();
         for (index, value) in graph.values.iter().enumerate() {
             let id = ValueId(index);
             if !last_use.contains(id) && !matches!(value.source, Source::Input) {
                 continue;
             }
-            // What is computed once keeps its slot too.
-            let keeps = |id: ValueId| kept.contains(id) || fixed.contains(id) || homes.contains(id);
+            // What is written from outside, or computed once, keeps its slot too.
+            let is_input = |id: ValueId| matches!(graph.values[id.0].source, Source::Input);
+            let keeps = |id: ValueId| kept.contains(id) || is_input(id) || fixed.contains(id) || homes.contains(id);
             let mut take = |id: ValueId| {
                 let Value { shape, precision, .. } = &graph.values[id.0];
-                let bytes = bytes(shape, *precision);
-                Place::Slot(if keeps(id) { slots.dedicated(bytes) } else { slots.take(bytes) })
+                let from = if keeps(id) { 0 } else { index };
+                // To the end, unless it is released.
+                rooms.push(Room { bytes: bytes(shape, *precision), from, until: usize::MAX });
+                Place::Slot(rooms.len() - 1)
             };
             match &value.source {
                 Source::Constant(numbers) => {
@@ -228,8 +231,7 @@ impl Plan {
                     places.insert(id, (Place::State(plan.states.len() - 1), 0));
                 }
                 Source::Input => {
-                    let place = Place::Slot(slots.dedicated(bytes(&value.shape, value.precision)));
-                    places.insert(id, (place, 0));
+                    places.insert(id, (take(id), 0));
                     plan.inputs.insert(value.name.clone(), operand(graph, id, &places));
                 }
                 Source::Range { of, first } => {
@@ -248,7 +250,7 @@ impl Plan {
                 // Its place was taken with that of the first output.
                 Source::Further { of } => {
                     if last_use[*of] == index && !keeps(*of) {
-                        release(&mut slots, places[*of]);
+                        release(&mut rooms, places[*of], index);
                     }
                 }
                 Source::Op { op, inputs } => {
@@ -282,7 +284,7 @@ impl Plan {
                     // What nobody reads is free at once.
                     for &written in written {
                         if !last_use.contains(written) && !keeps(written) {
-                            release(&mut slots, places[written]);
+                            release(&mut rooms, places[written], index);
                         }
                     }
                     // What this step was the last to read is free for the next one's output.
@@ -293,13 +295,12 @@ impl Plan {
                         let computed =
                             matches!(graph.values[input.0].source, Source::Op { .. } | Source::Further { .. });
                         if computed && !keeps(input) {
-                            release(&mut slots, places[input]);
+                            release(&mut rooms, places[input], index);
                         }
                     }
                 }
             }
         }
-        plan.slots = slots.lengths;
         let slot = |id: ValueId| match places[id] {
             (Place::Slot(slot), _) => slot,
             _ => unreachable!("feedback goes from a computed value to an input"),
@@ -307,7 +308,24 @@ impl Plan {
         plan.feedback =
             graph.feedback.iter().map(|&(value, input)| (slot(value), slot(input), graph.shape(value).len())).collect();
         plan.outputs = graph.outputs.iter().map(|(name, id)| (name.clone(), operand(graph, *id, &places))).collect();
+        plan.share(&rooms);
         plan
+    }
+
+    /// Gives slots to what so far lives in rooms of its own.
+    fn share(&mut self, rooms: &[Room]) {
+        let (slots, lengths) = slots(rooms);
+        self.slots = lengths;
+        let steps = self.preparation.iter_mut().chain(&mut self.steps);
+        let operands = steps.flat_map(|step| step.inputs.iter_mut().chain(&mut step.outputs));
+        for operand in operands.chain(self.inputs.values_mut()).chain(self.outputs.values_mut()) {
+            if let Place::Slot(slot) = &mut operand.place {
+                *slot = slots[*slot];
+            }
+        }
+        for (from, to, _) in &mut self.feedback {
+            (*from, *to) = (slots[*from], slots[*to]);
+        }
     }
 
     /// What it computes once, and what it computes in every run, in order.
@@ -391,10 +409,10 @@ impl Plan {
     }
 }
 
-/// Frees the slot of a value that is computed, if it has one.
-fn release(slots: &mut Slots, (place, _): (Place, usize)) {
-    if let Place::Slot(slot) = place {
-        slots.release(slot);
+/// Ends the time of a value that is computed, if it lives in a slot.
+fn release(rooms: &mut [Room], (place, _): (Place, usize), until: usize) {
+    if let Place::Slot(room) = place {
+        rooms[room].until = until;
     }
 }
 
@@ -435,7 +453,8 @@ fn changed_states(graph: &Graph) -> ValueSet {
 }
 
 /// The values that follow from constants and from states that do not change, and so are the same in every run.
-fn fixed_values(graph: &Graph, changed: &ValueSet) -> ValueSet {
+pub(crate) fn fixed_values(graph: &Graph) -> ValueSet {
+    let changed = changed_states(graph);
     let mut fixed = ValueSet::new();
     for (index, value) in graph.values.iter().enumerate() {
         let id = ValueId(index);
@@ -487,35 +506,33 @@ fn last_uses(graph: &Graph, kept: &ValueSet) -> ValueMap<usize> {
     last
 }
 
-/// Hands out slots, reusing free ones. Lengths are in bytes.
-#[derive(Default)]
-struct Slots {
-    lengths: Vec<usize>,
-    free: Vec<usize>,
+/// What a value needs of memory: so many bytes from the step that computes it to the last one that reads it, both included.
+struct Room {
+    bytes: usize,
+    from: usize,
+    until: usize,
 }
 
-impl Slots {
-    /// A slot that is never reused.
-    fn dedicated(&mut self, len: usize) -> usize {
-        self.lengths.push(len);
-        self.lengths.len() - 1
+/// The slot of each room, and the length of each slot in bytes: rooms that are never needed at the same time share one.
+///
+/// The largest come first, so that a slot never has to grow, and each takes the smallest slot that is free in its time
+/// (Pisarchyk and Lee 2020, Efficient Memory Management for Deep Neural Net Inference, greedy by size).
+fn slots(rooms: &[Room]) -> (Vec<usize>, Vec<usize>) {
+    let mut order: Vec<usize> = (0..rooms.len()).collect();
+    order.sort_by_key(|&room| std::cmp::Reverse(rooms[room].bytes));
+    let mut slots = vec![0; rooms.len()];
+    // The rooms of each slot, the largest first.
+    let mut shared: Vec<Vec<usize>> = Vec::new();
+    for room in order {
+        let meets = |&other: &usize| rooms[other].from <= rooms[room].until && rooms[room].from <= rooms[other].until;
+        let slot = shared.iter().rposition(|others| !others.iter().any(meets)).unwrap_or_else(|| {
+            shared.push(Vec::new());
+            shared.len() - 1
+        });
+        shared[slot].push(room);
+        slots[room] = slot;
     }
-
-    /// The smallest free slot that is large enough; else the largest free one, made larger; else a new one.
-    fn take(&mut self, len: usize) -> usize {
-        let fits = |&slot: &usize| self.lengths[slot] >= len;
-        let best = self.free.iter().copied().filter(fits).min_by_key(|&slot| self.lengths[slot]);
-        let Some(slot) = best.or_else(|| self.free.iter().copied().max_by_key(|&slot| self.lengths[slot])) else {
-            return self.dedicated(len);
-        };
-        self.free.retain(|&free| free != slot);
-        self.lengths[slot] = self.lengths[slot].max(len);
-        slot
-    }
-
-    fn release(&mut self, slot: usize) {
-        self.free.push(slot);
-    }
+    (slots, shared.iter().map(|rooms_of_slot| rooms[rooms_of_slot[0]].bytes).collect())
 }
 
 #[cfg(test)]
@@ -583,11 +600,15 @@ mod tests {
             let mut graph = Graph::new();
             let mut values = vec![graph.input("x", Shape::new(&[1, 4])).unwrap()];
             for i in 0..40 {
+                // Written before the run, wherever it stands.
+                if i == 17 {
+                    values.push(graph.input("late", Shape::new(&[1, 4])).unwrap());
+                }
                 let inputs = [values[below(values.len())], values[values.len() - 1 - below(values.len().min(4))]];
                 values.push(graph.op(&i.to_string(), Add::PLAIN, &inputs).unwrap());
             }
-            graph.output("39", values[40]);
-            graph.output("20", values[21]);
+            graph.output("39", values[41]);
+            graph.output("20", values[22]);
             replay(&graph);
         }
     }

@@ -17,9 +17,10 @@ use crate::graph::{Graph, ValueId};
 use crate::op::{
     AdamW, AdamWSettings, Add, Affine, Dropout, Ema, MeanSquareError, Mix, Slice, SquareNorm, Sum, VariationalBound,
 };
-use crate::passes::{Fusion, fuse, gradient};
+use crate::passes::{Fusion, Recompute, fuse, gradient, recompute};
 use crate::plan::Plan;
 use crate::state::State;
+use crate::tuning::Tuning;
 use crate::unet::UNet2DModel;
 use crate::{Backend, Error, Precision, Result, Shape, Tensor};
 
@@ -94,7 +95,7 @@ struct Trained {
 /// Appends the loss of `[n, c, h, w]` images, and its gradients by all that is learned; if it `drops`, with the network's dropout.
 fn append_loss(
     unet: &UNet2DModel,
-    objective: &Objective,
+    bound_scale: Option<f64>,
     [n, c, h, w]: [usize; 4],
     drops: bool,
 ) -> Result<(Graph, Vec<Trained>)> {
@@ -102,7 +103,7 @@ fn append_loss(
     if config.in_channels != c {
         return Err(Error::shape("images", format!("{} channels, as the network takes", config.in_channels), c));
     }
-    if objective.bound_scale().is_some() && config.out_channels != 2 * c {
+    if bound_scale.is_some() && config.out_channels != 2 * c {
         return Err(Error::Config {
             file: "unet/config.json",
             problem: format!(
@@ -140,7 +141,7 @@ fn append_loss(
         false => graph.op("prediction", Slice { first: 0, channels: c }, &[output])?,
     };
     let mut losses = graph.op("mean_square_error", MeanSquareError, &[prediction, target, weights])?;
-    if let Some(scale) = objective.bound_scale() {
+    if let Some(scale) = bound_scale {
         let variance = graph.op("variance", Slice { first: c, channels: c }, &[output])?;
         let rows = graph.input(names::BOUNDS, Shape::new(&[n, 4]))?;
         let bound = graph.op("bound", VariationalBound, &[prediction, target, variance, images, rows])?;
@@ -167,6 +168,61 @@ fn append_loss(
         }
     }
     Ok((graph, trained))
+}
+
+/// The step of a network that learns from `shape` images, and for each state that is learned, that state, Adam's m and v, and
+/// the moving average.
+fn append_step(
+    unet: &UNet2DModel,
+    bound_scale: Option<f64>,
+    shape: [usize; 4],
+) -> Result<(Graph, Vec<[Rc<State>; 4]>)> {
+    let (mut graph, trained) = append_loss(unet, bound_scale, shape, true)?;
+    let mut norm = None;
+    for one in &trained {
+        let name = format!("{}.norm", one.state.name());
+        let runs = graph.op(&format!("{name}.runs"), SquareNorm, &[one.gradient])?;
+        let part = graph.op(&name, Sum::PLAIN, &[runs])?;
+        norm = Some(match norm {
+            Some(sum) => graph.op(&format!("{name}.sum"), Add::PLAIN, &[sum, part])?,
+            None => part,
+        });
+    }
+    let norm = norm.ok_or_else(|| Error::Settings("The network has nothing to learn.".into()))?;
+    let settings = graph.input(names::OPTIMISER, Shape::new(&[AdamWSettings::LEN]))?;
+    let rest = graph.input(names::AVERAGE, Shape::new(&[1]))?;
+    let mut states = Vec::new();
+    for Trained { state, gradient } in trained {
+        let [m, v, average] = ["m", "v", "average"].map(|kind| Rc::new(State::beside(kind, &state)));
+        let [p, m_value, v_value, shadow] = [&state, &m, &v, &average].map(|state| graph.state(state, Precision::F32));
+        let name = state.name();
+        let p = graph.op(&format!("{name}.adamw"), AdamW, &[gradient, settings, norm, p, m_value, v_value])?;
+        graph.op(&format!("{name}.average"), Ema, &[p, rest, shadow])?;
+        states.push([state, m, v, average]);
+    }
+    Ok((graph, states))
+}
+
+/// The plan of a graph with a loss and its gradients, for a GPU that is quickest with these variants, or for the CPU.
+fn planned(graph: &Graph, tuning: Option<Tuning>, what: Recompute) -> Result<Plan> {
+    let fused = fuse(graph, Fusion::new(tuning))?;
+    Ok(Plan::new(&recompute(&fused, names::LOSS, what)?))
+}
+
+/// The plan of a step of training, before there are weights, and the states that it changes: those of the network, Adam's m
+/// and v, and the moving average.
+///
+/// # Errors
+/// When an op of the network has no gradient, or images of this size do not fit it.
+pub(crate) fn plan_step(
+    unet: &UNet2DModel,
+    bound_scale: Option<f64>,
+    shape: [usize; 4],
+    tuning: Option<Tuning>,
+    what: Recompute,
+) -> Result<(Plan, Vec<[Rc<State>; 4]>)> {
+    let (graph, states) = append_step(unet, bound_scale, shape)?;
+    Ok((planned(&graph, tuning, what)?, states))
 }
 
 /// Writes a batch, and what `objective` makes of its timesteps, to the inputs of a plan.
@@ -224,11 +280,11 @@ pub async fn loss_and_gradients(
 ) -> Result<(Vec<f32>, Vec<(String, Tensor)>)> {
     let shape = batch.shape()?;
     check_labels(unet, batch)?;
-    let (mut graph, trained) = append_loss(unet, objective, shape, false)?;
+    let (mut graph, trained) = append_loss(unet, objective.bound_scale(), shape, false)?;
     for (i, one) in trained.iter().enumerate() {
         graph.output(&i.to_string(), one.gradient);
     }
-    let plan = Plan::new(&fuse(&graph, Fusion::new(backend.tuning()))?);
+    let plan = planned(&graph, backend.tuning(), Recompute::default())?;
     let executor = backend.compile(plan, &[], |_, _| {}).await?;
     write_batch(&executor, objective, batch)?;
     executor.run(0).await?;
@@ -273,6 +329,23 @@ impl Trainer {
         objective: Objective,
         optimiser: Optimiser,
         shape: [usize; 4],
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Self> {
+        Self::with_recompute(backend, unet, objective, optimiser, shape, Recompute::default(), progress).await
+    }
+
+    /// As [`Trainer::new`], with a choice of what is computed a second time instead of being kept. It changes memory and speed,
+    /// but no bit of what is learned.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub async fn with_recompute(
+        backend: &Backend,
+        unet: &UNet2DModel,
+        objective: Objective,
+        optimiser: Optimiser,
+        shape: [usize; 4],
+        what: Recompute,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Self> {
         if unet.config().time_embedding_type == TimeEmbeddingType::Fourier {
@@ -283,24 +356,9 @@ impl Trainer {
                     .into(),
             });
         }
-        let (mut graph, trained) = append_loss(unet, &objective, shape, true)?;
-        let mut norm = None;
-        for one in &trained {
-            let name = format!("{}.norm", one.state.name());
-            let runs = graph.op(&format!("{name}.runs"), SquareNorm, &[one.gradient])?;
-            let part = graph.op(&name, Sum::PLAIN, &[runs])?;
-            norm = Some(match norm {
-                Some(sum) => graph.op(&format!("{name}.sum"), Add::PLAIN, &[sum, part])?,
-                None => part,
-            });
-        }
-        let norm = norm.ok_or_else(|| Error::Settings("The network has nothing to learn.".into()))?;
-        let settings = graph.input(names::OPTIMISER, Shape::new(&[AdamWSettings::LEN]))?;
-        let rest = graph.input(names::AVERAGE, Shape::new(&[1]))?;
-        let mut states = Vec::new();
-        for Trained { state, gradient } in trained {
-            let [m, v, average] = ["m", "v", "average"].map(|kind| Rc::new(State::beside(kind, &state)));
-            fetch(&state).await?;
+        let (plan, states) = plan_step(unet, objective.bound_scale(), shape, backend.tuning(), what)?;
+        for [state, m, v, average] in &states {
+            fetch(state).await?;
             if let Some(awaited) = state.ranges().iter().find(|range| range.revision == 0) {
                 let problem =
                     format!("has not arrived as far as {}. Load all of it before it is trained.", awaited.name);
@@ -308,21 +366,14 @@ impl Trainer {
             }
             let begun = state.on_host().map(|numbers| numbers.to_vec());
             average.put_host(begun.ok_or_else(|| Error::Gpu("The GPU that had the weights is gone.".into()))?);
-            for state in [&m, &v] {
+            for state in [m, v] {
                 state.host()?;
             }
-            for state in [&m, &v, &average] {
+            for state in [m, v, average] {
                 state.changed(0);
                 state.settle();
             }
-            let [p, m_value, v_value, shadow] =
-                [&state, &m, &v, &average].map(|state| graph.state(state, Precision::F32));
-            let name = state.name();
-            let p = graph.op(&format!("{name}.adamw"), AdamW, &[gradient, settings, norm, p, m_value, v_value])?;
-            graph.op(&format!("{name}.average"), Ema, &[p, rest, shadow])?;
-            states.push([state, m, v, average]);
         }
-        let plan = Plan::new(&fuse(&graph, Fusion::new(backend.tuning()))?);
         let executor = backend.compile(plan, &[names::LOSS], &mut progress).await?;
         Ok(Trainer { executor, objective, optimiser, step: 0, shape, states, pending: None })
     }

@@ -38,12 +38,16 @@ macro_rules! browser_tests {
 #[path = "native/golden.rs"]
 mod golden;
 #[allow(dead_code, reason = "the native tests use the rest")]
+#[path = "native/gradient_cases.rs"]
+mod gradient_cases;
+#[allow(dead_code, reason = "the native tests use the rest")]
 #[path = "native/ops.rs"]
 mod ops;
 
 browser_tests!(
     ops_on_the_cpu_agree_with_pytorch,
     ops_on_the_gpu_agree_with_the_cpu,
+    gradients_on_the_gpu_agree_with_pytorch,
     epsilon_agrees_with_diffusers_on_both_backends,
     trajectories_end_where_those_of_diffusers_do,
     both_backends_make_the_same_pictures,
@@ -88,6 +92,13 @@ async fn ops_on_the_gpu_agree_with_the_cpu() {
             assert_eq!(refusal.to_string(), "This GPU computes in 32 bits only; choose f32.");
         }
     }
+}
+
+/// The shaders of every op's gradient and of the losses, each graph as a whole.
+async fn gradients_on_the_gpu_agree_with_pytorch() {
+    let (count, worst) = gradient_cases::check(&Backend::Gpu(Gpu::open().await.unwrap())).await;
+    console_log!("{count} gradients: at most {worst:.1e}");
+    assert!(count > 100);
 }
 
 async fn backends() -> [Backend; 2] {

@@ -40,6 +40,8 @@ use crate::{Error, Precision, Result};
 pub struct Counters {
     /// Buffers made.
     pub buffers: usize,
+    /// Bytes of them all, those that are gone included.
+    pub bytes: u64,
     /// Bind groups made.
     pub bind_groups: usize,
     /// Compute pipelines made.
@@ -217,7 +219,10 @@ impl Gpu {
 
     /// A buffer of `size` bytes. Sizes are checked against the device's limits by [`Gpu::check_plan`] before.
     fn buffer(&self, label: &str, size: u64, usage: BufferUsages) -> Buffer {
-        self.count(|counters| counters.buffers += 1);
+        self.count(|counters| {
+            counters.buffers += 1;
+            counters.bytes += size;
+        });
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
         Buffer(self.device.create_buffer(&descriptor))
     }

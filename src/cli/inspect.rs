@@ -1,9 +1,12 @@
 //! `denoise inspect`: the layers of a model and what they cost.
 
-use denoise::inspect::Inspection;
+use denoise::config::UNetConfig;
+use denoise::inspect::{Inspection, TrainingMemory};
+use denoise::passes::Recompute;
+use denoise::tuning::Tuning;
 
 use super::files::{ModelArguments, ModelFolder};
-use super::{Result, precision, print, size};
+use super::{Device, Result, precision, print, size};
 
 /// Which files are read, what of them is passed over, and what the layers are. The weights may be missing.
 #[derive(clap::Args)]
@@ -19,6 +22,15 @@ pub struct Arguments {
     /// With 16-bit weights and activations
     #[arg(long)]
     f16: bool,
+    /// Also what training needs of memory
+    #[arg(long)]
+    train: bool,
+    /// Images a step of training
+    #[arg(long, value_name = "B", default_value_t = 16, requires = "train")]
+    batch: usize,
+    /// Where training is to run [default: the GPU]
+    #[arg(long, requires = "train")]
+    backend: Option<Device>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
@@ -28,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let read = |files: Vec<Vec<u8>>| Ok(pipeline.unet_mut().read(files.iter().map(Vec::as_slice))?);
     let problem = if folder.has_weights() { folder.weights().and_then(read).err() } else { None };
     let config = pipeline.unet().config().clone();
-    let inspection = Inspection::new(config, arguments.count, arguments.size, precision(arguments.f16))?;
+    let inspection = Inspection::new(config.clone(), arguments.count, arguments.size, precision(arguments.f16))?;
     let longest = inspection.layers.iter().map(|layer| layer.name.len()).max().unwrap_or(0);
     let mut table = format!(
         "{:longest$}  {:20} {:>20} {:>12} {:>14} {:>12}\n",
@@ -58,6 +70,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     ] {
         table += &format!("\n{:>16}  {what}", grouped(number));
     }
+    if arguments.train {
+        table += "\n\n";
+        table += &training(&config, arguments)?;
+    }
     table += "\n\nfiles\n";
     folder.files().iter().for_each(|file| table += &format!("  {file}\n"));
     let mut notes = pipeline.notes();
@@ -68,6 +84,31 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         notes.iter().for_each(|note| table += &format!("  {note}\n"));
     }
     print(&table)
+}
+
+/// What training needs of memory, a column for each choice of what is computed again.
+fn training(config: &UNetConfig, arguments: &Arguments) -> Result<String> {
+    let (tuning, device) = match arguments.backend {
+        Some(Device::Cpu) => (None, "CPU"),
+        Some(Device::Gpu) | None => (Some(Tuning::default()), "GPU"),
+    };
+    let of =
+        |recompute: Recompute| TrainingMemory::new(config.clone(), arguments.batch, arguments.size, tuning, recompute);
+    let columns = [of(Recompute::Nothing)?, of(Recompute::Cheap)?, of(Recompute::Blocks)?];
+    let mut table = format!("{:>16}  {:>16}  {:>16}  --recompute", "nothing", "cheap", "blocks");
+    let mut row = |what: &str, of: fn(&TrainingMemory) -> u64| {
+        table += "\n";
+        columns.iter().for_each(|memory| table += &format!("{:>16}  ", grouped(of(memory))));
+        table += what;
+    };
+    row("bytes of parameters", |memory| memory.parameters);
+    row("bytes of gradients", |memory| memory.gradients);
+    row("bytes of Adam's m and v", |memory| memory.moments);
+    row("bytes of the moving average", |memory| memory.average);
+    row("bytes of values, kept and on their way", |memory| memory.values);
+    row("bytes of constants", |memory| memory.constants);
+    row("bytes to train with", TrainingMemory::total);
+    Ok(table + &format!(" batches of {} on the {device}", arguments.batch))
 }
 
 /// A number with its digits in groups of three.

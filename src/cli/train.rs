@@ -21,7 +21,7 @@ use denoise::{Backend, Pipeline, Prepared, Sampler, Settings, Tensor};
 use indicatif::ProgressBar;
 
 use super::{Device, Result, open, picture, progress_bar};
-use recipe::{Rate, Recipe, WhichLoss};
+use recipe::{Rate, Recipe, Recomputed, WhichLoss};
 use run_folder::RunFolder;
 
 /// DATA is a folder of PNG or JPEG images (a sub-folder a class), an .npz with images and labels, or MNIST's IDX files.
@@ -93,6 +93,10 @@ pub struct Arguments {
     /// The network's dropout [default: as its configuration says]
     #[arg(long, value_name = "P")]
     dropout: Option<f64>,
+    /// What is computed a second time instead of being kept: more of it takes less memory and more time, and changes nothing
+    /// else [default: cheap]
+    #[arg(long)]
+    recompute: Option<Recomputed>,
     /// Mirror half of the images
     #[arg(long)]
     flip: bool,
@@ -108,7 +112,8 @@ pub struct Arguments {
     /// Write the model and the checkpoint every so many steps; they are written at the end in any case
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     save_every: u64,
-    /// Go on with what DIR has, as it was begun; of the options only --steps, --sample-every, --save-every and --backend count
+    /// Go on with what DIR has, as it was begun; of the options only --steps, --sample-every, --save-every,
+    /// --recompute and --backend count
     #[arg(long)]
     resume: bool,
 }
@@ -130,6 +135,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         eprintln!("The learning rate now falls to 0 at step {steps}, not {}: its course changes.", recipe.steps);
     }
     recipe.steps = steps;
+    recipe.recompute = arguments.recompute.map_or(recipe.recompute, Recomputed::into);
     let begun = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
     if begun >= steps {
         return super::print(&format!("{begun} steps are done already; --steps says how many are to be.\n"));
@@ -162,7 +168,8 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let objective = recipe.objective(&pipeline)?;
     let timesteps = objective.timesteps();
     let unet = pipeline.unet();
-    let mut trainer = Trainer::new(&backend, unet, objective, recipe.optimiser(), shape, |_, _| {}).await?;
+    let (optimiser, again) = (recipe.optimiser(), recipe.recompute);
+    let mut trainer = Trainer::with_recompute(&backend, unet, objective, optimiser, shape, again, |_, _| {}).await?;
     if let Some(checkpoint) = checkpoint {
         generator = Generator::from_state(&checkpoint.generator)?;
         epochs = Epochs::from_state(&checkpoint.epochs, dataset.count(), recipe.batch)?;

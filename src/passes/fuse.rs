@@ -463,8 +463,9 @@ impl Fuser<'_> {
         let mut input = input;
         let mut affine = None;
         let direct = chain.variant.is_direct();
-        // What somebody else reads too is there already.
-        let normalise = self.fusion.normalise && !direct && self.only_use(input).is_some();
+        // Of what a gradient reads too the CPU takes what is there already; a GPU need not keep it for that.
+        let shared = !self.fusion.combine && self.only_use(input).is_none();
+        let normalise = self.fusion.normalise && !direct && !shared;
         if let (Some(norm), true) = (self.op::<ScaleShift>(input), normalise) {
             (op.normalise, op.activation) = (true, norm.activation);
             affine = Some(self.inputs(input)[1]);

@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use denoise::backend::{Backend, Gpu};
-use denoise::config::{SchedulerKind, TimestepSpacing, VarianceType};
+use denoise::config::{SchedulerKind, TimestepSpacing, UNetConfig, VarianceType};
 use denoise::graph::Graph;
 use denoise::passes::{Fusion, fuse};
 use denoise::plan::Plan;
 use denoise::schedule::StepOptions;
 use denoise::tuning::Tuning;
+use denoise::unet::UNet2DModel;
 use denoise::{Pipeline, Precision, Prepared, Sampler, Settings, Share, Tensor};
 use serde::Deserialize;
 
@@ -17,6 +18,13 @@ use crate::golden::{self, Array, Golden, assert_close};
 /// The shipped model.
 pub fn pipeline() -> Pipeline {
     crate::runs::pipeline("digits")
+}
+
+/// Its network, which nothing else has.
+pub fn network() -> UNet2DModel {
+    let folder = "www/models/digits/unet";
+    let config = UNetConfig::from_json(&golden::text(&format!("{folder}/config.json"))).unwrap();
+    UNet2DModel::new(config, [&golden::bytes(&format!("{folder}/diffusion_pytorch_model.safetensors"))[..]]).unwrap()
 }
 
 /// Both backends.

@@ -26,6 +26,9 @@ pub fn bytes(relative: &str) -> Vec<u8> {
 pub fn bytes(relative: &str) -> Vec<u8> {
     match relative {
         "tests/golden/cases.json" => include_bytes!("../golden/cases.json").to_vec(),
+        "tests/golden/gradients.safetensors" => include_bytes!("../golden/gradients.safetensors").to_vec(),
+        "tests/golden/gradients_norm.json" => include_bytes!("../golden/gradients_norm.json").to_vec(),
+        "tests/golden/gradients_norm.safetensors" => include_bytes!("../golden/gradients_norm.safetensors").to_vec(),
         "tests/golden/ops.safetensors" => include_bytes!("../golden/ops.safetensors").to_vec(),
         "tests/golden/digits.safetensors" => include_bytes!("../golden/digits.safetensors").to_vec(),
         other => panic!("{other} is not carried into the browser"),

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use denoise::backend::Gpu;
+use denoise::backend::{Backend, Gpu};
 use denoise::graph::{Graph, ValueId};
 use denoise::op::{
     Add, Affine, Attention, Concat, Conv2d, Linear, Op, PredictX0, Repeat, Slice, Softmax, Upfirdn2d, Upsample,
@@ -14,32 +14,8 @@ use denoise::schedule::Coefficients;
 use denoise::{Shape, Tensor};
 
 use crate::golden::{Golden, assert_close, widen};
-use crate::ops::{self, Case, Inputs};
-
-/// How far a gradient may be from PyTorch's, which is f64 rounded once.
-fn tolerance(case: &Case) -> f64 {
-    match case.name.as_str() {
-        // Scores of up to a hundred, whose last bits the softmax turns into relative errors.
-        "attention_large_logits" => 2e-5,
-        // A mean a thousand times the deviation cannot be taken out more exactly in f32.
-        "group_norm_big_mean" => 1e-3,
-        _ => 2e-6,
-    }
-}
-
-/// The gradient of a case by the input or weight `name`, in device layout.
-fn golden_gradient(case: &Case, goldens: &Golden, name: &str) -> Vec<f32> {
-    let tensor = |name: &str| goldens.get(&format!("{}.{name}_gradient", case.name)).tensor();
-    match (case.op.as_str(), name) {
-        ("conv2d", "weight") => Conv2d::pack(&tensor(name)).1,
-        ("linear", "weight") => Linear::pack(&tensor(name)).1,
-        ("attention", "output") => ops::joined(case, &[tensor(name)]).to_device().unwrap(),
-        ("attention", "qkv") => ops::joined(case, &["query", "key", "value"].map(tensor)).to_device().unwrap(),
-        ("add_row", "a") => tensor("input").to_device().unwrap(),
-        ("add_row", "b") => tensor("row").to_device().unwrap(),
-        _ => tensor(name).to_device().unwrap(),
-    }
-}
+use crate::gradient_cases::{self, golden_gradient, tolerance};
+use crate::ops::{self, Inputs};
 
 #[test]
 fn gradients_agree_with_autograd() {
@@ -162,6 +138,16 @@ pub fn graphs() -> Vec<(String, Graph, Inputs)> {
         (name, graph, inputs)
     }));
     graphs
+}
+
+/// Each graph as a whole, as a device runs it.
+#[test]
+fn plans_of_gradients_agree_with_pytorch() {
+    for backend in [Backend::Cpu, Backend::Gpu(pollster::block_on(Gpu::open()).unwrap())] {
+        let (count, worst) = pollster::block_on(gradient_cases::check(&backend));
+        println!("{count} gradients: at most {worst:.1e}");
+        assert!(count > 100);
+    }
 }
 
 #[test]

@@ -5,200 +5,21 @@ use std::rc::Rc;
 
 use denoise::backend::{Backend, Gpu};
 use denoise::config::UNetConfig;
-use denoise::graph::{Graph, ValueId};
+use denoise::graph::Graph;
 use denoise::op::{
-    Activation, ActivationGradient, AdamW, AdamWSettings, CrossEntropy, Ema, EmbeddingGradient, GroupNorm,
-    GroupNormGradient, MeanSquareError, Mix, Modulate, ModulateGradient, Moments, MomentsGradient, Narrow, Op,
-    ScaleShift, ScaleShiftGradient, SquareNorm, Sum, Tiles, TimestepEmbedding, VariationalBound, View, ViewMut, Widen,
+    Activation, ActivationGradient, AdamW, AdamWSettings, CrossEntropy, Ema, EmbeddingGradient, GroupNormGradient,
+    MeanSquareError, Mix, ModulateGradient, MomentsGradient, Narrow, Op, ScaleShiftGradient, SquareNorm, Sum, Tiles,
+    TimestepEmbedding, VariationalBound, View, ViewMut, Widen,
 };
 use denoise::passes::{Fusion, fuse, gradient};
 use denoise::plan::{Operand, Place, Plan, Step};
 use denoise::random::Generator;
 use denoise::unet::UNet2DModel;
 use denoise::{Precision, Shape, Tensor};
-use serde::Deserialize;
 
 use crate::golden::{self, Golden, assert_close};
+use crate::gradient_cases::{Case, Loss, TOLERANCE, lay_out, losses, time_row};
 use crate::ops::{self, Evaluated, Inputs, compare, evaluate};
-
-/// A case of `tests/golden/gradients_norm.json`.
-#[derive(Clone, Deserialize)]
-struct Case {
-    op: String,
-    name: String,
-    #[serde(default)]
-    groups: usize,
-    #[serde(default)]
-    eps: f32,
-    function: Option<Activation>,
-    #[serde(default)]
-    len: usize,
-    #[serde(default)]
-    steps: usize,
-    #[serde(default)]
-    rate: f64,
-    #[serde(default)]
-    limit: f64,
-    #[serde(default)]
-    decay: f64,
-    #[serde(default)]
-    ema: f64,
-}
-
-/// The graph of a case's loss with its gradients.
-struct Loss {
-    case: Case,
-    graph: Graph,
-    inputs: Inputs,
-    /// What the gradients are by.
-    leaves: Vec<String>,
-}
-
-/// How far a gradient may be from PyTorch's in f64.
-const TOLERANCE: f64 = 1e-5;
-
-/// What a graph is made from.
-struct Builder<'a> {
-    graph: Graph,
-    inputs: Inputs,
-    leaves: Vec<(String, ValueId)>,
-    name: &'a str,
-    goldens: &'a Golden,
-}
-
-impl Builder<'_> {
-    /// A stored tensor of the case.
-    fn tensor(&self, name: &str) -> Tensor {
-        self.goldens.get(&format!("{}.{name}", self.name)).tensor()
-    }
-
-    fn input_of(&mut self, name: &str, tensor: Tensor) -> ValueId {
-        let id = self.graph.input(name, tensor.device_shape().unwrap()).unwrap();
-        self.inputs.push((name.into(), tensor));
-        id
-    }
-
-    fn input(&mut self, name: &str) -> ValueId {
-        self.input_of(name, self.tensor(name))
-    }
-
-    /// An input that the gradient is wanted by.
-    fn leaf(&mut self, name: &str) -> ValueId {
-        let id = self.input(name);
-        self.leaves.push((name.into(), id));
-        id
-    }
-
-    fn op(&mut self, name: &str, op: impl Op + 'static, inputs: &[ValueId]) -> ValueId {
-        self.graph.op(name, op, inputs).unwrap_or_else(|error| panic!("{}: {error}", self.name))
-    }
-
-    fn moments(&mut self, name: &str, x: ValueId) -> (ValueId, Tiles) {
-        let [_, h, w, _] = *self.graph.shape(x).dims() else { panic!("images") };
-        (self.op(&format!("{name}.moments"), Moments, &[x]), Tiles::strips(h * w))
-    }
-
-    /// The scale and shift of a GroupNorm of one or two tensors.
-    fn group_norm(&mut self, case: &Case, tensors: &[ValueId], [weight, bias]: [ValueId; 2]) -> ValueId {
-        let mut inputs = Vec::new();
-        let mut tiles = Vec::new();
-        for (i, &x) in tensors.iter().enumerate() {
-            let (moments, own) = self.moments(&format!("{i}"), x);
-            inputs.push(moments);
-            tiles.push(own);
-        }
-        inputs.extend([weight, bias]);
-        let op = GroupNorm { groups: case.groups, eps: case.eps, tiles, serial: false };
-        self.op("group_norm", op, &inputs)
-    }
-
-    /// The loss of an output, image by image.
-    fn errors(&mut self, output: ValueId) -> ValueId {
-        let (target, weights) = (self.input("target"), self.input("weights"));
-        self.op("errors", MeanSquareError, &[output, target, weights])
-    }
-}
-
-/// The scale and shift `[N, C]` of a modulation side by side, each padded by itself, as a row of the time embedding has them.
-fn time_row(scale: &Tensor, shift: &Tensor) -> Tensor {
-    let [n, channels] = *scale.shape else { panic!("[N, C]") };
-    let width = channels.next_multiple_of(4);
-    let mut data = vec![0.0; n * 2 * width];
-    for image in 0..n {
-        for (half, part) in [scale, shift].into_iter().enumerate() {
-            let to = &mut data[(image * 2 + half) * width..][..channels];
-            to.copy_from_slice(&part.data[image * channels..][..channels]);
-        }
-    }
-    Tensor::new(&[n, 2 * width], data).unwrap()
-}
-
-/// Every case, as the graph of its loss and of its gradients: outputs "loss", "output" if it is stored, and
-/// "gradient.{leaf}".
-fn losses() -> Vec<Loss> {
-    let goldens = Golden::load("gradients_norm");
-    let cases = golden::list::<Case>("gradients_norm").into_iter();
-    let cases = cases.filter(|case| !["optimiser", "unet"].contains(&case.op.as_str()));
-    cases.map(|case| lay_out(case, &goldens)).collect()
-}
-
-fn lay_out(case: Case, goldens: &Golden) -> Loss {
-    let name = case.name.clone();
-    let mut b = Builder { graph: Graph::new(), inputs: Inputs::new(), leaves: Vec::new(), name: &name, goldens };
-    let errors = match case.op.as_str() {
-        "modulate" => {
-            let (x, weight, bias) = (b.leaf("input"), b.leaf("weight"), b.leaf("bias"));
-            let time = b.input_of("time", time_row(&b.tensor("scale"), &b.tensor("shift")));
-            b.leaves.push(("time".into(), time));
-            let affine = b.group_norm(&case, &[x], [weight, bias]);
-            let affine = b.op("modulate", Modulate, &[affine, time]);
-            let output = b.op("scale_shift", ScaleShift { activation: case.function }, &[x, affine]);
-            b.errors(output)
-        }
-        "two_tensors" => {
-            let (first, second, x) = (b.leaf("a"), b.leaf("b"), b.leaf("input"));
-            let (weight, bias) = (b.leaf("weight"), b.leaf("bias"));
-            let affine = b.group_norm(&case, &[first, second], [weight, bias]);
-            let output = b.op("scale_shift", ScaleShift { activation: case.function }, &[x, affine]);
-            b.errors(output)
-        }
-        "mean_square_error" => {
-            let (x, target, weights) = (b.leaf("input"), b.leaf("target"), b.input("weights"));
-            b.op("errors", MeanSquareError, &[x, target, weights])
-        }
-        "mix" => {
-            let inputs = [b.leaf("x"), b.leaf("y"), b.input("a"), b.input("b")];
-            let output = b.op("mix", Mix, &inputs);
-            b.errors(output)
-        }
-        "cross_entropy" => {
-            let (logits, labels) = (b.leaf("input"), b.input("labels"));
-            b.op("errors", CrossEntropy, &[logits, labels])
-        }
-        "variational_bound" => {
-            let (prediction, target) = (b.input("prediction"), b.input("target"));
-            let (variance, x0) = (b.leaf("variance"), b.input("x0"));
-            let rows = &goldens.get(&format!("{name}.rows")).data;
-            let rows =
-                rows.chunks_exact(4).flat_map(|row| VariationalBound::row(row[0], row[1], row[2], row[3] == 1.0));
-            let rows: Vec<f32> = rows.collect();
-            let rows = b.input_of("rows", Tensor::new(&[rows.len() / 4, 4], rows).unwrap());
-            b.op("errors", VariationalBound, &[prediction, target, variance, x0, rows])
-        }
-        other => panic!("no such op: {other}"),
-    };
-    b.graph.output("output", errors);
-    let images = b.graph.shape(errors).channels();
-    let loss = b.op("loss", Sum::mean(images), &[errors]);
-    b.graph.output("loss", loss);
-    let by: Vec<ValueId> = b.leaves.iter().map(|&(_, id)| id).collect();
-    let gradients = gradient(&mut b.graph, loss, &by).unwrap_or_else(|error| panic!("{name}: {error}"));
-    for ((leaf, _), gradient) in b.leaves.iter().zip(gradients) {
-        b.graph.output(&format!("gradient.{leaf}"), gradient);
-    }
-    let Builder { graph, inputs, leaves, .. } = b;
-    Loss { case, graph, inputs, leaves: leaves.into_iter().map(|(leaf, _)| leaf).collect() }
-}
 
 /// An output of an evaluated graph. Outputs have slots of their own.
 fn output<'a>(graph: &Graph, evaluated: &'a [Evaluated], name: &str) -> (Shape, &'a [f32]) {

@@ -7,6 +7,7 @@ use denoise::Pipeline;
 use denoise::config::Card;
 use denoise::dataset::Dataset;
 use denoise::op::AdamWSettings;
+use denoise::passes::Recompute;
 use denoise::training::{LearningRate, Loss, Objective, Optimiser};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -35,6 +36,27 @@ pub enum WhichLoss {
     MinSnr,
     /// L_simple, and what a learned variance costs.
     Hybrid,
+}
+
+/// What is computed a second time instead of being kept for the backward pass.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Recomputed {
+    /// Nothing.
+    Nothing,
+    /// What takes no more than a pass over memory.
+    Cheap,
+    /// All but the ends of blocks, for large models.
+    Blocks,
+}
+
+impl From<Recomputed> for Recompute {
+    fn from(recomputed: Recomputed) -> Self {
+        match recomputed {
+            Recomputed::Nothing => Recompute::Nothing,
+            Recomputed::Cheap => Recompute::Cheap,
+            Recomputed::Blocks => Recompute::Blocks,
+        }
+    }
 }
 
 /// All that decides what a run computes.
@@ -68,6 +90,9 @@ pub struct Recipe {
     /// Whether the network has dropout.
     #[serde(default)]
     pub drops: bool,
+    /// What is computed a second time instead of being kept.
+    #[serde(default)]
+    pub recompute: Recompute,
     /// Whether the network is told classes.
     pub has_classes: bool,
     /// The label that means "no class".
@@ -137,6 +162,7 @@ impl Recipe {
             dropout: arguments.dropout,
             flip: arguments.flip,
             drops: false,
+            recompute: arguments.recompute.map_or(Recompute::default(), Recomputed::into),
             has_classes: false,
             null_class: None,
         })
