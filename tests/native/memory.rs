@@ -65,6 +65,7 @@ fn what_is_computed_again_has_the_same_bits() {
                     noise: get("noise").unwrap_or_else(&mut random),
                     timesteps: vec![20, 700],
                     class_labels: unet().config().num_class_embeds.map(|_| vec![1.0, 2.0]),
+                    dropout_seed: None,
                 };
                 let first = two_steps(backend, &unet(), &batch, ALL[0]).await;
                 assert!(first.0.len() == 2 && first.0.iter().all(|loss| loss.is_finite()), "{name}: {:?}", first.0);

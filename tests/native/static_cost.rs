@@ -28,7 +28,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use crate::published::{CELEBA_256, CIFAR10};
 use crate::radv::{self, Radv};
 use crate::shaders::code;
-use crate::{golden, ops};
+use crate::{golden, gradients, gradients_norm, ops};
 
 /// RDNA2, and RDNA3.
 #[test]
@@ -181,18 +181,17 @@ fn variants() -> BTreeMap<String, Kernel> {
         own.max_by_key(|(_, text)| text.len()).expect("a kernel runs a shader of shaders/").0.clone()
     };
     let mut variants = BTreeMap::new();
-    for plan in plans() {
-        for kernel in plan.steps.iter().map(|step| step.kernel()) {
-            let precision = match kernel.precision {
-                Precision::F32 => "f32",
-                Precision::F16 => "f16",
-            };
-            let mut name = format!("{} {precision}", file(&kernel));
-            for (define, value) in kernel.defines.iter().filter(|&&(_, value)| value != 0) {
-                write!(name, " {define}={value}").unwrap();
-            }
-            variants.insert(name, kernel);
+    let steps = plans().into_iter().flat_map(|plan| plan.steps).chain(gradients_norm::steps());
+    for kernel in steps.map(|step| step.kernel()) {
+        let precision = match kernel.precision {
+            Precision::F32 => "f32",
+            Precision::F16 => "f16",
+        };
+        let mut name = format!("{} {precision}", file(&kernel));
+        for (define, value) in kernel.defines.iter().filter(|&&(_, value)| value != 0) {
+            write!(name, " {define}={value}").unwrap();
         }
+        variants.insert(name, kernel);
     }
     variants
 }
@@ -214,7 +213,8 @@ fn shaders(folder: &str) -> HashMap<String, String> {
     files
 }
 
-/// The plans of models of every size, of a network for every field of the configuration, and of every op by itself.
+/// The plans of models of every size, of a network for every field of the configuration, and of every op and its gradient by
+/// themselves.
 fn plans() -> Vec<Plan> {
     let mut plans = Vec::new();
     let both = [Precision::F32, Precision::F16];
@@ -225,6 +225,8 @@ fn plans() -> Vec<Plan> {
         plans.extend(all.map(|graph| Plan::new(&graph)));
     }
     plans.extend(ops::updates().into_iter().map(|(_, graph, _)| Plan::new(&graph)));
+    let gradients = gradients::graphs().into_iter().chain(gradients_norm::graphs());
+    plans.extend(gradients.map(|(_, graph, _)| Plan::new(&graph)));
 
     // Each with one image and with as many as fit.
     let models = [
