@@ -146,8 +146,8 @@ fn expand<S: Simd>(
     let gap = gap / S::F32_LANES;
     let zero = simd.splat_f32s(0.0);
     let or_zero = |pixel: &[S::f32s], c: usize| pixel.get(c).copied().unwrap_or(zero);
-    for c in 0..corner.len() {
-        let left = spread(simd, corner[c], or_zero(lower, c));
+    for (c, &corner) in corner.iter().enumerate() {
+        let left = spread(simd, corner, or_zero(lower, c));
         let right = spread(simd, or_zero(right, c), or_zero(last, c));
         put(points, c, gap, spread(simd, left.0, right.0));
         put(points, c + 4 * gap, gap, spread(simd, left.1, right.1));
