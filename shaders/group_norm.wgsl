@@ -5,27 +5,6 @@
 // slow, one invocation does.
 // Scalars, not vec4s: a group need not start at a multiple of four channels.
 
-// How a tensor was cut for its moments.
-struct Source {
-    channels: u32,
-    stride: u32,      // channels, padding included
-    height: u32,
-    width: u32,
-    tile_height: u32,
-    tile_width: u32,
-    copies: u32,      // images that were interleaved to the one that is meant
-    tiles: u32,
-}
-
-struct Params {
-    a: Source,
-    b: Source,        // whose channels come after; none if it has none
-    channels: u32,
-    stride: u32,
-    groups: u32,
-    eps: f32,
-}
-
 @group(0) @binding(N) var<uniform> params: Params;
 @group(0) @binding(N) var<storage, read> a: array<f32>; // [N, tiles, 2, stride]: mean, M2
 //#if b
@@ -37,33 +16,11 @@ struct Params {
 
 const THREADS = 64u;
 
-struct Moment {
-    count: f32,
-    mean: f32,
-    m2: f32,
-}
-
 //#if serial
 //#else
 var<workgroup> shares: array<Moment, THREADS>;
 
 //#end
-fn merge(a: Moment, b: Moment) -> Moment {
-    let count = a.count + b.count;
-    let delta = b.mean - a.mean;
-    let weight = select(0.0, b.count / count, count > 0.0);
-    return Moment(count, a.mean + delta * weight, a.m2 + b.m2 + delta * delta * a.count * weight);
-}
-
-// How many pixels a tile has.
-fn pixels(source: Source, index: u32) -> u32 {
-    let tile = index / source.copies;
-    let across = (source.width + source.tile_width - 1u) / source.tile_width;
-    let y = tile / across * source.tile_height;
-    let x = tile % across * source.tile_width;
-    return min(source.tile_height, source.height - y) * min(source.tile_width, source.width - x);
-}
-
 @compute @workgroup_size(THREADS)
 //#if serial
 fn main(@builtin(global_invocation_id) id: vec3u) {

@@ -37,20 +37,7 @@ alias Scalar = f32; // one of them
 const THREADS = 64u;
 
 //#if beside
-struct Moment {
-    count: f32,
-    mean: f32,
-    m2: f32,
-}
-
 var<workgroup> shares: array<Moment, THREADS>;
-
-fn merge(a: Moment, b: Moment) -> Moment {
-    let count = a.count + b.count;
-    let delta = b.mean - a.mean;
-    let weight = select(0.0, b.count / count, count > 0.0);
-    return Moment(count, a.mean + delta * weight, a.m2 + b.m2 + delta * delta * a.count * weight);
-}
 
 //#end
 @compute @workgroup_size(THREADS)

@@ -7,7 +7,7 @@ mod add;
 pub(super) mod affine;
 mod attention;
 mod attention_rows;
-pub(super) mod attention_scores;
+mod attention_scores;
 mod attention_values;
 mod concat;
 mod conv2d;

@@ -1,9 +1,6 @@
 //! The gradient of attention in one pass.
 
-use bytemuck::{Pod, Zeroable};
-
-use super::network::attention_scores::scale;
-use super::network::heads::{Heads, Part};
+use super::network::heads::{Heads, Part, StreamParams, scale};
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
@@ -24,21 +21,6 @@ pub struct AttentionGradient {
     pub heads: usize,
     /// d, channels of a head.
     pub head_dim: usize,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    heads: u32,
-    tokens: u32,
-    /// `vec4`s of a head.
-    head: u32,
-    scale: f32,
-    /// Where a dispatch in pieces begins.
-    first: u32,
-    /// Blocks of `COLUMNS` `vec4`s of a head.
-    blocks: u32,
-    pad: [u32; 2],
 }
 
 /// Tokens of a workgroup, and `vec4`s of d that an invocation owns.
@@ -139,18 +121,10 @@ impl Op for AttentionGradient {
         let [matrices, tokens, _] = *inputs[2].dims() else { unreachable!("checked by output") };
         let head = padded(self.head_dim) / 4;
         let blocks = head.div_ceil(COLUMNS);
-        let params = Params {
-            heads: self.heads as u32,
-            tokens: tokens as u32,
-            head: head as u32,
-            scale: scale(self.head_dim),
-            first: 0,
-            blocks: blocks as u32,
-            pad: [0; 2],
-        };
+        let params = StreamParams::new(self.heads, self.head_dim, tokens, blocks);
         // The queries' blocks, then those of keys and values.
         let groups = [tokens.div_ceil(THREADS), 2 * blocks, matrices].map(|groups| groups as u32);
-        let first = Some(std::mem::offset_of!(Params, first));
+        let first = Some(StreamParams::FIRST);
         Kernel { first, ..Kernel::new(shader!("attention_gradient"), &params, groups) }
     }
 

@@ -1,9 +1,6 @@
 //! The gradient of attention's scores.
 
-use bytemuck::{Pod, Zeroable};
-
-use super::network::attention_scores::scale;
-use super::network::heads::{Heads, Part};
+use super::network::heads::{Heads, Part, ScaledParams, scale};
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
@@ -21,19 +18,6 @@ pub struct AttentionScoresGradient {
     pub heads: usize,
     /// d, channels of a head.
     pub head_dim: usize,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    heads: u32,
-    tokens: u32,
-    /// `vec4`s of a head.
-    head: u32,
-    /// `vec4`s of a row of scores.
-    row: u32,
-    scale: f32,
-    pad: [u32; 3],
 }
 
 /// Tokens that one GPU invocation computes four channels of.
@@ -101,14 +85,7 @@ impl Op for AttentionScoresGradient {
     fn kernel(&self, inputs: &[&Shape], _output: &Shape) -> Kernel {
         let scores = inputs[1];
         let (tokens, head) = (scores.channels(), padded(self.head_dim) / 4);
-        let params = Params {
-            heads: self.heads as u32,
-            tokens: tokens as u32,
-            head: head as u32,
-            row: (scores.stride() / 4) as u32,
-            scale: scale(self.head_dim),
-            pad: [0; 3],
-        };
+        let params = ScaledParams::new(self.heads, self.head_dim, scores);
         // The three parts side by side.
         let groups = [(3 * head).div_ceil(WORKGROUP), tokens.div_ceil(STRIP * WORKGROUP), scores.dims()[0]];
         Kernel::new(shader!("attention_scores_gradient"), &params, groups.map(|groups| groups as u32))

@@ -1,8 +1,6 @@
 //! The gradient of attention by its values.
 
-use bytemuck::{Pod, Zeroable};
-
-use super::network::heads::{Heads, Part};
+use super::network::heads::{Heads, MatrixParams, Part};
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
@@ -19,17 +17,6 @@ pub struct AttentionValuesGradient {
     pub heads: usize,
     /// d, channels of a head.
     pub head_dim: usize,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    heads: u32,
-    tokens: u32,
-    /// `vec4`s of a head.
-    head: u32,
-    /// `vec4`s of a row of P.
-    row: u32,
 }
 
 /// Tokens that one GPU invocation computes four channels of.
@@ -98,12 +85,7 @@ impl Op for AttentionValuesGradient {
     fn kernel(&self, inputs: &[&Shape], _output: &Shape) -> Kernel {
         let weights = inputs[0];
         let (tokens, head) = (weights.channels(), padded(self.head_dim) / 4);
-        let params = Params {
-            heads: self.heads as u32,
-            tokens: tokens as u32,
-            head: head as u32,
-            row: (weights.stride() / 4) as u32,
-        };
+        let params = MatrixParams::new(self.heads, self.head_dim, weights);
         let groups = [head.div_ceil(WORKGROUP), tokens.div_ceil(STRIP * WORKGROUP), weights.dims()[0]];
         Kernel::new(shader!("attention_values_gradient"), &params, groups.map(|groups| groups as u32))
     }

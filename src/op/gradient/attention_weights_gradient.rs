@@ -1,8 +1,6 @@
 //! The gradient of attention by the weights of its values.
 
-use bytemuck::{Pod, Zeroable};
-
-use super::network::heads::{Heads, Part};
+use super::network::heads::{Heads, MatrixParams, Part};
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
@@ -19,17 +17,6 @@ pub struct AttentionWeightsGradient {
     pub heads: usize,
     /// d, channels of a head.
     pub head_dim: usize,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    heads: u32,
-    tokens: u32,
-    /// `vec4`s of a head.
-    head: u32,
-    /// `vec4`s of a row of P.
-    row: u32,
 }
 
 /// Queries, and keys, that one GPU invocation multiplies.
@@ -72,12 +59,7 @@ impl Op for AttentionWeightsGradient {
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         let tokens = output.channels();
-        let params = Params {
-            heads: self.heads as u32,
-            tokens: tokens as u32,
-            head: (padded(self.head_dim) / 4) as u32,
-            row: (output.stride() / 4) as u32,
-        };
+        let params = MatrixParams::new(self.heads, self.head_dim, output);
         let side = tokens.div_ceil(TILE * WORKGROUP) as u32;
         Kernel::new(shader!("attention_weights_gradient"), &params, [side, side, output.dims()[0] as u32])
     }

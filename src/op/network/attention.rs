@@ -1,9 +1,6 @@
 //! Attention in one pass, for images whose scores would take too much memory.
 
-use bytemuck::{Pod, Zeroable};
-
-use super::attention_scores::scale;
-use super::heads::{Heads, Part};
+use super::heads::{Heads, Part, StreamParams, scale};
 use super::{AttentionGradient, AttentionRows, Backward, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
@@ -25,19 +22,6 @@ pub struct Attention {
     pub head_dim: usize,
     /// Whether an invocation of the GPU owns a query by itself, without shared memory.
     pub serial: bool,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    heads: u32,
-    tokens: u32,
-    /// `vec4`s of a head.
-    head: u32,
-    scale: f32,
-    /// Where a dispatch in pieces begins.
-    first: u32,
-    pad: [u32; 3],
 }
 
 /// Queries of a workgroup, and keys of a tile.
@@ -119,14 +103,7 @@ impl Op for Attention {
     fn kernel(&self, inputs: &[&Shape], _output: &Shape) -> Kernel {
         let [n, h, w, _] = *inputs[0].dims() else { unreachable!("checked by output") };
         let head = padded(self.head_dim) / 4;
-        let params = Params {
-            heads: self.heads as u32,
-            tokens: (h * w) as u32,
-            head: head as u32,
-            scale: scale(self.head_dim),
-            first: 0,
-            pad: [0; 3],
-        };
+        let params = StreamParams::new(self.heads, self.head_dim, h * w, 1);
         let (defines, groups) = if self.serial {
             (vec![("serial", 1)], [(h * w).div_ceil(THREADS), head.div_ceil(COLUMNS), n * self.heads])
         } else {
@@ -138,7 +115,7 @@ impl Op for Attention {
             let defines = ["columns", "lanes", "keys"].into_iter().zip(numbers).collect();
             (defines, [(h * w).div_ceil(QUERIES), head.div_ceil(columns * lanes), n * self.heads])
         };
-        let first = Some(std::mem::offset_of!(Params, first));
+        let first = Some(StreamParams::FIRST);
         Kernel { defines, first, ..Kernel::new(shader!("attention"), &params, groups.map(|groups| groups as u32)) }
     }
 

@@ -1,9 +1,6 @@
 //! What the gradient of attention needs of each row of scores.
 
-use bytemuck::{Pod, Zeroable};
-
-use super::attention_scores::scale;
-use super::heads::{Heads, Part};
+use super::heads::{Heads, Part, StreamParams, scale};
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
@@ -22,19 +19,6 @@ pub struct AttentionRows {
     pub heads: usize,
     /// d, channels of a head.
     pub head_dim: usize,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    heads: u32,
-    tokens: u32,
-    /// `vec4`s of a head.
-    head: u32,
-    scale: f32,
-    /// Where a dispatch in pieces begins.
-    first: u32,
-    pad: [u32; 3],
 }
 
 /// Queries of a workgroup.
@@ -90,16 +74,9 @@ impl Op for AttentionRows {
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         let [matrices, tokens, _] = *output.dims() else { unreachable!("given by output") };
-        let params = Params {
-            heads: self.heads as u32,
-            tokens: tokens as u32,
-            head: (padded(self.head_dim) / 4) as u32,
-            scale: scale(self.head_dim),
-            first: 0,
-            pad: [0; 3],
-        };
+        let params = StreamParams::new(self.heads, self.head_dim, tokens, 1);
         let groups = [tokens.div_ceil(THREADS) as u32, 1, matrices as u32];
-        let first = Some(std::mem::offset_of!(Params, first));
+        let first = Some(StreamParams::FIRST);
         Kernel { first, ..Kernel::new(shader!("attention_rows"), &params, groups) }
     }
 

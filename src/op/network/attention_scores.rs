@@ -1,8 +1,6 @@
 //! The first step of attention: scaled products of queries and keys.
 
-use bytemuck::{Pod, Zeroable};
-
-use super::heads::{Heads, Part};
+use super::heads::{Heads, Part, ScaledParams, scale};
 use super::{AttentionScoresGradient, Backward, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
@@ -22,28 +20,10 @@ pub struct AttentionScores {
     pub head_dim: usize,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    heads: u32,
-    tokens: u32,
-    /// `vec4`s of a head.
-    head: u32,
-    /// `vec4`s of a row of scores.
-    row: u32,
-    scale: f32,
-    pad: [u32; 3],
-}
-
 /// Queries, and keys, that one GPU invocation multiplies.
 const TILE: usize = 4;
 /// Tiles a side of a workgroup.
 const WORKGROUP: usize = 8;
-
-/// What products of heads of d channels are multiplied by.
-pub(in crate::op) fn scale(head_dim: usize) -> f32 {
-    1.0 / (head_dim as f32).sqrt()
-}
 
 impl Op for AttentionScores {
     fn name(&self) -> &'static str {
@@ -78,14 +58,7 @@ impl Op for AttentionScores {
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         let tokens = output.channels();
-        let params = Params {
-            heads: self.heads as u32,
-            tokens: tokens as u32,
-            head: (padded(self.head_dim) / 4) as u32,
-            row: (output.stride() / 4) as u32,
-            scale: scale(self.head_dim),
-            pad: [0; 3],
-        };
+        let params = ScaledParams::new(self.heads, self.head_dim, output);
         let side = tokens.div_ceil(TILE * WORKGROUP) as u32;
         Kernel::new(shader!("attention_scores"), &params, [side, side, output.dims()[0] as u32])
     }

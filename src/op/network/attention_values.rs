@@ -1,8 +1,6 @@
 //! The last step of attention: values weighted by the softmax of the scores.
 
-use bytemuck::{Pod, Zeroable};
-
-use super::heads::{Heads, Part};
+use super::heads::{Heads, MatrixParams, Part};
 use super::{AttentionValuesGradient, AttentionWeightsGradient, Backward, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
@@ -18,17 +16,6 @@ pub struct AttentionValues {
     pub heads: usize,
     /// d, channels of a head.
     pub head_dim: usize,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    heads: u32,
-    tokens: u32,
-    /// `vec4`s of a head.
-    head: u32,
-    /// `vec4`s of a row of P.
-    row: u32,
 }
 
 /// Queries that one GPU invocation computes four channels of.
@@ -87,12 +74,7 @@ impl Op for AttentionValues {
         let weights = inputs[0];
         let tokens = weights.channels();
         let head = padded(self.head_dim) / 4;
-        let params = Params {
-            heads: self.heads as u32,
-            tokens: tokens as u32,
-            head: head as u32,
-            row: (weights.stride() / 4) as u32,
-        };
+        let params = MatrixParams::new(self.heads, self.head_dim, weights);
         let groups =
             [head.div_ceil(WORKGROUP) as u32, tokens.div_ceil(STRIP * WORKGROUP) as u32, weights.dims()[0] as u32];
         Kernel::new(shader!("attention_values"), &params, groups)

@@ -1,6 +1,9 @@
-//! The heads of attention, as the CPU's matrix products take them.
+//! The heads of attention: as the CPU's matrix products take them, and what shaders are told of them.
 
+use std::mem::offset_of;
 use std::ops::Range;
+
+use bytemuck::{Pod, Zeroable};
 
 use super::View;
 use crate::Shape;
@@ -71,5 +74,74 @@ impl Heads {
             false => &[][..], // nothing in the padding
         };
         pack_columns((0..padded(self.tokens)).map(run), self.width, scale)
+    }
+}
+
+/// What products of heads of d channels are multiplied by.
+pub(in crate::op) fn scale(head_dim: usize) -> f32 {
+    1.0 / (head_dim as f32).sqrt()
+}
+
+/// The parameters of shaders that have a matrix of S × S in memory.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(in crate::op) struct MatrixParams {
+    heads: u32,
+    tokens: u32,
+    /// `vec4`s of a head.
+    head: u32,
+    /// `vec4`s of a row of the matrix.
+    row: u32,
+}
+
+impl MatrixParams {
+    /// Those of matrices `[N · heads, S, S]` of so many heads of d channels.
+    pub(in crate::op) fn new(heads: usize, head_dim: usize, matrices: &Shape) -> Self {
+        let (tokens, row, head) = (matrices.channels(), matrices.stride() / 4, padded(head_dim) / 4);
+        let [heads, tokens, head, row] = [heads, tokens, head, row].map(|number| number as u32);
+        MatrixParams { heads, tokens, head, row }
+    }
+}
+
+/// The same of those that multiply by [`scale`].
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(in crate::op) struct ScaledParams {
+    matrix: MatrixParams,
+    scale: f32,
+    pad: [u32; 3],
+}
+
+impl ScaledParams {
+    /// As [`MatrixParams::new`].
+    pub(in crate::op) fn new(heads: usize, head_dim: usize, matrices: &Shape) -> Self {
+        ScaledParams { matrix: MatrixParams::new(heads, head_dim, matrices), scale: scale(head_dim), pad: [0; 3] }
+    }
+}
+
+/// The parameters of shaders that have no such matrix. They can be dispatched in pieces.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(in crate::op) struct StreamParams {
+    heads: u32,
+    tokens: u32,
+    /// `vec4`s of a head.
+    head: u32,
+    scale: f32,
+    /// Where a dispatch in pieces begins.
+    first: u32,
+    /// Parts of a head that belong to different workgroups.
+    blocks: u32,
+    pad: [u32; 2],
+}
+
+impl StreamParams {
+    /// Where in them the beginning of a piece is.
+    pub(in crate::op) const FIRST: usize = offset_of!(StreamParams, first);
+
+    /// Those of so many heads of d channels, over S tokens.
+    pub(in crate::op) fn new(heads: usize, head_dim: usize, tokens: usize, blocks: usize) -> Self {
+        let [heads, tokens, head, blocks] = [heads, tokens, padded(head_dim) / 4, blocks].map(|number| number as u32);
+        StreamParams { heads, tokens, head, scale: scale(head_dim), first: 0, blocks, pad: [0; 2] }
     }
 }

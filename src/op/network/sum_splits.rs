@@ -177,6 +177,7 @@ impl Op for SumSplits {
             ("norm", u32::from(self.norm().is_some())),
             ("beside", u32::from(self.beside != Beside::Nothing)),
         ];
-        Kernel { defines, ..Kernel::new(shader!("sum_splits"), &params, [groups as u32, images as u32, 1]) }
+        let source = concat!(shader!("moment"), shader!("sum_splits"));
+        Kernel { defines, ..Kernel::new(source, &params, [groups as u32, images as u32, 1]) }
     }
 }
