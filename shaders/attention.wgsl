@@ -2,8 +2,8 @@
 // is scaled down whenever a larger score turns up (Milakov and Gimelshein 2018; Dao et al. 2022).
 //
 // A workgroup owns 32 queries of one head. An invocation computes the scores of four queries by some of a tile's 32 keys,
-// and owns four queries by COLUMNS vec4s of d, LANES apart, of the output; larger heads are left to several workgroups in y. Or, where shared memory is slow, an invocation owns
-// one query by eight vec4s of d, and computes all its scores itself.
+// and owns four queries by COLUMNS vec4s of d, LANES apart, of the output; larger heads are left to several workgroups in
+// y. Or, where shared memory is slow, an invocation owns one query by eight vec4s of d, and computes all its scores itself.
 
 struct Params {
     heads: u32,

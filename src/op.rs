@@ -131,8 +131,8 @@ impl Backward<'_> {
         let of_input = |(i, &wanted): (usize, &bool)| {
             wanted.then(|| append(graph, i, &format!("{}.gradient.{i}", self.name))).transpose()
         };
-        // The last inputs are parameters: once their gradients are computed, what only these read can make room for the
-        // gradients by activations.
+        // The last inputs are parameters. Their gradients come first: what only these read, an activation of the forward pass,
+        // has then been read for the last time, and the gradient by it can take its memory.
         let mut gradients: Vec<_> = self.wanted.iter().enumerate().rev().map(of_input).collect::<Result<_>>()?;
         gradients.reverse();
         Ok(gradients)

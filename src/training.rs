@@ -352,7 +352,7 @@ impl Trainer {
             return Err(Error::Config {
                 file: "unet/config.json",
                 problem: "time_embedding_type is fourier: such a network takes the logarithm of the time and divides by it, \
-                          so at timestep 0 it gives no numbers, in diffusers neither. Training is for positional or learned."
+                          so at timestep 0 its output is not finite, in diffusers too. Training is for positional or learned."
                     .into(),
             });
         }

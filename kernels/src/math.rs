@@ -204,7 +204,6 @@ pub fn softmax_gradient(p: &[f32], g: &[f32], out: &mut [f32]) {
             }
             let sum = simd.reduce_sum_f32s(sums) + p.iter().zip(g).map(|(p, g)| p * g).sum::<f32>();
             let sum = simd.splat_f32s(sum);
-            self.out.fill(0.0);
             update(
                 simd,
                 self.out,

@@ -174,11 +174,12 @@ macro_rules! tile {
 tile!(four_lines: 0 a0 b0, 1 a1 b1, 2 a2 b2, 3 a3 b3);
 tile!(six_lines: 0 a0 b0, 1 a1 b1, 2 a2 b2, 3 a3 b3, 4 a4 b4, 5 a5 b5);
 
-/// Adds the products of all rows of two factors, `[rows, depth]` and `[rows, columns]`, to `out`: `[depth, columns]`, both of
-/// whole vectors.
+/// Adds the products of all rows of two factors, `[rows, depth]` and `[rows, columns]`, to `out`: `[depth, columns]`. The depth is
+/// a multiple of four, and columns are whole pairs of vectors.
 #[inline(always)]
 pub(crate) fn add_products<S: Simd>(simd: S, left: &[f32], right: &[f32], depth: usize, out: &mut [f32]) {
     let columns = out.len() / depth;
+    assert!(depth.is_multiple_of(4) && columns.is_multiple_of(2 * S::F32_LANES), "{depth} × {columns} in tiles");
     for column in (0..columns).step_by(2 * S::F32_LANES) {
         let mut line = 0;
         while line < depth {

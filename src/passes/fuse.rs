@@ -20,6 +20,8 @@ use crate::tuning::Tuning;
 pub struct Fusion {
     /// Whether a convolution normalises what it reads, and reads two tensors as one.
     pub normalise: bool,
+    /// Whether it also does where somebody else, a gradient perhaps, needs the normalised values in memory anyway.
+    pub renormalise: bool,
     /// Whether a 1×1 shortcut, and an upsampling, become part of a convolution.
     pub combine: bool,
     /// Whether convolutions of small maps, and gradients by weights, leave their sums in parts, so that more workgroups share
@@ -31,7 +33,8 @@ pub struct Fusion {
 
 impl Fusion {
     /// For GPUs.
-    pub const STAGED: Fusion = Fusion { normalise: true, combine: true, split: true, tuning: Tuning::STAGED };
+    pub const STAGED: Fusion =
+        Fusion { normalise: true, renormalise: true, combine: true, split: true, tuning: Tuning::STAGED };
     /// For devices whose shared memory is slow.
     pub const DIRECT: Fusion = Fusion { tuning: Tuning::DIRECT, ..Fusion::STAGED };
     /// For those of them that have subgroups.
@@ -40,8 +43,13 @@ impl Fusion {
     ///
     /// A variant only says how images are cut for their moments there; it is the same for any number of images, so that
     /// each is, bit for bit, what it is by itself.
-    pub const CPU: Fusion =
-        Fusion { combine: false, split: false, tuning: Tuning::all(Variant::LargeGemm), ..Fusion::STAGED };
+    pub const CPU: Fusion = Fusion {
+        renormalise: false,
+        combine: false,
+        split: false,
+        tuning: Tuning::all(Variant::LargeGemm),
+        ..Fusion::STAGED
+    };
 
     /// For a GPU that is quickest with these variants, or for the CPU, which has none.
     pub fn new(tuning: Option<Tuning>) -> Self {
@@ -243,7 +251,7 @@ impl Fuser<'_> {
                 if self.op::<Guide>(model).is_some() && self.uses[model.0][0] == id {
                     self.absorb(id, model);
                 }
-            } else if self.op::<Add>(id).is_some_and(|add| add.scale == 1.0) && !self.chains.contains(id) {
+            } else if self.op::<Add>(id).is_some_and(|add| add.scale == 1.0) && !self.is_in_chain(id) {
                 let alone =
                     |part: &ValueId| self.op::<MomentsGradient>(*part).is_some() && self.only_use(*part).is_some();
                 if let Some(part) = inputs.iter().copied().find(alone) {
@@ -277,6 +285,11 @@ impl Fuser<'_> {
                 }
             }
         }
+    }
+
+    /// Whether a value is computed along with a convolution.
+    fn is_in_chain(&self, id: ValueId) -> bool {
+        self.chains.contains(id) || self.inner.contains(id)
     }
 
     /// Leaves a value to the op that computes another.
@@ -356,15 +369,20 @@ impl Fuser<'_> {
         Ok(())
     }
 
+    /// What a value is computed from, in the fused graph.
+    fn fused_inputs(&self, id: ValueId) -> Vec<ValueId> {
+        self.inputs(id).iter().map(|input| self.ids[*input]).collect()
+    }
+
     /// An op as it was.
     fn plain(&mut self, id: ValueId, op: Rc<dyn Op>) -> Result<ValueId> {
-        let inputs: Vec<ValueId> = self.inputs(id).iter().map(|input| self.ids[*input]).collect();
+        let inputs = self.fused_inputs(id);
         self.fused.shared_op(&self.graph.values[id.0].name, op, &inputs)
     }
 
     /// The gradient by a weight, in parts where that keeps a GPU busy.
     fn weight_gradient(&mut self, id: ValueId, op: WeightGradient) -> Result<ValueId> {
-        let inputs: Vec<ValueId> = self.inputs(id).iter().map(|input| self.ids[*input]).collect();
+        let inputs = self.fused_inputs(id);
         let Value { name, shape, .. } = &self.graph.values[id.0];
         let pixels = self.fused.shape(inputs[1]).rows();
         let splits = if self.fusion.split { WeightGradient::worthwhile_splits(shape, pixels) } else { 1 };
@@ -380,7 +398,7 @@ impl Fuser<'_> {
     fn absorbing(&mut self, id: ValueId, absorbed: ValueId) -> Result<ValueId> {
         let name = &self.graph.values[id.0].name;
         if self.op::<MomentsGradient>(absorbed).is_some() {
-            let rest = self.inputs(id).iter().copied().find(|&part| part != absorbed).unwrap_or(absorbed);
+            let rest = self.inputs(id).iter().copied().find(|&part| part != absorbed).expect("it is read but once");
             let inputs: Vec<ValueId> = self.inputs(absorbed).iter().chain([&rest]).map(|id| self.ids[*id]).collect();
             return self.fused.op(name, MomentsGradient { added: true }, &inputs);
         }
@@ -463,9 +481,10 @@ impl Fuser<'_> {
         let mut input = input;
         let mut affine = None;
         let direct = chain.variant.is_direct();
-        // Of what a gradient reads too the CPU takes what is there already; a GPU need not keep it for that.
-        let shared = !self.fusion.combine && self.only_use(input).is_none();
-        let normalise = self.fusion.normalise && !direct && !shared;
+        // The CPU reads normalised values that are in memory anyway. A GPU normalises while it loads, so that they need not be
+        // there until a gradient reads them.
+        let in_memory = self.only_use(input).is_none();
+        let normalise = self.fusion.normalise && !direct && (self.fusion.renormalise || !in_memory);
         if let (Some(norm), true) = (self.op::<ScaleShift>(input), normalise) {
             (op.normalise, op.activation) = (true, norm.activation);
             affine = Some(self.inputs(input)[1]);

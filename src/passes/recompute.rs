@@ -18,7 +18,8 @@ use crate::{Error, Result};
 pub enum Recompute {
     /// Nothing: every value that a gradient reads is kept.
     Nothing,
-    /// What takes no more than a pass over memory: activations, norms, concatenations, upsamplings.
+    /// What takes no more than a pass over memory, as activations, norms, concatenations and upsamplings do: every op without a
+    /// matrix product.
     #[default]
     Cheap,
     /// All but the ends of blocks: sums of a residual connection, and what skip connections carry. It takes up to a third more
@@ -43,8 +44,16 @@ pub fn recompute(graph: &Graph, loss: &str, what: Recompute) -> Result<Graph> {
     if what == Recompute::Blocks {
         within_blocks(graph, loss, &mut again);
     }
-    let made =
-        Rebuilder { graph, loss, again, made: Graph::new(), ids: ValueMap::new(), second: ValueMap::new() }.rebuild();
+    let made = Rebuilder {
+        graph,
+        loss,
+        again,
+        made: Graph::new(),
+        ids: ValueMap::new(),
+        second: ValueMap::new(),
+        replaced: false,
+    }
+    .rebuild();
     let is_smaller = Plan::new(&made).bytes() < Plan::new(graph).bytes();
     Ok(if is_smaller { made } else { graph.clone() })
 }
@@ -79,8 +88,8 @@ fn cheap(graph: &Graph, loss: ValueId) -> ValueSet {
             inputs.iter().filter(|&&id| id <= loss).for_each(|&id| needed.insert(id, ()));
         }
     }
-    // What the forward pass itself reads. The rest, say a norm that a convolution does for itself while it loads, is computed
-    // once in any case: now or later.
+    // What the forward pass itself reads. The rest, say a norm that a convolution does for itself while it loads, has no reader
+    // left where it was once the backward pass computes it again, and a plan leaves it out there: it is computed once.
     let mut read = ValueSet::new();
     graph.outputs.iter().for_each(|&(_, id)| read.insert(id, ()));
     for (_, outputs, _, inputs) in forward(graph, loss) {
@@ -147,6 +156,8 @@ struct Rebuilder<'a> {
     ids: ValueMap<ValueId>,
     /// Those that are computed again.
     second: ValueMap<ValueId>,
+    /// Whether parameters were replaced by now: what is computed again must read those that it read the first time.
+    replaced: bool,
 }
 
 impl Rebuilder<'_> {
@@ -167,6 +178,7 @@ impl Rebuilder<'_> {
                 }
                 Source::Input | Source::Constant(_) | Source::State(_) => value.source.clone(),
             };
+            self.replaced |= matches!(&value.source, Source::Op { op, .. } if op.replaces() > 0);
             let id = self.push(ValueId(index), source);
             self.ids.insert(ValueId(index), id);
         }
@@ -187,6 +199,7 @@ impl Rebuilder<'_> {
             return self.ids[id];
         };
         if let (false, Source::Op { op, inputs }) = (self.second.contains(first), &graph.values[first.0].source) {
+            assert!(!self.replaced, "{} is needed again after parameters were replaced", graph.values[first.0].name);
             let inputs = inputs.iter().map(|&id| self.late(id)).collect();
             let new = self.push(first, Source::Op { op: op.clone(), inputs });
             self.second.insert(first, new);

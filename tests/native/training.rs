@@ -258,7 +258,7 @@ fn mistakes_are_explained() {
     with("\"in_channels\": 1", "\"in_channels\": 5");
     tell(&[], &["The images have 1 channels, but the network takes 5"]);
     with("\"sample_size\": 16", "\"sample_size\": 16, \"time_embedding_type\": \"fourier\"");
-    tell(&[], &["time_embedding_type is fourier", "at timestep 0 it gives no numbers"]);
+    tell(&[], &["time_embedding_type is fourier", "at timestep 0 its output is not finite"]);
     with("\"sample_size\": 16", "\"sample_size\": 8");
     tell(&[], &["The images are 16×16, larger than the 8×8 that the network takes"]);
     with("\"sample_size\": 16", "\"sample_size\": 16, \"dropout\": 1.0");

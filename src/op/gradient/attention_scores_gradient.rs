@@ -55,7 +55,7 @@ impl Op for AttentionScoresGradient {
                 let (queries, keys) = sums.split_at_mut(tokens * width);
                 for head in 0..self.heads {
                     let matrix = image * self.heads + head;
-                    let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
+                    let rows = heads.matrix_rows(matrix, stride);
                     let (input, taps) = (scores.data, &[0][..]);
                     let panels = heads.right(qkv, matrix, Part::Keys, 0..tokens, scale);
                     let store = Store::sums(width);

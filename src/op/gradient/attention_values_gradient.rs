@@ -60,7 +60,7 @@ impl Op for AttentionValuesGradient {
             scratch(stride * heads.width, |values| {
                 for head in 0..self.heads {
                     let matrix = image * self.heads + head;
-                    let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
+                    let rows = heads.matrix_rows(matrix, stride);
                     let panels = of_g.right(g, matrix, Part::Queries, 0..tokens, 1.0);
                     let (input, columns) = (weights.data, heads.width);
                     OuterProducts {

@@ -42,6 +42,7 @@ impl Op for MomentsGradient {
             let found = format!("{moments} and {gradient}");
             return Err(Error::shape(self.name(), format!("moments {expected} and their gradient"), found));
         }
+        assert_eq!(rest.len(), usize::from(self.added), "the fourth input is what it is added to");
         if let Some(rest) = rest.iter().find(|&&rest| rest != x) {
             return Err(Error::shape(self.name(), x, rest));
         }

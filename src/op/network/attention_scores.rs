@@ -10,8 +10,8 @@ use kernels::parallel;
 
 /// `Q Kᵀ / √d` for every image and head (Vaswani et al. 2017, equation 1): `[N · heads, S, S]` over S tokens.
 ///
-/// The input is `[N, H, W, 3 · heads · padded(d)]`, with the S = H · W pixels as tokens: queries, keys and values side by side, each head's `d` channels padded
-/// with zeros to a multiple of four, which changes no product.
+/// The input is `[N, H, W, 3 · heads · padded(d)]`, with the S = H · W pixels as tokens: queries, keys and values side by side,
+/// each head's `d` channels padded with zeros to a multiple of four, which changes no product.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionScores {
     /// How many heads.

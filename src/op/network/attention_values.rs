@@ -57,7 +57,7 @@ impl Op for AttentionValues {
             scratch(tokens * heads.width, |values| {
                 for head in 0..self.heads {
                     let matrix = image * self.heads + head;
-                    let rows: Vec<usize> = (0..tokens).map(|query| (matrix * tokens + query) * stride).collect();
+                    let rows = heads.matrix_rows(matrix, stride);
                     let panels = heads.right(qkv, matrix, Part::Values, 0..tokens, 1.0);
                     let (input, store) = (weights.data, Store::sums(heads.width));
                     Gemm { input, rows: &rows, taps: &[0], depth: tokens, panels: &panels, store }.run(values);

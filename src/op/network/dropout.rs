@@ -80,13 +80,15 @@ impl Op for Dropout {
         let part = |i: usize| seed.data[i] as u32;
         let key = [part(0) | part(1) << 16, part(2) | part(3) << 16];
         let (threshold, scale) = (self.threshold(), self.scale());
-        let fours = output.data.chunks_exact_mut(4).zip(x.data.chunks_exact(4));
-        for (i, (out, x)) in fours.enumerate() {
-            let words = philox([i as u32, self.layer, 0, 0], key);
-            for ((out, x), word) in out.iter_mut().zip(x).zip(words) {
-                *out = if word >= threshold { scale * x } else { 0.0 };
+        let fours = x.shape.stride() / 4;
+        output.write_rows(|row, out| {
+            for (i, (out, x)) in out.chunks_exact_mut(4).zip(x.row(row).chunks_exact(4)).enumerate() {
+                let words = philox([(row * fours + i) as u32, self.layer, 0, 0], key);
+                for ((out, x), word) in out.iter_mut().zip(x).zip(words) {
+                    *out = if word >= threshold { scale * x } else { 0.0 };
+                }
             }
-        }
+        });
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {

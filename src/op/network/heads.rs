@@ -54,6 +54,11 @@ impl Heads {
         tokens.map(|token| self.at(matrix, part, token)).collect()
     }
 
+    /// Where the rows of a matrix of S × S begin, each of which takes `stride` numbers.
+    pub(in crate::op) fn matrix_rows(&self, matrix: usize, stride: usize) -> Vec<usize> {
+        (matrix * self.tokens..(matrix + 1) * self.tokens).map(|row| row * stride).collect()
+    }
+
     /// `scale` times some tokens as a right factor: `[tokens, d]`.
     pub(in crate::op) fn right(
         &self,
