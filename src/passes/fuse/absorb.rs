@@ -1,0 +1,101 @@
+//! What ops can do along with their own.
+
+use std::rc::Rc;
+
+use super::Fuser;
+use crate::Result;
+use crate::graph::{Source, ValueId};
+use crate::op::{Add, Guide, MomentsGradient, Op, PredictX0, Remember, Rgba8, RowScale, Update};
+
+impl Fuser<'_> {
+    /// Finds what ops can do along with their own: those of the update guidance, the registers and the other picture; a sum
+    /// of gradients one of its parts.
+    pub(super) fn find_absorbed(&mut self) {
+        for index in 0..self.graph.values.len() {
+            let id = ValueId(index);
+            let Source::Op { inputs, .. } = &self.graph.values[index].source else { continue };
+            if self.op::<PredictX0>(id).is_some() {
+                let model = inputs[1];
+                // Whatever else reads it comes after.
+                if self.op::<Guide>(model).is_some() && self.uses[model.0][0] == id {
+                    self.absorb(id, model);
+                }
+            } else if self.op::<Add>(id).is_some_and(|add| add.scale == 1.0) && !self.is_in_chain(id) {
+                let alone =
+                    |part: &ValueId| self.op::<MomentsGradient>(*part).is_some() && self.only_use(*part).is_some();
+                if let Some(part) = inputs.iter().copied().find(alone) {
+                    self.absorb(id, part);
+                }
+            } else if self.op::<Remember>(id).is_some() {
+                let reads = |&user: &ValueId| self.op::<Update>(user).is_some();
+                let &[x, model, x0, kept, row] = &inputs[..] else { unreachable!("remember has five inputs") };
+                let update = self.uses[kept.0].iter().copied().find(reads);
+                let same = |update: &ValueId| {
+                    let &[a, b, c, _, d, e] = self.inputs(*update) else { return false };
+                    [a, b, c, d, e] == [x, model, x0, kept, row]
+                };
+                let free = |update: &ValueId| self.uses[index].is_empty() && !self.absorbed.contains(*update);
+                if let Some(update) = update.filter(same).filter(free) {
+                    self.absorb(update, id);
+                }
+            } else if self.op::<Rgba8>(id).is_some() {
+                let same = |other: &ValueId| {
+                    self.op::<Rgba8>(*other).is_some()
+                        && !self.absorbed.contains(*other)
+                        && !self.inner.contains(*other)
+                        && self.uses[other.0].is_empty()
+                        && self.graph.shape(self.inputs(*other)[0]) == self.graph.shape(inputs[0])
+                };
+                if let Some(other) = (0..index).map(ValueId).find(same) {
+                    self.absorb(id, other);
+                    if self.shown(self.inputs(other)[0]) {
+                        self.inner.insert(self.inputs(other)[0], ());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a value is computed along with a convolution.
+    fn is_in_chain(&self, id: ValueId) -> bool {
+        self.chains.contains(id) || self.inner.contains(id)
+    }
+
+    /// Leaves a value to the op that computes another.
+    fn absorb(&mut self, into: ValueId, id: ValueId) {
+        self.inner.insert(id, ());
+        self.absorbed.insert(into, id);
+    }
+
+    /// Whether a value is nothing but another at the scale that pictures have.
+    fn shown(&self, id: ValueId) -> bool {
+        matches!(self.op::<RowScale>(id), Some(RowScale::Show)) && self.only_use(id).is_some()
+    }
+
+    /// An op that does along with its own what another did: one of the update what it leaves beside its own value; a sum of
+    /// gradients one of its parts.
+    pub(super) fn absorbing(&mut self, id: ValueId, absorbed: ValueId) -> Result<ValueId> {
+        let name = &self.graph.values[id.0].name;
+        if self.op::<MomentsGradient>(absorbed).is_some() {
+            let rest = self.inputs(id).iter().copied().find(|&part| part != absorbed).expect("it is read but once");
+            let inputs: Vec<ValueId> = self.inputs(absorbed).iter().chain([&rest]).map(|id| self.ids[*id]).collect();
+            return self.fused.op(name, MomentsGradient { added: true }, &inputs);
+        }
+        let mut inputs: Vec<ValueId> = self.inputs(id).to_vec();
+        let op: Rc<dyn Op> = if self.op::<PredictX0>(id).is_some() {
+            inputs[1] = self.inputs(absorbed)[0];
+            Rc::new(PredictX0 { guided: true })
+        } else if self.op::<Update>(id).is_some() {
+            Rc::new(Update { keeps: true })
+        } else {
+            let other = self.inputs(absorbed)[0];
+            let scaled = self.shown(other);
+            inputs.extend(if scaled { self.inputs(other) } else { self.inputs(absorbed) });
+            Rc::new(Rgba8 { pair: true, scaled })
+        };
+        let inputs: Vec<ValueId> = inputs.into_iter().map(|input| self.ids[input]).collect();
+        let new = self.fused.shared_op(name, op, &inputs)?;
+        self.ids.insert(absorbed, self.second_output(new).expect("it has one"));
+        Ok(new)
+    }
+}
