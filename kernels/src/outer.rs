@@ -114,15 +114,13 @@ impl OuterProducts<'_> {
                 }
                 let mut line = 0;
                 while line < width {
-                    // Eight are two fours, all other multiples of four sixes and perhaps one four or two.
-                    let six = ROWS == 6 && width - line >= 6 && width - line != 8;
-                    let height = if six { 6 } else { 4 };
+                    let height = height(width - line);
                     let strip = &strip[line..][..block.len() * WIDE];
                     let out = &mut out[(wide + line) * self.columns..][..height * self.columns];
                     for column in (0..self.columns).step_by(COLUMNS) {
                         let panel = column / COLUMNS * self.rows.len() + block.start;
                         let panel = &self.panels[panel..][..block.len()];
-                        if six {
+                        if height == 6 {
                             six_lines(simd, strip, panel, column, self.columns, out);
                         } else {
                             four_lines(simd, strip, panel, column, self.columns, out);
@@ -142,6 +140,13 @@ impl OuterProducts<'_> {
             strip[..WIDTH].copy_from_slice(&self.input[row + first..][..WIDTH]);
         }
     }
+}
+
+/// How many of the lines that are left are computed together: eight are two fours, all other multiples of four sixes and perhaps
+/// one four or two.
+#[inline(always)]
+fn height(left: usize) -> usize {
+    if ROWS == 6 && left >= 6 && left != 8 { 6 } else { 4 }
 }
 
 /// A function that adds the products of the first elements of a strip's rows, `[rows, WIDE]`, and a panel to so many lines of
@@ -183,15 +188,14 @@ pub(crate) fn add_products<S: Simd>(simd: S, left: &[f32], right: &[f32], depth:
     for column in (0..columns).step_by(2 * S::F32_LANES) {
         let mut line = 0;
         while line < depth {
-            // As in a share.
-            let six = ROWS == 6 && depth - line >= 6 && depth - line != 8;
+            let height = height(depth - line);
             let out = &mut out[line * columns + column..];
-            if six {
+            if height == 6 {
                 six_rows(simd, &left[line..], depth, &right[column..], columns, out);
             } else {
                 four_rows(simd, &left[line..], depth, &right[column..], columns, out);
             }
-            line += if six { 6 } else { 4 };
+            line += height;
         }
     }
 }

@@ -51,6 +51,29 @@ class Training:
         self.ema.step(self.parameters)
         return norm
 
+    def weights(self, unet):
+        """By path what the network has learned, and its moving averages."""
+        made = {}
+        for (path, parameter), average in zip(unet.named_parameters(), self.ema.shadow_params):
+            made |= {f"weights.{path}": parameter.detach(), f"ema.{path}": average}
+        return made
+
+
+def double(steps):
+    """The same numbers in float64."""
+    return {key: tensor.double() if tensor.is_floating_point() else tensor for key, tensor in steps.items()}
+
+
+def agreeing(made, exact):
+    """What was made in float32, if float64 gives the same."""
+    for key in made:
+        # The gradient is zero, and Adam divides its rounding by itself: in float32 it walks at random.
+        if key.endswith(".to_k.bias"):
+            made[key] = exact[key].float()
+        error = (made[key] - exact[key]).abs().max().item()
+        assert error < 2e-6, f"{key}: float32 and float64 differ by {error:.1e}"
+    return made
+
 
 def run(unet, scheduler, steps):
     """The loss and the gradient's norm of every step, and by path the weights after them and their moving averages."""
@@ -61,9 +84,7 @@ def run(unet, scheduler, steps):
         norms.append(training.learn(loss))
         curve.append(loss.detach())
     made = {"losses": torch.stack(curve), "norms": torch.stack(norms)}
-    for (path, parameter), average in zip(unet.named_parameters(), training.ema.shadow_params):
-        made |= {f"weights.{path}": parameter.detach(), f"ema.{path}": average}
-    return made
+    return made | training.weights(unet)
 
 
 def goldens():
@@ -71,12 +92,5 @@ def goldens():
     case, unet = model()
     steps = draw(unet, DDPMScheduler(), case["size"])
     made = run(unet, DDPMScheduler(), steps)
-    exact_steps = {key: tensor.double() if tensor.is_floating_point() else tensor for key, tensor in steps.items()}
-    exact = run(as_f64(model()[1]), in_f64(DDPMScheduler()), exact_steps)
-    for key in made:
-        # The gradient is zero, and Adam divides its rounding by itself: in float32 it walks at random.
-        if key.endswith(".to_k.bias"):
-            made[key] = exact[key].float()
-        error = (made[key] - exact[key]).abs().max().item()
-        assert error < 2e-6, f"{key}: float32 and float64 differ by {error:.1e}"
+    made = agreeing(made, run(as_f64(model()[1]), in_f64(DDPMScheduler()), double(steps)))
     return {**{f"steps.{key}": tensor for key, tensor in steps.items()}, **made}

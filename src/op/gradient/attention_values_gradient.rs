@@ -24,12 +24,6 @@ const STRIP: usize = 4;
 /// Heads' `vec4`s, and strips of tokens, of a workgroup.
 const WORKGROUP: usize = 8;
 
-impl AttentionValuesGradient {
-    fn heads_of(&self, shape: &Shape) -> Heads {
-        Heads::new(self.heads, self.head_dim, shape)
-    }
-}
-
 impl Op for AttentionValuesGradient {
     fn name(&self) -> &'static str {
         "attention_values_gradient"
@@ -52,7 +46,7 @@ impl Op for AttentionValuesGradient {
     fn cpu(&self, inputs: &[View<'_>], outputs: &mut [ViewMut<'_>]) {
         let [output] = outputs else { unreachable!("attention_values_gradient has one output") };
         let [weights, g] = *inputs else { unreachable!("attention_values_gradient has two inputs") };
-        let (of_g, heads) = (self.heads_of(g.shape), self.heads_of(output.shape));
+        let [of_g, heads] = [g.shape, output.shape].map(|shape| Heads::new(self.heads, self.head_dim, shape));
         let (tokens, stride) = (heads.tokens, weights.shape.stride());
         let images = output.data.chunks_exact_mut(heads.image()).enumerate().collect();
         let of_image = |(image, out): (usize, &mut [f32])| {
