@@ -7,5 +7,6 @@
 mod cli;
 
 fn main() -> std::process::ExitCode {
+    kernels::parallel::use_this_thread();
     cli::main()
 }

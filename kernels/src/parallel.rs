@@ -8,6 +8,14 @@ pub fn threads() -> usize {
     return 1;
 }
 
+/// Makes the thread that calls it one of those that work is shared out to, if none have been started yet: it does its share
+/// where it would wait for others to begin and to end all of it. For programs that are alone in their process.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn use_this_thread() {
+    // An error says that there are threads already, which then do the work as well.
+    drop(rayon::ThreadPoolBuilder::new().use_current_thread().build_global());
+}
+
 /// Numbers that are worth waking another core for.
 pub const WORTHWHILE: usize = 1 << 14;
 
