@@ -276,6 +276,8 @@ impl Fuser<'_> {
                         self.convolve(id, &chain)?
                     } else if let Some(op) = self.op::<GroupNorm>(id).cloned() {
                         self.group_norm(id, op)?
+                    } else if self.op::<Moments>(id).is_some() {
+                        self.moments_in_strips(id)?
                     } else if let Some(&absorbed) = self.absorbed.get(id) {
                         self.absorbing(id, absorbed)?
                     } else if let Some(&attention) = self.op::<Attention>(id) {
@@ -364,6 +366,23 @@ impl Fuser<'_> {
         let moments = self.fused.op(&format!("{}.moments", value.name), Moments, &[self.ids[id]])?;
         self.moments.insert(id, (moments, Tiles::strips(height * width)));
         Ok(self.moments[id])
+    }
+
+    /// Moments that somebody reads as they are, a gradient perhaps: those that the convolution left, if it cut images the same
+    /// way.
+    fn moments_in_strips(&mut self, id: ValueId) -> Result<ValueId> {
+        let input = self.inputs(id)[0];
+        let [_, height, width, _] = self.graph.shape(input).nhwc(&self.graph.values[input.0].name)?;
+        let strips = Tiles::strips(height * width);
+        match self.moments.get(input) {
+            Some(&(moments, tiles)) if tiles == strips => Ok(moments),
+            Some(_) => self.plain(id, Rc::new(Moments)),
+            None => {
+                let moments = self.plain(id, Rc::new(Moments))?;
+                self.moments.insert(input, (moments, strips));
+                Ok(moments)
+            }
+        }
     }
 
     /// Whether a GroupNorm needs the moments of a value.

@@ -38,7 +38,7 @@ impl Tiles {
 
     /// Images of this many pixels, in whatever rows, cut into strips.
     pub fn strips(pixels: usize) -> Self {
-        Tiles { height: 1, width: pixels, tile_height: 1, tile_width: Self::STRIP, copies: 1 }
+        Tiles { height: 1, width: pixels, tile_height: 1, tile_width: Self::STRIP.min(pixels), copies: 1 }
     }
 
     /// Tiles side by side.
