@@ -13,13 +13,10 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
+use crate::tile::{ROWS, height};
 use crate::{parallel, scratch, winograd};
 
-/// Rows computed together: with two vectors each they are accumulators, which with two weights and an input fit the sixteen
-/// registers of AVX2. In wasm the product before its addition takes another, V8 keeps one to itself, and LLVM loads all
-/// inputs before it uses them.
-const ROWS: usize = if cfg!(target_arch = "wasm32") { 4 } else { 6 };
-/// Columns computed together: two vectors of AVX2, or of wasm's `simd128`.
+/// Columns of a panel: two vectors of AVX2, or of wasm's `simd128`, or one of AVX-512.
 pub const COLUMNS: usize = if cfg!(target_arch = "wasm32") { 8 } else { 16 };
 /// Rows whose inputs are meant to stay in the cache: some 600 of 64 channels are 150 KB.
 const BLOCK: usize = 600;
@@ -183,35 +180,68 @@ impl<'a> Store<'a> {
 
     /// Completes two vectors of a row, from `column` on, or as much of them as `out` takes.
     #[inline(always)]
-    pub fn put<S: Simd>(&self, simd: S, row: usize, column: usize, sums: [S::f32s; 2], out: &mut [f32]) {
-        if let ([out_a, out_b], []) = S::as_mut_simd_f32s(out) {
-            let [a, b] = sums;
-            if self.is_plain() {
-                (*out_a, *out_b) = (a, b);
-                return;
-            }
-            *out_a = self.complete_vector(simd, row, column, a);
-            *out_b = self.complete_vector(simd, row, column + S::F32_LANES, b);
+    fn put<S: Simd>(&self, simd: S, row: usize, column: usize, [a, b]: [S::f32s; 2], out: &mut [f32]) {
+        let (out_a, out_b) = out.split_at_mut(out.len().min(S::F32_LANES));
+        self.put_vector(simd, row, column, a, out_a);
+        if !out_b.is_empty() {
+            self.put_vector(simd, row, column + S::F32_LANES, b, out_b);
+        }
+    }
+
+    /// Completes a vector of a row, or as much of it as `out` takes.
+    #[inline(always)]
+    fn put_vector<S: Simd>(&self, simd: S, row: usize, column: usize, sum: S::f32s, out: &mut [f32]) {
+        if let ([out], []) = S::as_mut_simd_f32s(out) {
+            *out = if self.is_plain() { sum } else { self.complete_vector(simd, row, column, sum) };
             return;
         }
-        for (i, (out, sum)) in out.iter_mut().zip(bytemuck::cast_slice(&sums)).enumerate() {
+        for (i, (out, sum)) in out.iter_mut().zip(bytemuck::cast_slice(&[sum])).enumerate() {
             *out = self.complete(row, column + i, *sum);
         }
     }
 
     /// The completed sums of a vector of columns.
     #[inline(always)]
-    pub fn complete_vector<S: Simd>(&self, simd: S, row: usize, column: usize, sum: S::f32s) -> S::f32s {
-        let mut sum = sum;
-        if !self.bias.is_empty() {
-            let bias = &self.bias[row / self.share * self.columns + column..][..S::F32_LANES];
-            sum = simd.add_f32s(sum, S::as_simd_f32s(bias).0[0]);
+    fn complete_vector<S: Simd>(&self, simd: S, row: usize, column: usize, sum: S::f32s) -> S::f32s {
+        self.of_columns(simd, row, column).complete(simd, row, sum)
+    }
+
+    /// What is done to the sums of a vector of columns in all rows that share a row of the bias with this one.
+    #[inline(always)]
+    pub(crate) fn of_columns<S: Simd>(&self, simd: S, row: usize, column: usize) -> StoreColumns<'a, S> {
+        let bias = match self.bias {
+            [] => simd.splat_f32s(0.0),
+            bias => S::as_simd_f32s(&bias[row / self.share * self.columns + column..][..S::F32_LANES]).0[0],
+        };
+        StoreColumns {
+            bias,
+            residual: self.residual,
+            columns: self.columns,
+            column,
+            scale: simd.splat_f32s(self.scale),
         }
+    }
+}
+
+/// What is done to the sums of a vector of columns.
+pub(crate) struct StoreColumns<'a, S: Simd> {
+    bias: S::f32s,
+    residual: &'a [f32],
+    columns: usize,
+    column: usize,
+    scale: S::f32s,
+}
+
+impl<S: Simd> StoreColumns<'_, S> {
+    /// The completed sums of a row.
+    #[inline(always)]
+    pub(crate) fn complete(&self, simd: S, row: usize, sum: S::f32s) -> S::f32s {
+        let mut sum = simd.add_f32s(sum, self.bias);
         if !self.residual.is_empty() {
-            let residual = &self.residual[row * self.columns + column..][..S::F32_LANES];
+            let residual = &self.residual[row * self.columns + self.column..][..S::F32_LANES];
             sum = simd.add_f32s(sum, S::as_simd_f32s(residual).0[0]);
         }
-        simd.mul_f32s(sum, simd.splat_f32s(self.scale))
+        simd.mul_f32s(sum, self.scale)
     }
 }
 
@@ -269,31 +299,30 @@ impl Gemm<'_> {
     #[inline(always)]
     pub fn block<S: Simd>(&self, simd: S, row: usize, first: usize, width: usize, out: &mut [f32]) {
         let depth = self.taps.len() * self.depth;
-        let lanes = 2 * S::F32_LANES;
         // A block of rows stays in the cache while all columns of it are computed.
         for (i, out) in out.chunks_mut(BLOCK * width).enumerate() {
             let begin = row + i * BLOCK;
-            for column in (0..width).step_by(COLUMNS) {
-                let panel = &self.panels[(first + column) / COLUMNS * depth..][..depth];
-                // Vectors of which a panel has more than two go over it in pairs.
-                for pair in 0..COLUMNS / lanes {
-                    let column = column + pair * lanes;
-                    if column >= width {
-                        break;
-                    }
-                    let columns = column..width.min(column + lanes);
-                    let mut place = Place { panel, pair, row: begin, column: first + column, columns };
-                    let mut out = &mut *out;
-                    while !out.is_empty() {
-                        // Eight are better two fours than a six and two ones.
-                        let done = match out.len() / width {
-                            left if ROWS == 6 && left >= 6 && left != 8 => self.six(simd, &place, width, out),
-                            4.. => self.four(simd, &place, width, out),
-                            _ => self.one(simd, &place, width, out),
-                        };
-                        place.row += done;
-                        out = &mut out[done * width..];
-                    }
+            for column in (0..width).step_by(2 * S::F32_LANES) {
+                let vector = |column: usize| {
+                    let column = first + column;
+                    (&self.panels[column / COLUMNS * depth..][..depth], column % COLUMNS / S::F32_LANES)
+                };
+                // Where only one vector is left the other is the same once more, and is not stored.
+                let second = if column + S::F32_LANES < width { column + S::F32_LANES } else { column };
+                let columns = column..width.min(column + 2 * S::F32_LANES);
+                let vectors = [vector(column), vector(second)];
+                let mut place = Place { vectors, row: begin, column: first + column, columns };
+                let mut out = &mut *out;
+                while !out.is_empty() {
+                    let done = match height::<S>(out.len() / width) {
+                        12 => self.twelve(simd, &place, width, out),
+                        8 => self.eight(simd, &place, width, out),
+                        6 => self.six(simd, &place, width, out),
+                        4 => self.four(simd, &place, width, out),
+                        _ => self.one(simd, &place, width, out),
+                    };
+                    place.row += done;
+                    out = &mut out[done * width..];
                 }
             }
         }
@@ -302,9 +331,8 @@ impl Gemm<'_> {
 
 /// What a tile computes.
 struct Place<'a> {
-    panel: &'a [Panel],
-    /// Which pair of vectors of the panel.
-    pair: usize,
+    /// Where its two vectors of weights are: some panels, and which vector of each.
+    vectors: [(&'a [Panel], usize); 2],
     /// The first row.
     row: usize,
     /// The first column.
@@ -321,10 +349,12 @@ macro_rules! tile {
         #[inline(always)]
         fn $name<S: Simd>(&self, simd: S, place: &Place<'_>, width: usize, out: &mut [f32]) -> usize {
             $(let (mut $a, mut $b) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));)*
-            for (tap, panel) in self.taps.iter().zip(place.panel.chunks_exact(self.depth)) {
-                $(let $run = &self.input[self.rows[place.row + $index] + tap..][..panel.len()];)*
-                for (k, weights) in panel.iter().enumerate() {
-                    let [a, b] = S::as_simd_f32s(weights).0.as_chunks().0[place.pair];
+            let [(panels_a, vector_a), (panels_b, vector_b)] = place.vectors;
+            let panels = panels_a.chunks_exact(self.depth).zip(panels_b.chunks_exact(self.depth));
+            for (tap, (panels_a, panels_b)) in self.taps.iter().zip(panels) {
+                $(let $run = &self.input[self.rows[place.row + $index] + tap..][..panels_a.len()];)*
+                for (k, (a, b)) in panels_a.iter().zip(panels_b).enumerate() {
+                    let (a, b) = (S::as_simd_f32s(a).0[vector_a], S::as_simd_f32s(b).0[vector_b]);
                     $(
                         let x = simd.splat_f32s($run[k]);
                         $a = simd.mul_add_e_f32s(x, a, $a);
@@ -345,6 +375,8 @@ impl Gemm<'_> {
     tile!(one: 0 run0 a0 b0);
     tile!(four: 0 run0 a0 b0, 1 run1 a1 b1, 2 run2 a2 b2, 3 run3 a3 b3);
     tile!(six: 0 run0 a0 b0, 1 run1 a1 b1, 2 run2 a2 b2, 3 run3 a3 b3, 4 run4 a4 b4, 5 run5 a5 b5);
+    tile!(eight: 0 run0 a0 b0, 1 run1 a1 b1, 2 run2 a2 b2, 3 run3 a3 b3, 4 run4 a4 b4, 5 run5 a5 b5, 6 run6 a6 b6, 7 run7 a7 b7);
+    tile!(twelve: 0 run0 a0 b0, 1 run1 a1 b1, 2 run2 a2 b2, 3 run3 a3 b3, 4 run4 a4 b4, 5 run5 a5 b5, 6 run6 a6 b6, 7 run7 a7 b7, 8 run8 a8 b8, 9 run9 a9 b9, 10 run10 a10 b10, 11 run11 a11 b11);
 }
 
 #[cfg(test)]
@@ -355,7 +387,9 @@ mod tests {
     /// A product with everything, over rows that overlap.
     #[test]
     fn agrees_with_its_definition() {
-        for (rows, depth, columns) in [(1, 4, 4), (7, 12, 20), (8, 5, 16), (9, 8, 36), (16, 4, 100), (700, 4, 8)] {
+        for (rows, depth, columns) in
+            [(1, 4, 4), (7, 12, 20), (8, 5, 16), (9, 8, 36), (16, 4, 100), (29, 8, 48), (700, 4, 8)]
+        {
             let (share, taps) = (3, [0, 2]);
             let starts: Vec<usize> = (0..rows).map(|row| row * 3).collect();
             let input = numbers(1, 3 * rows + depth + 2);

@@ -8,6 +8,7 @@ pub mod math;
 pub mod outer;
 pub mod parallel;
 mod scratch;
+mod tile;
 pub mod winograd;
 pub mod winograd_gradient;
 

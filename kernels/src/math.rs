@@ -184,6 +184,66 @@ pub fn scale_shift_gradient(
     pulp::Arch::new().dispatch(Gradient { gradient, x, scale, by_scale, by_shift });
 }
 
+/// `by_mean + 2 (x − mean) · by_m2`, and the rest if there is one, for every row of x, `[…, mean.len()]`, to `out`.
+pub fn moments_gradient(
+    x: &[f32],
+    mean: &[f32],
+    by_mean: &[f32],
+    by_m2: &[f32],
+    rest: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    struct Gradient<'a> {
+        x: &'a [f32],
+        mean: &'a [f32],
+        by_mean: &'a [f32],
+        by_m2: &'a [f32],
+        rest: Option<&'a [f32]>,
+        out: &'a mut [f32],
+    }
+
+    impl WithSimd for Gradient<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let width = self.mean.len();
+            let two = simd.splat_f32s(2.0);
+            for (row, out) in self.out.chunks_exact_mut(width).enumerate() {
+                let here = row * width..(row + 1) * width;
+                update(
+                    simd,
+                    out,
+                    &self.x[here.clone()],
+                    self.mean,
+                    #[inline(always)]
+                    |_, x, mean| simd.mul_f32s(two, simd.sub_f32s(x, mean)),
+                );
+                update(
+                    simd,
+                    out,
+                    self.by_m2,
+                    self.by_mean,
+                    #[inline(always)]
+                    |deviation, by_m2, by_mean| simd.mul_add_e_f32s(deviation, by_m2, by_mean),
+                );
+                if let Some(rest) = self.rest {
+                    update(
+                        simd,
+                        out,
+                        &rest[here.clone()],
+                        &rest[here],
+                        #[inline(always)]
+                        |gradient, rest, _| simd.add_f32s(gradient, rest),
+                    );
+                }
+            }
+        }
+    }
+
+    pulp::Arch::new().dispatch(Gradient { x, mean, by_mean, by_m2, rest, out });
+}
+
 /// `p · (g − Σ p g)`, the gradient of a softmax p by its argument from that by itself, g, to `out`.
 pub fn softmax_gradient(p: &[f32], g: &[f32], out: &mut [f32]) {
     struct Gradient<'a> {

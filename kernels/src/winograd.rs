@@ -132,55 +132,64 @@ impl Images<'_> {
         (line / self.down() * self.height + 2 * (line % self.down())) * self.width
     }
 
-    /// Bᵀ d B of a tile, of the row of tiles `line` of all images, for some of its channels: to `points`, the sixteen of which
-    /// are `gap` apart. Tiles overlap, and reach one pixel beyond the image, where it counts as zero.
-    ///
-    /// `patch` is for the sixteen pixels of a tile.
+    /// A row of pixels; beyond an image an empty one.
+    #[inline(always)]
+    pub(crate) fn row<S: Simd>(&self, _simd: S, image: usize, y: usize) -> &[S::f32s] {
+        let len = self.width * self.channels;
+        if y < self.height { S::as_simd_f32s(&self.data[(image * self.height + y) * len..][..len]).0 } else { &[] }
+    }
+
+    /// Bᵀ d B of some tiles of a row of tiles, `line` of those of all images, for some of their channels: to the sixteen
+    /// `points`, `[tiles, channels]` each, which are `gap` apart. Tiles overlap, and reach one pixel beyond the image, where it
+    /// counts as zero.
     #[inline(always)]
     pub(crate) fn transform<S: Simd>(
         &self,
         simd: S,
-        (line, x): (usize, usize),
+        line: usize,
+        tiles: Range<usize>,
         channels: Range<usize>,
-        patch: &mut [f32],
         points: &mut [f32],
         gap: usize,
     ) {
-        let depth = channels.len();
         let (image, y) = (line / self.down(), 2 * (line % self.down()));
-        let x = 2 * x;
-        let inside = y > 0 && x > 0 && y + 3 <= self.height && x + 3 <= self.width;
-        let at = |y: usize, x: usize| ((image * self.height + y) * self.width + x) * self.channels + channels.start;
-        let (tile, start, row, pixel) = if inside {
-            (self.data, at(y - 1, x - 1), self.width * self.channels, self.channels)
-        } else {
-            for (i, pixel) in patch[..16 * depth].chunks_exact_mut(depth).enumerate() {
-                let (y, x) = (y + i / 4, x + i % 4);
-                if (1..=self.height).contains(&y) && (1..=self.width).contains(&x) {
-                    pixel.copy_from_slice(&self.data[at(y - 1, x - 1)..][..depth]);
-                } else {
-                    pixel.fill(0.0);
-                }
-            }
-            (&*patch, 0, 4 * depth, depth)
-        };
-        // A slice a pixel, all of one length: so it is known that no index is beyond it.
-        let pixels = |y: usize| [0, 1, 2, 3].map(|x| S::as_simd_f32s(&tile[start + y * row + x * pixel..][..depth]).0);
-        let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (pixels(0), pixels(1));
-        let ([c0, c1, c2, c3], [d0, d1, d2, d3]) = (pixels(2), pixels(3));
+        // Before the first row there is none: the number that stands for it is beyond the last.
+        let rows = [y.wrapping_sub(1), y, y + 1, y + 2].map(|y| self.row(simd, image, y));
         let points = S::as_mut_simd_f32s(points).0;
-        let (depth, gap) = (depth / S::F32_LANES, gap / S::F32_LANES);
+        let [stride, first, depth, gap] =
+            [self.channels, channels.start, channels.len(), gap].map(|numbers| numbers / S::F32_LANES);
         for c in 0..depth {
-            let column0 = spread(simd, a0[c], b0[c], c0[c], d0[c]);
-            let column1 = spread(simd, a1[c], b1[c], c1[c], d1[c]);
-            let column2 = spread(simd, a2[c], b2[c], c2[c], d2[c]);
-            let column3 = spread(simd, a3[c], b3[c], c3[c], d3[c]);
-            put(points, c, gap, spread(simd, column0.0, column1.0, column2.0, column3.0));
-            put(points, c + 4 * gap, gap, spread(simd, column0.1, column1.1, column2.1, column3.1));
-            put(points, c + 8 * gap, gap, spread(simd, column0.2, column1.2, column2.2, column3.2));
-            put(points, c + 12 * gap, gap, spread(simd, column0.3, column1.3, column2.3, column3.3));
+            // Neighbouring tiles have two columns in common.
+            let zero = simd.splat_f32s(0.0);
+            let mut column0 = (zero, zero, zero, zero);
+            if tiles.start > 0 {
+                column0 = column(simd, &rows, (2 * tiles.start - 1) * stride + first + c);
+            }
+            let mut column1 = column(simd, &rows, 2 * tiles.start * stride + first + c);
+            for (i, x) in tiles.clone().enumerate() {
+                let at = (2 * x + 1) * stride + first + c;
+                let (column2, column3) = (column(simd, &rows, at), column(simd, &rows, at + stride));
+                let at = i * depth + c;
+                put(points, at, gap, spread(simd, column0.0, column1.0, column2.0, column3.0));
+                put(points, at + 4 * gap, gap, spread(simd, column0.1, column1.1, column2.1, column3.1));
+                put(points, at + 8 * gap, gap, spread(simd, column0.2, column1.2, column2.2, column3.2));
+                put(points, at + 12 * gap, gap, spread(simd, column0.3, column1.3, column2.3, column3.3));
+                (column0, column1) = (column2, column3);
+            }
         }
     }
+}
+
+/// Bᵀ times the elements of four rows that are in the same place.
+#[inline(always)]
+fn column<S: Simd>(simd: S, [a, b, c, d]: &[&[S::f32s]; 4], at: usize) -> Four<S::f32s> {
+    spread(simd, or_zero(simd, a, at), or_zero(simd, b, at), or_zero(simd, c, at), or_zero(simd, d, at))
+}
+
+/// An element of a row of pixels: beyond its end, which is the edge of the image, zero.
+#[inline(always)]
+pub(crate) fn or_zero<S: Simd>(simd: S, row: &[S::f32s], at: usize) -> S::f32s {
+    row.get(at).copied().unwrap_or(simd.splat_f32s(0.0))
 }
 
 /// A 3×3 convolution that keeps the size of images.
@@ -220,10 +229,9 @@ impl Winograd<'_> {
         let tiles = lines * self.input.across();
         let gaps = (tiles * depth + GAP, tiles * columns + GAP);
         let rows: Vec<usize> = (0..tiles).map(|tile| tile * depth).collect();
-        scratch(POINTS * (gaps.0 + gaps.1 + depth), |scratch| {
-            let (inputs, scratch) = scratch.split_at_mut(POINTS * gaps.0);
-            let (outputs, patch) = scratch.split_at_mut(POINTS * gaps.1);
-            let block = Block { winograd: self, line, first_pixel, rows: &rows, gaps, inputs, outputs, patch, out };
+        scratch(POINTS * (gaps.0 + gaps.1), |scratch| {
+            let (inputs, outputs) = scratch.split_at_mut(POINTS * gaps.0);
+            let block = Block { winograd: self, lines: line..line + lines, rows: &rows, gaps, inputs, outputs, out };
             pulp::Arch::new().dispatch(block);
         });
     }
@@ -232,10 +240,8 @@ impl Winograd<'_> {
 /// Neighbouring rows of tiles.
 struct Block<'a> {
     winograd: &'a Winograd<'a>,
-    /// The first row.
-    line: usize,
-    /// The first pixel of it.
-    first_pixel: usize,
+    /// Which of those of all images.
+    lines: Range<usize>,
     /// Where the channels of each tile begin in a point of the inputs.
     rows: &'a [usize],
     /// Elements from a point to the next of inputs, and of outputs.
@@ -244,8 +250,6 @@ struct Block<'a> {
     inputs: &'a mut [f32],
     /// `[16, tiles, columns]`, with gaps.
     outputs: &'a mut [f32],
-    /// `[16, depth]`.
-    patch: &'a mut [f32],
     /// The pixels.
     out: &'a mut [f32],
 }
@@ -257,9 +261,8 @@ impl WithSimd for Block<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let Winograd { input: images, store: Store { columns, .. }, panels, .. } = *self.winograd;
         let (depth, across) = (images.channels, images.across());
-        for tile in 0..self.rows.len() {
-            let place = (self.line + tile / across, tile % across);
-            images.transform(simd, place, 0..depth, self.patch, &mut self.inputs[tile * depth..], self.gaps.0);
+        for (i, line) in self.lines.clone().enumerate() {
+            images.transform(simd, line, 0..across, 0..depth, &mut self.inputs[i * across * depth..], self.gaps.0);
         }
         let points = panels.chunks_exact(panels.len() / POINTS);
         let inputs = self.inputs.chunks_exact(self.gaps.0);
@@ -268,44 +271,48 @@ impl WithSimd for Block<'_> {
             let gemm = Gemm { input, rows: self.rows, taps: &[0], depth, panels, store: Store::sums(columns) };
             gemm.block(simd, 0, 0, columns, &mut output[..self.rows.len() * columns]);
         }
-        for tile in 0..self.rows.len() {
-            self.complete(simd, tile);
+        for i in 0..self.lines.len() {
+            self.complete(simd, i);
         }
     }
 }
 
 impl Block<'_> {
-    /// Aᵀ M A of a tile, to its pixels.
+    /// Aᵀ M A of the tiles of a row, the first being 0, to their pixels.
     #[inline(always)]
-    fn complete<S: Simd>(&mut self, simd: S, tile: usize) {
+    fn complete<S: Simd>(&mut self, simd: S, i: usize) {
         let Winograd { input: images, store, .. } = *self.winograd;
-        let Images { height, width, .. } = images;
-        let (down, across, columns) = (images.down(), images.across(), store.columns);
-        let (line, x) = (self.line + tile / across, 2 * (tile % across));
-        let pixel = images.pixel(line) + x;
+        let (line, across, columns) = (self.lines.start + i, images.across(), store.columns);
+        let pixel = images.pixel(line);
+        let [vectors, gap] = [columns, self.gaps.1].map(|numbers| numbers / S::F32_LANES);
+        let points = S::as_simd_f32s(&self.outputs[i * across * columns..]).0;
+        let out = &mut self.out[(pixel - images.pixel(self.lines.start)) * columns..];
         // Of an odd number of pixels the last tile has but one.
-        let (below, beside) = (height - 2 * (line % down) > 1, width - x > 1);
-        let points = S::as_simd_f32s(&self.outputs[tile * columns..]).0;
-        let out = S::as_mut_simd_f32s(self.out).0;
-        let (vectors, gap) = (columns / S::F32_LANES, self.gaps.1 / S::F32_LANES);
-        for c in 0..vectors {
-            let row0 = gather(simd, get(points, c, gap));
-            let row1 = gather(simd, get(points, c + 4 * gap, gap));
-            let row2 = gather(simd, get(points, c + 8 * gap, gap));
-            let row3 = gather(simd, get(points, c + 12 * gap, gap));
-            let left = gather(simd, (row0.0, row1.0, row2.0, row3.0));
-            let right = gather(simd, (row0.1, row1.1, row2.1, row3.1));
-            let column = c * S::F32_LANES;
-            let at = (pixel - self.first_pixel) * vectors + c;
-            out[at] = store.complete_vector(simd, pixel, column, left.0);
-            if beside {
-                out[at + vectors] = store.complete_vector(simd, pixel + 1, column, right.0);
-            }
-            if below {
-                let at = at + width * vectors;
-                out[at] = store.complete_vector(simd, pixel + width, column, left.1);
-                if beside {
-                    out[at + vectors] = store.complete_vector(simd, pixel + width + 1, column, right.1);
+        let below = images.height - 2 * (line % images.down()) > 1;
+        let (upper, lower) = out.split_at_mut(images.width * columns);
+        let lower = &mut lower[..if below { images.width * columns } else { 0 }];
+        let (upper, lower) = (S::as_mut_simd_f32s(upper).0, S::as_mut_simd_f32s(lower).0);
+        for x in 0..across {
+            for c in 0..vectors {
+                let store = store.of_columns(simd, pixel, c * S::F32_LANES);
+                let at = x * vectors + c;
+                let row0 = gather(simd, get(points, at, gap));
+                let row1 = gather(simd, get(points, at + 4 * gap, gap));
+                let row2 = gather(simd, get(points, at + 8 * gap, gap));
+                let row3 = gather(simd, get(points, at + 12 * gap, gap));
+                let left = gather(simd, (row0.0, row1.0, row2.0, row3.0));
+                let right = gather(simd, (row0.1, row1.1, row2.1, row3.1));
+                let at = 2 * x * vectors + c;
+                let pixel = pixel + 2 * x;
+                upper[at] = store.complete(simd, pixel, left.0);
+                if let Some(out) = upper.get_mut(at + vectors) {
+                    *out = store.complete(simd, pixel + 1, right.0);
+                }
+                if let Some(out) = lower.get_mut(at) {
+                    *out = store.complete(simd, pixel + images.width, left.1);
+                }
+                if let Some(out) = lower.get_mut(at + vectors) {
+                    *out = store.complete(simd, pixel + images.width + 1, right.1);
                 }
             }
         }

@@ -11,11 +11,16 @@ use pulp::{Simd, WithSimd};
 use crate::outer;
 use crate::parallel;
 use crate::scratch::scratch;
-use crate::winograd::{Four, GAP, Images, POINTS, get, put};
+use crate::winograd::{Four, GAP, Images, POINTS, get, or_zero, put};
 
 /// Tiles that are transformed before they are multiplied: both factors of a point, of 64 channels 8 KB each, stay in the L1
 /// cache.
 const TILES: usize = 32;
+/// Parts of the tiles that are summed up by themselves, if there is but one share of the channels. Not as many as there are
+/// cores: sums would depend on them.
+const PARTS: usize = 16;
+/// Tiles of a part that are worth sums of their own.
+const PART: usize = 4 * TILES;
 /// Channels of a share that are worth the transforms it has to do by itself.
 const LEAST: usize = 16;
 /// Sums of a share for each point: all of them, 256 KB, stay in the L2 cache.
@@ -37,50 +42,75 @@ impl WinogradGradient<'_> {
         let (depth, columns) = (self.input.channels, self.gradient.channels);
         let (mut rows, mut across) = (depth, columns);
         let shares = |rows: usize, across: usize| depth.div_ceil(rows) * columns.div_ceil(across);
-        while (shares(rows, across) < parallel::threads() || rows * across > SUMS) && rows.max(across) > LEAST {
-            let longer = if rows >= across { &mut rows } else { &mut across };
+        let halve = |rows: &mut usize, across: &mut usize| {
+            let longer = if *rows >= *across { rows } else { across };
             *longer = longer.div_ceil(2).next_multiple_of(LEAST);
+        };
+        while rows * across > SUMS && rows.max(across) > LEAST {
+            halve(&mut rows, &mut across);
         }
-        let mut parts = Vec::with_capacity(shares(rows, across));
+        // Each part of the tiles is transformed once, but each share of the channels transforms what it needs of all tiles.
+        let tiles = self.tiles();
+        let parts = (PARTS / shares(rows, across)).min(tiles / PART).max(1);
+        let part = tiles.div_ceil(parts).next_multiple_of(TILES);
+        while shares(rows, across) * parts < parallel::threads() && rows.max(across) > LEAST {
+            halve(&mut rows, &mut across);
+        }
+        let mut sums = Vec::with_capacity(shares(rows, across) * parts);
         for first in (0..depth).step_by(rows) {
             for column in (0..columns).step_by(across) {
-                let (rows, columns) = (first..depth.min(first + rows), column..columns.min(column + across));
-                parts.push((rows.clone(), columns.clone(), vec![0.0; 9 * rows.len() * columns.len()]));
+                for tile in (0..tiles).step_by(part) {
+                    let (rows, columns) = (first..depth.min(first + rows), column..columns.min(column + across));
+                    let numbers = vec![0.0; 9 * rows.len() * columns.len()];
+                    sums.push((rows, columns, tile..tiles.min(tile + part), numbers));
+                }
             }
         }
-        parallel::each(parts.iter_mut().collect(), |(rows, columns, part)| {
-            self.share(rows.clone(), columns.clone(), part);
+        parallel::each(sums.iter_mut().collect(), |(rows, columns, tiles, sums)| {
+            self.share(rows.clone(), columns.clone(), tiles.clone(), sums);
         });
-        for (rows, across, part) in parts {
-            for (i, line) in part.chunks_exact(across.len()).enumerate() {
+        for (rows, across, tiles, sums) in sums {
+            for (i, line) in sums.chunks_exact(across.len()).enumerate() {
                 let (tap, row) = (i / rows.len(), rows.start + i % rows.len());
-                out[(tap * depth + row) * columns + across.start..][..line.len()].copy_from_slice(line);
+                let out = &mut out[(tap * depth + row) * columns + across.start..][..line.len()];
+                if tiles.start == 0 {
+                    out.copy_from_slice(line);
+                } else {
+                    out.iter_mut().zip(line).for_each(|(out, sum)| *out += sum);
+                }
             }
         }
     }
 
-    /// Computes `out`, `[3, 3, rows, columns]`, for some channels of the input and some of the gradient.
-    fn share(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [f32]) {
+    /// How many tiles all images have.
+    fn tiles(&self) -> usize {
+        let Images { data, height, width, channels } = self.input;
+        data.len() / (height * width * channels) * self.input.down() * self.input.across()
+    }
+
+    /// Computes `out`, `[3, 3, rows, columns]`, for some channels of the input, some of the gradient, and some tiles.
+    fn share(&self, rows: Range<usize>, columns: Range<usize>, tiles: Range<usize>, out: &mut [f32]) {
         let gaps = (TILES * rows.len() + GAP, TILES * columns.len() + GAP);
         let sums = rows.len() * columns.len();
-        scratch(POINTS * (gaps.0 + gaps.1 + sums + rows.len()), |scratch| {
+        scratch(POINTS * (gaps.0 + gaps.1 + sums), |scratch| {
             let (inputs, scratch) = scratch.split_at_mut(POINTS * gaps.0);
-            let (gradients, scratch) = scratch.split_at_mut(POINTS * gaps.1);
-            let (sums, patch) = scratch.split_at_mut(POINTS * sums);
+            let (gradients, sums) = scratch.split_at_mut(POINTS * gaps.1);
             sums.fill(0.0);
-            let share = Share { product: self, rows, columns, gaps, inputs, gradients, sums, patch, out };
+            let share = Share { product: self, rows, columns, tiles, gaps, inputs, gradients, sums, out };
             pulp::Arch::new().dispatch(share);
         });
     }
 }
 
-/// Some channels of both factors.
+/// Some channels of both factors in some tiles.
 struct Share<'a> {
     product: &'a WinogradGradient<'a>,
     /// Channels of the input.
     rows: Range<usize>,
     /// Channels of the gradient.
     columns: Range<usize>,
+    /// Tiles of all images.
+    tiles: Range<usize>,
     /// Elements from a point to the next of inputs, and of gradients.
     gaps: (usize, usize),
     /// `[16, TILES, rows]`, with gaps.
@@ -89,8 +119,6 @@ struct Share<'a> {
     gradients: &'a mut [f32],
     /// `[16, rows, columns]`.
     sums: &'a mut [f32],
-    /// `[16, rows]`.
-    patch: &'a mut [f32],
     /// `[3, 3, rows, columns]`.
     out: &'a mut [f32],
 }
@@ -102,15 +130,18 @@ impl WithSimd for Share<'_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let WinogradGradient { input, gradient } = *self.product;
         let across = input.across();
-        let lines = input.data.len() / (input.height * input.width * input.channels) * input.down();
         let (rows, columns) = (self.rows.len(), self.columns.len());
-        for first in (0..lines * across).step_by(TILES) {
-            let tiles = TILES.min(lines * across - first);
-            for i in 0..tiles {
-                let place = ((first + i) / across, (first + i) % across);
-                let points = &mut self.inputs[i * rows..];
-                input.transform(simd, place, self.rows.clone(), self.patch, points, self.gaps.0);
-                expand(simd, &gradient, place, self.columns.clone(), &mut self.gradients[i * columns..], self.gaps.1);
+        for first in self.tiles.clone().step_by(TILES) {
+            let tiles = TILES.min(self.tiles.end - first);
+            // The first ones may be the end of a row of tiles, the last ones the beginning of another.
+            let mut i = 0;
+            while i < tiles {
+                let (line, x) = ((first + i) / across, (first + i) % across);
+                let run = x..across.min(x + tiles - i);
+                let (inputs, gradients) = (&mut self.inputs[i * rows..], &mut self.gradients[i * columns..]);
+                input.transform(simd, line, run.clone(), self.rows.clone(), inputs, self.gaps.0);
+                expand(simd, &gradient, line, run.clone(), self.columns.clone(), gradients, self.gaps.1);
+                i += run.len();
             }
             let points = self.inputs.chunks_exact(self.gaps.0).zip(self.gradients.chunks_exact(self.gaps.1));
             for ((left, right), sums) in points.zip(self.sums.chunks_exact_mut(rows * columns)) {
@@ -121,39 +152,34 @@ impl WithSimd for Share<'_> {
     }
 }
 
-/// A dY Aᵀ of a tile, for some of its channels, where beyond the image dY is zero.
+/// A dY Aᵀ of some tiles of a row of tiles for some of their channels, to `points` as [`Images::transform`] does. Beyond the image
+/// dY is zero.
 #[inline(always)]
 fn expand<S: Simd>(
     simd: S,
-    gradient: &Images<'_>,
-    (line, x): (usize, usize),
+    images: &Images<'_>,
+    line: usize,
+    tiles: Range<usize>,
     channels: Range<usize>,
     points: &mut [f32],
     gap: usize,
 ) {
-    let (height, width) = (gradient.height, gradient.width);
-    let (image, y) = (line / gradient.down(), 2 * (line % gradient.down()));
-    let x = 2 * x;
-    let pixel = |y: usize, x: usize| {
-        let at = ((image * height + y) * width + x) * gradient.channels + channels.start;
-        S::as_simd_f32s(&gradient.data[at..][..channels.len()]).0
-    };
-    let (beside, below) = (x + 1 < width, y + 1 < height);
-    let corner = pixel(y, x);
-    let right = if beside { pixel(y, x + 1) } else { &[] };
-    let lower = if below { pixel(y + 1, x) } else { &[] };
-    let last = if beside && below { pixel(y + 1, x + 1) } else { &[] };
+    let (image, y) = (line / images.down(), 2 * (line % images.down()));
+    let (upper, lower) = (images.row(simd, image, y), images.row(simd, image, y + 1));
     let points = S::as_mut_simd_f32s(points).0;
-    let gap = gap / S::F32_LANES;
-    let zero = simd.splat_f32s(0.0);
-    let or_zero = |pixel: &[S::f32s], c: usize| pixel.get(c).copied().unwrap_or(zero);
-    for (c, &corner) in corner.iter().enumerate() {
-        let left = spread(simd, corner, or_zero(lower, c));
-        let right = spread(simd, or_zero(right, c), or_zero(last, c));
-        put(points, c, gap, spread(simd, left.0, right.0));
-        put(points, c + 4 * gap, gap, spread(simd, left.1, right.1));
-        put(points, c + 8 * gap, gap, spread(simd, left.2, right.2));
-        put(points, c + 12 * gap, gap, spread(simd, left.3, right.3));
+    let [stride, first, depth, gap] =
+        [images.channels, channels.start, channels.len(), gap].map(|numbers| numbers / S::F32_LANES);
+    for c in 0..depth {
+        for (i, x) in tiles.clone().enumerate() {
+            let at = 2 * x * stride + first + c;
+            let left = spread(simd, or_zero(simd, upper, at), or_zero(simd, lower, at));
+            let right = spread(simd, or_zero(simd, upper, at + stride), or_zero(simd, lower, at + stride));
+            let at = i * depth + c;
+            put(points, at, gap, spread(simd, left.0, right.0));
+            put(points, at + 4 * gap, gap, spread(simd, left.1, right.1));
+            put(points, at + 8 * gap, gap, spread(simd, left.2, right.2));
+            put(points, at + 12 * gap, gap, spread(simd, left.3, right.3));
+        }
     }
 }
 
@@ -204,9 +230,13 @@ mod tests {
 
     #[test]
     fn agrees_with_its_definition() {
-        for (images, height, width, depth, columns) in
-            [(1_usize, 8_usize, 8_usize, 16_usize, 32_usize), (2, 5, 7, 48, 16), (40, 2, 3, 16, 16), (1, 9, 16, 32, 80)]
-        {
+        for (images, height, width, depth, columns) in [
+            (1_usize, 8_usize, 8_usize, 16_usize, 32_usize),
+            (2, 5, 7, 48, 16),
+            (40, 2, 3, 16, 16),
+            (1, 9, 16, 32, 80),
+            (3, 32, 31, 16, 16),
+        ] {
             let input = numbers(1, images * height * width * depth);
             let gradient = numbers(2, images * height * width * columns);
             let of = |data, channels| Images { data, height, width, channels };
@@ -237,8 +267,8 @@ mod tests {
     #[cfg(not(target_arch = "wasm32"))] // where there is one core
     #[test]
     fn any_number_of_cores_gives_the_same_bits() {
-        let (height, width, depth, columns) = (16, 16, 48, 32);
-        let (input, gradient) = (numbers(1, 256 * depth), numbers(2, 256 * columns));
+        let (height, width, depth, columns) = (40, 32, 48, 32);
+        let (input, gradient) = (numbers(1, height * width * depth), numbers(2, height * width * columns));
         let product = |threads: usize| {
             let mut out = vec![0.0; 9 * depth * columns];
             let of = |data, channels| Images { data, height, width, channels };

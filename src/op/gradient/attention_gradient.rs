@@ -4,7 +4,7 @@ use super::network::heads::{Heads, Part, StreamParams, scale};
 use super::{Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
-use kernels::gemm::{Gemm, Panel, Store};
+use kernels::gemm::{Gemm, Store};
 use kernels::math;
 use kernels::outer::OuterProducts;
 use kernels::parallel;
@@ -64,12 +64,13 @@ impl AttentionGradient {
             }
             let (of_scores, store) = (&of_scores[..len], Store::sums(head));
             Gemm { input: changes, rows: of_scores, taps, depth: tokens, panels: &of_keys, store }.run(queries);
-            let add = |input: &[f32], panels: &[Panel], out: &mut [f32]| {
+            let add = |input: &[f32], right: &[f32], right_rows: &[usize], scale: f32, out: &mut [f32]| {
                 let (rows, columns) = (of_scores, head);
-                OuterProducts { input, rows, taps, depth: stride, panels, columns, splits: 1 }.add(out);
+                OuterProducts { input, rows, taps, depth: stride, right, right_rows, columns, scale, splits: 1 }
+                    .add(out);
             };
-            add(changes, &heads.right(qkv, matrix, Part::Queries, block.clone(), scale), &mut keys);
-            add(weights, &of_g.right(g, matrix, Part::Queries, block, 1.0), &mut values);
+            add(changes, qkv.data, &rows, scale, &mut keys);
+            add(weights, g.data, &rows_of_g, 1.0, &mut values);
         }
         queries.extend_from_slice(&keys[..tokens * head]);
         queries.extend_from_slice(&values[..tokens * head]);

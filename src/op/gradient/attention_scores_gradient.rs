@@ -60,14 +60,15 @@ impl Op for AttentionScoresGradient {
                     let panels = heads.right(qkv, matrix, Part::Keys, 0..tokens, scale);
                     let store = Store::sums(width);
                     Gemm { input, rows: &rows, taps, depth: tokens, panels: &panels, store }.run(queries);
-                    let panels = heads.right(qkv, matrix, Part::Queries, 0..tokens, scale);
                     OuterProducts {
                         input,
                         rows: &rows,
                         taps,
                         depth: stride,
-                        panels: &panels,
+                        right: qkv.data,
+                        right_rows: &heads.rows(matrix, Part::Queries, 0..tokens),
                         columns: width,
+                        scale,
                         splits: 1,
                     }
                     .run(keys);

@@ -55,15 +55,16 @@ impl Op for AttentionValuesGradient {
                 for head in 0..self.heads {
                     let matrix = image * self.heads + head;
                     let rows = heads.matrix_rows(matrix, stride);
-                    let panels = of_g.right(g, matrix, Part::Queries, 0..tokens, 1.0);
-                    let (input, columns) = (weights.data, heads.width);
+                    let right_rows = &of_g.rows(matrix, Part::Queries, 0..tokens);
                     OuterProducts {
-                        input,
+                        input: weights.data,
                         rows: &rows,
                         taps: &[0],
                         depth: stride,
-                        panels: &panels,
-                        columns,
+                        right: g.data,
+                        right_rows,
+                        columns: heads.width,
+                        scale: 1.0,
                         splits: 1,
                     }
                     .run(values);

@@ -1,6 +1,7 @@
 //! The gradient of channel moments.
 
 use bytemuck::{Pod, Zeroable};
+use kernels::{math, parallel};
 
 use super::{Kernel, Op, Tiles, View, ViewMut, shader};
 use crate::{Error, Result, Shape};
@@ -55,19 +56,17 @@ impl Op for MomentsGradient {
         let width = x.shape.stride();
         let pixels = x.shape.rows() / x.shape.dims()[0];
         let tiles = Tiles::strips(pixels);
-        output.write_rows(|pixel, out| {
-            let x = x.row(pixel);
-            let tile = pixel % pixels / Tiles::STRIP;
-            let first = (pixel / pixels * tiles.count() + tile) * 2 * width;
-            let mean = &moments.data[first..][..width];
-            let (by_mean, by_m2) = gradient.data[first..][..2 * width].split_at(width);
-            let n = tiles.size(tile) as f32;
-            for c in 0..width {
-                out[c] = by_mean[c] / n + 2.0 * (x[c] - mean[c]) * by_m2[c];
-            }
-            if let [rest] = rest {
-                out.iter_mut().zip(rest.row(pixel)).for_each(|(out, rest)| *out += rest);
-            }
+        let image = pixels * width;
+        let made = output.data.chunks_exact_mut(image).flat_map(|image| image.chunks_mut(Tiles::STRIP * width));
+        let given = moments.data.chunks_exact(2 * width).zip(gradient.data.chunks_exact(2 * width));
+        parallel::each(made.zip(given).enumerate().collect(), |(i, (out, (moments, gradient)))| {
+            let n = tiles.size(i % tiles.count()) as f32;
+            let first = i / tiles.count() * image + i % tiles.count() * Tiles::STRIP * width;
+            let here = first..first + out.len();
+            let (mean, [by_mean, by_m2]) = (&moments[..width], [0, 1].map(|part| &gradient[part * width..][..width]));
+            let by_mean: Vec<f32> = by_mean.iter().map(|by_mean| by_mean / n).collect();
+            let rest = rest.first().map(|rest| &rest.data[here.clone()]);
+            math::moments_gradient(&x.data[here], mean, &by_mean, by_m2, rest, out);
         });
     }
 

@@ -5,7 +5,6 @@ use bytemuck::{Pod, Zeroable};
 use super::{Conv2d, Kernel, Op, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
-use kernels::gemm::Packing;
 use kernels::outer::OuterProducts;
 use kernels::winograd::{self, Images};
 use kernels::winograd_gradient::WinogradGradient;
@@ -121,10 +120,10 @@ impl Op for WeightGradient {
             return WinogradGradient { input, gradient }.run(output.data);
         }
         let depth = x.shape.stride();
+        let right_rows: Vec<usize> = (0..g.shape.rows()).map(|row| row * columns).collect();
         let product = |input: &[f32], rows: &[usize], taps: &[usize], out: &mut [f32]| {
-            g.packed(Packing::Plain, |panels| {
-                OuterProducts { input, rows, taps, depth, panels, columns, splits }.run(out);
-            });
+            let (right, right_rows) = (g.data, &right_rows[..]);
+            OuterProducts { input, rows, taps, depth, right, right_rows, columns, scale: 1.0, splits }.run(out);
         };
         match &self.conv {
             Some(conv) if *conv != Conv2d::POINTWISE => {
