@@ -35,6 +35,7 @@ mod sampling_loop;
 mod schedulers;
 mod schedules;
 mod shaders;
+mod snapshots;
 mod states;
 mod static_cost;
 mod training;
