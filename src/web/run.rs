@@ -4,7 +4,7 @@ use js_sys::{Object, Reflect, Uint8Array};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 
-use super::to_js;
+use super::{snapshot, to_js};
 use crate::config::{SchedulerKind, TimestepSpacing, VarianceType};
 use crate::schedule::{Row, StepOptions};
 use crate::{Frame, Pipeline, Result, Sampler, Settings, Share, Tensor};
@@ -118,7 +118,7 @@ impl Run {
         to_js(&self.sampler.schedule().rows.iter().map(RowInfo::from).collect::<Vec<_>>())
     }
 
-    /// x_T as RGBA8, image after image.
+    /// What the run begins with, x_T or the x_t of a snapshot, as RGBA8, image after image.
     pub fn initial(&self) -> Uint8Array {
         Uint8Array::from(self.sampler.initial().as_slice())
     }
@@ -142,5 +142,14 @@ impl Run {
             Reflect::set(&frame, &key.into(), &value)?;
         }
         Ok(frame.into())
+    }
+
+    /// Where the run stands after the evaluations that were begun; the frames of some of them may still have to be asked for.
+    ///
+    /// # Errors
+    /// When the device was lost, or another run began.
+    #[wasm_bindgen(unchecked_return_type = "Snapshot")]
+    pub async fn snapshot(&mut self) -> std::result::Result<JsValue, JsValue> {
+        snapshot::to_js(&self.sampler.snapshot().await?)
     }
 }
