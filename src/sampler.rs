@@ -10,7 +10,7 @@ use std::rc::Rc;
 use web_time::Instant;
 
 pub use prepared::Prepared;
-pub use settings::{Inpainting, Settings, Share};
+pub use settings::{Inpainting, Settings, Share, Start};
 pub use snapshot::Snapshot;
 
 use crate::backend::Executor;
@@ -18,7 +18,7 @@ use crate::conditions::Table;
 use crate::op::{Op, Rgba8, View, ViewMut};
 use crate::pipeline::{StepKind, names};
 use crate::random::Generator;
-use crate::schedule::{Row, Schedule};
+use crate::schedule::{Row, Schedule, is_below};
 use crate::{Error, Pipeline, Result, Shape, Tensor};
 
 /// A frame of a run.
@@ -123,11 +123,12 @@ impl Sampler {
                 (sample, kept, initial)
             }
             None => {
-                let initial = match &settings.noise {
-                    Some(noise) => noise.to_device()?,
-                    None => noise.draw(&shape)?,
+                let (initial, scale) = match (&settings.start, &settings.noise) {
+                    (Some(start), _) => noised(start, &schedule.rows[0], &mut noise, &shape)?,
+                    (None, Some(noise)) => (noise.to_device()?, schedule.init_noise_sigma),
+                    (None, None) => (noise.draw(&shape)?, schedule.init_noise_sigma),
                 };
-                let sample = initial.iter().map(|x| x * schedule.init_noise_sigma as f32).collect();
+                let sample = initial.iter().map(|x| x * scale as f32).collect();
                 // What an earlier run kept must not reach this one, not even with a weight of zero: it may not be finite.
                 let kept = vec![0.0; executor.plan().input(names::KEPT)?.shape.len()];
                 (sample, kept, initial)
@@ -286,6 +287,20 @@ impl Sampler {
         self.check()?;
         Tensor::from_device(&self.shape, &self.prepared.executor.read(names::X0).await?)
     }
+}
+
+/// What a run begins with, with the noise that its first row expects, and what the sampler multiplies that by.
+fn noised(start: &Start, row: &Row, noise: &mut Noise, shape: &Shape) -> Result<(Vec<f32>, f64)> {
+    // Ho et al. 2020, equation 2, over several steps at once.
+    let kept = (row.alpha_cumprod / start.alpha_cumprod).min(1.0);
+    let mut x = start.sample.to_device()?;
+    if !is_below(start.alpha_cumprod, row.alpha_cumprod) {
+        let (from_x, from_noise) = (kept.sqrt() as f32, (1.0 - kept).sqrt() as f32);
+        let drawn = noise.draw(shape)?;
+        x.iter_mut().zip(drawn).for_each(|(x, z)| *x = from_x * *x + from_noise * z);
+    }
+    let scale = if row.alpha_cumprod > 0.0 { row.signal / row.alpha_cumprod.sqrt() } else { 1.0 };
+    Ok((x, scale))
 }
 
 /// Draws the noise that a row takes, a jump back's first, and writes it to the tables of the plan.

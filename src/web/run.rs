@@ -6,8 +6,8 @@ use wasm_bindgen::prelude::*;
 
 use super::{snapshot, to_js};
 use crate::config::{SchedulerKind, TimestepSpacing, VarianceType};
-use crate::schedule::{Row, StepOptions};
-use crate::{Frame, Pipeline, Result, Sampler, Settings, Share, Tensor};
+use crate::schedule::{Row, Schedule, StepOptions};
+use crate::{Frame, Pipeline, Result, Sampler, Settings, Share, Start, Tensor};
 
 /// The settings of a run, as the page sends them.
 #[derive(Deserialize)]
@@ -28,6 +28,19 @@ pub(super) struct RunSettings {
     variance_type: Option<VarianceType>,
     /// `[N or 1, K, H, W]`, for a model that takes one.
     condition: Option<Vec<f32>>,
+    /// x_T in place of seeded noise, `[N, C, H, W]`.
+    noise: Option<Vec<f32>>,
+    start: Option<StartSettings>,
+}
+
+/// What a run begins with in place of noise: a picture, or x_t of another run.
+#[derive(Deserialize)]
+struct StartSettings {
+    /// √ᾱ x_0 + √(1 − ᾱ) ε, `[N, C, H, W]`.
+    sample: Vec<f32>,
+    alpha_cumprod: f64,
+    /// How many steps are left out at the beginning; if it is not said, as many as its noise allows.
+    begin: Option<usize>,
 }
 
 impl RunSettings {
@@ -42,14 +55,26 @@ impl RunSettings {
         }
         let changes = serde_json::Value::Object(changes).to_string();
         let scheduler = pipeline.scheduler_file().config(self.sampler, &changes)?;
+        let mut options = StepOptions { eta: self.eta, ..StepOptions::default() };
+        let image = |numbers| images(pipeline, self.count, numbers);
+        let start = match self.start {
+            None => None,
+            Some(StartSettings { sample, alpha_cumprod, begin }) => {
+                let at = || Schedule::begin_at(&scheduler, self.steps, &options, alpha_cumprod);
+                options.begin = begin.map_or_else(at, Ok)?;
+                Some(Start { sample: image(sample)?, alpha_cumprod })
+            }
+        };
         let seeds = self.seeds.unwrap_or_else(|| vec![self.seed.unwrap_or(0)]);
         Ok(Settings {
             scheduler: Some(scheduler),
             steps: self.steps,
-            options: StepOptions { eta: self.eta, ..StepOptions::default() },
+            options,
             count: self.count,
             share: self.share,
             seeds,
+            noise: self.noise.map(image).transpose()?,
+            start,
             class_labels: self.class_labels.unwrap_or_default(),
             guidance: self.guidance.unwrap_or(1.0),
             guidance_rescale: self.guidance_rescale.unwrap_or(0.0),
@@ -57,6 +82,12 @@ impl RunSettings {
             ..Settings::default()
         })
     }
+}
+
+/// Images of the model's size.
+fn images(pipeline: &Pipeline, count: usize, numbers: Vec<f32>) -> Result<Tensor> {
+    let (height, width) = pipeline.unet().config().sample_size()?;
+    Tensor::new(&[count, pipeline.channels(), height, width], numbers)
 }
 
 /// A condition for one image or for each.

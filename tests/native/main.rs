@@ -36,6 +36,7 @@ mod schedulers;
 mod schedules;
 mod shaders;
 mod snapshots;
+mod starts;
 mod states;
 mod static_cost;
 mod training;
