@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Debug;
+use std::rc::Rc;
 
 use bytemuck::Pod;
 
@@ -83,6 +84,18 @@ pub trait Op: Any {
 
     /// The input that is the right side of a matrix product, if one is, and as what: the CPU packs it once.
     fn right_side(&self, _inputs: &[&Shape]) -> Option<(usize, Packing)> {
+        None
+    }
+
+    /// The op that adds a further input, its last, to what this one computes, if there is one: a sum then takes no pass of its
+    /// own.
+    fn adding(&self) -> Option<Rc<dyn Op>> {
+        None
+    }
+
+    /// Two ops in place of this one, where a GPU is kept busy by several parts of its output's sums: one that computes the
+    /// parts, and one that adds them up.
+    fn in_parts(&self, _inputs: &[&Shape], _output: &Shape) -> Option<[Rc<dyn Op>; 2]> {
         None
     }
 

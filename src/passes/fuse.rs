@@ -8,13 +8,13 @@ mod absorb;
 use std::any::Any;
 use std::rc::Rc;
 
-use crate::Result;
 use crate::graph::{Graph, Source, Value, ValueId, ValueMap, ValueSet};
 use crate::op::{
     Add, Attention, Beside, Concat, Conv2d, FusedConv2d, GroupNorm, Linear, Moments, Narrow, Op, Phases, ScaleShift,
-    Softmax, Stack, SumRows, SumSplits, Tiles, Upsample, Variant, WeightGradient, Widen,
+    Softmax, Stack, SumSplits, Tiles, Upsample, Variant, Widen,
 };
 use crate::tuning::Tuning;
+use crate::{Result, Shape};
 
 /// What is fused, and how convolutions are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -282,8 +282,6 @@ impl Fuser<'_> {
                         self.absorbing(id, absorbed)?
                     } else if let Some(&attention) = self.op::<Attention>(id) {
                         self.plain(id, Rc::new(Attention { serial: self.fusion.tuning.serial, ..attention }))?
-                    } else if let Some(&op) = self.op::<WeightGradient>(id) {
-                        self.weight_gradient(id, op)?
                     } else if self.op::<Softmax>(id).is_some() {
                         let (serial, precision) = (self.fusion.tuning.serial, value.precision);
                         self.plain(id, Rc::new(Softmax { serial, precision }))?
@@ -313,23 +311,18 @@ impl Fuser<'_> {
         self.inputs(id).iter().map(|input| self.ids[*input]).collect()
     }
 
-    /// An op as it was.
+    /// An op as it was, or in parts where that keeps a GPU busy.
     fn plain(&mut self, id: ValueId, op: Rc<dyn Op>) -> Result<ValueId> {
         let inputs = self.fused_inputs(id);
-        self.fused.shared_op(&self.graph.values[id.0].name, op, &inputs)
-    }
-
-    /// The gradient by a weight, in parts where that keeps a GPU busy.
-    fn weight_gradient(&mut self, id: ValueId, op: WeightGradient) -> Result<ValueId> {
-        let inputs = self.fused_inputs(id);
         let Value { name, shape, .. } = &self.graph.values[id.0];
-        let pixels = self.fused.shape(inputs[1]).rows();
-        let splits = if self.fusion.split { WeightGradient::worthwhile_splits(shape, pixels) } else { 1 };
-        if splits == 1 {
-            return self.fused.op(name, op, &inputs);
+        let shapes: Vec<&Shape> = inputs.iter().map(|&input| self.fused.shape(input)).collect();
+        match op.in_parts(&shapes, shape) {
+            Some([parts, sum]) if self.fusion.split => {
+                let parts = self.fused.shared_op(&format!("{name}.splits"), parts, &inputs)?;
+                self.fused.shared_op(name, sum, &[parts])
+            }
+            _ => self.fused.shared_op(name, op, &inputs),
         }
-        let parts = self.fused.op(&format!("{name}.splits"), WeightGradient { splits, ..op }, &inputs)?;
-        self.fused.op(name, SumRows { groups: 1, tiles: 1, shape: shape.clone() }, &[parts])
     }
 
     /// A GroupNorm of the moments that convolutions left, if it was not computed along with them.

@@ -1,5 +1,7 @@
 //! The gradient of channel moments.
 
+use std::rc::Rc;
+
 use bytemuck::{Pod, Zeroable};
 use kernels::{math, parallel};
 
@@ -33,6 +35,10 @@ struct Params {
 impl Op for MomentsGradient {
     fn name(&self) -> &'static str {
         "moments_gradient"
+    }
+
+    fn adding(&self) -> Option<Rc<dyn Op>> {
+        (!self.added).then(|| Rc::new(MomentsGradient { added: true }) as Rc<dyn Op>)
     }
 
     fn output(&self, inputs: &[&Shape]) -> Result<Shape> {

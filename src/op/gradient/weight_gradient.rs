@@ -1,8 +1,10 @@
 //! The gradient of a convolution or a linear layer by its weight.
 
+use std::rc::Rc;
+
 use bytemuck::{Pod, Zeroable};
 
-use super::{Conv2d, Kernel, Op, View, ViewMut, shader};
+use super::{Conv2d, Kernel, Op, SumRows, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::outer::OuterProducts;
@@ -57,7 +59,7 @@ impl WeightGradient {
     }
 
     /// In how many parts a GPU is to sum up the gradient by a weight of this shape, from that by so many pixels.
-    pub(crate) fn worthwhile_splits(weight: &Shape, pixels: usize) -> usize {
+    fn worthwhile_splits(weight: &Shape, pixels: usize) -> usize {
         /// What a GPU should have to do at least, and pixels that make a part worth its sum.
         const INVOCATIONS: usize = 8192;
         const PIXELS: usize = 128;
@@ -86,6 +88,13 @@ impl WeightGradient {
 impl Op for WeightGradient {
     fn name(&self) -> &'static str {
         "weight_gradient"
+    }
+
+    fn in_parts(&self, inputs: &[&Shape], output: &Shape) -> Option<[Rc<dyn Op>; 2]> {
+        let splits = Self::worthwhile_splits(output, inputs[1].rows());
+        let sum = SumRows { groups: 1, tiles: 1, shape: output.clone() };
+        (self.splits == 1 && splits > 1)
+            .then(|| [Rc::new(WeightGradient { splits, ..*self }) as Rc<dyn Op>, Rc::new(sum)])
     }
 
     fn output(&self, inputs: &[&Shape]) -> Result<Shape> {

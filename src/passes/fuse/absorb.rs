@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::Fuser;
 use crate::Result;
 use crate::graph::{Source, ValueId};
-use crate::op::{Add, Guide, MomentsGradient, Op, PredictX0, Remember, Rgba8, RowScale, Update};
+use crate::op::{Add, Guide, Op, PredictX0, Remember, Rgba8, RowScale, Update};
 
 impl Fuser<'_> {
     /// Finds what ops can do along with their own: those of the update guidance, the registers and the other picture; a sum
@@ -21,8 +21,7 @@ impl Fuser<'_> {
                     self.absorb(id, model);
                 }
             } else if self.op::<Add>(id).is_some_and(|add| add.scale == 1.0) && !self.is_in_chain(id) {
-                let alone =
-                    |part: &ValueId| self.op::<MomentsGradient>(*part).is_some() && self.only_use(*part).is_some();
+                let alone = |part: &ValueId| self.adding(*part).is_some() && self.only_use(*part).is_some();
                 if let Some(part) = inputs.iter().copied().find(alone) {
                     self.absorb(id, part);
                 }
@@ -56,6 +55,14 @@ impl Fuser<'_> {
         }
     }
 
+    /// The op of a value as one that adds another to it, if there is such an op.
+    fn adding(&self, id: ValueId) -> Option<Rc<dyn Op>> {
+        match &self.graph.values[id.0].source {
+            Source::Op { op, .. } => op.adding(),
+            _ => None,
+        }
+    }
+
     /// Whether a value is computed along with a convolution.
     fn is_in_chain(&self, id: ValueId) -> bool {
         self.chains.contains(id) || self.inner.contains(id)
@@ -76,10 +83,10 @@ impl Fuser<'_> {
     /// gradients one of its parts.
     pub(super) fn absorbing(&mut self, id: ValueId, absorbed: ValueId) -> Result<ValueId> {
         let name = &self.graph.values[id.0].name;
-        if self.op::<MomentsGradient>(absorbed).is_some() {
+        if let Some(adding) = self.adding(absorbed) {
             let rest = self.inputs(id).iter().copied().find(|&part| part != absorbed).expect("it is read but once");
             let inputs: Vec<ValueId> = self.inputs(absorbed).iter().chain([&rest]).map(|id| self.ids[*id]).collect();
-            return self.fused.op(name, MomentsGradient { added: true }, &inputs);
+            return self.fused.shared_op(name, adding, &inputs);
         }
         let mut inputs: Vec<ValueId> = self.inputs(id).to_vec();
         let op: Rc<dyn Op> = if self.op::<PredictX0>(id).is_some() {
