@@ -1,25 +1,25 @@
 // The page: wires the controls, the pictures and the scrubber to the worker that owns the engine.
 
-import { ANY, classLabels, classNames, defaultClass, hasClass, hasClasses, showClasses } from './classes.js';
-import { isCondition, readCondition, shortlyTaken, whatIsTaken } from './condition.js';
-import { byId, make } from './dom.js';
-import { alphaBar, duration, megabytes, number, short, snr, time } from './format.js';
-import { Gallery, noiseBatch } from './gallery.js';
-import { reportText, showReport, verdict } from './gpu-check.js';
-import { ABOUT_SAMPLERS, HINTS, LABELS } from './hints.js';
-import { HUB } from './hub.js';
-import { symbol, term } from './maths.js';
-import { ModelMenu } from './model-menu.js';
-import { readSource, sourceOfFiles } from './model-source.js';
-import { Notices } from './notices.js';
-import { INITIAL, phaseOf, reduce } from './phase.js';
-import { listen, send } from './protocol.js';
-import { Recording } from './recording.js';
-import { Scrubber } from './scrubber.js';
-import { DEFAULTS, SAMPLERS, defaultEta, defaultSampling, isUseful, mostSteps, randomSeed, readField, readQuery, writeQuery } from './settings.js';
-import { openPopover, setUpPopovers, setUpTheme } from './shell.js';
-import { setUpTooltips } from './tooltip.js';
-import { UpdatePanel } from './update-panel.js';
+import { ANY, classLabels, classNames, defaultClass, hasClass, hasClasses, showClasses } from './model/classes.js';
+import { isCondition, readCondition, shortlyTaken, whatIsTaken } from './model/condition.js';
+import { byId, make } from './view/dom.js';
+import { alphaBar, duration, megabytes, number, short, snr, time } from './words/format.js';
+import { Gallery, noiseBatch } from './view/gallery.js';
+import { reportText, showReport, verdict } from './view/gpu-check.js';
+import { ABOUT_SAMPLERS, HINTS, LABELS } from './words/hints.js';
+import { HUB } from './model/hub.js';
+import { symbol, term } from './view/maths.js';
+import { ModelMenu } from './view/model-menu.js';
+import { readSource, sourceOfFiles } from './model/source.js';
+import { Notices } from './view/notices.js';
+import { INITIAL, phaseOf, reduce } from './store/phase.js';
+import { listen, send } from './engine/protocol.js';
+import { Recording } from './store/recording.js';
+import { Scrubber } from './view/scrubber.js';
+import { DEFAULTS, SAMPLERS, defaultEta, defaultSampling, isUseful, mostSteps, randomSeed, readField, readQuery, writeQuery } from './store/settings.js';
+import { openPopover, setUpPopovers, setUpTheme } from './view/shell.js';
+import { setUpTooltips } from './view/tooltip.js';
+import { UpdatePanel } from './view/update-panel.js';
 
 // What is known of the shipped models beforehand, so that their controls do not appear late and push the rest down.
 const SHIPPED = [{
@@ -59,7 +59,7 @@ const query = new URLSearchParams(location.search);
 const { settings, given, problems } = readQuery(query);
 const notices = new Notices({ errors: byId('errors'), notes: byId('notes') });
 
-/** What is under way. @type {import('./phase.js').State} */
+/** What is under way. @type {import('./store/phase.js').State} */
 let state = INITIAL;
 /** Of the last command. */
 let lastId = 0;
@@ -68,10 +68,10 @@ let worker;
 let backend = null;
 /**
  * The loaded model, where it came from, what else it could be loaded as and what it is called.
- * @type {{id: number, source: import('./model-source.js').Source, networks: import('./networks.js').Choice[], network: string, variant: string, model: import('./protocol.js').Model, title: string}|null}
+ * @type {{id: number, source: import('./model/source.js').Source, networks: import('./model/networks.js').Choice[], network: string, variant: string, model: import('./engine/protocol.js').Model, title: string}|null}
  */
 let loaded = null;
-/** What is being loaded. @type {import('./model-source.js').Source} */
+/** What is being loaded. @type {import('./model/source.js').Source} */
 let wanted = firstSource();
 /** The sample that came with a model, shown until the first run. */
 let preview = { batch: noiseBatch(settings.count, 32, 32), caption: '', real: false };
@@ -85,9 +85,9 @@ let classChosen = given.has('class');
 let samplerChosen = given.has('sampler');
 let keepSeed = given.has('seed');
 let lastSeed = null;
-/** What the model takes beside x_t, if it takes anything. @type {import('./condition.js').Condition|null} */
+/** What the model takes beside x_t, if it takes anything. @type {import('./model/condition.js').Condition|null} */
 let condition = null;
-/** Files that the worker is looking into for a model. @type {{id: number, files: import('./model-folder.js').Found[]}|null} */
+/** Files that the worker is looking into for a model. @type {{id: number, files: import('./model/folder.js').Found[]}|null} */
 let arranging = null;
 
 const gallery = new Gallery({
@@ -130,7 +130,7 @@ function firstSource() {
 
 /**
  * Takes an event into the page's state.
- * @param {import('./phase.js').Event} event
+ * @param {import('./store/phase.js').Event} event
  * @returns {boolean}  whether it changed anything
  */
 function happens(event) {
@@ -140,11 +140,11 @@ function happens(event) {
   return state !== before;
 }
 
-/** Starts a worker with a fresh engine; an old one, whatever state it is in, goes. @param {import('./phase.js').Next} next */
+/** Starts a worker with a fresh engine; an old one, whatever state it is in, goes. @param {import('./store/phase.js').Next} next */
 function connect(next = null) {
   worker?.terminate();
   nextPreview = null;
-  worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+  worker = new Worker(new URL('./engine/worker.js', import.meta.url), { type: 'module' });
   worker.addEventListener('error', (event) => {
     event.preventDefault();
     onFailed({ id: null, during: backend ? 'run' : 'engine', message: event.message || 'The engine’s worker could not be loaded. Reload the page.' });
@@ -172,7 +172,7 @@ function connect(next = null) {
   if (arranging) send(worker, { type: 'arrange', ...arranging });
 }
 
-/** @returns {import('./protocol.js').LoadOptions} */
+/** @returns {import('./engine/protocol.js').LoadOptions} */
 function loadOptions() {
   // What came with the address is meant for the first model; another one brings its own.
   const known = loaded ? loaded.source.id === wanted.id : given.has('guidance');
@@ -356,7 +356,7 @@ function changeBackend(kind, next = null) {
   connect(next);
 }
 
-/** @param {import('./model-source.js').Source} source @param {import('./phase.js').Next} next */
+/** @param {import('./model/source.js').Source} source @param {import('./store/phase.js').Next} next */
 function load(source, next = null) {
   wanted = source;
   nextPreview = null;
@@ -368,7 +368,7 @@ function load(source, next = null) {
   send(worker, { type: 'load', id, source, options: loadOptions() });
 }
 
-/** @param {import('./model-folder.js').Found[]} files  of the visitor's */
+/** @param {import('./model/folder.js').Found[]} files  of the visitor's */
 function takeFiles(files) {
   if (loaded?.model.condition_channels && files.length === 1 && isCondition(files[0].file)) return takeCondition(files[0].file);
   arranging = { id: ++lastId, files };
@@ -393,7 +393,7 @@ function startCheck() {
   send(worker, { type: 'check', id });
 }
 
-/** @param {{id: number, report: import('./protocol.js').CheckReport}} message */
+/** @param {{id: number, report: import('./engine/protocol.js').CheckReport}} message */
 function onChecked({ id, report }) {
   if (!happens({ type: 'checked', id })) return;
   const { title, model } = loaded;
@@ -469,7 +469,7 @@ function stop() {
   setStatus('Stopping after this step', '', null);
 }
 
-/** @returns {import('./protocol.js').EngineSettings} */
+/** @returns {import('./engine/protocol.js').EngineSettings} */
 function engineSettings(settings) {
   const { sampler, steps, eta, seed, count, spacing, variance, class: name } = settings;
   return {
@@ -645,13 +645,13 @@ function chooseSampler(first) {
 
 // ---- What some models take beside x_t ---
 
-/** @returns {import('./condition.js').Shape} */
+/** @returns {import('./model/condition.js').Shape} */
 function conditionShape() {
   const { condition_channels: channels, width, height } = loaded.model;
   return { channels, width, height };
 }
 
-/** @param {import('./condition.js').Condition|null} given */
+/** @param {import('./model/condition.js').Condition|null} given */
 function showCondition(given) {
   condition = given;
   const shape = conditionShape();
@@ -727,7 +727,7 @@ function writeAddress() {
   history.replaceState(null, '', `?${writeQuery(settings, new URLSearchParams(location.search), modelDefaults())}`);
 }
 
-/** @param {import('./classes.js').Classes} model @param {boolean} asked  whether somebody chose the class that is set */
+/** @param {import('./model/classes.js').Classes} model @param {boolean} asked  whether somebody chose the class that is set */
 function chooseClass(model, asked) {
   byId('class-row').hidden = !hasClasses(model);
   if (!asked && !classChosen) settings.class = defaultClass(model);

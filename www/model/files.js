@@ -2,7 +2,7 @@
 
 import { download, isTransient, pause } from './download.js';
 import { explainRefusal, isCommit } from './hub.js';
-import { ModelCache } from './model-cache.js';
+import { ModelCache } from './cache.js';
 import { baseOf, choose, folderOf, join, probe } from './networks.js';
 
 /** Milliseconds before a small file is asked for again. */
@@ -14,7 +14,7 @@ const MOST_CONFIGS = 24;
 
 /** The small files. @typedef {{config: string, model_index: string|null, scheduler: string|null, card: string|null}} ModelFiles */
 
-/** The rules for names, which are the library's. @typedef {Pick<typeof import('./pkg/denoise.js'), 'find_model'|'model_paths'|'class_of'>} Library */
+/** The rules for names, which are the library's. @typedef {Pick<typeof import('../pkg/denoise.js'), 'find_model'|'model_paths'|'class_of'>} Library */
 
 /**
  * Files by their paths in the model's folder; null stands for a file that is not there.
@@ -31,7 +31,7 @@ const MOST_CONFIGS = 24;
  */
 
 /**
- * @param {import('./model-source.js').Source} source
+ * @param {import('./source.js').Source} source
  * @param {AbortSignal} signal  ends whatever is under way
  * @param {boolean} stored  whether what is stored is taken as it is, without asking whether there is anything newer
  * @returns {Promise<Files>}
@@ -122,7 +122,7 @@ export class LocalFiles {
   #files;
   #signal;
 
-  /** @param {import('./model-folder.js').Found[]} found @param {AbortSignal} signal */
+  /** @param {import('./folder.js').Found[]} found @param {AbortSignal} signal */
   constructor(found, signal) {
     this.#files = new Map(found.map(({ path, file }) => [path, file]));
     this.#signal = signal;
@@ -191,7 +191,7 @@ class RemoteFiles {
   #sizes = new Map();
 
   /**
-   * @param {import('./model-source.js').Source & {kind: 'folder'|'hub'}} source
+   * @param {import('./source.js').Source & {kind: 'folder'|'hub'}} source
    * @param {ModelCache} cache
    * @param {AbortSignal} signal
    * @param {boolean} stored

@@ -16,7 +16,7 @@ export class Team {
   #condition;
 
   /**
-   * @param {import('./model-source.js').Source} source  of the loaded model, whose files are stored
+   * @param {import('../model/source.js').Source} source  of the loaded model, whose files are stored
    * @param {import('./protocol.js').Model} model
    * @param {number} count  how many images a batch is expected to have
    */
@@ -31,7 +31,7 @@ export class Team {
 
   /**
    * Begins a run of which this worker makes the first share.
-   * @param {import('./pkg/denoise.js').Engine} engine
+   * @param {import('../pkg/denoise.js').Engine} engine
    * @param {import('./protocol.js').EngineSettings} settings
    */
   async start(engine, settings) {

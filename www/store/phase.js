@@ -25,7 +25,7 @@
  *   {type: 'check', id: number} |
  *   {type: 'stop'} |
  *   {type: 'model'|'started'|'finished'|'checked', id: number} |
- *   {type: 'failed', during: import('./protocol.js').Stage, id: number|null}
+ *   {type: 'failed', during: import('../engine/protocol.js').Stage, id: number|null}
  * )} Event
  */
 

@@ -49,7 +49,7 @@ const DISTILLED = ['lcm', 'tcd'];
 
 /**
  * What the page samples a model with by itself: as it does any other, or as the model's author does where that is needed.
- * @param {Pick<import('./protocol.js').Model, 'samplers'|'own_sampler'|'default_steps'>} model
+ * @param {Pick<import('../engine/protocol.js').Model, 'samplers'|'own_sampler'|'default_steps'>} model
  * @returns {{sampler: string, steps: number}}
  */
 export function defaultSampling({ samplers, own_sampler: own, default_steps: steps }) {
@@ -59,7 +59,7 @@ export function defaultSampling({ samplers, own_sampler: own, default_steps: ste
 
 /**
  * More steps than times it was trained or distilled at no model takes, and more than a thousand nobody waits for.
- * @param {Pick<import('./protocol.js').Model, 'num_train_timesteps'|'original_inference_steps'>} model
+ * @param {Pick<import('../engine/protocol.js').Model, 'num_train_timesteps'|'original_inference_steps'>} model
  * @param {string} sampler
  */
 export const mostSteps = (model, sampler) => Math.min(1000, model.num_train_timesteps, DISTILLED.includes(sampler) ? model.original_inference_steps : Infinity);

@@ -15,7 +15,7 @@ const height = (error) => {
   return (value - low) / (high - low);
 };
 
-/** @param {import('./protocol.js').CheckReport} report @returns {{title: string, text: string}} */
+/** @param {import('../engine/protocol.js').CheckReport} report @returns {{title: string, text: string}} */
 export function verdict({ ok, output_error: output, worst, layers }) {
   if (ok) {
     return {
@@ -32,7 +32,7 @@ export function verdict({ ok, output_error: output, worst, layers }) {
 
 /**
  * @param {HTMLElement} place
- * @param {import('./protocol.js').CheckReport} report
+ * @param {import('../engine/protocol.js').CheckReport} report
  * @param {() => void} oncopy
  */
 export function showReport(place, report, oncopy) {
@@ -80,7 +80,7 @@ function svg(tag, attributes) {
 
 /**
  * The report as Markdown, to be pasted where such things are told.
- * @param {import('./protocol.js').CheckReport} report
+ * @param {import('../engine/protocol.js').CheckReport} report
  * @param {{model: string, precision: string, backend: string}} about
  */
 export function reportText(report, { model, precision, backend }) {

@@ -21,7 +21,7 @@ export const tagOf = (response) => response.headers.get('etag') ?? response.head
 /**
  * @param {string} address
  * @param {object} options
- * @param {ReturnType<import('./model-cache.js').ModelCache['file']>} options.file  where parts are kept
+ * @param {ReturnType<import('./cache.js').ModelCache['file']>} options.file  where parts are kept
  * @param {Sink} options.sink  what throws there ends the download
  * @param {boolean} options.pinned  the address always means the same bytes, so what is kept needs no asking
  * @param {AbortSignal} options.signal
@@ -158,7 +158,7 @@ class Received {
   /** What has come of the next part. @type {Uint8Array[]} */
   #pieces = [];
 
-  /** @param {ReturnType<import('./model-cache.js').ModelCache['file']>} file @param {Sink} sink */
+  /** @param {ReturnType<import('./cache.js').ModelCache['file']>} file @param {Sink} sink */
   constructor(file, sink) {
     this.#file = file;
     this.#sink = sink;

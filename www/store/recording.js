@@ -16,7 +16,7 @@ export class Recording {
   states;
 
   /**
-   * @param {import('./protocol.js').Event & {type: 'started'}} started
+   * @param {import('../engine/protocol.js').Event & {type: 'started'}} started
    * @param {string} caption  which settings made it
    */
   constructor({ rows, initial, count, width, height }, caption) {

@@ -1,6 +1,6 @@
 // Which class each image is to be of: chips for a few, a list for many, a number where any number is a class.
 
-import { make } from './dom.js';
+import { make } from '../view/dom.js';
 
 /** More than these would be a wall of chips. */
 const MOST_CHIPS = 24;
@@ -10,7 +10,7 @@ export const ANY = 'any';
 /** Each image the next class in turn. */
 export const MIXED = 'mixed';
 
-/** @typedef {Pick<import('./protocol.js').Model, 'class_names'|'class_count'|'class_kind'|'null_class'|'guidance'>} Classes */
+/** @typedef {Pick<import('../engine/protocol.js').Model, 'class_names'|'class_count'|'class_kind'|'null_class'|'guidance'>} Classes */
 
 /** Whether there is a class to choose: some models are told a vector instead, which nobody can type. @param {Classes} model */
 export const hasClasses = ({ class_kind: kind }) => kind === 'label' || kind === 'number';

@@ -4,7 +4,7 @@
 // events; nothing else crosses the border. Pictures travel as transferred RGBA8 buffers, all images
 // of a batch one after another.
 
-/** @typedef {import('./model-source.js').Source} Source */
+/** @typedef {import('../model/source.js').Source} Source */
 
 /** How a model is loaded; a count of null leaves it to the worker, a guidance of null is the model's own. @typedef {{count: number|null, precision: 'auto'|'f32'|'f16', guidance: number|null}} LoadOptions */
 
@@ -18,7 +18,7 @@
  *   {type: 'generate', id: number, settings: EngineSettings} |
  *   {type: 'stop'} |
  *   {type: 'check', id: number} |
- *   {type: 'arrange', id: number, files: import('./model-folder.js').Found[]} |
+ *   {type: 'arrange', id: number, files: import('../model/folder.js').Found[]} |
  *   {type: 'profile'} |
  *   {type: 'stored', remove?: string|null}
  * )} Command
@@ -33,7 +33,7 @@
  *   {type: 'backend', kind: 'gpu'|'cpu', name: string, note: string|null, half: boolean} |
  *   {type: 'progress', id: number, stage: 'engine'|'download'|'parse'|'compile'|'check', done: number, total: number|null, waiting?: boolean} |
  *   {type: 'preview', id: number, batch: Batch, caption: string} |
- *   {type: 'model', id: number, source: Source, networks: import('./networks.js').Choice[], network: string, variant: string, model: Model, count: number, note: string|null} |
+ *   {type: 'model', id: number, source: Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: Model, count: number, note: string|null} |
  *   {type: 'started', id: number, rows: Row[], initial: Uint8Array, count: number, width: number, height: number} |
  *   {type: 'frame', id: number, step: number, x: Uint8Array, x0: Uint8Array, milliseconds: number} |
  *   {type: 'finished', id: number, stopped: boolean} |

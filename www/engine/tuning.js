@@ -5,7 +5,7 @@ const STORE = 'tunings';
 
 /**
  * Has an engine use the fastest kernels of its GPU: those that were found on an earlier visit, or are found now.
- * @param {import('./pkg/denoise.js').Engine} engine
+ * @param {import('../pkg/denoise.js').Engine} engine
  */
 export async function tune(engine) {
   const key = await keyOfGpu();

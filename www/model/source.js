@@ -7,7 +7,7 @@ import { parseRepository, repositoryFolder, repositoryListing } from './hub.js';
  * @typedef {(
  *   {kind: 'folder', id: string, address: string} |
  *   {kind: 'hub', id: string, address: string, listing: string, repo: string, revision: string} |
- *   {kind: 'files', id: string, name: string, files: import('./model-folder.js').Found[]}
+ *   {kind: 'files', id: string, name: string, files: import('./folder.js').Found[]}
  * ) & import('./networks.js').Wanted} Source
  * `address` ends in a slash; `listing` and a revision make the address of the list of the files.
  */
@@ -48,7 +48,7 @@ const wrong = (problem) => ({ source: null, problem });
 
 let dropped = 0;
 
-/** @param {string} name @param {import('./model-folder.js').Found[]} files @returns {Source} */
+/** @param {string} name @param {import('./folder.js').Found[]} files @returns {Source} */
 export function sourceOfFiles(name, files) {
   return { kind: 'files', id: `file ${++dropped}: ${name}`, name, files, ...FIRST };
 }

@@ -1,16 +1,16 @@
 // The worker that owns the engine. It fetches and stores models, drives runs step by step and sends what it
 // gets to the page; see protocol.js for the messages.
 
-import { removeStored, storedModels } from './model-cache.js';
-import { LocalFiles, findNetworks, openFiles, readModel } from './model-files.js';
-import { join, nameOfFolder } from './networks.js';
+import { removeStored, storedModels } from '../model/cache.js';
+import { LocalFiles, findNetworks, openFiles, readModel } from '../model/files.js';
+import { join, nameOfFolder } from '../model/networks.js';
 import { listen, send } from './protocol.js';
 import { Team } from './team.js';
 import { tune } from './tuning.js';
 
-/** The engine's library, once somebody has asked for it. @type {Promise<typeof import('./pkg/denoise.js')>|null} */
+/** The engine's library, once somebody has asked for it. @type {Promise<typeof import('../pkg/denoise.js')>|null} */
 let library = null;
-/** @type {import('./pkg/denoise.js').Engine} */
+/** @type {import('../pkg/denoise.js').Engine} */
 let engine;
 /** Settles once the engine knows the fastest kernels of its GPU. */
 let tuned = Promise.resolve();
@@ -87,7 +87,7 @@ async function open({ id, backend, source, options, autotune, member: ofTeam = f
 }
 
 async function loadLibrary() {
-  library ??= import('./pkg/denoise.js').then(async (module) => {
+  library ??= import('../pkg/denoise.js').then(async (module) => {
     await module.default();
     return module;
   });
@@ -110,7 +110,7 @@ async function load({ id, source, options }, signal) {
   progress(id, 'download', 0, null);
   let settings;
   let compiled = tuned;
-  /** What packs and uploads the weights while they arrive. @type {import('./pkg/denoise.js').Loading|null} */
+  /** What packs and uploads the weights while they arrive. @type {import('../pkg/denoise.js').Loading|null} */
   let arriving = null;
   const download = new AbortController();
   signal.addEventListener('abort', () => download.abort(signal.reason));

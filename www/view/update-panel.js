@@ -1,7 +1,7 @@
 // "This step": the arithmetic of one update with its numbers, and where it sits in the run.
 
 import { make } from './dom.js';
-import { number, time } from './format.js';
+import { number, time } from '../words/format.js';
 import { term } from './maths.js';
 
 const OUTPUT = { epsilon: 'eps', sample: 'out', v_prediction: 'v', flow_prediction: 'flow' };
@@ -37,7 +37,7 @@ export class UpdatePanel {
     this.chart.replaceChildren();
   }
 
-  /** @param {import('./protocol.js').Row[]} rows @param {string} predictionType @param {number} guidance */
+  /** @param {import('../engine/protocol.js').Row[]} rows @param {string} predictionType @param {number} guidance */
   begin(rows, predictionType, guidance) {
     this.#rows = rows;
     this.#guidance = guidance;

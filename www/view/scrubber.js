@@ -17,7 +17,7 @@ export class Scrubber {
 
   /**
    * @param {{slider: HTMLInputElement, bubble: HTMLElement, strip: HTMLCanvasElement, play: HTMLButtonElement}} parts
-   * @param {{onmove: () => void, picture: (state: import('./recording.js').State) => Uint8Array|null, chosen: () => number}} page
+   * @param {{onmove: () => void, picture: (state: import('../store/recording.js').State) => Uint8Array|null, chosen: () => number}} page
    *   `picture` and `chosen` tell which view of which image the strip shows.
    */
   constructor({ slider, bubble, strip, play }, { onmove, picture, chosen }) {
@@ -62,7 +62,7 @@ export class Scrubber {
     this.#label();
   }
 
-  /** @param {import('./recording.js').Recording} recording  a run that begins */
+  /** @param {import('../store/recording.js').Recording} recording  a run that begins */
   begin(recording) {
     this.pause();
     this.#recording = recording;

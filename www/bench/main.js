@@ -1,13 +1,13 @@
 // The benchmark: times evaluations of the shipped models, or of the one in the address, on the visitor's own device.
 
-import { byId, make } from './dom.js';
-import { duration, megabytes, short } from './format.js';
-import { HUB } from './hub.js';
-import { readSource } from './model-source.js';
-import { Notices } from './notices.js';
-import { listen, send } from './protocol.js';
-import { defaultSampling, isUseful, mostSteps, readField, readQuery } from './settings.js';
-import { setUpTheme } from './shell.js';
+import { byId, make } from '../view/dom.js';
+import { duration, megabytes, short } from '../words/format.js';
+import { HUB } from '../model/hub.js';
+import { readSource } from '../model/source.js';
+import { Notices } from '../view/notices.js';
+import { listen, send } from '../engine/protocol.js';
+import { defaultSampling, isUseful, mostSteps, readField, readQuery } from '../store/settings.js';
+import { setUpTheme } from '../view/shell.js';
 
 const SHIPPED = ['models/digits', 'models/sprites'];
 /** Evaluations before those that are timed: the first has to wait for what is done once a run. */
@@ -40,7 +40,7 @@ class EngineWorker {
   #id = 0;
 
   constructor() {
-    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+    this.#worker = new Worker(new URL('../engine/worker.js', import.meta.url), { type: 'module' });
     this.#worker.addEventListener('error', (event) => {
       event.preventDefault();
       this.#fail(event.message || 'The engine’s worker could not be loaded. Reload the page.');
@@ -52,7 +52,7 @@ class EngineWorker {
 
   /**
    * Sends a command and waits for the event that ends it.
-   * @param {Omit<import('./protocol.js').Command, 'id'>} command
+   * @param {Omit<import('../engine/protocol.js').Command, 'id'>} command
    * @param {string} last
    * @param {Record<string, (message: any) => void>} [handlers]  of the events before
    */
@@ -82,7 +82,7 @@ class EngineWorker {
 
 // ---- Running ----------------------------------------------------------------------------------
 
-/** What was measured of a model. @typedef {{title: string, model: import('./protocol.js').Model, count: number, milliseconds: number[], loading: number, profile: import('./protocol.js').Profile|null}} Result */
+/** What was measured of a model. @typedef {{title: string, model: import('../engine/protocol.js').Model, count: number, milliseconds: number[], loading: number, profile: import('../engine/protocol.js').Profile|null}} Result */
 
 async function run() {
   if (!readControls()) return;
@@ -126,7 +126,7 @@ async function run() {
 
 /**
  * Loads a model, makes a run of it and times its frames.
- * @param {import('./model-source.js').Source} source
+ * @param {import('../model/source.js').Source} source
  * @param {boolean} first  whether the engine is still to be started
  * @param {(fraction: number) => number} part  of the progress bar
  * @param {(message: object) => void} onbackend
@@ -251,7 +251,7 @@ function chart(milliseconds) {
   return picture;
 }
 
-/** @param {import('./protocol.js').LayerTime[]} layers */
+/** @param {import('../engine/protocol.js').LayerTime[]} layers */
 function layerTable(layers) {
   const total = layers.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   const rows = slowestFirst(layers).map(({ name, op, milliseconds }) => make('tr', {},

@@ -1,9 +1,9 @@
 // The Model menu: shipped models, the hub and other addresses, the visitor's own files, what is loaded and what is stored.
 
 import { byId, make } from './dom.js';
-import { short, size } from './format.js';
-import { chosenFiles, droppedFiles } from './model-folder.js';
-import { nameOfVariant, shortNames } from './networks.js';
+import { short, size } from '../words/format.js';
+import { chosenFiles, droppedFiles } from '../model/folder.js';
+import { nameOfVariant, shortNames } from '../model/networks.js';
 import { openPopover } from './shell.js';
 
 const ADDRESS_HINT = 'A repository like owner/name, its page’s address, or the address of any folder that diffusers saved.';
@@ -17,9 +17,9 @@ export class ModelMenu {
 
   /**
    * @param {object} page
-   * @param {(text: string) => ReturnType<import('./model-source.js').readSource>} page.read
-   * @param {(source: import('./model-source.js').Source) => void} page.onload
-   * @param {(found: import('./model-folder.js').Found[]) => void} page.onfiles  files of the visitor's were given
+   * @param {(text: string) => ReturnType<import('../model/source.js').readSource>} page.read
+   * @param {(source: import('../model/source.js').Source) => void} page.onload
+   * @param {(found: import('../model/folder.js').Found[]) => void} page.onfiles  files of the visitor's were given
    * @param {(message: string) => void} page.onfailed  they could not be read
    * @param {(remove?: string|null) => void} page.onstored  asks for the list of stored models
    */
@@ -52,7 +52,7 @@ export class ModelMenu {
     }));
   }
 
-  /** @param {{source: import('./model-source.js').Source, networks: import('./networks.js').Choice[], network: string, variant: string, model: import('./protocol.js').Model, title: string}} loaded */
+  /** @param {{source: import('../model/source.js').Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: import('../engine/protocol.js').Model, title: string}} loaded */
   showFacts({ source, networks, network, variant, model, title }) {
     const where = { folder: source.id, hub: source.id, files: 'this computer; a link cannot carry it' }[source.kind];
     const folders = networks.map(({ folder }) => folder);
@@ -82,7 +82,7 @@ export class ModelMenu {
    * @param {string[]} values
    * @param {string[]} names  what they are called
    * @param {string} chosen
-   * @param {(value: string|null) => import('./model-source.js').Source} sourceOf  null for the first
+   * @param {(value: string|null) => import('../model/source.js').Source} sourceOf  null for the first
    */
   #select(label, values, names, chosen, sourceOf) {
     if (values.length < 2) return null;
@@ -159,7 +159,7 @@ export class ModelMenu {
     });
   }
 
-  /** @param {import('./model-folder.js').Found[] | Promise<import('./model-folder.js').Found[]>} found */
+  /** @param {import('../model/folder.js').Found[] | Promise<import('../model/folder.js').Found[]>} found */
   async #take(found) {
     try {
       this.#onfiles(await found);
