@@ -33,26 +33,26 @@ const EASY = { gpu: 1e12, cpu: 1.5e11 };
 listen(self, {
   open: (command) => {
     const signal = nextLoading();
-    enqueue(() => open(command, signal));
+    enqueue(command, () => open(command, signal));
   },
   load: (command) => {
     const signal = nextLoading();
-    enqueue(() => load(command, signal));
+    enqueue(command, () => load(command, signal));
   },
   generate: (command) => {
     stopRequested = false;
-    enqueue(() => generate(command));
+    enqueue(command, () => generate(command));
   },
   // Not queued: it has to overtake the run that it ends.
   stop: () => {
     stopRequested = true;
     team?.stop();
   },
-  check: (command) => enqueue(() => check(command)),
+  check: (command) => enqueue(command, () => check(command)),
   // Not queued either: files that hold no model are no reason to wait for anything.
   arrange,
-  profile: () => enqueue(profile),
-  stored: ({ remove }) => listStored(remove).catch((error) => console.warn(error)),
+  profile: (command) => enqueue(command, () => profile(command)),
+  stored: (command) => listStored(command).catch((error) => console.warn(error)),
 });
 
 function nextLoading() {
@@ -61,8 +61,8 @@ function nextLoading() {
   return loading.signal;
 }
 
-function enqueue(job) {
-  queue = queue.then(job).catch((error) => fail(null, 'engine', error));
+function enqueue({ id }, job) {
+  queue = queue.then(job).catch((error) => fail(id, 'engine', error));
 }
 
 function fail(id, during, error, more = {}) {
@@ -79,7 +79,7 @@ async function open({ id, backend, source, options, autotune, member: ofTeam = f
     return fail(id, 'engine', error);
   }
   const about = engine.backend();
-  send(self, { type: 'backend', ...about });
+  send(self, { type: 'backend', id, ...about });
   // Waited for before anything is compiled; meanwhile the download begins.
   if (autotune && about.kind === 'gpu') tuned = tune(engine);
   tuned.catch(() => {}); // whoever waits for it hears of it
@@ -218,18 +218,18 @@ async function check({ id }) {
   }
 }
 
-async function profile() {
+async function profile({ id }) {
   try {
     // An engine that cannot time its layers has no such method.
-    send(self, { type: 'profiled', profile: await engine.profile?.() ?? null });
+    send(self, { type: 'profiled', id, profile: await engine.profile?.() ?? null });
   } catch (error) {
-    fail(null, 'profile', error);
+    fail(id, 'profile', error);
   }
 }
 
-async function listStored(remove) {
+async function listStored({ id, remove }) {
   if (remove !== undefined) await removeStored(remove);
-  send(self, { type: 'stored', ...await storedModels() });
+  send(self, { type: 'stored', id, ...await storedModels() });
 }
 
 async function generate({ id, settings }) {
