@@ -5,6 +5,13 @@
 
 import { listen, send } from './protocol.js';
 
+/** @typedef {import('../model/source.js').Source} Source */
+/** @typedef {import('../pkg/denoise.js').Run} Run */
+/** @typedef {import('./protocol.js').EngineSettings} EngineSettings */
+/** @typedef {import('./protocol.js').Event} Event */
+/** What the runs of members say. @typedef {Extract<Event, {type: 'model'|'started'|'frame'|'finished'}>} Told */
+/** A run of a member that has begun. @typedef {{initial: Uint8Array, member: Member}} Begun */
+
 /** Bytes that the copies of a model may take together. */
 const MOST_BYTES = 2 ** 30;
 
@@ -16,7 +23,7 @@ export class Team {
   #condition;
 
   /**
-   * @param {import('../model/source.js').Source} source  of the loaded model, whose files are stored
+   * @param {Source} source  of the loaded model, whose files are stored
    * @param {import('./protocol.js').Model} model
    * @param {number} count  how many images a batch is expected to have
    */
@@ -32,7 +39,7 @@ export class Team {
   /**
    * Begins a run of which this worker makes the first share.
    * @param {import('../pkg/denoise.js').Engine} engine
-   * @param {import('./protocol.js').EngineSettings} settings
+   * @param {EngineSettings} settings
    */
   async start(engine, settings) {
     const [ours, ...theirs] = shares(settings, this.#members.length + 1, this.#condition);
@@ -58,7 +65,7 @@ export class Team {
 
 /**
  * The settings of each share, which are of the same size or one smaller.
- * @param {import('./protocol.js').EngineSettings} settings
+ * @param {EngineSettings} settings
  * @param {number} workers
  * @param {number} plane  numbers of an image's condition
  */
@@ -81,31 +88,38 @@ export function shares(settings, workers, plane = 0) {
 /** A worker that makes a share. */
 class Member {
   #worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
-  /** The events that nobody has asked for yet, and those who wait for one. */
+  /** The events that nobody has asked for yet, and those who wait for one. @type {Told[]} */
   #events = [];
+  /** @type {{done: (event: Told) => void, failed: (error: Error) => void}[]} */
   #waiting = [];
+  /** @type {Error|null} */
   #failure = null;
   #ready;
   #running = false;
   /** Of its last command: they are answered one by one. */
   #id = 0;
 
+  /** @param {Source} source @param {import('./protocol.js').LoadOptions} options */
   constructor(source, options) {
     this.#worker.addEventListener('error', (event) => this.#fail(event.message || 'A worker could not be started.'));
-    const take = (event) => this.#take(event);
+    const take = (/** @type {Told} */ event) => this.#take(event);
     const ignore = () => {};
-    listen(this.#worker, { backend: ignore, progress: ignore, model: take, started: take, frame: take, finished: take, failed: ({ message }) => this.#fail(message) });
+    /** @type {import('./protocol.js').Handlers<Event>} */
+    const handlers = { backend: ignore, progress: ignore, model: take, started: take, frame: take, finished: take, failed: ({ message }) => this.#fail(message) };
+    listen(this.#worker, handlers);
     send(this.#worker, { type: 'open', id: this.#id, backend: 'cpu', source, options, autotune: false, member: true });
     this.#ready = this.#next();
     this.#ready.catch(() => {}); // whoever starts a run hears of it
   }
 
-  /** @returns {Promise<import('./protocol.js').Event & {type: 'started'} & {member: Member}>} */
+  /** @param {EngineSettings} settings @returns {Promise<Begun>} */
   async start(settings) {
     await this.#ready;
     this.#running = true;
     send(this.#worker, { type: 'generate', id: ++this.#id, settings });
-    return { ...await this.#next(), member: this };
+    const event = await this.#next();
+    if (event.type !== 'started') throw new Error(`A member began with “${event.type}”.`);
+    return { initial: event.initial, member: this };
   }
 
   /** The next frame of the run, or undefined after the last. */
@@ -131,20 +145,25 @@ class Member {
     this.#fail('The worker was ended.');
   }
 
+  /** @returns {Promise<Told>} */
   #next() {
-    if (this.#events.length) return Promise.resolve(this.#events.shift());
+    const event = this.#events.shift();
+    if (event) return Promise.resolve(event);
     if (this.#failure) return Promise.reject(this.#failure);
     return new Promise((done, failed) => this.#waiting.push({ done, failed }));
   }
 
+  /** @param {Told} event */
   #take(event) {
-    if (this.#waiting.length) this.#waiting.shift().done(event);
+    const first = this.#waiting.shift();
+    if (first) first.done(event);
     else this.#events.push(event);
   }
 
+  /** @param {string} message */
   #fail(message) {
-    this.#failure ??= new Error(message);
-    for (const { failed } of this.#waiting.splice(0)) failed(this.#failure);
+    const failure = this.#failure ??= new Error(message);
+    for (const { failed } of this.#waiting.splice(0)) failed(failure);
   }
 }
 
@@ -153,6 +172,7 @@ class SharedRun {
   #own;
   #others;
 
+  /** @param {Run} own @param {Begun[]} others */
   constructor(own, others) {
     this.#own = own;
     this.#others = others;
@@ -169,10 +189,11 @@ class SharedRun {
   async next() {
     const frames = await Promise.all([this.#own.next(), ...this.#others.map(({ member }) => member.next())]);
     // They end together, unless they are stopped.
-    if (frames.some((frame) => !frame)) return undefined;
-    const { step } = frames[0];
-    const milliseconds = Math.max(...frames.map((frame) => frame.milliseconds));
-    return { step, x: joined(frames.map(({ x }) => x)), x0: joined(frames.map(({ x0 }) => x0)), milliseconds };
+    const made = frames.flatMap((frame) => frame ?? []);
+    if (made.length < frames.length) return undefined;
+    const [{ step }] = made;
+    const milliseconds = Math.max(...made.map((frame) => frame.milliseconds));
+    return { step, x: joined(made.map(({ x }) => x)), x0: joined(made.map(({ x0 }) => x0)), milliseconds };
   }
 
   async free() {

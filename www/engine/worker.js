@@ -2,11 +2,25 @@
 // gets to the page; see protocol.js for the messages.
 
 import { removeStored, storedModels } from '../model/cache.js';
-import { LocalFiles, findNetworks, openFiles, readModel } from '../model/files.js';
-import { join, nameOfFolder } from '../model/networks.js';
+import { findNetworks, openFiles, readModel } from '../model/files.js';
+import { LocalFiles } from '../model/local-files.js';
+import { nameOfFolder } from '../model/networks.js';
+import { messageOf } from '../words/messages.js';
+import { isGuided, readPreview } from './card.js';
+import { TooLarge, countThatFits } from './count.js';
 import { listen, send } from './protocol.js';
 import { Team } from './team.js';
 import { tune } from './tuning.js';
+
+/** @typedef {import('../model/files.js').Files} Files */
+/** @typedef {import('../model/files.js').ModelFiles} ModelFiles */
+/** @typedef {import('./protocol.js').Command} Command */
+/** @typedef {import('./protocol.js').LoadingStage} LoadingStage */
+/** @typedef {import('../pkg/denoise.js').Loading} Loading */
+/**
+ * @template {Command['type']} Type
+ * @typedef {Extract<Command, {type: Type}>} CommandOf
+ */
 
 /** The engine's library, once somebody has asked for it. @type {Promise<typeof import('../pkg/denoise.js')>|null} */
 let library = null;
@@ -25,12 +39,8 @@ let queue = Promise.resolve();
 /** Ends the loading that is under way, when another is asked for. */
 let loading = new AbortController();
 
-/** How many images the page makes by itself: the most of these that the device does with ease. */
-const COUNTS = [16, 9, 4, 1];
-/** What that is, in parameters × pixels: a rough measure of an evaluation's work. */
-const EASY = { gpu: 1e12, cpu: 1.5e11 };
-
-listen(self, {
+/** @type {import('./protocol.js').Handlers<Command>} */
+const handlers = {
   open: (command) => {
     const signal = nextLoading();
     enqueue(command, () => open(command, signal));
@@ -53,7 +63,8 @@ listen(self, {
   arrange,
   profile: (command) => enqueue(command, () => profile(command)),
   stored: (command) => listStored(command).catch((error) => console.warn(error)),
-});
+};
+listen(self, handlers);
 
 function nextLoading() {
   loading.abort();
@@ -61,15 +72,18 @@ function nextLoading() {
   return loading.signal;
 }
 
+/** @param {import('./protocol.js').Asking} command @param {() => Promise<void>} job */
 function enqueue({ id }, job) {
   queue = queue.then(job).catch((error) => fail(id, 'engine', error));
 }
 
-function fail(id, during, error, more = {}) {
+/** @param {number} id  of the command @param {Exclude<import('./protocol.js').Stage, 'load'>} during @param {unknown} error */
+function fail(id, during, error) {
   console.warn(error);
-  send(self, { type: 'failed', id, during, message: error?.message || String(error), ...more });
+  send(self, { type: 'failed', id, during, message: messageOf(error) });
 }
 
+/** @param {CommandOf<'open'>} command @param {AbortSignal} signal */
 async function open({ id, backend, source, options, autotune, member: ofTeam = false }, signal) {
   member = ofTeam;
   progress(id, 'engine', 0, 1);
@@ -83,7 +97,7 @@ async function open({ id, backend, source, options, autotune, member: ofTeam = f
   // Waited for before anything is compiled; meanwhile the download begins.
   if (autotune && about.kind === 'gpu') tuned = tune(engine);
   tuned.catch(() => {}); // whoever waits for it hears of it
-  await load({ id, source, options }, signal);
+  await load({ type: 'load', id, source, options }, signal);
 }
 
 async function loadLibrary() {
@@ -94,24 +108,24 @@ async function loadLibrary() {
   return library;
 }
 
-/** Finds out whether there is a model among the visitor's files, and what to call it. */
+/** Finds out whether there is a model among the visitor's files, and what to call it. @param {CommandOf<'arrange'>} command */
 async function arrange({ id, files }) {
-  const answer = { type: 'arranged', id, name: null, problem: null };
   try {
     const [{ folder }] = await findNetworks(new LocalFiles(files, new AbortController().signal), await loadLibrary());
-    send(self, { ...answer, name: nameOfFolder(folder) });
+    send(self, { type: 'arranged', id, name: nameOfFolder(folder), problem: null });
   } catch (error) {
-    send(self, { ...answer, problem: error.message });
+    send(self, { type: 'arranged', id, name: null, problem: messageOf(error) });
   }
 }
 
+/** @param {CommandOf<'load'>} command @param {AbortSignal} signal */
 async function load({ id, source, options }, signal) {
   if (signal.aborted) return;
   progress(id, 'download', 0, null);
-  let settings;
+  let count = 0;
   let compiled = tuned;
-  /** What packs and uploads the weights while they arrive. @type {import('../pkg/denoise.js').Loading|null} */
-  let arriving = null;
+  /** What packs and uploads the weights while they arrive. */
+  let arriving = /** @type {Loading|null} */ (null);
   const download = new AbortController();
   signal.addEventListener('abort', () => download.abort(signal.reason));
   try {
@@ -121,31 +135,39 @@ async function load({ id, source, options }, signal) {
     let downloaded = false;
     const { small, network, variant } = await readModel(files, networks, source, throttled(id, 'download'), (small, folder) => {
       const fixed = { precision: options.precision, guided: isGuided(small.card, options.guidance) };
-      settings = { count: countThatFits(small, options.count, fixed), ...fixed };
-      arriving = new Loading(engine, small, settings);
+      count = countThatFits(engine, small, options.count, fixed);
+      const begun = new Loading(engine, small, { count, ...fixed });
+      arriving = begun;
       // What is compiled does not depend on the weights, so it need not wait for them; the page hears of the slower one.
-      compiled = compile(arriving, (...done) => downloaded && progress(id, ...done));
+      compiled = compile(begun, (stage, done, total) => {
+        if (downloaded) progress(id, stage, done, total);
+      });
       // What the device cannot run need not arrive.
       compiled.catch((error) => download.abort(error));
       // Not waited for: it is decoration.
       if (!member) sendPreview(id, files, folder, small);
-      return arriving;
+      return begun;
     });
     downloaded = true;
     await compiled;
     const complete = arriving;
+    if (!complete) throw new Error('The weights went nowhere.');
     arriving = null; // it is the engine's now
-    model = await engine.load(complete, (stage, done, total) => stage === 'parse' && progress(id, stage, done, total));
+    model = await engine.load(complete, (stage, done, total) => {
+      if (stage === 'parse') progress(id, stage, done, total);
+    });
     const assumed = small.scheduler === null && small.model_index === null ? 'It has no scheduler_config.json, so DDPM’s defaults are assumed: 1000 steps, linear β from 0.0001 to 0.02, ε-prediction.' : '';
     const problem = member ? null : await files.settle();
     team?.end();
     // A team needs the files again, so they have to be stored.
-    team = !member && !problem && engine.backend().kind === 'cpu' ? new Team(source, model, settings.count) : null;
+    team = !member && !problem && engine.backend().kind === 'cpu' ? new Team(source, model, count) : null;
     const note = [assumed, problem].filter(Boolean).join(' ');
     const choices = networks.map(({ folder, variants }) => ({ folder, variants: variants.map(({ name }) => name) }));
-    send(self, { type: 'model', id, source, networks: choices, network, variant, model, count: settings.count, note: note || null });
+    send(self, { type: 'model', id, source, networks: choices, network, variant, model, count, note: note || null });
   } catch (error) {
-    if (!signal.aborted) fail(id, 'load', error, { source, fits: error?.fits });
+    if (signal.aborted) return;
+    console.warn(error);
+    send(self, { type: 'failed', id, during: 'load', message: messageOf(error), source, fits: error instanceof TooLarge ? error.fits : undefined });
   } finally {
     // Until then the engine can do nothing else.
     await Promise.allSettled([compiled]);
@@ -157,58 +179,19 @@ async function load({ id, source, options }, signal) {
   }
 }
 
+/** @param {Loading} arriving @param {import('../pkg/denoise.js').Progress} progress */
 async function compile(arriving, progress) {
   await tuned;
   await arriving.compile(progress);
 }
 
-/** Whether the page begins with guidance, for which the network is asked twice. @param {string|null} card @param {number|null} asked */
-function isGuided(card, asked) {
-  const { null_class: none = null, guidance = null } = readCard(card);
-  return none !== null && (asked ?? guidance ?? 1) !== 1;
+/** @param {number} id @param {Files} files @param {string} folder @param {ModelFiles} small */
+async function sendPreview(id, files, folder, small) {
+  const preview = await readPreview(files, folder, small);
+  if (preview) send(self, { type: 'preview', id, ...preview }, [/** @type {ArrayBuffer} */ (preview.batch.pixels.buffer)]);
 }
 
-/** What a damaged card should have said the engine says. @param {string|null} text */
-function readCard(text) {
-  try {
-    return JSON.parse(text ?? '{}') ?? {};
-  } catch {
-    return {};
-  }
-}
-
-/**
- * Checks that the device has the memory, before anything large is fetched.
- * @param {string} config
- * @param {number|null} asked  null: as many as are made with ease
- * @param {{precision: string, guided: boolean}} fixed
- */
-function countThatFits(small, asked, fixed) {
-  const seen = new Map();
-  /** Asked once for each count: with large models it takes a while. */
-  const needs = (count) => {
-    if (!seen.has(count)) seen.set(count, engine.requirements(small, { count, ...fixed }));
-    return seen.get(count);
-  };
-  const problemOf = (count) => {
-    try {
-      return needs(count).problem;
-    } catch (error) {
-      return error.message; // a value of a size that no device has
-    }
-  };
-  const roomFor = (most) => COUNTS.find((count) => count <= most && !problemOf(count));
-  const count = asked ?? roomFor(easyCount(needs(1))) ?? 1;
-  const problem = problemOf(count);
-  if (problem) throw Object.assign(new Error(problem), { fits: roomFor(count - 1) });
-  return count;
-}
-
-/** As many images as a step of is made with ease, as far as that can be told before the model is there. */
-function easyCount({ parameters, width, height }) {
-  return COUNTS.find((count) => parameters * height * width * count <= EASY[engine.backend().kind]) ?? 1;
-}
-
+/** @param {CommandOf<'check'>} command */
 async function check({ id }) {
   progress(id, 'check', 0, null);
   try {
@@ -218,6 +201,7 @@ async function check({ id }) {
   }
 }
 
+/** @param {CommandOf<'profile'>} command */
 async function profile({ id }) {
   try {
     // An engine that cannot time its layers has no such method.
@@ -227,17 +211,19 @@ async function profile({ id }) {
   }
 }
 
+/** @param {CommandOf<'stored'>} command */
 async function listStored({ id, remove }) {
   if (remove !== undefined) await removeStored(remove);
   send(self, { type: 'stored', id, ...await storedModels() });
 }
 
+/** @param {CommandOf<'generate'>} command */
 async function generate({ id, settings }) {
   let run;
   try {
     // The steps of a score's SDE look at all images of a batch.
-    const shared = team && settings.sampler !== 'score_sde_ve';
-    run = await (shared ? team.start(engine, settings) : engine.start(settings));
+    const shared = settings.sampler === 'score_sde_ve' ? null : team;
+    run = await (shared ? shared.start(engine, settings) : engine.start(settings));
     const initial = run.initial();
     const { width, height } = model;
     send(self, { type: 'started', id, rows: run.rows(), initial, count: settings.count, width, height }, [initial.buffer]);
@@ -266,11 +252,12 @@ async function generate({ id, settings }) {
   }
 }
 
+/** @param {number} id @param {LoadingStage} stage @param {number} done @param {number|null} total */
 function progress(id, stage, done, total, waiting = false) {
   send(self, { type: 'progress', id, stage, done, total, waiting });
 }
 
-/** Progress at most every 50 ms, but always the first and the last. */
+/** Progress at most every 50 ms, but always the first and the last. @param {number} id @param {LoadingStage} stage @returns {import('../model/files.js').OnBytes} */
 function throttled(id, stage) {
   let last = -Infinity;
   return (done, total, waiting = false) => {
@@ -289,34 +276,4 @@ function macrotask() {
     port1.onmessage = resolve;
     port2.postMessage(null);
   });
-}
-
-/**
- * Sends the sample that comes with a model, if its card names one: a PNG that holds a grid of images.
- * It is decoration, so whatever is wrong with it must not keep the model from loading.
- */
-async function sendPreview(id, files, folder, { config, card }) {
-  try {
-    const { preview } = readCard(card);
-    if (!preview) return;
-    const size = [JSON.parse(config).sample_size].flat();
-    const [height, width] = [size[0], size.at(-1)];
-    const file = await files.blob(join(folder, preview.file));
-    if (!file) throw new Error(`${preview.file} is not there`);
-    const picture = await createImageBitmap(file);
-    const columns = picture.width / width;
-    const count = columns * (picture.height / height);
-    if (!Number.isInteger(count) || !Number.isInteger(columns)) throw new Error(`${preview.file} is not a grid of ${width}×${height} images`);
-    const context = new OffscreenCanvas(picture.width, picture.height).getContext('2d');
-    context.drawImage(picture, 0, 0);
-    const pixels = new Uint8Array(count * width * height * 4);
-    for (let i = 0; i < count; i++) {
-      const image = context.getImageData((i % columns) * width, Math.floor(i / columns) * height, width, height);
-      pixels.set(image.data, i * image.data.length);
-    }
-    const batch = { pixels, count, width, height };
-    send(self, { type: 'preview', id, batch, caption: String(preview.caption ?? '') }, [pixels.buffer]);
-  } catch (error) {
-    console.warn('No preview:', error.message);
-  }
 }

@@ -7,15 +7,26 @@ import { PART } from './download.js';
 
 const PREFIX = 'denoise-model:';
 
+/** Models that are stored, whole or in part, and the room there is. @typedef {{models: {id: string, bytes: number, total: number}[], quota: number|null}} StoredModels */
 /** @typedef {{tag: string|null, total: number}} Version  what tells one version of a file from another, and its bytes */
+
+/**
+ * A large file, kept in parts.
+ * @typedef {object} StoredFile
+ * @property {() => Promise<(Version & {parts: number})|null>} held  how much is there, from the beginning on
+ * @property {(part: number) => Promise<Uint8Array<ArrayBuffer>|null>} read
+ * @property {(part: number, bytes: Uint8Array<ArrayBuffer>, version: Version) => Promise<void>} write
+ * @property {() => Promise<void>} clear
+ */
 
 export class ModelCache {
   /** Why files are not stored, or null. @type {string|null} */
   problem = null;
   /** @type {Cache|null} */
   #cache = null;
+  /** By address. @type {Map<string, {bytes: Uint8Array<ArrayBuffer>, headers: Record<string, string>}>} */
   #memory = new Map();
-  /** What this load has read or written; the rest is of an older version of the model. */
+  /** What this load has read or written; the rest is of an older version of the model. @type {Set<string>} */
   #used = new Set();
 
   /** @param {string} id  what the list of stored models calls it */
@@ -47,30 +58,30 @@ export class ModelCache {
     return this.#put(address, new TextEncoder().encode(body), { ...(text === null && { 'x-missing': '1' }), ...(commit && { 'x-commit': commit }) });
   }
 
-  /** The parts of a large file. @param {string} address */
+  /** The parts of a large file. @param {string} address @returns {StoredFile} */
   file(address) {
-    const key = (part) => {
+    const key = (/** @type {number} */ part) => {
       const url = new URL(address);
-      url.searchParams.set('denoise-part', part);
+      url.searchParams.set('denoise-part', String(part));
       return url.href;
     };
     return {
-      /** How much is there, from the beginning on. @returns {Promise<(Version & {parts: number})|null>} */
       held: async () => {
+        /** @type {Version|null} */
         let version = null;
         for (let parts = 0; ; parts++) {
-          const headers = version && parts * PART >= version.total ? null : (await this.#get(key(parts)))?.headers;
-          const found = headers && { tag: headers.get('x-tag'), total: Number(headers.get('x-total')) };
+          /** @type {Response|null} */
+          const entry = version && parts * PART >= version.total ? null : await this.#get(key(parts));
+          /** @type {Version|null} */
+          const found = entry && { tag: entry.headers.get('x-tag'), total: Number(entry.headers.get('x-total')) };
           if (!found || (version && (found.tag !== version.tag || found.total !== version.total))) return version && { ...version, parts };
           version = found;
         }
       },
-      /** @returns {Promise<Uint8Array|null>} */
       read: async (part) => {
         const entry = await this.#get(key(part));
         return entry && new Uint8Array(await entry.arrayBuffer());
       },
-      /** @param {number} part @param {Uint8Array} bytes @param {Version} version */
       write: (part, bytes, { tag, total }) => this.#put(key(part), bytes, { 'x-total': String(total), ...(tag && { 'x-tag': tag }) }),
       clear: async () => {
         for (let part = 0; await this.#delete(key(part)); part++);
@@ -85,12 +96,14 @@ export class ModelCache {
   async settle(folder) {
     this.#memory.clear();
     try {
-      for (const { url } of await this.#cache?.keys() ?? []) if (!this.#used.has(url) && !url.startsWith(folder)) await this.#cache.delete(url);
+      if (!this.#cache) return;
+      for (const { url } of await this.#cache.keys()) if (!this.#used.has(url) && !url.startsWith(folder)) await this.#cache.delete(url);
     } catch (error) {
       this.#refused(error);
     }
   }
 
+  /** @param {string} key */
   async #get(key) {
     this.#used.add(key);
     const kept = this.#memory.get(key);
@@ -103,11 +116,12 @@ export class ModelCache {
     }
   }
 
+  /** @param {string} key @param {Uint8Array<ArrayBuffer>} bytes @param {Record<string, string>} headers */
   async #put(key, bytes, headers) {
     this.#used.add(key);
     headers = { ...headers, 'x-bytes': String(bytes.length) };
     try {
-      if (!this.#cache) throw new Error(this.problem);
+      if (!this.#cache) throw new Error(this.problem ?? '');
       await this.#cache.put(key, new Response(bytes, { headers }));
       this.#memory.delete(key);
     } catch (error) {
@@ -116,6 +130,7 @@ export class ModelCache {
     }
   }
 
+  /** @param {string} key */
   async #delete(key) {
     const kept = this.#memory.delete(key);
     try {
@@ -126,9 +141,10 @@ export class ModelCache {
     }
   }
 
+  /** @param {unknown} error */
   #refused(error) {
     console.warn('The model is not stored:', error);
-    this.problem ??= error?.name === 'QuotaExceededError'
+    this.problem ??= error instanceof DOMException && error.name === 'QuotaExceededError'
       ? 'The browser has no room to store this model, so it is downloaded again next time. Removing stored models makes room.'
       : 'This browser does not let the page store the model, so it is downloaded again next time.';
   }
@@ -136,7 +152,7 @@ export class ModelCache {
 
 /**
  * The models that are stored, whole or in part, and the room there is.
- * @returns {Promise<{models: {id: string, bytes: number, total: number}[], quota: number|null}>}
+ * @returns {Promise<StoredModels>}
  */
 export async function storedModels() {
   const models = [];

@@ -1,9 +1,4 @@
-// Which class each image is to be of: chips for a few, a list for many, a number where any number is a class.
-
-import { make } from '../view/dom.js';
-
-/** More than these would be a wall of chips. */
-const MOST_CHIPS = 24;
+// Which classes a model has, and which of them each image is to be of.
 
 /** No class at all, for models that were also trained without. */
 export const ANY = 'any';
@@ -31,7 +26,7 @@ export function classChoices(model) {
 export function defaultClass(model) {
   if (!hasClasses(model)) return ANY;
   if (model.class_kind === 'number') return '0';
-  return model.null_class !== null && (model.guidance ?? 1) === 1 ? ANY : classChoices(model).at(-1);
+  return model.null_class !== null && (model.guidance ?? 1) === 1 ? ANY : classChoices(model).at(-1) ?? ANY;
 }
 
 /** @param {Classes} model @param {string} chosen */
@@ -52,24 +47,4 @@ export function classLabels(model, chosen, count) {
   const names = classNames(model);
   if (chosen === MIXED) return Array.from({ length: count }, (_, i) => i % names.length);
   return Array(count).fill(chosen === ANY ? model.null_class : names.indexOf(chosen));
-}
-
-/**
- * Builds the control that suits the model.
- * @param {HTMLElement} place
- * @param {Classes} model
- * @param {string} chosen
- */
-export function showClasses(place, model, chosen) {
-  const choices = classChoices(model);
-  if (model.class_kind === 'number') {
-    place.replaceChildren(make('input', { type: 'number', step: 'any', value: chosen, 'aria-labelledby': 'class-label' }));
-  } else if (choices.length > MOST_CHIPS) {
-    const select = make('select', { 'aria-labelledby': 'class-label' }, ...choices.map((name) => make('option', { value: name, selected: name === chosen }, name)));
-    place.replaceChildren(select);
-  } else {
-    const words = classNames(model).some((name) => name.length > 2);
-    place.replaceChildren(make('div', { class: words ? 'chips words' : 'chips', role: 'radiogroup', 'aria-labelledby': 'class-label' }, ...choices.map((name) => make('label', {},
-      make('input', { type: 'radio', name: 'class', value: name, checked: name === chosen }), make('span', {}, name)))));
-  }
 }

@@ -1,6 +1,8 @@
 // What some models take beside x_t: the small picture that is to be enlarged, or planes of numbers. Read from an image,
 // or from a .safetensors file with one tensor.
 
+import { messageOf } from '../words/messages.js';
+
 /** More than these bytes no header of one tensor has. */
 const MOST_HEADER_BYTES = 1 << 20;
 
@@ -29,6 +31,7 @@ export function whatIsTaken({ channels, width, height }) {
 /** The same in a few words, of which the numbers stay together. @param {Shape} shape */
 export const shortlyTaken = ({ channels, width, height }) => `${hasPicture(channels) ? 'An image, or a' : 'A'} tensor of [1,\u00a0${channels},\u00a0${height},\u00a0${width}]`;
 
+/** @param {number} channels */
 const hasPicture = (channels) => channels === 1 || channels === 3;
 
 /** @param {File} file @param {Shape} shape @returns {Promise<Condition>} */
@@ -43,19 +46,19 @@ export async function readCondition(file, shape) {
   return { values: planesOf(picture.data, channels), images: 1, name: file.name, picture };
 }
 
-/** The middle of an image, in the model's size. */
+/** The middle of an image, in the model's size. @param {File} file @param {number} width @param {number} height */
 async function scaled(file, width, height) {
   let image;
   try {
     image = await createImageBitmap(file);
   } catch (error) {
-    throw new Error(`${file.name} could not be read as an image (${error.message}). PNG, JPEG and WebP are.`, { cause: error });
+    throw new Error(`${file.name} could not be read as an image (${messageOf(error)}). PNG, JPEG and WebP are.`, { cause: error });
   }
   const scale = Math.min(image.width / width, image.height / height);
   const [wide, high] = [width * scale, height * scale];
   // One pass would skip pixels of a large image.
   const part = await createImageBitmap(image, Math.round((image.width - wide) / 2), Math.round((image.height - high) / 2), Math.max(1, Math.round(wide)), Math.max(1, Math.round(high)), { resizeWidth: width, resizeHeight: height, resizeQuality: 'high' });
-  const context = new OffscreenCanvas(width, height).getContext('2d');
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (new OffscreenCanvas(width, height).getContext('2d'));
   context.fillRect(0, 0, width, height); // what is transparent becomes black
   context.drawImage(part, 0, 0);
   return context.getImageData(0, 0, width, height);
@@ -85,7 +88,7 @@ export function planesOf(rgba, channels) {
  * @returns {{values: Float32Array, images: number}}
  */
 export function readTensor(bytes, name, { channels, width, height }) {
-  const wrong = (problem) => new Error(`${name} ${problem}`);
+  const wrong = (/** @type {string} */ problem) => new Error(`${name} ${problem}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = bytes.length < 8 ? Infinity : Number(view.getBigUint64(0, true));
   if (length > Math.min(MOST_HEADER_BYTES, bytes.length - 8)) throw wrong('is not a .safetensors file, or is cut off: its header does not fit into it.');
@@ -93,14 +96,14 @@ export function readTensor(bytes, name, { channels, width, height }) {
   try {
     header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
   } catch (error) {
-    throw wrong(`is damaged: its header is not valid JSON (${error.message}).`);
+    throw wrong(`is damaged: its header is not valid JSON (${messageOf(error)}).`);
   }
   const tensors = Object.entries(header ?? {}).filter(([key]) => key !== '__metadata__');
   if (tensors.length !== 1) throw wrong(`has ${tensors.length} tensors; a condition is one.`);
   const [[tensor, entry]] = tensors;
   const { dtype, shape, data_offsets: offsets } = entry ?? {};
   const [start, end] = Array.isArray(offsets) ? offsets : [];
-  const size = { F32: 4, F16: 2 }[dtype];
+  const size = new Map([['F32', 4], ['F16', 2]]).get(dtype);
   if (!size) throw wrong(`has "${tensor}" in ${dtype}; save it in F32 or F16.`);
   const expected = [channels, height, width];
   const fits = Array.isArray(shape) && shape.length === 4 && shape[0] > 0 && expected.every((value, i) => shape[i + 1] === value);
@@ -116,7 +119,7 @@ export function readTensor(bytes, name, { channels, width, height }) {
   return { values, images: shape[0] };
 }
 
-/** The number of these 16 bits. */
+/** The number of these 16 bits. @param {number} bits */
 function half(bits) {
   const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
   const size = exponent === 31 ? (fraction ? NaN : Infinity) : exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24;

@@ -1,5 +1,9 @@
 // Fetches one large file by byte ranges, part by part, and goes on where an earlier attempt stopped.
 
+import { messageOf } from '../words/messages.js';
+
+/** @typedef {import('./cache.js').Version} Version */
+
 /** Bytes that a request asks for, and that the cache keeps as one entry. */
 export const PART = 8 * 2 ** 20;
 /** Milliseconds before each further attempt; whatever arrives in between starts the list anew. */
@@ -8,7 +12,7 @@ const PAUSES = [500, 1000, 2000, 4000, 8000];
 const MOST_RESTARTS = 2;
 
 /** An answer that is worth asking again for. */
-export const isTransient = (status) => status === 408 || status === 429 || status >= 500;
+export const isTransient = (/** @type {number} */ status) => status === 408 || status === 429 || status >= 500;
 
 /** What tells one version of a file from another, or null when the server does not say. @param {Response} response */
 export const tagOf = (response) => response.headers.get('etag') ?? response.headers.get('last-modified');
@@ -21,7 +25,7 @@ export const tagOf = (response) => response.headers.get('etag') ?? response.head
 /**
  * @param {string} address
  * @param {object} options
- * @param {ReturnType<import('./cache.js').ModelCache['file']>} options.file  where parts are kept
+ * @param {import('./cache.js').StoredFile} options.file  where parts are kept
  * @param {Sink} options.sink  what throws there ends the download
  * @param {boolean} options.pinned  the address always means the same bytes, so what is kept needs no asking
  * @param {AbortSignal} options.signal
@@ -30,13 +34,15 @@ export const tagOf = (response) => response.headers.get('etag') ?? response.head
  * @returns {Promise<number|null>}  its bytes; null when there is no such file
  */
 export async function download(address, { file, sink, pinned, signal, onbytes, refused }) {
-  let version = await file.held();
+  const held = await file.held();
+  /** @type {Version|null} */
+  let version = held;
   if (version && !pinned && !await isCurrent(address, version, signal)) {
     await file.clear();
     version = null;
   }
   const received = new Received(file, sink);
-  for (let part = 0; part < (version?.parts ?? 0); part++) {
+  for (let part = 0; version && held && part < held.parts; part++) {
     const bytes = await file.read(part);
     signal.throwIfAborted();
     if (bytes?.length !== Math.min(PART, version.total - part * PART)) break;
@@ -57,6 +63,7 @@ export async function download(address, { file, sink, pinned, signal, onbytes, r
       if (response.status === 416 && from === 0) ranges = false; // an empty file has no range at all
       const changed = response.status === 416;
       if (!response.ok && !changed) throw final(refused(response));
+      // Null where the file has become another one.
       const range = changed ? null : extent(response, from);
       if (range === undefined) {
         // A partial answer that does not say which part it is cannot be trusted: take the whole file.
@@ -65,7 +72,7 @@ export async function download(address, { file, sink, pinned, signal, onbytes, r
         continue;
       }
       const tag = tagOf(response);
-      if (changed || (version && ((range.total !== null && range.total !== version.total) || (tag && version.tag && tag !== version.tag)))) {
+      if (range === null || (version && ((range.total !== null && range.total !== version.total) || (tag && version.tag && tag !== version.tag)))) {
         if (++restarts > MOST_RESTARTS) throw final(new Error(`${address} keeps changing while it is downloaded. Wait until its upload is done and load the model again.`));
         await response.body?.cancel();
         await file.clear();
@@ -75,6 +82,7 @@ export async function download(address, { file, sink, pinned, signal, onbytes, r
       }
       if (range.from !== from) received.restart(); // the whole file, though only the rest was asked for
       if (range.total !== null) version = { tag: version?.tag ?? tag, total: range.total };
+      if (!response.body) throw new Error('the answer is empty');
       for (const reader = response.body.getReader(); ;) {
         const { done, value } = await reader.read();
         if (done) break;
@@ -88,11 +96,11 @@ export async function download(address, { file, sink, pinned, signal, onbytes, r
       failures = 0;
     } catch (error) {
       signal.throwIfAborted();
-      if (error.final) throw error;
+      if (FINAL.has(/** @type {object} */ (error))) throw error;
       failures = received.length > from ? 1 : failures + 1;
       if (failures > PAUSES.length) {
         const total = version ? ` of ${version.total.toLocaleString('en')}` : '';
-        throw new Error(`${address} stopped arriving after ${received.length.toLocaleString('en')}${total} bytes (${error.message}). Check the connection and try again: it goes on from there.`, { cause: error });
+        throw new Error(`${address} stopped arriving after ${received.length.toLocaleString('en')}${total} bytes (${messageOf(error)}). Check the connection and try again: it goes on from there.`, { cause: error });
       }
       onbytes(received.length, version?.total ?? null, true);
       await pause(PAUSES[failures - 1], signal);
@@ -102,17 +110,28 @@ export async function download(address, { file, sink, pinned, signal, onbytes, r
   return received.length;
 }
 
-/** Marks what another attempt would not change. @param {Error} error */
-const final = (error) => Object.assign(error, { final: true });
+/** Errors that another attempt would not change. @type {WeakSet<object>} */
+const FINAL = new WeakSet();
 
-/** @param {number|false} from  false asks for the whole file */
+/** @template {object} Thrown @param {Thrown} error @returns {Thrown} */
+function final(error) {
+  FINAL.add(error);
+  return error;
+}
+
+/** @param {string} address @param {number|false} from  false asks for the whole file @param {Version|null} version @param {AbortSignal} signal */
 function request(address, from, version, signal) {
   const end = from === false ? 0 : Math.min((Math.floor(from / PART) + 1) * PART, version?.total ?? Infinity);
   // The parts are stored by us: the browser's own cache would keep everything twice.
   return fetch(address, { cache: 'no-store', signal, headers: from === false ? {} : { range: `bytes=${from}-${end - 1}` } });
 }
 
-/** Which bytes an answer brings: `to` is one past the last. Undefined when it does not say, or brings others. */
+/**
+ * Which bytes an answer brings: `to` is one past the last. Undefined when it does not say, or brings others.
+ * @param {Response} response
+ * @param {number} from  which was asked for
+ * @returns {{from: number, to: number|null, total: number|null}|undefined}
+ */
 function extent(response, from) {
   if (response.status !== 206) {
     // With a content-encoding the header counts compressed bytes, which says nothing about the size here.
@@ -123,7 +142,7 @@ function extent(response, from) {
   return first === from && last >= first && last < total ? { from, to: last + 1, total } : undefined;
 }
 
-/** Whether what is kept is still what the server has. Offline it is taken as it is. */
+/** Whether what is kept is still what the server has. Offline it is taken as it is. @param {string} address @param {Version} version @param {AbortSignal} signal */
 async function isCurrent(address, version, signal) {
   try {
     const response = await fetch(address, { method: 'HEAD', cache: 'no-store', signal });
@@ -134,7 +153,7 @@ async function isCurrent(address, version, signal) {
   }
 }
 
-/** @param {number} milliseconds @param {AbortSignal} signal */
+/** @param {number} milliseconds @param {AbortSignal} signal @returns {Promise<void>} */
 export function pause(milliseconds, signal) {
   return new Promise((done, failed) => {
     const timer = setTimeout(done, milliseconds);
@@ -153,12 +172,12 @@ class Received {
   #sink;
   /** How many parts are stored, or wait for it: none is stored before the file's size is known. */
   #parts = 0;
-  /** @type {{part: number, bytes: Uint8Array}[]} */
+  /** @type {{part: number, bytes: Uint8Array<ArrayBuffer>}[]} */
   #waiting = [];
   /** What has come of the next part. @type {Uint8Array[]} */
   #pieces = [];
 
-  /** @param {ReturnType<import('./cache.js').ModelCache['file']>} file @param {Sink} sink */
+  /** @param {import('./cache.js').StoredFile} file @param {Sink} sink */
   constructor(file, sink) {
     this.#file = file;
     this.#sink = sink;
@@ -184,7 +203,7 @@ class Received {
     try {
       this.#sink.push(bytes);
     } catch (error) {
-      throw final(error);
+      throw final(/** @type {object} */ (error));
     }
     for (let at = 0; at < bytes.length;) {
       const piece = bytes.subarray(at, at + PART - this.length % PART);
@@ -195,7 +214,7 @@ class Received {
     }
   }
 
-  /** Stores the parts that are complete. @param {{tag: string|null, total: number}|null} version  null: not known yet */
+  /** Stores the parts that are complete. @param {Version|null} version  null: not known yet */
   async store(version) {
     if (!version) return;
     if (this.length === version.total && this.#pieces.length) this.#endPart();

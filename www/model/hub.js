@@ -38,7 +38,7 @@ export function repositoryListing(hub, { repo }) {
   return `${hub}api/models/${repo}/tree/`;
 }
 
-/** A commit never changes; branches and tags do. */
+/** A commit never changes; branches and tags do. @param {string} revision */
 export const isCommit = (revision) => /^[0-9a-f]{40}$/.test(revision);
 
 /**

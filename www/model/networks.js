@@ -1,16 +1,21 @@
 // Which network of a model is meant, and which of its weights: what the engine's library found among the files, and
 // where to look for them on a server that lists nothing.
 
-/** As the library finds it. @typedef {{name: string, files: string[], index: string|null}} Variant */
-/** @typedef {{folder: string, config: string, model_index: string|null, scheduler: string|null, card: string|null, variants: Variant[]}} Network */
+/** As the library finds it. @typedef {import('../pkg/denoise.js').Variant} Variant */
+/** @typedef {import('../pkg/denoise.js').Network} Network */
 /** What is wanted: a network's folder and the name of its weights; null for the first. @typedef {{network: string|null, variant: string|null}} Wanted */
 /** What a model can be loaded as. @typedef {{folder: string, variants: string[]}} Choice */
 
+/** @param {string} path */
 export const baseOf = (path) => path.slice(path.lastIndexOf('/') + 1);
+/** @param {string} path */
 export const folderOf = (path) => path.slice(0, Math.max(0, path.lastIndexOf('/')));
+/** @param {string} folder @param {string} name */
 export const join = (folder, name) => (folder ? `${folder}/${name}` : name);
 
+/** @param {string} path */
 const isConfig = (path) => baseOf(path) === 'config.json';
+/** @param {string} path */
 const isSmall = (path) => path.endsWith('.json');
 
 /**
@@ -48,13 +53,14 @@ export const nameOfFolder = (folder) => baseOf(/^unet([_-]ema)?$/.test(baseOf(fo
  * @returns {Promise<string[]>}  those that are there
  */
 export async function probe(paths, { network, variant }, { text, has }) {
+  /** @type {string[]} */
   const found = [];
-  const isThere = async (path) => {
+  const isThere = async (/** @type {string} */ path) => {
     const there = isSmall(path) ? await text(path) !== null : await has(path);
     if (there) found.push(path);
     return there;
   };
-  const first = async (some) => {
+  const first = async (/** @type {string[]} */ some) => {
     for (const path of some) if (await isThere(path)) return path;
     return null;
   };
@@ -62,7 +68,7 @@ export async function probe(paths, { network, variant }, { text, has }) {
   if (network !== null) paths = pathsOf(network, paths);
   const config = await first(paths.filter(isConfig));
   if (config === null) return found;
-  const named = (name) => paths.filter((path) => baseOf(path) === name);
+  const named = (/** @type {string} */ name) => paths.filter((path) => baseOf(path) === name);
   const weights = paths.filter((path) => folderOf(path) === folderOf(config) && isWeights(path));
   await Promise.all([
     first(named('model_index.json')),
@@ -74,9 +80,10 @@ export async function probe(paths, { network, variant }, { text, has }) {
   return found;
 }
 
+/** @param {string} path */
 const isWeights = (path) => /\.(safetensors|bin)$|\.safetensors\.index\b.*\.json$/.test(path);
 
-/** The same paths for a network in another place than unet/. */
+/** The same paths for a network in another place than unet/. @param {string} network @param {string[]} paths */
 function pathsOf(network, paths) {
   const root = folderOf(network);
   const own = paths.filter((path) => path.startsWith('unet/')).map((path) => join(network, baseOf(path)));

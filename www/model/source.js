@@ -1,23 +1,27 @@
 // What names a model: the page's own folders, an address, a repository on the hub, or files of the visitor's.
 
-import { parseRepository, repositoryFolder, repositoryListing } from './hub.js';
+import { HUB, parseRepository, repositoryFolder, repositoryListing } from './hub.js';
+
+/** A file of the visitor's. @typedef {{path: string, file: File}} Found */
 
 /**
  * Where a model comes from; `id` is what the address bar and the list of stored models call it.
  * @typedef {(
  *   {kind: 'folder', id: string, address: string} |
  *   {kind: 'hub', id: string, address: string, listing: string, repo: string, revision: string} |
- *   {kind: 'files', id: string, name: string, files: import('./folder.js').Found[]}
+ *   {kind: 'files', id: string, name: string, files: Found[]}
  * ) & import('./networks.js').Wanted} Source
  * `address` ends in a slash; `listing` and a revision make the address of the list of the files.
  */
 
 const FIRST = { network: null, variant: null };
 
+/** What a text names, or why it names nothing. @typedef {{source: Source, problem: null} | {source: null, problem: string}} Named */
+
 /**
  * @param {string} text  as typed, or from the address bar
  * @param {{base: string, hub: string}} from  the page's own address, and the hub's
- * @returns {{source: Source, problem: null} | {source: null, problem: string}}
+ * @returns {Named}
  */
 export function readSource(text, { base, hub }) {
   text = text.trim().replace(/\/+$/, '');
@@ -44,11 +48,38 @@ export function readSource(text, { base, hub }) {
   return { source: { kind: 'folder', id, address: href, ...FIRST }, problem: null };
 }
 
+/** @param {string} problem @returns {Named} */
 const wrong = (problem) => ({ source: null, problem });
+
+/**
+ * What reads the names of models on this page.
+ * @param {URLSearchParams} query  may name another server with the hub's addresses: a mirror, or the tests' own
+ * @param {string} base  the page's own address
+ * @returns {(text: string) => Named}
+ */
+export function readerOf(query, base) {
+  const hub = query.get('hub')?.replace(/\/*$/, '/') ?? HUB;
+  return (text) => readSource(text, { base, hub });
+}
+
+/**
+ * The model that the page is opened with.
+ * @param {{model: string, network: string, variant: string}} named  in the address
+ * @param {ReturnType<typeof readerOf>} sourceOf
+ * @param {string} usual  the model where none is named
+ * @returns {{source: Source, problem: string}}  the problem with the model that was asked for in place of this one
+ */
+export function firstSource({ model, network, variant }, sourceOf, usual) {
+  const { source, problem } = sourceOf(model);
+  if (source) return { source: { ...source, network: network || null, variant: variant || null }, problem: '' };
+  const other = sourceOf(usual);
+  if (!other.source) throw new Error(other.problem);
+  return { source: other.source, problem: `model=${model} in the address: ${problem} ${usual} is used.` };
+}
 
 let dropped = 0;
 
-/** @param {string} name @param {import('./folder.js').Found[]} files @returns {Source} */
+/** @param {string} name @param {Found[]} files @returns {Source} */
 export function sourceOfFiles(name, files) {
   return { kind: 'files', id: `file ${++dropped}: ${name}`, name, files, ...FIRST };
 }

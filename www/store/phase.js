@@ -32,6 +32,7 @@
 /** @type {State} */
 export const INITIAL = Object.freeze({ lost: false, empty: true, loading: null, next: null, activity: 'idle', command: null });
 
+/** @type {Pick<State, 'activity'|'command'>} */
 const REST = { activity: 'idle', command: null };
 const LOADED = { loading: null, next: null };
 
@@ -40,16 +41,16 @@ const LOADED = { loading: null, next: null };
  * @param {Event} event
  * @returns {State}  the very same one when the event changes nothing
  */
-export function reduce(state, event) {
-  const { id } = event;
+export function reducePhase(state, event) {
+  const id = 'id' in event ? event.id : null;
   // A new engine is the only way out.
   if (state.lost && event.type !== 'connect') return state;
   const answers = isAnswer(id, state.command);
   switch (event.type) {
-    case 'connect': return { ...INITIAL, loading: id, next: event.next ?? null };
-    case 'load': return { ...state, loading: id, next: event.next ?? null, activity: isRun(state) ? 'stopping' : state.activity };
-    case 'generate': return phaseOf(state) === 'ready' ? { ...state, activity: 'starting', command: id } : state;
-    case 'check': return phaseOf(state) === 'ready' ? { ...state, activity: 'checking', command: id } : state;
+    case 'connect': return { ...INITIAL, loading: event.id, next: event.next ?? null };
+    case 'load': return { ...state, loading: event.id, next: event.next ?? null, activity: isRun(state) ? 'stopping' : state.activity };
+    case 'generate': return phaseOf(state) === 'ready' ? { ...state, activity: 'starting', command: event.id } : state;
+    case 'check': return phaseOf(state) === 'ready' ? { ...state, activity: 'checking', command: event.id } : state;
     case 'stop': return isRun(state) && state.activity !== 'stopping' ? { ...state, activity: 'stopping' } : state;
     case 'model':
       if (isAnswer(id, state.loading)) return { ...state, ...LOADED, empty: false };
@@ -63,6 +64,7 @@ export function reduce(state, event) {
   }
 }
 
+/** @param {State} state @param {Extract<Event, {type: 'failed'}>} event @param {boolean} answers  what is under way @returns {State} */
 function failed(state, { during, id }, answers) {
   switch (during) {
     case 'load': return isAnswer(id, state.loading) ? { ...state, ...LOADED } : state;
@@ -74,7 +76,9 @@ function failed(state, { during, id }, answers) {
   }
 }
 
+/** @param {number|null|undefined} id @param {number|null} command */
 const isAnswer = (id, command) => command !== null && id === command;
+/** @param {State} state */
 const isRun = ({ activity }) => activity === 'starting' || activity === 'running' || activity === 'stopping';
 
 /**

@@ -16,16 +16,14 @@ export class Recording {
   states;
 
   /**
-   * @param {import('../engine/protocol.js').Event & {type: 'started'}} started
-   * @param {string} caption  which settings made it
+   * @param {Pick<Extract<import('../engine/protocol.js').Event, {type: 'started'}>, 'rows'|'initial'|'count'|'width'|'height'>} started
    */
-  constructor({ rows, initial, count, width, height }, caption) {
+  constructor({ rows, initial, count, width, height }) {
     this.rows = rows;
     this.steps = rows.length;
     this.count = count;
     this.width = width;
     this.height = height;
-    this.caption = caption;
     // A state is two batches: x_t and x̂0.
     const most = Math.max(2, Math.min(MAX_STATES, Math.floor(MAX_BYTES / (2 * initial.length))));
     this.keepEvery = Math.ceil(this.steps / most);

@@ -1,6 +1,32 @@
 // What a visitor can choose, and its two-way mapping to the page's address.
 
-/** The ways to sample, by the engine's names. */
+/** @typedef {import('../engine/protocol.js').Model} Model */
+
+/**
+ * @typedef {object} Settings
+ * @property {string} sampler
+ * @property {number} steps
+ * @property {number} eta
+ * @property {number} seed
+ * @property {string} class        a class of the model, "any", or "mixed": each image the next class in turn
+ * @property {number} guidance     how strongly the class is followed; 1 is the model's own way
+ * @property {'leading'|'trailing'|'linspace'} spacing
+ * @property {'own'|'fixed_small'|'fixed_large'} variance  "own" is what the model's author chose
+ * @property {number} count
+ * @property {string} model        where the first model comes from
+ * @property {string} network      a folder of the model's; nothing: the first there is
+ * @property {string} variant      the name of its weights; nothing: the first there are
+ * @property {'auto'|'gpu'|'cpu'} backend
+ * @property {'auto'|'f32'|'f16'} precision
+ * @property {'0'|'1'} autotune    whether the fastest kernels of a GPU are looked for
+ */
+
+/** The settings that have a field to type or choose in. @typedef {'sampler'|'steps'|'count'|'guidance'|'eta'|'seed'|'spacing'|'variance'} Field */
+
+/** In the order in which their mistakes are told. @type {readonly Field[]} */
+export const FIELD_NAMES = ['sampler', 'steps', 'count', 'guidance', 'eta', 'seed', 'spacing', 'variance'];
+
+/** The ways to sample, by the engine's names. @type {Readonly<Record<string, string>>} */
 export const SAMPLERS = Object.freeze({
   ddpm: 'DDPM',
   ddim: 'DDIM',
@@ -49,17 +75,17 @@ const DISTILLED = ['lcm', 'tcd'];
 
 /**
  * What the page samples a model with by itself: as it does any other, or as the model's author does where that is needed.
- * @param {Pick<import('../engine/protocol.js').Model, 'samplers'|'own_sampler'|'default_steps'>} model
+ * @param {Pick<Model, 'samplers'|'own_sampler'|'default_steps'>} model
  * @returns {{sampler: string, steps: number}}
  */
 export function defaultSampling({ samplers, own_sampler: own, default_steps: steps }) {
-  if (samplers.includes(DEFAULTS.sampler) && !DISTILLED.includes(own)) return { sampler: DEFAULTS.sampler, steps: DEFAULTS.steps };
+  if (samplers.includes(DEFAULTS.sampler) && !DISTILLED.includes(own ?? '')) return { sampler: DEFAULTS.sampler, steps: DEFAULTS.steps };
   return { sampler: own ?? samplers[0], steps };
 }
 
 /**
  * More steps than times it was trained or distilled at no model takes, and more than a thousand nobody waits for.
- * @param {Pick<import('../engine/protocol.js').Model, 'num_train_timesteps'|'original_inference_steps'>} model
+ * @param {Pick<Model, 'num_train_timesteps'|'original_inference_steps'>} model
  * @param {string} sampler
  */
 export const mostSteps = (model, sampler) => Math.min(1000, model.num_train_timesteps, DISTILLED.includes(sampler) ? model.original_inference_steps : Infinity);
@@ -67,32 +93,28 @@ export const mostSteps = (model, sampler) => Math.min(1000, model.num_train_time
 /** η, which TCD calls γ, where nobody chose one: diffusers' defaults. @param {string} sampler */
 export const defaultEta = (sampler) => (sampler === 'tcd' ? 0.3 : DEFAULTS.eta);
 
-/** @typedef {typeof DEFAULTS} Settings */
-
+/** @type {Readonly<Settings>} */
 export const DEFAULTS = Object.freeze({
   sampler: 'ddim',
   steps: 50,
   eta: 0,
   seed: 1234,
-  /** A class of the model, "any", or "mixed": each image the next class in turn. */
   class: 'any',
-  /** How strongly the class is followed; 1 is the model's own way. */
   guidance: 1,
   spacing: 'trailing',
-  /** "own" is what the model's author chose. */
   variance: 'own',
   count: 16,
   model: 'models/digits',
-  /** A folder of the model's, and the name of its weights; nothing: the first there is. */
   network: '',
   variant: '',
   backend: 'auto',
   precision: 'auto',
-  /** Whether the fastest kernels of a GPU are looked for: "1" or "0". */
   autotune: '1',
 });
 
-/** @type {Record<keyof Settings, {read: (text: string) => any, allowed: string}>} */
+/** How a value is read, undefined if it is not allowed, and what is allowed. @typedef {{read: (text: string) => any, allowed: string}} Reader */
+
+/** @type {Record<keyof Settings, Reader>} */
 const FIELDS = {
   sampler: choice(...Object.keys(SAMPLERS)),
   steps: whole(1, 1000),
@@ -110,11 +132,14 @@ const FIELDS = {
   precision: choice('auto', 'f32', 'f16'),
   autotune: choice('0', '1'),
 };
+const NAMES = /** @type {(keyof Settings)[]} */ (Object.keys(FIELDS));
 
+/** @param {...string} values @returns {Reader} */
 function choice(...values) {
   return { read: (text) => (values.includes(text) ? text : undefined), allowed: values.join(' or ') };
 }
 
+/** @param {number} low @param {number} high @returns {Reader} */
 function whole(low, high) {
   const limit = high === Number.MAX_SAFE_INTEGER ? '2⁵³ − 1' : high;
   return {
@@ -123,6 +148,7 @@ function whole(low, high) {
   };
 }
 
+/** @param {number} low @param {number} high @returns {Reader} */
 function decimal(low, high) {
   return {
     read: (text) => (isDecimal(text) && Number(text) >= low && Number(text) <= high ? Number(text) : undefined),
@@ -130,6 +156,7 @@ function decimal(low, high) {
   };
 }
 
+/** @param {string} text */
 const isDecimal = (text) => /^(\d+\.?\d*|\.\d+)(e-?\d+)?$/i.test(text);
 
 /**
@@ -146,20 +173,21 @@ export function readField(name, text) {
 /**
  * Settings from the query of an address. Parameters it does not know are none of its business.
  * @param {URLSearchParams} query
- * @returns {{settings: Settings, given: Set<string>, problems: string[]}}
+ * @returns {{settings: Settings, given: Set<keyof Settings>, problems: string[]}}
  */
 export function readQuery(query) {
   const settings = { ...DEFAULTS };
+  /** @type {Set<keyof Settings>} */
   const given = new Set();
   const problems = [];
-  for (const name of Object.keys(FIELDS)) {
+  for (const name of NAMES) {
     const text = query.get(name);
     if (text === null) continue;
     const { value, problem } = readField(name, text);
     if (problem) {
       problems.push(`${name}=${text} in the address is not ${problem}; ${DEFAULTS[name]} is used.`);
     } else {
-      settings[name] = value;
+      Object.assign(settings, { [name]: value });
       given.add(name);
     }
   }
@@ -175,8 +203,8 @@ export function readQuery(query) {
  */
 export function writeQuery(settings, before, defaults = DEFAULTS) {
   const query = new URLSearchParams(before);
-  for (const name of Object.keys(FIELDS)) {
-    if (name === 'seed' || settings[name] !== defaults[name]) query.set(name, settings[name]);
+  for (const name of NAMES) {
+    if (name === 'seed' || settings[name] !== defaults[name]) query.set(name, String(settings[name]));
     else query.delete(name);
   }
   // These are legal in a query and read better.

@@ -1,39 +1,71 @@
 // The pictures: the grid of a batch, and beside it the chosen image, large, in both views.
 
-import { imageData, make } from './dom.js';
+import { noiseBatch } from '../store/noise.js';
+import { phase, selectedRun, shownShape } from '../store/select.js';
+import { byId, changes, contextOf, imageData, make } from './dom.js';
+
+/** @typedef {import('../store/state.js').State} State */
 
 export class Gallery {
-  /** Index of the image that the loupes and the scrubber's strip show. */
-  chosen = 0;
-  #canvas;
-  #list;
-  #loupes;
-  #onchoose;
-  #shape = { count: 0, width: 0, height: 0, columns: 1 };
+  #canvas = byId('images');
+  /** A listbox that lies over the canvas: one option an image, so that keys can choose too. @type {HTMLElement} */
+  #list = byId('options');
+  /** @type {HTMLCanvasElement[]} */
+  #loupes = [byId('loupe-x'), byId('loupe-x0')];
+  #controller;
+  /** @type {State} */
+  #state;
+  #columns = 1;
+  #changed = { shape: changes(), image: changes(), look: changes(), frame: changes(), caption: changes() };
+  /** Whether what is to be shown has not been drawn yet. */
+  #waiting = false;
+  #requested = false;
 
-  /**
-   * @param {{canvas: HTMLCanvasElement, list: HTMLElement, loupes: HTMLCanvasElement[], onchoose: () => void}} parts
-   *   `list` is a listbox that lies over the canvas: one option an image, so that keys can choose too.
-   */
-  constructor({ canvas, list, loupes, onchoose }) {
-    this.#canvas = canvas;
-    this.#list = list;
-    this.#loupes = loupes;
-    this.#onchoose = onchoose;
-    list.addEventListener('click', (event) => {
-      const option = event.target.closest('[role=option]');
-      if (option) this.#choose([...list.children].indexOf(option), true);
+  /** @param {import('../controller.js').Controller} controller @param {State} state */
+  constructor(controller, state) {
+    this.#controller = controller;
+    this.#state = state;
+    this.#list.addEventListener('click', (/** @type {any} */ { target }) => {
+      const option = target.closest('[role=option]');
+      if (option) this.#choose([...this.#list.children].indexOf(option));
     });
-    list.addEventListener('keydown', (event) => this.#key(event));
+    this.#list.addEventListener('keydown', (event) => this.#key(event));
   }
 
-  /** Makes room for a batch; the same shape as before changes nothing. */
-  setShape(count, width, height) {
-    const old = this.#shape;
-    if (old.count === count && old.width === width && old.height === height) return;
+  /** @param {State} state */
+  render(state) {
+    this.#state = state;
+    const { selection, preview } = state;
+    const { count, width, height } = shownShape(state);
+    const run = selectedRun(state);
+    const reshaped = this.#changed.shape(count, width, height);
+    if (reshaped) this.#setShape(count, width, height);
+    if (this.#changed.image(selection.image) || reshaped) this.#mark(selection.image);
+    if (this.#changed.caption(run?.caption ?? preview.caption)) byId('caption').textContent = run?.caption ?? preview.caption;
+
+    // Frames may come faster than the screen shows them; whatever the visitor does is shown at once.
+    const looksElsewhere = this.#changed.look(selection.image, selection.view, selection.following);
+    const grows = selection.following && phase(state) === 'running';
+    this.#waiting ||= this.#changed.frame(run?.id, selection.index, run?.revision, preview) || looksElsewhere || reshaped;
+    if (!this.#waiting) return;
+    if (grows && !looksElsewhere) this.#requestDraw();
+    else this.#draw();
+  }
+
+  #requestDraw() {
+    if (this.#requested) return;
+    this.#requested = true;
+    requestAnimationFrame(() => {
+      this.#requested = false;
+      if (this.#waiting) this.#draw();
+    });
+  }
+
+  /** Makes room for a batch. @param {number} count @param {number} width @param {number} height */
+  #setShape(count, width, height) {
     const columns = Math.ceil(Math.sqrt(count));
     const rows = Math.ceil(count / columns);
-    this.#shape = { count, width, height, columns };
+    this.#columns = columns;
     this.#canvas.width = columns * width;
     this.#canvas.height = rows * height;
     for (const loupe of this.#loupes) Object.assign(loupe, { width, height });
@@ -43,69 +75,73 @@ export class Gallery {
     frame.style.setProperty('--columns', columns);
     frame.style.setProperty('--aspect', (columns * width) / (rows * height));
     this.#list.replaceChildren(...Array.from({ length: count }, (_, i) => make('div', { role: 'option', 'aria-label': `Image ${i + 1}` })));
-    this.#choose(Math.min(this.chosen, count - 1), false);
+  }
+
+  #draw() {
+    this.#waiting = false;
+    const { selection, preview } = this.#state;
+    const run = selectedRun(this.#state);
+    if (!run) {
+      const { batch, real } = preview;
+      this.#drawGrid(batch.pixels);
+      this.#drawLoupes(noiseBatch(batch.count, batch.width, batch.height).pixels, batch.pixels);
+      byId('loupe-note').textContent = 'what it expects';
+      this.#describe(real ? `${batch.count} images made by this model` : 'Noise: nothing was generated yet');
+      return;
+    }
+    const { recording } = run;
+    const { step, x, x0, x0Step } = recording.states[selection.index];
+    this.#drawGrid((selection.view === 'x' ? x : x0) ?? x);
+    this.#drawLoupes(x, x0 ?? x);
+    this.#describe(`${recording.count} images, ${selection.view === 'x' ? 'x_t' : 'x̂0'} at step ${step} of ${recording.steps}`);
+    // The newest step of a run has no prediction of its own yet.
+    byId('loupe-note').textContent = x0 && x0Step !== step ? `expected at step ${x0Step}` : 'what it expects';
   }
 
   /** @param {Uint8Array} pixels  the batch as the grid shows it */
-  draw(pixels) {
-    const { count, width, height, columns } = this.#shape;
-    const context = this.#canvas.getContext('2d');
+  #drawGrid(pixels) {
+    const { count, width, height } = shownShape(this.#state);
+    const context = contextOf(this.#canvas);
     for (let i = 0; i < count; i++) {
-      context.putImageData(imageData(pixels, i, width, height), (i % columns) * width, Math.floor(i / columns) * height);
+      context.putImageData(imageData(pixels, i, width, height), (i % this.#columns) * width, Math.floor(i / this.#columns) * height);
     }
   }
 
   /** @param {Uint8Array} x @param {Uint8Array} x0  batches in both views, for the loupes */
-  drawLoupes(x, x0) {
-    const { width, height } = this.#shape;
+  #drawLoupes(x, x0) {
+    const { width, height } = shownShape(this.#state);
     [x, x0].forEach((pixels, i) => {
-      this.#loupes[i].getContext('2d').putImageData(imageData(pixels, this.chosen, width, height), 0, 0);
+      contextOf(this.#loupes[i]).putImageData(imageData(pixels, this.#state.selection.image, width, height), 0, 0);
     });
   }
 
   /** @param {string} text  what the grid shows, for those who cannot see it */
-  describe(text) {
+  #describe(text) {
     this.#canvas.setAttribute('aria-label', text);
   }
 
-  #choose(index, focus) {
-    this.chosen = index;
-    [...this.#list.children].forEach((option, i) => {
-      option.setAttribute('aria-selected', i === index);
-      option.tabIndex = i === index ? 0 : -1;
-    });
-    if (focus) {
-      this.#list.children[index].focus();
-      this.#onchoose();
+  /** @param {number} image  that is chosen */
+  #mark(image) {
+    for (const [i, option] of [...this.#list.children].entries()) {
+      option.setAttribute('aria-selected', String(i === image));
+      /** @type {HTMLElement} */ (option).tabIndex = i === image ? 0 : -1;
     }
   }
 
+  /** @param {number} image */
+  #choose(image) {
+    this.#controller.dispatch({ type: 'chooseImage', image });
+    /** @type {HTMLElement} */ (this.#list.children[image]).focus();
+  }
+
+  /** @param {KeyboardEvent} event */
   #key(event) {
-    const { count, columns } = this.#shape;
-    const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, Home: -this.chosen, End: count - 1 - this.chosen };
-    const move = moves[event.key];
+    const { image } = this.#state.selection;
+    const { count } = shownShape(this.#state);
+    const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.#columns, ArrowDown: this.#columns, Home: -image, End: count - 1 - image };
+    const move = moves[/** @type {keyof typeof moves} */ (event.key)];
     if (move === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    const index = this.chosen + move;
-    if (index >= 0 && index < count) this.#choose(index, true);
+    if (image + move >= 0 && image + move < count) this.#choose(image + move);
   }
-}
-
-let noise = { pixels: new Uint8Array(), count: 0, width: 0, height: 0 };
-
-/** Grey noise in the shape of a batch, for when there is nothing to show yet. Always the same. */
-export function noiseBatch(count, width, height) {
-  if (noise.count === count && noise.width === width && noise.height === height) return noise;
-  const pixels = new Uint8Array(count * width * height * 4).fill(255);
-  let state = 7;
-  for (let i = 0; i < pixels.length; i += 4) {
-    let sum = 0;
-    for (let k = 0; k < 3; k++) {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      sum += state / 2 ** 32;
-    }
-    pixels[i] = pixels[i + 1] = pixels[i + 2] = sum * 85;
-  }
-  noise = { pixels, count, width, height };
-  return noise;
 }

@@ -2,6 +2,9 @@
 
 import { make } from './dom.js';
 
+/** @typedef {{name: string, build: () => (Node|string)[], tip: string}} Symbol  what it is called, and what it means */
+
+/** @type {Record<string, Symbol>} */
 const SYMBOLS = {
   xt: { name: 'x_t', build: () => ['x', sub('t')], tip: 'x_t: the picture as it is at this step, part image and part noise.' },
   x0: { name: 'x̂0', build: () => [over('x', 'hat'), sub('0')], tip: 'x̂0: the finished picture as the model guesses it from this step. The guess gets sharper as the noise goes.' },
@@ -23,20 +26,27 @@ for (const [key, letter, what] of [['eps', 'ε', 'noise'], ['out', 'x', 'finishe
   SYMBOLS[`${key}_none`] = { name: `${letter}_∅`, build: () => [letter, sub('∅')], tip: `${letter} with ∅: the ${what} as the network sees it without a class.` };
 }
 
-const sub = (text) => make('sub', {}, text);
+const sub = (/** @type {string} */ text) => make('sub', {}, text);
 // Hats and bars are drawn by the style sheet: combining characters sit badly in most fonts.
-const over = (letter, mark) => make('span', { class: mark }, letter);
+const over = (/** @type {string} */ letter, /** @type {'hat'|'bar'|'tilde'} */ mark) => make('span', { class: mark }, letter);
 
-/** A symbol without explanation, e.g. inside another control. */
+/** Typesets the symbols that stand in index.html. */
+export function showSymbols() {
+  for (const place of document.querySelectorAll(/** @type {'span'} */ ('[data-symbol]'))) place.append(symbol(place.dataset.symbol ?? ''));
+  for (const place of document.querySelectorAll(/** @type {'dt'} */ ('[data-term]'))) place.append(term(place.dataset.term ?? ''));
+}
+
+/** A symbol without explanation, e.g. inside another control. @param {string} key */
 export function symbol(key) {
   return make('span', { class: 'math' }, ...SYMBOLS[key].build());
 }
 
-/** A symbol that explains itself on hover, focus and touch. `subscript` replaces a "t" by its number. */
+/** A symbol that explains itself on hover, focus and touch. @param {string} key @param {string|null} [subscript]  replaces a "t" by its number */
 export function term(key, subscript = null) {
   const { name, build, tip } = SYMBOLS[key];
   const typeset = make('span', { 'aria-hidden': 'true' }, ...build());
-  if (subscript !== null) typeset.querySelector('sub').textContent = subscript;
+  const below = typeset.querySelector('sub');
+  if (subscript !== null && below) below.textContent = subscript;
   const spoken = make('span', { class: 'unseen' }, subscript === null ? name : name.replace(/_t$/, `_${subscript}`));
   return make('button', { type: 'button', class: 'term math', 'data-tip': tip }, typeset, spoken);
 }

@@ -1,51 +1,52 @@
 // Messages in the page: what happened, what to do, and buttons that do it. Never a modal.
 
-import { make } from './dom.js';
+import { byId, make } from './dom.js';
+
+/** @typedef {import('../store/state.js').Notice} Notice */
 
 export class Notices {
-  #errors;
-  #notes;
+  // Two live regions: errors answer a click, so they stand by the button; notes come by themselves, so they stand where
+  // they move nothing.
+  #errors = byId('errors');
+  #notes = byId('notes');
+  #controller;
+  /** @type {Map<Notice, HTMLElement>} */
   #shown = new Map();
 
-  /**
-   * Two live regions: errors answer a click, so they stand by the button; notes come by themselves,
-   * so they stand where they move nothing.
-   * @param {{errors: HTMLElement, notes: HTMLElement}} places
-   */
-  constructor({ errors, notes }) {
-    this.#errors = errors;
-    this.#notes = notes;
+  /** @param {{dismiss: (key: string) => void, act: (intent: import('../store/state.js').Intent) => void}} controller */
+  constructor(controller) {
+    this.#controller = controller;
   }
 
-  /**
-   * @param {object} notice
-   * @param {string} notice.key  a notice replaces an older one with its key
-   * @param {string} notice.text
-   * @param {string} [notice.title]
-   * @param {boolean} [notice.error]
-   * @param {{label: string, act: () => void}[]} [notice.actions]
-   */
-  show({ key, text, title, error = false, actions = [] }) {
-    this.clear(key);
+  /** @param {{notices: readonly Notice[]}} state */
+  render({ notices }) {
+    for (const [notice, element] of this.#shown) {
+      if (notices.includes(notice)) continue;
+      element.remove();
+      this.#shown.delete(notice);
+    }
+    for (const notice of notices) {
+      if (this.#shown.has(notice)) continue;
+      const element = this.#make(notice);
+      this.#shown.set(notice, element);
+      (notice.error ? this.#errors : this.#notes).append(element);
+    }
+  }
+
+  /** @param {Notice} notice */
+  #make({ key, text, title, error = false, actions = [] }) {
     const close = make('button', { type: 'button', class: 'close', 'aria-label': 'Dismiss' }, '×');
     const notice = make('div', { class: error ? 'notice error' : 'notice' }, close);
     if (title) notice.append(make('h2', {}, title));
     notice.append(make('p', {}, text));
-    close.addEventListener('click', () => this.clear(key));
+    close.addEventListener('click', () => this.#controller.dismiss(key));
     if (actions.length) {
-      notice.append(make('div', { class: 'actions' }, ...actions.map(({ label, act }) => {
+      notice.append(make('div', { class: 'actions' }, ...actions.map(({ label, intent }) => {
         const button = make('button', { type: 'button', class: 'secondary' }, label);
-        button.addEventListener('click', act);
+        button.addEventListener('click', () => this.#controller.act(intent));
         return button;
       })));
     }
-    this.#shown.set(key, notice);
-    (error ? this.#errors : this.#notes).append(notice);
-  }
-
-  /** @param {string} key */
-  clear(key) {
-    this.#shown.get(key)?.remove();
-    this.#shown.delete(key);
+    return notice;
   }
 }

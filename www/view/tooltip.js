@@ -4,6 +4,7 @@ import { byId } from './dom.js';
 
 export function setUpTooltips() {
   const tip = byId('tooltip');
+  /** @type {HTMLElement|null} */
   let owner = null;
 
   const hide = () => {
@@ -11,7 +12,7 @@ export function setUpTooltips() {
     owner = null;
     tip.hidden = true;
   };
-  const show = (element) => {
+  const show = (/** @type {HTMLElement} */ element) => {
     if (owner === element) return;
     hide();
     owner = element;
@@ -25,7 +26,8 @@ export function setUpTooltips() {
     tip.style.left = `${left}px`;
     tip.style.top = `${above > 8 ? above : box.bottom + 8}px`;
   };
-  const from = (event) => (event.target instanceof Element ? event.target.closest('[data-tip]') : null);
+  /** @param {Event} event @returns {HTMLElement|null} */
+  const from = ({ target }) => (target instanceof Element ? target.closest('[data-tip]') : null);
 
   document.addEventListener('pointerover', (event) => {
     const element = from(event);

@@ -1,64 +1,74 @@
 // "This step": the arithmetic of one update with its numbers, and where it sits in the run.
 
-import { make } from './dom.js';
+import { selectedRun } from '../store/select.js';
 import { number, time } from '../words/format.js';
+import { byId, changes, make, svg } from './dom.js';
 import { term } from './maths.js';
 
+/** @typedef {import('../engine/protocol.js').Row} Row */
+/** The coefficients of a row. @typedef {'x0_from_x'|'x0_from_model'|'prev_from_x'|'prev_from_model'|'prev_from_x0'|'prev_from_noise'} Coefficient */
+/** A line of the formulas. @typedef {(Node|string)[]} Line */
+
+/** What the model computes. @type {Record<import('../pkg/denoise.js').PredictionType, string>} */
 const OUTPUT = { epsilon: 'eps', sample: 'out', v_prediction: 'v', flow_prediction: 'flow' };
-const SVG = 'http://www.w3.org/2000/svg';
 const CHART = { width: 300, height: 64 };
 
 export class UpdatePanel {
-  #rows = null;
+  #title = byId('update-title');
+  #formulas = byId('formulas');
+  #chart = byId('chart');
+  #changed = changes();
+  /** @type {Row[]} */
+  #rows = [];
   #output = 'eps';
   /** Whether x_t is a mixture of picture and noise whose shares add up to one. */
   #flows = false;
   #guidance = 1;
-  /** The coefficients that any step of the run uses: the others' terms are left out throughout. */
+  /** The coefficients that any step of the run uses: the others' terms are left out throughout. @type {Set<string>} */
   #used = new Set();
   #shown = -1;
 
-  /** @param {{title: HTMLElement, formulas: HTMLElement, chart: SVGElement}} parts */
-  constructor({ title, formulas, chart }) {
-    this.title = title;
-    this.formulas = formulas;
-    this.chart = chart;
-    this.forget();
+  /** @param {import('../store/state.js').State} state */
+  render(state) {
+    const run = selectedRun(state);
+    if (this.#changed(run?.id)) {
+      if (run) this.#begin(run);
+      else this.#forget();
+    }
+    if (run) this.#show(run.recording.states[state.selection.index].step);
   }
 
   /** Before a run there are no numbers, so letters stand for them. */
-  forget() {
-    this.#rows = null;
-    this.title.textContent = '';
+  #forget() {
+    this.#title.textContent = '';
     this.#write(
       [term('x0'), ' = a ', term('xt'), ' − b ', term('eps')],
       [term('xt', 't−1'), ' = c ', term('x0'), ' + d ', term('eps'), ' + σ ', term('z')],
     );
-    this.chart.replaceChildren();
+    this.#chart.replaceChildren();
   }
 
-  /** @param {import('../engine/protocol.js').Row[]} rows @param {string} predictionType @param {number} guidance */
-  begin(rows, predictionType, guidance) {
+  /** @param {import('../store/state.js').Run} run */
+  #begin({ recording: { rows }, model: { prediction_type: predicts }, guidance }) {
     this.#rows = rows;
     this.#guidance = guidance;
-    this.#output = OUTPUT[predictionType] ?? 'out';
-    this.#flows = predictionType === 'flow_prediction';
-    this.#used = new Set(Object.keys(rows[0]).filter((name) => rows.some((row) => row[name])));
+    this.#output = OUTPUT[predicts];
+    this.#flows = predicts === 'flow_prediction';
+    this.#used = new Set(rows.flatMap((row) => Object.entries(row).filter(([, value]) => value).map(([name]) => name)));
     this.#shown = -1;
     this.#drawChart();
   }
 
-  /** Shows the update that leads from state `step` to the next; for the last state, the one that made it. */
-  show(step) {
-    if (!this.#rows) return;
-    this.chart.querySelector('.marker').setAttribute('transform', `translate(${(step / this.#rows.length) * CHART.width} 0)`);
+  /** Shows the update that leads from state `step` to the next; for the last state, the one that made it. @param {number} step */
+  #show(step) {
+    this.#chart.querySelector('.marker').setAttribute('transform', `translate(${(step / this.#rows.length) * CHART.width} 0)`);
     const i = Math.min(step, this.#rows.length - 1);
     if (i === this.#shown) return;
     this.#shown = i;
     const row = this.#rows[i];
     const from = time(row.timestep);
     const to = time(this.#rows[i + 1]?.timestep ?? 0);
-    this.title.textContent = `${i + 1} of ${this.#rows.length} · t ${from} → ${to}`;
+    this.#title.textContent = `${i + 1} of ${this.#rows.length} · t ${from} → ${to}`;
 
     const guided = this.#guidance !== 1;
     const output = () => term(guided ? `${this.#output}_guided` : this.#output);
@@ -66,7 +76,7 @@ export class UpdatePanel {
       ['x0_from_x', term('xt', from)],
       ['x0_from_model', output()],
     ], row);
-    const aside = (useful, text) => (useful ? [make('span', { class: 'aside' }, text)] : []);
+    const aside = (/** @type {boolean} */ useful, /** @type {string} */ text) => (useful ? [make('span', { class: 'aside' }, text)] : []);
     const clip = [...aside(row.clip !== null, `, kept within ±${row.clip}`), ...aside(row.thresholded, ', kept within what most of it is')];
     const next = term('xt', i + 1 === this.#rows.length ? '0' : to);
     const prev = this.#sum([
@@ -77,7 +87,7 @@ export class UpdatePanel {
     ], row);
     // Multistep methods also use what earlier evaluations found.
     const earlier = [...aside(row.prev_from_kept.some(Boolean), ' + earlier steps'), ...aside(row.learned_sigma, ', the noise as strong as the model says')];
-    this.#write([term('x0'), ' = ', ...x0, ...clip], [next, ' = ', ...prev, ...earlier], guided && [output(), ' = ', ...this.#lean()]);
+    this.#write([term('x0'), ' = ', ...x0, ...clip], [next, ' = ', ...prev, ...earlier], guided ? [output(), ' = ', ...this.#lean()] : null);
   }
 
   /** ε_∅ + w (ε_c − ε_∅) */
@@ -87,8 +97,9 @@ export class UpdatePanel {
     return [none(), ' + ', product];
   }
 
+  /** @param {Line} guess @param {Line} move @param {Line|null} [lean] */
   #write(guess, move, lean = null) {
-    this.formulas.replaceChildren(
+    this.#formulas.replaceChildren(
       ...(lean ? [make('p', { class: 'says' }, 'Lean towards the class'), make('p', { class: 'formula' }, ...lean)] : []),
       make('p', { class: 'says' }, 'Guess the finished picture'),
       make('p', { class: 'formula' }, ...guess),
@@ -97,6 +108,7 @@ export class UpdatePanel {
     );
   }
 
+  /** @param {[Coefficient, Node][]} terms @param {Row} row @returns {Line} */
   #sum(terms, row) {
     const used = terms.filter(([name]) => this.#used.has(name));
     return used.flatMap(([name, symbol], i) => {
@@ -107,7 +119,7 @@ export class UpdatePanel {
     });
   }
 
-  /** How much picture and how much noise there is before an evaluation. */
+  /** How much picture and how much noise there is before an evaluation. @param {Row} row */
   #shares({ alpha_cumprod: alpha, x0_from_model: sigma }) {
     if (!this.#flows) return { signal: Math.sqrt(alpha), noise: Math.sqrt(1 - alpha) };
     // x̂0 = x_t − σ û, or + where the model was trained the other way round.
@@ -119,17 +131,12 @@ export class UpdatePanel {
   #drawChart() {
     const { width, height } = CHART;
     const states = [...this.#rows.map((row) => this.#shares(row)), { signal: 1, noise: 0 }];
-    const line = (name) => states.map((shares, i) => `${((i / (states.length - 1)) * width).toFixed(1)},${((1 - shares[name]) * height).toFixed(1)}`).join(' ');
-    this.chart.setAttribute('viewBox', `0 -2 ${width} ${height + 4}`);
-    const draw = (tag, attributes) => {
-      const element = document.createElementNS(SVG, tag);
-      for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-      return element;
-    };
-    this.chart.replaceChildren(
-      draw('polyline', { class: 'noise', points: line('noise') }),
-      draw('polyline', { class: 'signal', points: line('signal') }),
-      draw('line', { class: 'marker', x1: 0, x2: 0, y1: -2, y2: height + 2 }),
+    const line = (/** @type {'signal'|'noise'} */ name) => states.map((shares, i) => `${((i / (states.length - 1)) * width).toFixed(1)},${((1 - shares[name]) * height).toFixed(1)}`).join(' ');
+    this.#chart.setAttribute('viewBox', `0 -2 ${width} ${height + 4}`);
+    this.#chart.replaceChildren(
+      svg('polyline', { class: 'noise', points: line('noise') }),
+      svg('polyline', { class: 'signal', points: line('signal') }),
+      svg('line', { class: 'marker', x1: 0, x2: 0, y1: -2, y2: height + 2 }),
     );
   }
 }

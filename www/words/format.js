@@ -2,7 +2,7 @@
 
 const MINUS = '−';
 
-/** A coefficient: five significant digits at most, four decimals at most. */
+/** A coefficient: five significant digits at most, four decimals at most. @param {number} value */
 export function number(value) {
   if (!Number.isFinite(value)) return String(value);
   const magnitude = Math.abs(value);
@@ -10,17 +10,17 @@ export function number(value) {
   return signed(value.toFixed(decimals));
 }
 
-/** A true minus sign, which is as wide as a digit. */
+/** A true minus sign, which is as wide as a digit. @param {string} text */
 function signed(text) {
   return text.replace('-', MINUS);
 }
 
-/** ᾱ_t spans five orders of magnitude: 0.0516, but 4.04e−5. */
+/** ᾱ_t spans five orders of magnitude: 0.0516, but 4.04e−5. @param {number} value */
 export function alphaBar(value) {
   return signed(value >= 0.001 ? value.toFixed(4) : value.toExponential(2));
 }
 
-/** Signal-to-noise ratio of a state with this ᾱ, in decibels. */
+/** Signal-to-noise ratio of a state with this ᾱ, in decibels. @param {number} alphaCumprod */
 export function snr(alphaCumprod) {
   const decibels = 10 * Math.log10(alphaCumprod / (1 - alphaCumprod));
   return `${Number.isFinite(decibels) ? signed(decibels.toFixed(1)) : '∞'} dB`;
@@ -46,13 +46,13 @@ export function size(bytes) {
   return `${Math.ceil(bytes / 1e3)} kB`;
 }
 
-/** 1114209 → "1.1 M" */
+/** 1114209 → "1.1 M" @param {number} value */
 export function short(value) {
-  const [unit, size] = [['G', 1e9], ['M', 1e6], ['k', 1e3], ['', 1]].find(([, s]) => value >= s) ?? ['', 1];
+  const { unit, size } = [{ unit: 'G', size: 1e9 }, { unit: 'M', size: 1e6 }, { unit: 'k', size: 1e3 }].find((one) => value >= one.size) ?? { unit: '', size: 1 };
   return `${(value / size).toFixed(size > 1 && value / size < 100 ? 1 : 0)} ${unit}`.trim();
 }
 
-/** A timestep, which some samplers choose between the whole ones. */
+/** A timestep, which some samplers choose between the whole ones. @param {number} t */
 export function time(t) {
   return Number.isInteger(t) ? String(t) : t.toFixed(1);
 }

@@ -1,7 +1,8 @@
 // What the settings are called, and what they do in a line: told while a field is in use.
 
+/** @type {Record<import('../store/settings.js').Field, string>} */
 export const LABELS = { sampler: 'Sampler', steps: 'Steps', count: 'Images', guidance: 'Guidance', eta: 'η', seed: 'Seed', spacing: 'Spacing', variance: 'Variance' };
-/** What a field does, told while it has the focus. */
+/** What a field does, by its name: told while it has the focus. @type {Record<string, string>} */
 export const HINTS = {
   steps: 'Steps: evaluations of the model from noise to picture. More are slower and often better.',
   count: 'Images: how many are made at once, up to 64.',
@@ -11,6 +12,7 @@ export const HINTS = {
   spacing: 'Spacing: which of the trained times the steps fall on.',
   variance: 'Variance: how much fresh noise DDPM adds in a step.',
 };
+/** @type {Record<string, string>} */
 export const ABOUT_SAMPLERS = {
   ddpm: 'DDPM: the process as it was trained, with fresh noise in each step. Wants many steps.',
   ddim: 'DDIM: straight and without chance when η is 0. Good from 25 steps on.',
