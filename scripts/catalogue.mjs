@@ -4,26 +4,32 @@
 //   node scripts/catalogue.mjs
 
 import { readFile, readdir, writeFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
-const MODELS = new URL('../www/models/', import.meta.url);
+/** What the card of a shipped model has to say besides what any card may say. */
+const NEEDED = ['title', 'about', 'order'];
 
-/** The entry of a model. @param {string} name  of its folder */
-async function entryOf(name) {
-  const card = JSON.parse(await readFile(new URL(`${name}/card.json`, MODELS), 'utf8'));
-  const { order, title, about, class_names = [], null_class = null, guidance = null } = card;
-  for (const [key, value] of Object.entries({ order, title, about })) {
-    if (value === undefined) throw new Error(`${fileURLToPath(MODELS)}${name}/card.json has no "${key}", which a shipped model needs.`);
-  }
-  const class_kind = class_names.length ? 'label' : null;
-  return { order, entry: { folder: `models/${name}`, title, about, class_names, class_count: class_names.length, class_kind, null_class, guidance } };
+/** @param {string} folder  with a folder for each model @returns {Promise<object[]>} what the page lists, in its order */
+export async function catalogueOf(folder) {
+  const models = (await readdir(folder, { withFileTypes: true })).filter((entry) => entry.isDirectory());
+  const entries = await Promise.all(models.map(async ({ name }) => {
+    const path = join(folder, name, 'card.json');
+    const card = JSON.parse(await readFile(path, 'utf8'));
+    const missing = NEEDED.find((key) => card[key] === undefined);
+    if (missing) throw new Error(`${path} has no "${missing}", which the card of a shipped model needs.`);
+    const { title, about, order, class_names = [], null_class = null, guidance = null } = card;
+    const class_kind = class_names.length ? 'label' : null;
+    return { order, entry: { folder: `models/${name}`, title, about, class_names, class_count: class_names.length, class_kind, null_class, guidance } };
+  }));
+  return entries.sort((a, b) => a.order - b.order).map(({ entry }) => entry);
 }
 
-const folders = (await readdir(MODELS, { withFileTypes: true })).filter((file) => file.isDirectory());
-const models = await Promise.all(folders.map(({ name }) => entryOf(name)));
-models.sort((a, b) => a.order - b.order || (a.entry.folder < b.entry.folder ? -1 : 1));
-await writeFile(new URL('catalogue.js', MODELS), `// Made by scripts/catalogue.mjs from the models' cards.
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const folder = fileURLToPath(new URL('../www/models', import.meta.url));
+  await writeFile(join(folder, 'catalogue.js'), `// Made by scripts/catalogue.mjs from the models' cards.
 
 /** @type {readonly import('../store/state.js').Shipped[]} */
-export const SHIPPED = ${JSON.stringify(models.map(({ entry }) => entry))};
+export const SHIPPED = ${JSON.stringify(await catalogueOf(folder))};
 `);
+}
