@@ -1,11 +1,11 @@
 // Runs: how they come into being, grow and end, and checks, which take turns with them.
 
 import { duration } from '../words/format.js';
+import { set } from './choosing.js';
 import { withAnnouncement, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
 import { Recording } from './recording.js';
 import { describe, guidanceOf, loadedOf, phase, selectedRun } from './select.js';
-import { set } from './choosing.js';
 import { NOTHING_SELECTED, NO_RUNS } from './state.js';
 
 /** @typedef {import('./state.js').State} State */
@@ -20,11 +20,10 @@ export function generate(state, action) {
   if (underWay === state.phase) return state;
   // The first run uses the seed in the field; a run after it draws another, unless it is to be kept.
   const drawn = !state.keepSeed && state.settings.seed === state.lastSeed;
-  let next = { ...state, phase: underWay };
-  if (drawn) next = { ...set(next, { seed: action.seed }) };
-  next = { ...next, lastSeed: next.settings.seed, starting: { id: action.id, settings: next.settings } };
-  // Other notes were read; the badge still says what the backend is.
-  next = withoutNotices(next, 'failure', 'backend', 'model');
+  const { settings, texts } = drawn ? set(state, { seed: action.seed }) : state;
+  const begun = { ...state, phase: underWay, settings, texts, lastSeed: settings.seed, starting: { id: action.id, settings } };
+  // Notes were read; the badge still says what the backend is.
+  const next = withoutNotices(begun, 'failure', 'backend', 'model');
   return withAnnouncement(withStatus(next, 'Starting the run', '', 0), 'Sampling.');
 }
 

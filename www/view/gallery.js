@@ -46,7 +46,8 @@ export class Gallery {
     // Frames may come faster than the screen shows them; whatever the visitor does is shown at once.
     const looksElsewhere = this.#changed.look(selection.image, selection.view, selection.following);
     const grows = selection.following && phase(state) === 'running';
-    this.#waiting ||= this.#changed.frame(run?.id, selection.index, run?.revision, preview) || looksElsewhere || reshaped;
+    const others = this.#changed.frame(run?.id, selection.index, run?.revision, preview);
+    if (others || looksElsewhere || reshaped) this.#waiting = true;
     if (!this.#waiting) return;
     if (grows && !looksElsewhere) this.#requestDraw();
     else this.#draw();

@@ -10,7 +10,7 @@ export const STAGES = {
 };
 
 /** @param {unknown} error  what was thrown */
-export const messageOf = (error) => (error instanceof Error ? error.message : String(error));
+export const messageOf = (error) => ((error instanceof Error && error.message) || String(error));
 
 /** @type {Record<Exclude<import('../engine/protocol.js').Stage, 'profile'>, string>} */
 export const FAILURES = {
