@@ -257,12 +257,12 @@ impl Executor {
         }
     }
 
-    /// Reads an output, in device layout, after all runs so far.
+    /// Reads an output, or an input that runs replace ([`Plan::feedback`]), in device layout, after all runs so far.
     ///
     /// # Errors
-    /// When there is no such output, or the device was lost.
-    pub async fn read(&self, output: &str) -> Result<Vec<f32>> {
-        let operand = self.plan().output(output)?;
+    /// When there is no such value, or the device was lost.
+    pub async fn read(&self, value: &str) -> Result<Vec<f32>> {
+        let operand = self.plan().output(value).or_else(|error| self.plan().input(value).map_err(|_| error))?;
         match &self.device {
             Device::Gpu(executor) => executor.read(operand).await,
             Device::Cpu(executor) => Ok(executor.read(operand)),

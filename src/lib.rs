@@ -52,6 +52,6 @@ mod weights;
 pub use backend::Backend;
 pub use error::{Error, Result};
 pub use pipeline::{Layout, Pipeline, StepKind};
-pub use sampler::{Frame, Inpainting, Prepared, Sampler, Settings, Share};
+pub use sampler::{Frame, Inpainting, Prepared, Sampler, Settings, Share, Snapshot, Start};
 pub use tensor::{Precision, Shape, Tensor};
 pub use weights::{Weights, WeightsReader};

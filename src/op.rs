@@ -11,19 +11,21 @@ use std::fmt::Debug;
 
 use bytemuck::Pod;
 
-use crate::graph::{Graph, ValueId};
 use crate::schedule::Coefficients;
 use crate::template::{self, Define};
-use crate::{Error, Precision, Result, Shape};
+use crate::{Precision, Result, Shape};
 use kernels::gemm::{Packing, Panel};
 use kernels::parallel;
 
+mod differentiable;
 mod gradient;
 mod loss;
 mod network;
 mod optimiser;
 mod sampling;
 
+pub(crate) use differentiable::differentiable;
+pub use differentiable::{Backward, Differentiable};
 pub use gradient::*;
 pub use loss::*;
 pub use network::*;
@@ -93,49 +95,6 @@ pub trait Op: Any {
     /// Multiply-adds of one evaluation, for the ops whose cost they are.
     fn macs(&self, _inputs: &[&Shape], _output: &Shape) -> u64 {
         0
-    }
-
-    /// Appends to `graph` what computes the gradients of a loss by the inputs from that by the output. Returns one value
-    /// an input: its gradient, of its shape, if it is wanted; `None` where none is wanted or none follows, as for a label.
-    ///
-    /// # Errors
-    /// When the op has no gradient.
-    fn gradient(&self, _graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
-        Err(Error::Settings(format!("{}: {} has no gradient.", backward.name, self.name())))
-    }
-}
-
-/// What the gradient of an op is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct Backward<'a> {
-    /// The name of the op's value. What is appended is named after it.
-    pub name: &'a str,
-    /// The op's inputs.
-    pub inputs: &'a [ValueId],
-    /// Its output.
-    pub output: ValueId,
-    /// The gradient of the loss by the output, of the output's shape.
-    pub gradient: ValueId,
-    /// Which inputs the gradient is wanted by.
-    pub wanted: &'a [bool],
-}
-
-impl Backward<'_> {
-    /// What `append` appends for each input that is wanted. It is given the graph, the number of the input and the name of
-    /// its gradient.
-    pub(crate) fn each(
-        &self,
-        graph: &mut Graph,
-        append: impl Fn(&mut Graph, usize, &str) -> Result<ValueId>,
-    ) -> Result<Vec<Option<ValueId>>> {
-        let of_input = |(i, &wanted): (usize, &bool)| {
-            wanted.then(|| append(graph, i, &format!("{}.gradient.{i}", self.name))).transpose()
-        };
-        // The last inputs are parameters. Their gradients come first: what only these read, an activation of the forward pass,
-        // has then been read for the last time, and the gradient by it can take its memory.
-        let mut gradients: Vec<_> = self.wanted.iter().enumerate().rev().map(of_input).collect::<Result<_>>()?;
-        gradients.reverse();
-        Ok(gradients)
     }
 }
 

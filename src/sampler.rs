@@ -2,6 +2,7 @@
 
 pub(crate) mod prepared;
 mod settings;
+mod snapshot;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -9,14 +10,15 @@ use std::rc::Rc;
 use web_time::Instant;
 
 pub use prepared::Prepared;
-pub use settings::{Inpainting, Settings, Share};
+pub use settings::{Inpainting, Settings, Share, Start};
+pub use snapshot::Snapshot;
 
 use crate::backend::Executor;
 use crate::conditions::Table;
 use crate::op::{Op, Rgba8, View, ViewMut};
 use crate::pipeline::{StepKind, names};
 use crate::random::Generator;
-use crate::schedule::{Row, Schedule};
+use crate::schedule::{Row, Schedule, is_below};
 use crate::{Error, Pipeline, Result, Shape, Tensor};
 
 /// A frame of a run.
@@ -41,6 +43,7 @@ pub struct Sampler {
     table: Table,
     noise: Noise,
     shape: Shape,
+    /// What the run begins with, as it is shown.
     initial: Vec<f32>,
     /// The next evaluation to be submitted.
     next: usize,
@@ -59,14 +62,43 @@ impl Sampler {
     /// # Errors
     /// When the settings are not possible with this model, or need another layout.
     pub fn new(pipeline: &Pipeline, prepared: &Rc<Prepared>, settings: &Settings) -> Result<Self> {
+        Self::begin(pipeline, prepared, settings, None)
+    }
+
+    /// Goes on from where a run stood. With the settings of that run it ends in the same bits. They may be others as long as the
+    /// schedule has the rows that are done and keeps in its registers what those kept: another seed (the snapshot's generators
+    /// taken out), class, guidance, or variance. Any earlier run on the same [`Prepared`] ends.
+    ///
+    /// # Errors
+    /// As [`Sampler::new`], and when the snapshot does not fit the settings.
+    pub fn resume(
+        pipeline: &Pipeline,
+        prepared: &Rc<Prepared>,
+        settings: &Settings,
+        snapshot: &Snapshot,
+    ) -> Result<Self> {
+        Self::begin(pipeline, prepared, settings, Some(snapshot))
+    }
+
+    fn begin(
+        pipeline: &Pipeline,
+        prepared: &Rc<Prepared>,
+        settings: &Settings,
+        snapshot: Option<&Snapshot>,
+    ) -> Result<Self> {
         let (layout, schedule) = settings.check(pipeline)?;
         if layout != prepared.layout {
             let found = format!("{:?}", prepared.layout);
             return Err(Error::shape("Sampler", format!("a pipeline prepared for {layout:?}"), found));
         }
         let executor = &prepared.executor;
-        let id = prepared.begin();
         let shape = executor.plan().input(names::SAMPLE)?.shape.clone();
+        let mut noise = Noise::new(settings);
+        if let Some(snapshot) = snapshot {
+            snapshot.check(&shape, &schedule)?;
+            noise.resume(&snapshot.generators)?;
+        }
+        let id = prepared.begin();
         let mut labels = settings.class_labels.clone();
         if layout.guided && !labels.is_empty() {
             // The null class for each image, after them.
@@ -83,13 +115,27 @@ impl Sampler {
         let coefficients = schedule.coefficients(settings.guidance as f32, settings.guidance_rescale as f32);
         executor.set_rows(names::ROW, bytemuck::cast_slice(&coefficients))?;
 
-        let mut noise = Noise::new(settings);
-        let initial = match &settings.noise {
-            Some(noise) => noise.to_device()?,
-            None => noise.draw(&shape)?,
+        let (sample, kept, initial) = match snapshot {
+            Some(snapshot) => {
+                let (sample, kept) = snapshot.to_device()?;
+                let shown = coefficients.get(snapshot.row.wrapping_sub(1)).map_or(1.0, |row| row.show_scale);
+                let initial = sample.iter().map(|x| x * shown).collect();
+                (sample, kept, initial)
+            }
+            None => {
+                let (initial, scale) = match (&settings.start, &settings.noise) {
+                    (Some(start), _) => noised(start, &schedule.rows[0], &mut noise, &shape)?,
+                    (None, Some(noise)) => (noise.to_device()?, schedule.init_noise_sigma),
+                    (None, None) => (noise.draw(&shape)?, schedule.init_noise_sigma),
+                };
+                let sample = initial.iter().map(|x| x * scale as f32).collect();
+                // What an earlier run kept must not reach this one, not even with a weight of zero: it may not be finite.
+                let kept = vec![0.0; executor.plan().input(names::KEPT)?.shape.len()];
+                (sample, kept, initial)
+            }
         };
-        let scaled: Vec<f32> = initial.iter().map(|x| x * schedule.init_noise_sigma as f32).collect();
-        executor.write(names::SAMPLE, &scaled)?;
+        executor.write(names::SAMPLE, &sample)?;
+        executor.write(names::KEPT, &kept)?;
         if let Some(condition) = &settings.condition {
             let one = condition.to_device()?;
             let input = executor.plan().input(names::CONDITION)?.shape.len();
@@ -99,26 +145,23 @@ impl Sampler {
             executor.write(names::ORIGINAL, &inpaint.original.to_device()?)?;
             executor.write(names::MASK, &inpaint.mask.to_device()?)?;
         }
-        // What an earlier run kept must not reach this one, not even with a weight of zero: it may not be finite.
-        let kept = executor.plan().input(names::KEPT)?.shape.len();
-        executor.write(names::KEPT, &vec![0.0; kept])?;
         // What is written before each evaluation: rows for as many as are submitted at once.
         for input in [names::NOISE, names::UNDO_NOISE, names::CONDITIONS] {
             if let Ok(operand) = executor.plan().input(input) {
                 executor.set_rows(input, &vec![0.0; executor.max_runs() * operand.shape.len()])?;
             }
         }
-        let prepared = prepared.clone();
+        let first = snapshot.map_or(0, |snapshot| snapshot.row);
         Ok(Sampler {
-            prepared,
+            prepared: prepared.clone(),
             id,
             schedule,
             table,
             noise,
             shape,
             initial,
-            next: 0,
-            read: 0,
+            next: first,
+            read: first,
             ready: VecDeque::new(),
             came: Instant::now(),
             seconds: 0.0,
@@ -130,7 +173,7 @@ impl Sampler {
         &self.schedule
     }
 
-    /// x_T as RGBA8, image after image.
+    /// What the run begins with, x_T or the x_t of a snapshot, as RGBA8, image after image.
     pub fn initial(&self) -> Vec<u8> {
         let shape = Shape::new(&[self.shape.rows()]);
         let mut data = vec![0.0; shape.len()];
@@ -172,19 +215,40 @@ impl Sampler {
             under_way.borrow_mut().push_back(pending?);
             self.next = end;
         }
-        if self.ready.is_empty() {
-            let pending = under_way.borrow_mut().pop_front();
-            let Some(pending) = pending else { return Ok(None) };
-            self.ready.extend(pending.wait().await?);
-            let now = Instant::now();
-            self.seconds = (now - self.came).as_secs_f64() / self.ready.len() as f64;
-            self.came = now;
+        if self.ready.is_empty() && !self.receive().await? {
+            return Ok(None);
         }
         let Some(Ok([prev, x0])) = self.ready.pop_front().map(<[_; 2]>::try_from) else {
             unreachable!("a plan for sampling has two frames, and a batch is not empty")
         };
         self.read += 1;
         Ok(Some(Frame { step: self.read - 1, prev, x0, seconds: self.seconds }))
+    }
+
+    /// Waits for the oldest batch that is under way, if there is one.
+    async fn receive(&mut self) -> Result<bool> {
+        let pending = self.prepared.under_way.borrow_mut().pop_front();
+        let Some(pending) = pending else { return Ok(false) };
+        let frames = pending.wait().await?;
+        let now = Instant::now();
+        self.seconds = (now - self.came).as_secs_f64() / frames.len() as f64;
+        self.came = now;
+        self.ready.extend(frames);
+        Ok(true)
+    }
+
+    /// Where the run stands after the evaluations submitted so far, of which frames that have not been asked for yet are still
+    /// handed out by [`Sampler::next`].
+    ///
+    /// # Errors
+    /// When the device was lost, or another run began.
+    pub async fn snapshot(&mut self) -> Result<Snapshot> {
+        self.check()?;
+        while self.receive().await? {}
+        let executor = &self.prepared.executor;
+        let (sample, kept) = (executor.read(names::SAMPLE).await?, executor.read(names::KEPT).await?);
+        self.check()?;
+        Snapshot::from_device(self.next, &self.shape, &sample, &kept, self.noise.states())
     }
 
     /// Writes what an evaluation takes besides its row: noise, and what follows from time and class.
@@ -225,6 +289,20 @@ impl Sampler {
     }
 }
 
+/// What a run begins with, with the noise that its first row expects, and what the sampler multiplies that by.
+fn noised(start: &Start, row: &Row, noise: &mut Noise, shape: &Shape) -> Result<(Vec<f32>, f64)> {
+    // Ho et al. 2020, equation 2, over several steps at once.
+    let kept = (row.alpha_cumprod / start.alpha_cumprod).min(1.0);
+    let mut x = start.sample.to_device()?;
+    if !is_below(start.alpha_cumprod, row.alpha_cumprod) {
+        let (from_x, from_noise) = (kept.sqrt() as f32, (1.0 - kept).sqrt() as f32);
+        let drawn = noise.draw(shape)?;
+        x.iter_mut().zip(drawn).for_each(|(x, z)| *x = from_x * *x + from_noise * z);
+    }
+    let scale = if row.alpha_cumprod > 0.0 { row.signal / row.alpha_cumprod.sqrt() } else { 1.0 };
+    Ok((x, scale))
+}
+
 /// Draws the noise that a row takes, a jump back's first, and writes it to the tables of the plan.
 fn write_noise(executor: &Executor, index: usize, row: &Row, noise: &mut Noise, shape: &Shape) -> Result<()> {
     if let Some(repaint) = &row.repaint {
@@ -258,6 +336,25 @@ impl Noise {
             // Each image has its own, so those of the others need not be drawn.
             each => Noise { generators: generators(&each[share.first..][..settings.count]), share: all },
         }
+    }
+
+    /// Goes on from where other generators stood, if there are any; a single one stands for all.
+    fn resume(&mut self, states: &[Vec<u8>]) -> Result<()> {
+        let (found, expected) = (states.len(), self.generators.len());
+        if found > 1 && found != expected {
+            return Err(Error::State(format!(
+                "The snapshot has {found} random generators; these settings have {expected}."
+            )));
+        }
+        for (generator, state) in self.generators.iter_mut().zip(states.iter().cycle()) {
+            *generator = Generator::from_state(state)?;
+        }
+        Ok(())
+    }
+
+    /// Where the generators stand.
+    fn states(&self) -> Vec<Vec<u8>> {
+        self.generators.iter().map(Generator::state).collect()
     }
 
     /// `torch.randn` of the images, `[N, H, W, C]`, in device layout.

@@ -48,6 +48,8 @@ pub struct Row {
     pub timestep: f64,
     /// ᾱ_t: how much of x's variance is the picture's, if a pixel's is 1.
     pub alpha_cumprod: f64,
+    /// What the picture is multiplied by in x: √ᾱ_t for x as networks with β's are trained on it, 1 where x is x_0 + σ ε.
+    pub signal: f64,
     /// What x is multiplied by before the model sees it.
     pub input_scale: f64,
     /// Weight of x in x̂0.
@@ -255,6 +257,9 @@ pub struct StepOptions {
     pub jump_length: usize,
     /// RePaint: how often each jump is made.
     pub jump_n_sample: usize,
+    /// How many of the steps are left out at the beginning, for x that has less noise than a run begins with (diffusers'
+    /// `set_begin_index`). What is left goes on as a run does that has just begun.
+    pub begin: usize,
 }
 
 impl Default for StepOptions {
@@ -269,6 +274,7 @@ impl Default for StepOptions {
             order: 4,
             jump_length: 10,
             jump_n_sample: 10,
+            begin: 0,
         }
     }
 }
@@ -294,6 +300,14 @@ struct Run<'a> {
     options: StepOptions,
 }
 
+impl Run<'_> {
+    /// Of what there is for each step, that of the steps that are made.
+    fn made<T>(&self, mut of_steps: Vec<T>) -> Vec<T> {
+        of_steps.drain(..self.options.begin);
+        of_steps
+    }
+}
+
 /// ᾱ_t for every t of the forward process that a network is trained on.
 pub(crate) fn alphas_cumprod(config: &SchedulerConfig) -> Vec<f64> {
     forward::alphas_cumprod(&forward::betas(config))
@@ -311,7 +325,7 @@ impl Schedule {
         if !(1..=total).contains(&steps) {
             return Err(Error::Settings(format!("Steps is {steps}; this model takes between 1 and {total}.")));
         }
-        options.check(config.kind)?;
+        options.check(config.kind, steps)?;
         let betas = forward::betas(config);
         let mut alphas_cumprod = forward::alphas_cumprod(&betas);
         use SchedulerKind::*;
@@ -362,7 +376,7 @@ impl Schedule {
                     )));
                 }
                 let repeated = rows.windows(2).find(|pair| pair[0].alpha_cumprod == pair[1].alpha_cumprod);
-                if let (Some(pair), true) = (repeated, rows.len() == steps) {
+                if let (Some(pair), true) = (repeated, rows.len() + options.begin == steps) {
                     return Err(Error::Settings(format!(
                         "{steps} steps visit timestep {} more than once, which {} cannot do. Take fewer steps, trailing \
                          spacing or another sampler.",
@@ -382,6 +396,43 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// At which step a run has to begin for x at ᾱ: at the last one that expects as much noise in it, or more. What x lacks is
+    /// to be added (Ho et al. 2020, equation 2).
+    ///
+    /// # Errors
+    /// As [`Schedule::new`], and when there is more noise in x than any run begins with.
+    pub fn begin_at(
+        config: &SchedulerConfig,
+        steps: usize,
+        options: &StepOptions,
+        alpha_cumprod: f64,
+    ) -> Result<usize> {
+        let expects = |begin: usize| -> Result<bool> {
+            let schedule = Schedule::new(config, steps, &StepOptions { begin, ..*options })?;
+            Ok(is_below(schedule.rows[0].alpha_cumprod, alpha_cumprod))
+        };
+        if !expects(0)? {
+            let problem = "There is more noise in x than this sampler begins with; take another, or more steps.";
+            return Err(Error::Settings(problem.into()));
+        }
+        if !config.kind.begins_anywhere() {
+            return Ok(0);
+        }
+        let (mut low, mut high) = (0, steps);
+        while high - low > 1 {
+            let middle = (low + high) / 2;
+            if expects(middle)? { low = middle } else { high = middle }
+        }
+        Ok(low)
+    }
+}
+
+/// Whether x at one ᾱ can be made of x at another by adding noise, but for rounding.
+pub(crate) fn is_below(alpha_cumprod: f64, other: f64) -> bool {
+    alpha_cumprod <= other * (1.0 + 1e-9)
+}
+
 /// The most rows of a table: all of them are made before the first is run.
 const MOST_EVALUATIONS: usize = 1 << 18;
 
@@ -395,9 +446,9 @@ fn check_evaluations(count: usize) -> Result<()> {
 }
 
 impl StepOptions {
-    fn check(&self, kind: SchedulerKind) -> Result<()> {
+    fn check(&self, kind: SchedulerKind, steps: usize) -> Result<()> {
         use SchedulerKind::*;
-        let StepOptions { eta, s_churn, s_tmin, s_tmax, s_noise, order, jump_length, jump_n_sample, .. } = *self;
+        let StepOptions { eta, s_churn, s_tmin, s_tmax, s_noise, order, jump_length, jump_n_sample, begin, .. } = *self;
         let invalid = |problem: String| Err(Error::Settings(problem));
         if let Some(eta) = eta {
             if !(0.0..=1.0).contains(&eta) {
@@ -439,6 +490,14 @@ impl StepOptions {
         if !(1..=4).contains(&order) {
             return invalid(format!("The order is {order}; LMS has orders 1 to 4."));
         }
+        if begin >= steps {
+            return invalid(format!(
+                "Of {steps} steps {begin} are to be left out at the beginning; leave one at least."
+            ));
+        }
+        if begin > 0 && !kind.begins_anywhere() {
+            return invalid(format!("{} cannot begin in the middle; choose another sampler.", kind.class()));
+        }
         for (name, value) in [("jump_length", jump_length), ("jump_n_sample", jump_n_sample)] {
             if !(1..=1000).contains(&value) {
                 return invalid(format!("{name} is {value}; it must be between 1 and 1000."));
@@ -458,13 +517,14 @@ impl Row {
     fn mixed(prediction: PredictionType, timestep: f64, (signal, noise): (f64, f64)) -> Row {
         let (x0_from_x, x0_from_model) = predict_x0(prediction, (signal, noise));
         let alpha_cumprod = signal * signal / (signal * signal + noise * noise);
-        Row { timestep, alpha_cumprod, x0_from_x, x0_from_model, ..Row::NOTHING }
+        Row { timestep, alpha_cumprod, signal, x0_from_x, x0_from_model, ..Row::NOTHING }
     }
 
     /// A row that leaves x as it is.
     const NOTHING: Row = Row {
         timestep: 0.0,
         alpha_cumprod: 1.0,
+        signal: 1.0,
         input_scale: 1.0,
         x0_from_x: 0.0,
         x0_from_model: 0.0,

@@ -5,6 +5,7 @@
 mod loading;
 mod model_info;
 mod run;
+mod snapshot;
 
 use std::rc::Rc;
 
@@ -14,6 +15,7 @@ use wasm_bindgen::prelude::*;
 
 pub use loading::{Files, Loading};
 pub use run::Run;
+pub use snapshot::join_snapshots;
 
 use loading::{LoadOptions, pipeline};
 use model_info::model_info;
@@ -25,7 +27,7 @@ use crate::model_files::{self, Listed};
 use crate::passes::Fusion;
 use crate::plan::Step;
 use crate::tuner;
-use crate::{Backend, Error, Layout, Pipeline, Prepared, Result, Sampler, Settings};
+use crate::{Backend, Error, Layout, Pipeline, Prepared, Result, Sampler, Settings, Snapshot};
 
 /// Finds the U-Nets among the files of a folder, with the class that a `config.json` says if that was read; the best choice
 /// first. Without networks `problem` says why.
@@ -325,8 +327,26 @@ impl Engine {
     /// When no model is loaded or the settings are not possible with it.
     pub async fn start(
         &mut self,
-        #[wasm_bindgen(unchecked_param_type = "Partial<RunSettings> & Pick<RunSettings, 'steps' | 'count'>")] settings: JsValue,
+        #[wasm_bindgen(unchecked_param_type = "RunRequest")] settings: JsValue,
     ) -> std::result::Result<Run, JsValue> {
+        self.begin(settings, None).await
+    }
+
+    /// Goes on from where a run stood: with the same settings to the same bits. Others may have another seed (and the snapshot
+    /// no generators), class, guidance, η or variance. Any earlier run ends. Of a share's settings the snapshot is that of the
+    /// whole batch.
+    ///
+    /// # Errors
+    /// As [`Engine::start`], and when the snapshot is none or does not fit the settings.
+    pub async fn resume(
+        &mut self,
+        #[wasm_bindgen(unchecked_param_type = "RunRequest")] settings: JsValue,
+        #[wasm_bindgen(unchecked_param_type = "Snapshot")] snapshot: JsValue,
+    ) -> std::result::Result<Run, JsValue> {
+        self.begin(settings, Some(snapshot::from_js(&snapshot)?)).await
+    }
+
+    async fn begin(&mut self, settings: JsValue, snapshot: Option<Snapshot>) -> std::result::Result<Run, JsValue> {
         let settings: RunSettings = serde_wasm_bindgen::from_value(settings)?;
         let Some(model) = &mut self.model else {
             return Err(Error::Settings("No model is loaded yet.".into()).into());
@@ -340,7 +360,15 @@ impl Engine {
             model.prepared.begin(); // nobody else will, and an earlier run on it is to end
             model.prepared = prepared;
         }
-        Ok(Run { sampler: Sampler::new(&model.pipeline, &model.prepared, &settings)? })
+        let Model { pipeline, prepared } = model;
+        let sampler = match (snapshot, settings.share) {
+            (None, _) => Sampler::new(pipeline, prepared, &settings)?,
+            (Some(whole), None) => Sampler::resume(pipeline, prepared, &settings, &whole)?,
+            (Some(whole), Some(share)) => {
+                Sampler::resume(pipeline, prepared, &settings, &whole.share(share.first, settings.count)?)?
+            }
+        };
+        Ok(Run { sampler })
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use denoise::config::{SchedulerConfig, SchedulerKind};
 use denoise::schedule::StepOptions;
-use denoise::{Inpainting, Pipeline, Prepared, Sampler, Settings, Tensor};
+use denoise::{Inpainting, Pipeline, Prepared, Sampler, Settings, Start, Tensor};
 
 use super::files::{ModelArguments, ModelFolder, check_place, only_tensor, read_text, write_tensors};
 use super::{Device, Result, open, picture, precision, progress_bar, size};
@@ -16,6 +16,7 @@ Examples:
   denoise sample MODEL_DIR --scheduler ddim --class 7 --guidance 3 --count 16 --out x.png
   denoise sample MODEL_DIR --scheduler-config '{\"timestep_spacing\": \"trailing\"}' --steps 20 --out x.png
   denoise sample MODEL_DIR --seed 1,2,3,4 --class 0,1,2,3 --out x0.safetensors --trajectory run.safetensors
+  denoise sample MODEL_DIR --image drawing.png --strength 0.6 --class 7 --out edited.png
   denoise sample MODEL_DIR --scheduler repaint --image photo.png --mask kept.png --out whole.png")]
 pub struct Arguments {
     #[command(flatten)]
@@ -60,9 +61,13 @@ pub struct Arguments {
     /// condition [B or 1, K, H, W]
     #[arg(long, value_name = "FILE")]
     condition: Option<PathBuf>,
-    /// For RePaint: the image to keep a part of: PNG, or safetensors with image [B, C, H, W] over [−1, 1]
-    #[arg(long, value_name = "FILE", requires = "mask")]
+    /// An image to begin with in place of noise (SDEdit), or with RePaint to keep a part of: PNG, or safetensors with image
+    /// [B, C, H, W] over [−1, 1]
+    #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
+    /// How much of the run is made of the image, from 0 to 1: 1 is all of it, of which little of the image is left [default: 0.8]
+    #[arg(long, value_name = "S", requires = "image", conflicts_with = "mask")]
+    strength: Option<f64>,
     /// For RePaint: what is kept of the image: PNG, white where it is, or safetensors with mask [B, C, H, W], 1 where it is
     #[arg(long, value_name = "FILE", requires = "image")]
     mask: Option<PathBuf>,
@@ -156,6 +161,7 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
         size: arguments.size,
         seeds: arguments.seed.clone(),
         noise,
+        start: None,
         class_labels: Vec::new(),
         guidance: arguments.guidance,
         guidance_rescale: arguments.guidance_rescale,
@@ -183,14 +189,27 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
         let given = condition.display();
         return Err(format!("{given}: this model takes no condition beside its images; leave --condition out.").into());
     }
-    if let (Some(image), Some(mask)) = (&arguments.image, &arguments.mask) {
+    if let Some(image) = &arguments.image {
         let shape = [count, pipeline.channels(), layout.height, layout.width];
-        settings.inpaint = Some(Inpainting {
-            original: picture::read(image, "image", shape, |byte| f32::from(byte) / 127.5 - 1.0)?,
-            mask: picture::read(mask, "mask", shape, |byte| f32::from(u8::from(byte > 127)))?,
-        });
+        let image = picture::read(image, "image", shape, |byte| f32::from(byte) / 127.5 - 1.0)?;
+        if let Some(mask) = &arguments.mask {
+            let mask = picture::read(mask, "mask", shape, |byte| f32::from(u8::from(byte > 127)))?;
+            settings.inpaint = Some(Inpainting { original: image, mask });
+        } else {
+            settings.start = Some(Start { sample: image, alpha_cumprod: 1.0 });
+            settings.options.begin = begin(settings.steps, arguments.strength.unwrap_or(0.8))?;
+        }
     }
     Ok(settings)
+}
+
+/// The first step of a run that is made to this strength, at least the last of them (diffusers
+/// pipeline_stable_diffusion_img2img.py, `get_timesteps`).
+fn begin(steps: usize, strength: f64) -> Result<usize> {
+    if !(0.0..=1.0).contains(&strength) {
+        return Err(format!("The strength is {strength}; it must be between 0 and 1.").into());
+    }
+    Ok(steps - ((steps as f64 * strength) as usize).clamp(1, steps.max(1)))
 }
 
 /// The model's own scheduler with what the arguments change of it.

@@ -1,7 +1,7 @@
 //! Gradients, as more of the same graph.
 
 use crate::graph::{Graph, Source, ValueId, ValueMap, ValueSet};
-use crate::op::{Add, Backward};
+use crate::op::{Add, Backward, differentiable};
 use crate::{Error, Result, Shape};
 
 /// Appends to `graph` what computes the gradients of `loss`, `[1]`, by the values `by`: parameters, inputs, constants, or what is
@@ -24,7 +24,7 @@ pub fn gradient(graph: &mut Graph, loss: ValueId, by: &[ValueId]) -> Result<Vec<
 /// (`torch.autograd.grad(output, by, gradient)`).
 ///
 /// This is reverse-mode differentiation: values are visited from the output back to where they come from, each op appends the
-/// gradients of its inputs ([`crate::op::Op::gradient`]), and where a value was read several times its gradients are added up.
+/// gradients of its inputs ([`crate::op::Differentiable`]), and where a value was read several times its gradients are added up.
 /// Only what lies between `by` and `output` is visited. What is appended is a part of the graph like any other: it is planned,
 /// and runs on every device.
 ///
@@ -62,7 +62,10 @@ pub fn vector_jacobian_product(
             continue;
         }
         let backward = Backward { name: &value.name, inputs: &inputs, output: id, gradient, wanted: &wanted };
-        let parts = op.gradient(graph, &backward)?;
+        let Some(differentiable) = differentiable(op.as_ref()) else {
+            return Err(Error::Settings(format!("{}: {} has no gradient.", value.name, op.name())));
+        };
+        let parts = differentiable.gradient(graph, &backward)?;
         for ((&input, part), wanted) in inputs.iter().zip(parts).zip(wanted) {
             let (Some(part), true) = (part, wanted) else { continue };
             let (expected, found) = (graph.shape(input), graph.shape(part));

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::config::{SchedulerConfig, SchedulerKind, VarianceType};
 use crate::graph;
 use crate::pipeline::{Layout, StepKind};
-use crate::schedule::{Schedule, StepOptions};
+use crate::schedule::{Schedule, StepOptions, is_below};
 use crate::{Error, Pipeline, Precision, Result, Shape, Tensor};
 
 /// What a run should do.
@@ -28,6 +28,8 @@ pub struct Settings {
     pub seeds: Vec<u64>,
     /// x_T in place of seeded noise, `[N, C, H, W]`, before it is multiplied by the scheduler's `init_noise_sigma`.
     pub noise: Option<Tensor>,
+    /// What the run begins with in place of noise, at the step that [`StepOptions::begin`] says.
+    pub start: Option<Start>,
     /// The class of each image: its label; for `class_embed_type: "timestep"` a number; for `"identity"` the elements of
     /// its embedding. Empty for a model without classes.
     pub class_labels: Vec<f32>,
@@ -57,6 +59,7 @@ impl Default for Settings {
             size: None,
             seeds: vec![0],
             noise: None,
+            start: None,
             class_labels: Vec::new(),
             guidance: 1.0,
             guidance_rescale: 0.0,
@@ -66,6 +69,16 @@ impl Default for Settings {
             precision: Precision::F32,
         }
     }
+}
+
+/// What a run begins with in place of noise: a picture, as SDEdit does (Meng et al. 2021, section 3), or x_t of another run.
+/// The noise that it lacks for the first step is drawn and added.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// √ᾱ x_0 + √(1 − ᾱ) ε, whatever the sampler's own scale: `[N, C, H, W]`. For a picture over [−1, 1] ᾱ is 1.
+    pub sample: Tensor,
+    /// ᾱ of it.
+    pub alpha_cumprod: f64,
 }
 
 /// A share of a batch, of which others make the rest.
@@ -155,7 +168,9 @@ impl Settings {
             self.check_share(share, &layout, shape[1])?;
         }
         self.check_condition(pipeline, &layout)?;
+        self.check_start(layout.step, &schedule)?;
         let mut given: Vec<(&str, &Tensor)> = self.noise.iter().map(|noise| ("The noise", noise)).collect();
+        given.extend(self.start.iter().map(|start| ("What the run begins with", &start.sample)));
         match (layout.step, &self.inpaint) {
             (StepKind::Inpaint, Some(inpaint)) => {
                 given.extend([("The image", &inpaint.original), ("The mask", &inpaint.mask)]);
@@ -171,6 +186,25 @@ impl Settings {
             }
         }
         Ok((layout, schedule))
+    }
+
+    /// Checks that what the run begins with can be brought to its first step.
+    fn check_start(&self, step: StepKind, schedule: &Schedule) -> Result<()> {
+        let Some(Start { alpha_cumprod, .. }) = self.start else { return Ok(()) };
+        let first = schedule.rows[0].alpha_cumprod;
+        let problem = if !(0.0..=1.0).contains(&alpha_cumprod) {
+            format!("ᾱ of what the run begins with is {alpha_cumprod}; it lies between 0 and 1.")
+        } else if step == StepKind::Langevin || self.noise.is_some() {
+            "A run begins with noise or with a picture, and ScoreSdeVe's with noise only.".into()
+        } else if !is_below(first, alpha_cumprod) {
+            format!(
+                "What the run begins with has more noise (ᾱ {alpha_cumprod:.4}) than its first step expects ({first:.4}). \
+                 Begin at an earlier step."
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::Settings(problem))
     }
 
     /// Checks that there is a condition if the model takes one, of its shape.

@@ -27,5 +27,5 @@ pub(super) fn rows(run: &Run) -> (f64, Vec<Row>) {
             ..row
         }
     };
-    (max, each(steps, &row))
+    (max, each(steps - run.options.begin, &|i| row(run.options.begin + i)))
 }

@@ -28,7 +28,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
         row.bounded(config)
     };
     let timesteps = forward::timesteps(run)?;
-    Ok(each(steps, &|i| row(timesteps[i])))
+    Ok(each(timesteps.len(), &|i| row(timesteps[i])))
 }
 
 /// √ᾱ' x̂0 + √(1 − ᾱ' − σ²) ε + σ z.

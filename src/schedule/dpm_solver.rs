@@ -65,7 +65,7 @@ pub(super) fn levels(run: &Run) -> Result<Levels> {
         (SchedulerKind::UniPc, FinalSigmasType::SigmaMin) if is_spaced => repeated,
         (_, FinalSigmasType::SigmaMin) => table[0],
     });
-    Ok(Levels { timesteps, sigmas })
+    Ok(Levels { timesteps: run.made(timesteps), sigmas: run.made(sigmas) })
 }
 
 /// How many timesteps have enough left of the picture: λ = ln(α/σ) = −ln σ is not below `lambda_min_clipped`.
@@ -204,7 +204,7 @@ const KEPT: usize = 3;
 /// The order of step i of a multistep method: growing at first, and falling at the end of a short run, or where the last
 /// step is to be of order one in any case.
 pub(super) fn order(run: &Run, i: usize, steps: usize, ends_low: bool) -> usize {
-    let short = run.config.lower_order_final && steps < 15;
+    let short = run.config.lower_order_final && run.options.begin + steps < 15;
     let wanted = match steps - i {
         1 if short || ends_low => 1,
         2 if short => 2,

@@ -21,7 +21,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
     }
     let Levels { timesteps, sigmas } = levels(run)?;
     let mut rows = Vec::with_capacity(timesteps.len());
-    for (i, order) in orders(run).into_iter().enumerate() {
+    for (i, order) in orders(run, timesteps.len()).into_iter().enumerate() {
         let first = i + 1 - order;
         let now = extrapolated(run, sigmas[i]);
         // λ of each evaluation of this step, from where it began, in units of the whole step.
@@ -64,8 +64,8 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
 }
 
 /// Which evaluation of a step each row is: 1, 2, 3, 1, 2, 3, … The last steps are shorter if the rows do not divide.
-fn orders(run: &Run) -> Vec<usize> {
-    let (config, steps, order) = (run.config, run.steps, run.config.solver_order);
+fn orders(run: &Run, steps: usize) -> Vec<usize> {
+    let (config, order) = (run.config, run.config.solver_order);
     let final_zero = config.final_sigmas_type == FinalSigmasType::Zero;
     let mut orders: Vec<usize> = (0..steps).map(|i| i % order + 1).collect();
     // A last step at full order is cut short where it would end at σ = 0, or where that is asked for.

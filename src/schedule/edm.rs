@@ -29,7 +29,8 @@ pub(super) fn levels(run: &Run) -> Sigmas {
         FinalSigmasType::SigmaMin if config.kind == SchedulerKind::EdmEuler => sigmas[steps - 1],
         FinalSigmasType::SigmaMin => min,
     });
-    Sigmas { timesteps, sigmas, init_noise_sigma: (max * max + 1.0).sqrt() }
+    let init_noise_sigma = (max * max + 1.0).sqrt();
+    Sigmas { timesteps: run.made(timesteps), sigmas: run.made(sigmas), init_noise_sigma }
 }
 
 /// x̂0 from x and the model's output: c_skip and c_out.

@@ -13,7 +13,7 @@ pub(super) fn euler(run: &Run) -> Result<(f64, Vec<Row>)> {
         SchedulerKind::EdmEuler => edm::levels(run),
         _ => sigmas(run)?,
     };
-    let levels = sigmas.len() - 1;
+    let levels = run.options.begin + sigmas.len() - 1;
     let row = |i: usize| churned(run, levels, timesteps[i], sigmas[i], sigmas[i + 1]);
     Ok((init_noise_sigma, each(timesteps.len(), &row)))
 }

@@ -36,7 +36,7 @@ fn sigmas(run: &Run) -> Vec<f64> {
     if config.invert_sigmas {
         sigmas.iter_mut().for_each(|sigma| *sigma = 1.0 - *sigma);
     }
-    sigmas
+    run.made(sigmas)
 }
 
 fn row(run: &Run, sigma: f64) -> Row {
@@ -59,7 +59,7 @@ pub(super) fn euler(run: &Run) -> Vec<Row> {
         };
         Row { prev, draws_noise, ..row(run, sigma) }
     };
-    each(run.steps, &step)
+    each(sigmas.len() - 1, &step)
 }
 
 /// A step to σ', and again with the mean of both velocities; the last step, to 0, is Euler's.
@@ -99,5 +99,5 @@ pub(super) fn levels(run: &Run, smallest: f64) -> Levels {
         FinalSigmasType::SigmaMin => smallest,
     });
     sigmas.iter_mut().for_each(|sigma| *sigma /= 1.0 - *sigma);
-    Levels { timesteps, sigmas }
+    Levels { timesteps: run.made(timesteps), sigmas: run.made(sigmas) }
 }

@@ -81,12 +81,20 @@ pub(super) fn trailing(total: usize, steps: usize) -> impl Iterator<Item = f64> 
     (0..steps).map(move |i| (total + i as f64 * distance).round_ties_even() - 1.0)
 }
 
-/// The timesteps of a run of DDPM or DDIM, from noise to image: Lin et al. 2023, Table 2, rounded as diffusers does
+/// The timesteps of the steps that a run of DDPM or DDIM makes.
+///
+/// # Errors
+/// As [`all_timesteps`].
+pub(super) fn timesteps(run: &Run) -> Result<Vec<usize>> {
+    Ok(run.made(all_timesteps(run)?))
+}
+
+/// The timesteps of a whole run of DDPM or DDIM, from noise to image: Lin et al. 2023, Table 2, rounded as diffusers does
 /// (scheduling_ddim.py, `set_timesteps`).
 ///
 /// # Errors
 /// When the first lies beyond T.
-pub(super) fn timesteps(run: &Run) -> Result<Vec<usize>> {
+pub(super) fn all_timesteps(run: &Run) -> Result<Vec<usize>> {
     let &Run { config, steps, .. } = run;
     let total = config.num_train_timesteps;
     let timesteps: Vec<usize> = match config.timestep_spacing {

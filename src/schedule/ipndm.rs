@@ -31,6 +31,7 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
         Row {
             timestep: libm::atan2(beta, alpha) / std::f64::consts::FRAC_PI_2,
             alpha_cumprod: alpha * alpha,
+            signal: alpha,
             x0_from_x: alpha,
             x0_from_model: -beta,
             prev: x0 * alpha_next + epsilon * beta_next,

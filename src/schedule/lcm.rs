@@ -17,7 +17,7 @@ fn timesteps(run: &Run) -> Result<Vec<usize>> {
         )));
     }
     let (distance, stride) = (config.num_train_timesteps / original, original as f64 / steps as f64);
-    Ok((0..steps).map(|i| (original - (i as f64 * stride) as usize) * distance - 1).collect())
+    Ok(run.made((0..steps).map(|i| (original - (i as f64 * stride) as usize) * distance - 1).collect()))
 }
 
 /// x̂0, mixed with x where there is hardly any noise, and noise again.

@@ -15,12 +15,14 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
     if run.config.prediction_type == PredictionType::Sample {
         return Err(Error::Settings("PNDM cannot sample a model that predicts x0; choose another sampler.".into()));
     }
-    if !run.config.skip_prk_steps && run.steps < 4 {
+    let timesteps: Vec<i64> = forward::timesteps(run)?.into_iter().rev().map(|t| t as i64).collect();
+    // Of a run that begins in the middle there may be too little left for three such steps.
+    let skips = run.config.skip_prk_steps || run.options.begin > 0 && timesteps.len() < 4;
+    if !skips && timesteps.len() < 4 {
         return Err(Error::Settings(format!("Steps is {}; PNDM takes at least 4.", run.steps)));
     }
-    let timesteps: Vec<i64> = forward::timesteps(run)?.into_iter().rev().map(|t| t as i64).collect();
     let distance = (run.config.num_train_timesteps / run.steps) as i64;
-    let (mut rows, mut slopes, multistep) = match run.config.skip_prk_steps {
+    let (mut rows, mut slopes, multistep) = match skips {
         true => (improved_euler(run, &timesteps, distance), 1, timesteps.len() - 1),
         false => (runge_kutta(run, &timesteps[timesteps.len() - 4..], distance / 2), 3, timesteps.len() - 3),
     };

@@ -33,7 +33,7 @@ pub(super) fn sigmas(run: &Run) -> Result<Sigmas> {
     let mut timesteps: Vec<f64> = match config.timestep_spacing {
         // Only here it falls between the whole timesteps.
         TimestepSpacing::Linspace => linspace(0.0, (total - 1) as f64, steps).into_iter().rev().collect(),
-        _ => forward::timesteps(run)?.into_iter().map(|t| t as f64).collect(),
+        _ => forward::all_timesteps(run)?.into_iter().map(|t| t as f64).collect(),
     };
     let mut sigmas: Vec<f64> = match config.interpolation_type {
         InterpolationType::Linear => timesteps.iter().map(|&t| interpolate(&table, t)).collect(),
@@ -59,7 +59,7 @@ pub(super) fn sigmas(run: &Run) -> Result<Sigmas> {
     if config.timestep_type == TimestepType::Continuous && config.prediction_type == PredictionType::VPrediction {
         timesteps = sigmas.iter().take(steps).map(|sigma| 0.25 * libm::log(*sigma)).collect();
     }
-    Ok(Sigmas { timesteps, sigmas, init_noise_sigma })
+    Ok(Sigmas { timesteps: run.made(timesteps), sigmas: run.made(sigmas), init_noise_sigma })
 }
 
 /// The levels from `max` down to `min` that the configuration asks for in place of those of the timesteps.

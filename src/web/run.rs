@@ -5,10 +5,16 @@ use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 use wasm_bindgen::prelude::*;
 
-use super::to_js;
+use super::{snapshot, to_js};
 use crate::config::{SchedulerKind, TimestepSpacing, VarianceType};
-use crate::schedule::{Row, StepOptions};
-use crate::{Frame, Pipeline, Result, Sampler, Settings, Share, Tensor};
+use crate::schedule::{Row, Schedule, StepOptions};
+use crate::{Frame, Pipeline, Result, Sampler, Settings, Share, Start, Tensor};
+
+#[wasm_bindgen(typescript_custom_section)]
+const RUN_REQUEST: &str = "
+/** The settings of a run, of which most need not be said. */
+export type RunRequest = Partial<RunSettings> & Pick<RunSettings, 'steps' | 'count'>;
+";
 
 /// The settings of a run, as the page sends them.
 #[derive(Deserialize, Tsify)]
@@ -32,6 +38,22 @@ pub(super) struct RunSettings {
     /// `[N or 1, K, H, W]`, for a model that takes one.
     #[tsify(type = "Float32Array | null")]
     condition: Option<Vec<f32>>,
+    /// x_T in place of seeded noise, `[N, C, H, W]`.
+    #[tsify(type = "Float32Array | null")]
+    noise: Option<Vec<f32>>,
+    start: Option<StartSettings>,
+}
+
+/// What a run begins with in place of noise: a picture, or x_t of another run.
+#[derive(Deserialize, Tsify)]
+struct StartSettings {
+    /// √ᾱ x_0 + √(1 − ᾱ) ε, `[N, C, H, W]`.
+    #[tsify(type = "Float32Array")]
+    sample: Vec<f32>,
+    alpha_cumprod: f64,
+    /// How many steps are left out at the beginning; if it is not said, as many as its noise allows.
+    #[tsify(optional, type = "number | null")]
+    begin: Option<usize>,
 }
 
 impl RunSettings {
@@ -46,14 +68,26 @@ impl RunSettings {
         }
         let changes = serde_json::Value::Object(changes).to_string();
         let scheduler = pipeline.scheduler_file().config(self.sampler, &changes)?;
+        let mut options = StepOptions { eta: self.eta, ..StepOptions::default() };
+        let image = |numbers| images(pipeline, self.count, numbers);
+        let start = match self.start {
+            None => None,
+            Some(StartSettings { sample, alpha_cumprod, begin }) => {
+                let at = || Schedule::begin_at(&scheduler, self.steps, &options, alpha_cumprod);
+                options.begin = begin.map_or_else(at, Ok)?;
+                Some(Start { sample: image(sample)?, alpha_cumprod })
+            }
+        };
         let seeds = self.seeds.unwrap_or_else(|| vec![self.seed.unwrap_or(0)]);
         Ok(Settings {
             scheduler: Some(scheduler),
             steps: self.steps,
-            options: StepOptions { eta: self.eta, ..StepOptions::default() },
+            options,
             count: self.count,
             share: self.share,
             seeds,
+            noise: self.noise.map(image).transpose()?,
+            start,
             class_labels: self.class_labels.unwrap_or_default(),
             guidance: self.guidance.unwrap_or(1.0),
             guidance_rescale: self.guidance_rescale.unwrap_or(0.0),
@@ -61,6 +95,12 @@ impl RunSettings {
             ..Settings::default()
         })
     }
+}
+
+/// Images of the model's size.
+fn images(pipeline: &Pipeline, count: usize, numbers: Vec<f32>) -> Result<Tensor> {
+    let (height, width) = pipeline.unet().config().sample_size()?;
+    Tensor::new(&[count, pipeline.channels(), height, width], numbers)
 }
 
 /// A condition for one image or for each.
@@ -137,7 +177,7 @@ impl Run {
         to_js(&self.sampler.schedule().rows.iter().map(RowInfo::from).collect::<Vec<_>>())
     }
 
-    /// x_T as RGBA8, image after image.
+    /// What the run begins with, x_T or the x_t of a snapshot, as RGBA8, image after image.
     pub fn initial(&self) -> Uint8Array {
         Uint8Array::from(self.sampler.initial().as_slice())
     }
@@ -161,5 +201,14 @@ impl Run {
             Reflect::set(&frame, &key.into(), &value)?;
         }
         Ok(frame.into())
+    }
+
+    /// Where the run stands after the evaluations that were begun; the frames of some of them may still have to be asked for.
+    ///
+    /// # Errors
+    /// When the device was lost, or another run began.
+    #[wasm_bindgen(unchecked_return_type = "Snapshot")]
+    pub async fn snapshot(&mut self) -> std::result::Result<JsValue, JsValue> {
+        snapshot::to_js(&self.sampler.snapshot().await?)
     }
 }

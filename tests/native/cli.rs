@@ -187,6 +187,17 @@ fn sample_takes_noise_and_makes_pictures() {
     for (i, (x, known)) in painted.data.iter().zip(&known).enumerate() {
         assert!(i % 32 >= 16 || (x - known).abs() < 1e-5, "{i}: {x} instead of {known}");
     }
+    // Of an image that hardly any of the run is made of most stays; of one that all of it is made of little does.
+    let off = |strength: &str| {
+        let edited = folder.path("edited.safetensors");
+        let edit = ["--image", &image, "--strength", strength, "--steps", "10", "--count", "2", "--backend", "cpu"];
+        succeed(&[&["sample", DIGITS, "--scheduler", "ddim", "--class", "3"][..], &edit, &["--out", &edited]].concat());
+        let edited = read(&edited, "x_0");
+        let known: Vec<f64> = known.iter().map(|&x| f64::from(x)).collect();
+        golden::relative_error(&edited.data, &known)
+    };
+    let (weak, strong) = (off("0.1"), off("1"));
+    assert!(weak < 0.3 && strong > 2.0 * weak, "{weak} and {strong}");
 }
 
 #[test]
@@ -198,6 +209,8 @@ fn mistakes_are_explained() {
     for (more, expected) in [
         (&["--steps", "0"][..], "Steps is 0; this model takes between 1 and 1000"),
         (&["--scheduler", "dalle"], "There is no scheduler dalle"),
+        (&["--strength", "0.5"], "--image"),
+        (&["--image", "x.png", "--mask", "m.png", "--strength", "0.5"], "cannot be used with"),
         (&["--class", "11"], "Class 11 does not exist; this model has 0 to 10"),
         (&["--class", "1,2", "--count", "3"], "There are 2 class labels for 3 images"),
         (&["--seed", "1,2", "--count", "3"], "There are 2 seeds for 3 images"),

@@ -35,6 +35,8 @@ mod sampling_loop;
 mod schedulers;
 mod schedules;
 mod shaders;
+mod snapshots;
+mod starts;
 mod states;
 mod static_cost;
 mod training;

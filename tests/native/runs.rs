@@ -54,7 +54,8 @@ pub fn pipeline(model: &str) -> Pipeline {
 }
 
 impl Case {
-    fn settings(&self, pipeline: &Pipeline, golden: &Golden) -> Settings {
+    /// What is asked for, with the tensors of its golden file.
+    pub fn settings(&self, pipeline: &Pipeline, golden: &Golden) -> Settings {
         let tensor = |what: &str| golden.find(&format!("{}.{what}", self.name)).map(|array| array.tensor());
         let mut changes = self.config.clone();
         changes.insert("_class_name".into(), self.scheduler.as_str().into());

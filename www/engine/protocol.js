@@ -12,7 +12,7 @@
 /** How long the layers of an evaluation take, in their order. @typedef {import('../pkg/denoise.js').Profile} Profile */
 /** @typedef {import('../pkg/denoise.js').LayerTime} LayerTime */
 /** The device, and why it is the CPU if nobody asked for that. @typedef {import('../pkg/denoise.js').BackendInfo} BackendInfo */
-/** What a run is asked for. @typedef {Partial<import('../pkg/denoise.js').RunSettings> & Pick<import('../pkg/denoise.js').RunSettings, 'steps'|'count'>} EngineSettings */
+/** What a run is asked for. @typedef {import('../pkg/denoise.js').RunRequest} EngineSettings */
 
 /** How a model is loaded; a count of null leaves it to the worker, a guidance of null is the model's own. @typedef {{count: number|null, precision: 'auto'|'f32'|'f16', guidance: number|null}} LoadOptions */
 

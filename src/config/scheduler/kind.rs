@@ -119,6 +119,11 @@ impl SchedulerKind {
         matches!(self, DdimInverse | DpmSolverMultistepInverse)
     }
 
+    /// Whether a run may begin with x that has less noise than a whole run begins with.
+    pub fn begins_anywhere(self) -> bool {
+        !self.inverts() && !matches!(self, RePaint | ScoreSdeVe | IpNdm)
+    }
+
     /// Which models it samples.
     pub fn family(self) -> Family {
         match self {

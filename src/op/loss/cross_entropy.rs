@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, CrossEntropyGradient, Kernel, Op, View, ViewMut, shader};
+use super::{Backward, CrossEntropyGradient, Differentiable, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
@@ -59,7 +59,9 @@ impl Op for CrossEntropy {
         };
         Kernel::flat(shader!("cross_entropy"), &params, output.stride())
     }
+}
 
+impl Differentiable for CrossEntropy {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let &[logits, labels] = backward.inputs else { unreachable!("cross_entropy has two inputs") };
         // Nothing follows for the labels.

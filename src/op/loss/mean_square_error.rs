@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::network::affine::scaled;
-use super::{Backward, Kernel, MeanSquareErrorGradient, Op, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, MeanSquareErrorGradient, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
@@ -74,7 +74,9 @@ impl Op for MeanSquareError {
         };
         Kernel::new(shader!("mean_square_error"), &params, [images as u32, 1, 1])
     }
+}
 
+impl Differentiable for MeanSquareError {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let &[prediction, target, weights] = backward.inputs else {
             unreachable!("mean_square_error has three inputs")

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
@@ -61,7 +61,9 @@ impl Op for Mix {
         let params = Params { len: len as u32, image: (len / output.dims()[0]) as u32, pad: [0; 2] };
         Kernel::flat(shader!("mix"), &params, len).with("two", u32::from(inputs.len() == 4))
     }
+}
 
+impl Differentiable for Mix {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let terms = backward.inputs.len() / 2;
         let mut gradients = vec![None; backward.inputs.len()];

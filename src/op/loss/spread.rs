@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, Op, Sum, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Op, Sum, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
@@ -53,7 +53,9 @@ impl Op for Spread {
         let (channels, row) = (output.channels() as u32, (output.stride() / 4) as u32);
         Kernel::flat(shader!("spread"), &Params { len: len as u32, channels, row, scale: self.scale }, len)
     }
+}
 
+impl Differentiable for Spread {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         backward.each(graph, |graph, _, name| graph.op(name, Sum { scale: self.scale }, &[backward.gradient]))
     }

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, Op, Spread, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Op, Spread, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Result, Shape};
 
@@ -56,7 +56,9 @@ impl Op for Sum {
         let params = Params { len: (inputs[0].len() / 4) as u32, scale: self.scale, pad: [0; 2] };
         Kernel::new(shader!("sum"), &params, [1, 1, 1])
     }
+}
 
+impl Differentiable for Sum {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         backward.each(graph, |graph, i, name| {
             let shape = graph.shape(backward.inputs[i]).clone();

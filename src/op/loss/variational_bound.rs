@@ -4,7 +4,7 @@ use std::f64::consts::LN_2;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, MeanSquareError, Op, VariationalBoundGradient, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, MeanSquareError, Op, VariationalBoundGradient, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
@@ -159,7 +159,9 @@ impl Op for VariationalBound {
         let source = concat!(shader!("likelihood"), shader!("variational_bound"));
         Kernel::new(source, &params, [images as u32, 1, 1])
     }
+}
 
+impl Differentiable for VariationalBound {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let mut gradients = vec![None; backward.inputs.len()];
         if backward.wanted[2] {

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use serde::Deserialize;
 
-use super::{ActivationGradient, Backward, Kernel, Op, View, ViewMut, activation_shader};
+use super::{ActivationGradient, Backward, Differentiable, Kernel, Op, View, ViewMut, activation_shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Result, Shape};
 use kernels::math::{exp, silu_all, silu_derivative_all};
@@ -125,7 +125,9 @@ impl Op for Activation {
         let params = Params { len: len as u32, function: Activation::code(Some(*self)), pad: [0; 2] };
         Kernel::flat(activation_shader!("activation"), &params, len)
     }
+}
 
+impl Differentiable for Activation {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let op = ActivationGradient { function: *self };
         backward.each(graph, |graph, _, name| graph.op(name, op, &[backward.inputs[0], backward.gradient]))

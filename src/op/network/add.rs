@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::affine::scaled;
-use super::{Backward, Kernel, Op, SumRows, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Op, SumRows, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
@@ -72,7 +72,9 @@ impl Op for Add {
         let params = Params { len: len as u32, channels: channels as u32, share: share as u32, scale: self.scale };
         Kernel::flat(shader!("add"), &params, len)
     }
+}
 
+impl Differentiable for Add {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         backward.each(graph, |graph, i, name| {
             let shape = graph.shape(backward.inputs[i]).clone();

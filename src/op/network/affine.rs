@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Result, Shape};
 
@@ -62,7 +62,9 @@ impl Op for Affine {
         };
         Kernel::flat(shader!("affine"), &params, len)
     }
+}
 
+impl Differentiable for Affine {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         backward.each(graph, |graph, _, name| scaled(graph, name, backward.gradient, self.scale))
     }

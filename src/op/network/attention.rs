@@ -1,7 +1,7 @@
 //! Attention in one pass, for images whose scores would take too much memory.
 
 use super::heads::{Heads, Part, StreamParams, scale};
-use super::{AttentionGradient, AttentionRows, Backward, Kernel, Op, View, ViewMut, shader};
+use super::{AttentionGradient, AttentionRows, Backward, Differentiable, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
@@ -124,7 +124,9 @@ impl Op for Attention {
         let tokens = (h * w) as u64;
         2 * tokens * tokens * (n * self.heads * self.head_dim) as u64
     }
+}
 
+impl Differentiable for Attention {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let Self { heads, head_dim, .. } = *self;
         let (qkv, gradient) = (backward.inputs[0], backward.gradient);

@@ -1,7 +1,7 @@
 //! The first step of attention: scaled products of queries and keys.
 
 use super::heads::{Heads, Part, ScaledParams, scale};
-use super::{AttentionScoresGradient, Backward, Kernel, Op, View, ViewMut, shader};
+use super::{AttentionScoresGradient, Backward, Differentiable, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
@@ -66,7 +66,9 @@ impl Op for AttentionScores {
     fn macs(&self, _inputs: &[&Shape], output: &Shape) -> u64 {
         self.head_dim as u64 * (output.rows() * output.channels()) as u64
     }
+}
 
+impl Differentiable for AttentionScores {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let op = AttentionScoresGradient { heads: self.heads, head_dim: self.head_dim };
         let inputs = [backward.inputs[0], backward.gradient];

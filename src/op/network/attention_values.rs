@@ -1,7 +1,9 @@
 //! The last step of attention: values weighted by the softmax of the scores.
 
 use super::heads::{Heads, MatrixParams, Part};
-use super::{AttentionValuesGradient, AttentionWeightsGradient, Backward, Kernel, Op, View, ViewMut, shader};
+use super::{
+    AttentionValuesGradient, AttentionWeightsGradient, Backward, Differentiable, Kernel, Op, View, ViewMut, shader,
+};
 use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
@@ -83,7 +85,9 @@ impl Op for AttentionValues {
     fn macs(&self, inputs: &[&Shape], _output: &Shape) -> u64 {
         self.head_dim as u64 * (inputs[0].rows() * inputs[0].channels()) as u64
     }
+}
 
+impl Differentiable for AttentionValues {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let Self { heads, head_dim } = *self;
         let [weights, qkv] = *backward.inputs else { unreachable!("attention_values has two inputs") };

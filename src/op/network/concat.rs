@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, Op, Slice, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Op, Slice, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
@@ -69,7 +69,9 @@ impl Op for Concat {
         };
         Kernel::flat(shader!("concat"), &params, output.len() / 4)
     }
+}
 
+impl Differentiable for Concat {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let firsts = [0, graph.shape(backward.inputs[0]).channels()];
         backward.each(graph, |graph, i, name| {

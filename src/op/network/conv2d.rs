@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{
-    Backward, Conv2dInputGradient, Kernel, Op, SumRows, TransposeKernel, View, ViewMut, WeightGradient, shader,
+    Backward, Conv2dInputGradient, Differentiable, Kernel, Op, SumRows, TransposeKernel, View, ViewMut, WeightGradient,
+    shader,
 };
 use crate::graph::{Graph, ValueId};
 use crate::tensor::{padded, scatter};
@@ -206,7 +207,9 @@ impl Op for Conv2d {
     fn macs(&self, inputs: &[&Shape], output: &Shape) -> u64 {
         (self.kernel * self.kernel * inputs[0].channels()) as u64 * (output.rows() * output.channels()) as u64
     }
+}
 
+impl Differentiable for Conv2d {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let [x, _, bias] = *backward.inputs else { unreachable!("conv2d has three inputs") };
         backward.each(graph, |graph, i, name| match i {

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
@@ -54,7 +54,9 @@ impl Op for Divide {
         let params = Params { len: len as u32, image: (len / inputs[0].dims()[0]) as u32, pad: [0; 2] };
         Kernel::flat(shader!("divide"), &params, len)
     }
+}
 
+impl Differentiable for Divide {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         // The divisor is the noise level that the network was given as time, of which nothing is learned.
         if !backward.wanted[0] {

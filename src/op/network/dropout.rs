@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
@@ -97,7 +97,9 @@ impl Op for Dropout {
         let params = Params { len: len as u32, layer: self.layer, threshold, scale };
         Kernel::flat(shader!("dropout"), &params, len)
     }
+}
 
+impl Differentiable for Dropout {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let seed = backward.inputs[1];
         let name = format!("{}.gradient", backward.name);

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, EmbeddingGradient, Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Differentiable, EmbeddingGradient, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
@@ -58,7 +58,9 @@ impl Op for Embedding {
             Params { len: len as u32, row: (output.stride() / 4) as u32, rows: inputs[1].rows() as u32, pad: 0 };
         Kernel::flat(shader!("embedding"), &params, len)
     }
+}
 
+impl Differentiable for Embedding {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let &[labels, table] = backward.inputs else { unreachable!("embedding has two inputs") };
         // Nothing follows for the labels.

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, GroupNormGradient, Kernel, Op, SumRows, Tiles, View, ViewMut, shader};
+use super::{Backward, Differentiable, GroupNormGradient, Kernel, Op, SumRows, Tiles, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
@@ -150,7 +150,9 @@ impl Op for GroupNorm {
         let source = concat!(shader!("group"), shader!("moment"), shader!("group_norm"));
         Kernel { defines, ..Kernel::new(source, &params, groups) }
     }
+}
 
+impl Differentiable for GroupNorm {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let (moments, [weight, bias]) = split(backward.inputs);
         let (of_moments, of_affine) = split(backward.wanted);

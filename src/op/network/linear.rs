@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, Op, SumRows, TransposeKernel, View, ViewMut, WeightGradient, shader};
+use super::{Backward, Differentiable, Kernel, Op, SumRows, TransposeKernel, View, ViewMut, WeightGradient, shader};
 use crate::graph::{Graph, ValueId};
 use crate::tensor::{padded, scatter};
 use crate::{Error, Result, Shape, Tensor};
@@ -98,7 +98,9 @@ impl Op for Linear {
     fn macs(&self, inputs: &[&Shape], output: &Shape) -> u64 {
         inputs[0].channels() as u64 * (output.rows() * output.channels()) as u64
     }
+}
 
+impl Differentiable for Linear {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let [x, weight, bias] = *backward.inputs else { unreachable!("linear has three inputs") };
         backward.each(graph, |graph, i, name| match i {

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, ModulateGradient, Op, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, ModulateGradient, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
@@ -61,7 +61,9 @@ impl Op for Modulate {
         let len = output.dims()[0] * channels;
         Kernel::flat(shader!("modulate"), &Params { len: len as u32, channels: channels as u32, pad: [0; 2] }, len)
     }
+}
 
+impl Differentiable for Modulate {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let &[affine, time] = backward.inputs else { unreachable!("modulate has two inputs") };
         let inputs = [affine, time, backward.gradient];

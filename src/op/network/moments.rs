@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use kernels::math::moments;
 use kernels::parallel;
 
-use super::{Backward, Kernel, MomentsGradient, Op, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, MomentsGradient, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Result, Shape};
 
@@ -128,7 +128,9 @@ impl Op for Moments {
         };
         Kernel::flat(shader!("moments"), &params, images * tiles * output.stride() / 4)
     }
+}
 
+impl Differentiable for Moments {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let (x, moments) = (backward.inputs[0], backward.output);
         backward.each(graph, |graph, _, name| {

@@ -1,6 +1,6 @@
 //! From 32 bits to the precision of activations.
 
-use super::{Backward, Kernel, Op, View, ViewMut, Widen, shader};
+use super::{Backward, Differentiable, Kernel, Op, View, ViewMut, Widen, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Precision, Result, Shape};
 
@@ -33,7 +33,9 @@ impl Op for Narrow {
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         Kernel::elementwise(shader!("narrow"), output)
     }
+}
 
+impl Differentiable for Narrow {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         backward.each(graph, |graph, _, name| graph.op(name, Widen, &[backward.gradient]))
     }

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, Op, SumRows, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Op, SumRows, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Result, Shape};
 
@@ -47,7 +47,9 @@ impl Op for Repeat {
         let params = Params { len: len as u32, half: (inputs[0].len() / 4) as u32, pad: [0; 2] };
         Kernel::flat(shader!("repeat"), &params, len)
     }
+}
 
+impl Differentiable for Repeat {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let shape = graph.shape(backward.inputs[0]).clone();
         backward.each(graph, |graph, _, name| SumRows::append(graph, name, backward.gradient, 1, shape.clone()))

@@ -2,7 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Activation, Backward, Kernel, Op, ScaleShiftGradient, SumRows, View, ViewMut, activation_shader};
+use super::{
+    Activation, Backward, Differentiable, Kernel, Op, ScaleShiftGradient, SumRows, View, ViewMut, activation_shader,
+};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 use kernels::math::scale_shift;
@@ -77,7 +79,9 @@ impl Op for ScaleShift {
         };
         Kernel::flat(activation_shader!("scale_shift"), &params, len)
     }
+}
 
+impl Differentiable for ScaleShift {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let &[x, affine] = backward.inputs else { unreachable!("scale_shift has two inputs") };
         let &[by_x, by_affine] = backward.wanted else { unreachable!("scale_shift has two inputs") };

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, Op, PadChannels, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Op, PadChannels, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
@@ -69,7 +69,9 @@ impl Op for Slice {
         };
         Kernel::flat(shader!("slice"), &params, len)
     }
+}
 
+impl Differentiable for Slice {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let channels = graph.shape(backward.inputs[0]).channels();
         let op = PadChannels { first: self.first, channels };

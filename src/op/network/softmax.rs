@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, Op, SoftmaxGradient, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Op, SoftmaxGradient, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Precision, Result, Shape};
 use kernels::math::softmax;
@@ -68,7 +68,9 @@ impl Op for Softmax {
         let groups = [rows.min(WIDTH) as u32, rows.div_ceil(WIDTH) as u32, 1];
         Kernel::new(shader!("softmax"), &params, groups)
     }
+}
 
+impl Differentiable for Softmax {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let inputs = [backward.output, backward.gradient];
         backward.each(graph, |graph, _, name| graph.op(name, SoftmaxGradient, &inputs))

@@ -4,7 +4,7 @@ use std::f32::consts::TAU;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, Op, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Precision, Result, Shape};
 
@@ -99,7 +99,9 @@ impl Op for TimestepEmbedding {
         };
         Kernel::flat(shader!("timestep_embedding"), &params, output.rows() * row)
     }
+}
 
+impl Differentiable for TimestepEmbedding {
     /// None follows: timesteps are given, and the frequencies are either computed or random numbers that diffusers does
     /// not train either (`GaussianFourierProjection.weight` has `requires_grad=False`).
     fn gradient(&self, _graph: &mut Graph, _backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {

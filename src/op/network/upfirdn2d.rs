@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, Op, Upfirdn2dGradient, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Op, Upfirdn2dGradient, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 
@@ -153,7 +153,9 @@ impl Op for Upfirdn2d {
         };
         Kernel::flat(shader!("upfirdn2d"), &params, len)
     }
+}
 
+impl Differentiable for Upfirdn2d {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         let [_, height, width, _] = graph.shape(backward.inputs[0]).nhwc(self.name())?;
         let op = Upfirdn2dGradient { filter: *self, size: [height, width] };

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Backward, Kernel, Op, Upfirdn2d, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Op, Upfirdn2d, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Result, Shape};
 
@@ -61,7 +61,9 @@ impl Op for Upsample {
         };
         Kernel::flat(shader!("upsample"), &params, len)
     }
+}
 
+impl Differentiable for Upsample {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         // A pixel went into the four of a square.
         backward.each(graph, |graph, _, name| graph.op(name, Upfirdn2d::SUM, &[backward.gradient]))

@@ -1,6 +1,6 @@
 //! From the precision of activations to 32 bits.
 
-use super::{Backward, Kernel, Narrow, Op, View, ViewMut, shader};
+use super::{Backward, Differentiable, Kernel, Narrow, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Result, Shape};
 
@@ -29,7 +29,9 @@ impl Op for Widen {
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         Kernel::elementwise(shader!("widen"), output)
     }
+}
 
+impl Differentiable for Widen {
     fn gradient(&self, graph: &mut Graph, backward: &Backward<'_>) -> Result<Vec<Option<ValueId>>> {
         backward.each(graph, |graph, _, name| graph.op(name, Narrow, &[backward.gradient]))
     }

@@ -104,7 +104,7 @@ class Recorder:
 
 
 def ordinary(case, scheduler, given, recorder, timesteps):
-    """As every pipeline does it: scale, evaluate, step."""
+    """As every pipeline does it: scale, evaluate, step; from step `begin` on as those do that start from an image."""
     scheduler.set_timesteps(case["steps"])
     model = case.get("model", "mean")
     init_noise_sigma = getattr(scheduler, "init_noise_sigma", 1.0)
@@ -112,7 +112,10 @@ def ordinary(case, scheduler, given, recorder, timesteps):
     x = given["x_T"] * init_noise_sigma
     if timesteps is not None:
         scheduler.timesteps = timesteps.to(scheduler.timesteps.dtype)
-    for t in scheduler.timesteps:
+    begin = case.get("begin", 0) * scheduler.order
+    if begin and hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(begin)
+    for t in scheduler.timesteps[begin:]:
         used = recorder.used
         model_input = scaled(x, t)
         scale = scaled(torch.ones_like(x), t).flatten()[0].item()
