@@ -281,10 +281,12 @@ build() {
     grep -q 'Optimizing wasm binaries' "$log" || fail "wasm-pack did not run wasm-opt"
     rm -f "$log"
 
+    node scripts/catalogue.mjs
     rm -rf dist
     cp -r www dist
     mkdir dist/pkg
     cp -r pkg/denoise.js pkg/denoise_bg.wasm pkg/snippets dist/pkg/
+    node scripts/strip.mjs dist
 
     local wasm page
     wasm=$(gzipped pkg/denoise_bg.wasm)
@@ -321,6 +323,8 @@ run_tests() {
     count_tests "native tests" "$cargo_result" cargo test --workspace
     count_tests "browser tests" "$cargo_result" wasm-pack test --headless --chrome
     build
+    say "types"
+    npm run --silent typecheck
     count_tests "end-to-end tests" '^[^ ]* pass \([0-9]*\)$' npm run --silent e2e
     printf '\n%d passed, 0 failed\n' "$passed"
 }

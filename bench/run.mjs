@@ -123,7 +123,7 @@ async function firstPicture(backend, model) {
     const page = await own.newPage({ viewport: { width: 1440, height: 900 } });
     page.setDefaultTimeout(0);
     await page.addInitScript(() => {
-      // Everything that happens comes to the page as a message of its worker; see www/protocol.js.
+      // Everything that happens comes to the page as a message of its worker; see www/engine/protocol.js.
       const events = [];
       globalThis.benchEvents = events;
       globalThis.Worker = class extends globalThis.Worker {

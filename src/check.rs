@@ -19,6 +19,7 @@ use crate::{Error, Pipeline, Precision, Result};
 
 /// What was found of one layer.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify), tsify(rename = "LayerError"))]
 pub struct Layer {
     /// Its path in the checkpoint, or what the network calls it.
     pub name: String,

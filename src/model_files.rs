@@ -6,16 +6,19 @@ use serde::{Deserialize, Serialize};
 
 /// A file of a folder, however deep.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 pub struct Listed {
     /// Its path, with slashes.
     pub path: String,
     /// What a `config.json` says it is of, if that was read.
     #[serde(default)]
+    #[cfg_attr(target_arch = "wasm32", tsify(type = "string | null"))]
     pub class_name: Option<String>,
 }
 
 /// A U-Net in a folder, and what belongs to it.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify), tsify(missing_as_null))]
 pub struct Network {
     /// The folder that it is in.
     pub folder: String,
@@ -33,6 +36,7 @@ pub struct Network {
 
 /// Weights of a network.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify), tsify(missing_as_null))]
 pub struct Variant {
     /// diffusers' name of it, as `fp16`; nothing for the plain ones.
     pub name: String,
@@ -44,6 +48,7 @@ pub struct Variant {
 
 /// What was found in a folder.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify), tsify(missing_as_null))]
 pub struct Found {
     /// The U-Nets with weights, the best choice first.
     pub networks: Vec<Network>,

@@ -10,6 +10,7 @@ mod snapshot;
 use std::rc::Rc;
 
 use serde::Serialize;
+use tsify::Tsify;
 use wasm_bindgen::prelude::*;
 
 pub use loading::{Files, Loading};
@@ -28,14 +29,15 @@ use crate::plan::Step;
 use crate::tuner;
 use crate::{Backend, Error, Layout, Pipeline, Prepared, Result, Sampler, Settings, Snapshot};
 
-/// Finds the U-Nets among the files of a folder, `{ path, class_name }[]` with the class that a `config.json` says if that was
-/// read: `{ networks: [{ folder, config, model_index, scheduler, card, variants: [{ name, files, index }] }], problem: string | null }`, the
-/// best choice first. Without networks `problem` says why.
+/// Finds the U-Nets among the files of a folder, with the class that a `config.json` says if that was read; the best choice
+/// first. Without networks `problem` says why.
 ///
 /// # Errors
 /// When it is given something else.
-#[wasm_bindgen]
-pub fn find_model(files: JsValue) -> std::result::Result<JsValue, JsValue> {
+#[wasm_bindgen(unchecked_return_type = "Found")]
+pub fn find_model(
+    #[wasm_bindgen(unchecked_param_type = "Listed[]")] files: JsValue,
+) -> std::result::Result<JsValue, JsValue> {
     let files: Vec<Listed> = serde_wasm_bindgen::from_value(files)?;
     to_js(&model_files::find(&files))
 }
@@ -84,8 +86,10 @@ struct Model {
     prepared: Rc<Prepared>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Tsify)]
+#[tsify(missing_as_null)]
 struct BackendInfo<'a> {
+    #[tsify(type = "'gpu' | 'cpu'")]
     kind: &'static str,
     name: String,
     note: Option<&'a str>,
@@ -94,12 +98,12 @@ struct BackendInfo<'a> {
 }
 
 /// How long a model's steps take.
-#[derive(Serialize)]
+#[derive(Serialize, Tsify)]
 struct Profile {
     layers: Vec<LayerTime>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Tsify)]
 struct LayerTime {
     name: String,
     op: &'static str,
@@ -109,19 +113,23 @@ struct LayerTime {
     bytes: u64,
 }
 
-/// What a check found.
-#[derive(Serialize)]
+/// What a comparison of the GPU with the CPU found: relative errors.
+#[derive(Serialize, Tsify)]
+#[tsify(rename = "CheckReport")]
 struct CheckInfo<'a> {
     device: String,
     tolerance: f64,
     ok: bool,
     output_error: f64,
+    #[tsify(type = "LayerError[]")]
     layers: &'a [check::Layer],
+    #[tsify(type = "LayerError")]
     worst: &'a check::Layer,
 }
 
 /// What a model needs.
-#[derive(Serialize)]
+#[derive(Serialize, Tsify)]
+#[tsify(missing_as_null)]
 struct Requirements {
     parameters: usize,
     width: usize,
@@ -133,6 +141,12 @@ struct Requirements {
     /// Why it cannot be run, if it cannot.
     problem: Option<String>,
 }
+
+#[wasm_bindgen(typescript_custom_section)]
+const PROGRESS: &str = "
+/** Hears how much of a stage is done. */
+export type Progress = (stage: 'parse' | 'compile' | 'check', done: number, total: number) => void;
+";
 
 /// Tells JavaScript how much of a stage is done.
 fn report(progress: &js_sys::Function, stage: &str, done: usize, total: usize) {
@@ -146,7 +160,9 @@ impl Engine {
     ///
     /// # Errors
     /// When the GPU was asked for and there is none.
-    pub async fn create(backend: &str) -> std::result::Result<Engine, JsValue> {
+    pub async fn create(
+        #[wasm_bindgen(unchecked_param_type = "'auto' | 'gpu' | 'cpu'")] backend: &str,
+    ) -> std::result::Result<Engine, JsValue> {
         let (backend, note) = match backend {
             "cpu" => (Backend::Cpu, None),
             "gpu" => (Backend::Gpu(Gpu::open().await?), None),
@@ -190,12 +206,13 @@ impl Engine {
         Ok(())
     }
 
-    /// How long each step of a sampling step of the loaded model takes, beside what tells whether that is long: `{ layers:
-    /// [{ name, op, milliseconds, macs, bytes }] }`, its multiply-adds and the bytes that it reads and writes at least. On a
-    /// GPU it is the median of several measurements, each of as many repetitions as can be measured. Any run ends.
+    /// How long each step of a sampling step of the loaded model takes, beside what tells whether that is long: its
+    /// multiply-adds and the bytes that it reads and writes at least. On a GPU it is the median of several measurements, each
+    /// of as many repetitions as can be measured. Any run ends.
     ///
     /// # Errors
     /// When no model is loaded, or the GPU was lost.
+    #[wasm_bindgen(unchecked_return_type = "Profile")]
     pub async fn profile(&mut self) -> std::result::Result<JsValue, JsValue> {
         /// Seconds of one measurement of a step on a GPU.
         const LEAST: f64 = 5e-3;
@@ -216,7 +233,8 @@ impl Engine {
         to_js(&Profile { layers: executor.plan().steps.iter().zip(times).map(layer).collect() })
     }
 
-    /// `{ kind: "gpu" | "cpu", name: string, note: string | null, half: boolean }`
+    /// The device.
+    #[wasm_bindgen(unchecked_return_type = "BackendInfo")]
     pub fn backend(&self) -> std::result::Result<JsValue, JsValue> {
         let (kind, name) = match self.backend.gpu() {
             // Most browsers hide which GPU it is.
@@ -227,12 +245,16 @@ impl Engine {
         to_js(&BackendInfo { kind, name, note: self.note.as_deref(), half: self.backend.gpu().is_some_and(Gpu::half) })
     }
 
-    /// What a model of these small files needs to make `{ count }` images at a time, `guided` or not, before there are any
-    /// weights: `{ parameters, width, height, weight_bytes, value_bytes, available_bytes: number | null, problem: string | null }`.
+    /// What a model of these small files needs before there are any weights.
     ///
     /// # Errors
     /// When the configuration is not supported.
-    pub fn requirements(&self, files: Files, options: JsValue) -> std::result::Result<JsValue, JsValue> {
+    #[wasm_bindgen(unchecked_return_type = "Requirements")]
+    pub fn requirements(
+        &self,
+        files: Files,
+        #[wasm_bindgen(unchecked_param_type = "LoadOptions")] options: JsValue,
+    ) -> std::result::Result<JsValue, JsValue> {
         let LoadOptions { count, precision, guided } = serde_wasm_bindgen::from_value(options)?;
         let pipeline = pipeline(&files)?;
         let precision = precision.choose(&self.backend, pipeline.unet().parameters());
@@ -256,10 +278,11 @@ impl Engine {
     ///
     /// # Errors
     /// When a tensor is missing or has no place in the network, or the device cannot run the model.
+    #[wasm_bindgen(unchecked_return_type = "Model")]
     pub async fn load(
         &mut self,
         loading: Loading,
-        progress: &js_sys::Function,
+        #[wasm_bindgen(unchecked_param_type = "Progress")] progress: &js_sys::Function,
     ) -> std::result::Result<JsValue, JsValue> {
         let model = loading.finish(progress).await?;
         let info = model_info(&model.pipeline, &model.prepared)?;
@@ -267,13 +290,16 @@ impl Engine {
         Ok(info)
     }
 
-    /// Compares the loaded model on the GPU with the CPU, layer by layer: `{ device, tolerance, ok, output_error, layers:
-    /// [{ name, op, error }], worst: { name, op, error } }`. `progress` is called with `"check"` and how many layers of
-    /// how many are compared. Any run ends.
+    /// Compares the loaded model on the GPU with the CPU, layer by layer. `progress` is called with `"check"` and how many
+    /// layers of how many are compared. Any run ends.
     ///
     /// # Errors
     /// When no model is loaded, it does not run on a GPU, or the GPU was lost.
-    pub async fn check(&mut self, progress: &js_sys::Function) -> std::result::Result<JsValue, JsValue> {
+    #[wasm_bindgen(unchecked_return_type = "CheckReport")]
+    pub async fn check(
+        &mut self,
+        #[wasm_bindgen(unchecked_param_type = "Progress")] progress: &js_sys::Function,
+    ) -> std::result::Result<JsValue, JsValue> {
         let Some(model) = &mut self.model else {
             return Err(Error::Settings("No model is loaded yet.".into()).into());
         };
@@ -299,7 +325,10 @@ impl Engine {
     ///
     /// # Errors
     /// When no model is loaded or the settings are not possible with it.
-    pub async fn start(&mut self, settings: JsValue) -> std::result::Result<Run, JsValue> {
+    pub async fn start(
+        &mut self,
+        #[wasm_bindgen(unchecked_param_type = "RunRequest")] settings: JsValue,
+    ) -> std::result::Result<Run, JsValue> {
         self.begin(settings, None).await
     }
 
@@ -311,7 +340,7 @@ impl Engine {
     /// As [`Engine::start`], and when the snapshot is none or does not fit the settings.
     pub async fn resume(
         &mut self,
-        settings: JsValue,
+        #[wasm_bindgen(unchecked_param_type = "RunRequest")] settings: JsValue,
         #[wasm_bindgen(unchecked_param_type = "Snapshot")] snapshot: JsValue,
     ) -> std::result::Result<Run, JsValue> {
         self.begin(settings, Some(snapshot::from_js(&snapshot)?)).await

@@ -121,6 +121,7 @@ pub enum SigmaSchedule {
 
 /// What the network predicts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 #[serde(rename_all = "snake_case")]
 pub enum PredictionType {
     /// ε, the noise in x_t.
@@ -136,6 +137,7 @@ pub enum PredictionType {
 
 /// Which timesteps a run of fewer than T steps visits (Lin et al. 2023, Table 2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 #[serde(rename_all = "snake_case")]
 pub enum TimestepSpacing {
     /// Multiples of T/S from 0 up: starts below T − 1.
@@ -149,6 +151,7 @@ pub enum TimestepSpacing {
 
 /// σ² of DDPM's reverse step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 #[serde(rename_all = "snake_case")]
 pub enum VarianceType {
     /// β̃_t, the posterior's (Ho et al. 2020, equation 7).

@@ -83,6 +83,7 @@ pub struct Start {
 
 /// A share of a batch, of which others make the rest.
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 pub struct Share {
     /// How many images the whole batch has. The seeds are those of all of them: one, or one for each.
     pub total: usize,

@@ -4,6 +4,7 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use serde::Deserialize;
+use tsify::Tsify;
 use wasm_bindgen::prelude::*;
 
 use super::{Engine, Model, check_count, report};
@@ -13,7 +14,7 @@ use crate::unet::WeightsFile;
 use crate::{Backend, Pipeline, Precision, Prepared, Result, Settings};
 
 /// Options of [`Loading::new`] and [`Engine::requirements`].
-#[derive(Deserialize)]
+#[derive(Deserialize, Tsify)]
 pub(super) struct LoadOptions {
     pub(super) count: usize,
     #[serde(default)]
@@ -24,7 +25,7 @@ pub(super) struct LoadOptions {
 }
 
 /// What weights and activations are kept in.
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, Tsify)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum PrecisionChoice {
     /// 16 bits where the device has them and the model is large.
@@ -49,10 +50,21 @@ impl PrecisionChoice {
     }
 }
 
-/// The small files of a model folder.
+#[wasm_bindgen(typescript_custom_section)]
+const FILES: &str = "
+/** The small files of a model folder, as text. */
+export interface Files {
+    config: string;
+    model_index?: string | null;
+    scheduler: string | null;
+    card: string | null;
+}
+";
+
 #[wasm_bindgen]
 extern "C" {
-    /// `{ config: string, model_index?: string | null, scheduler: string | null, card: string | null }`
+    /// The small files of a model folder.
+    #[wasm_bindgen(typescript_type = "Files")]
     pub type Files;
     #[wasm_bindgen(method, getter)]
     fn config(this: &Files) -> String;
@@ -82,7 +94,11 @@ impl Loading {
     /// # Errors
     /// When they do not fit together or are not supported.
     #[wasm_bindgen(constructor)]
-    pub fn new(engine: &Engine, files: Files, options: JsValue) -> std::result::Result<Loading, JsValue> {
+    pub fn new(
+        engine: &Engine,
+        files: Files,
+        #[wasm_bindgen(unchecked_param_type = "LoadOptions")] options: JsValue,
+    ) -> std::result::Result<Loading, JsValue> {
         let LoadOptions { count, precision, .. } = serde_wasm_bindgen::from_value(options)?;
         check_count(count)?;
         let pipeline = pipeline(&files)?;
@@ -101,7 +117,10 @@ impl Loading {
     ///
     /// # Errors
     /// When the device cannot run the model.
-    pub async fn compile(&self, progress: &js_sys::Function) -> std::result::Result<(), JsValue> {
+    pub async fn compile(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "Progress")] progress: &js_sys::Function,
+    ) -> std::result::Result<(), JsValue> {
         Ok(self.prepare(progress).await?)
     }
 

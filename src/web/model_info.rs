@@ -1,13 +1,15 @@
 //! What a page is told of a loaded model.
 
 use serde::Serialize;
+use tsify::Tsify;
 use wasm_bindgen::JsValue;
 
 use super::to_js;
 use crate::config::{ClassEmbedType, PredictionType, SchedulerKind};
 use crate::{Pipeline, Precision, Prepared};
 
-#[derive(Serialize)]
+#[derive(Serialize, Tsify)]
+#[tsify(missing_as_null, rename = "Model")]
 struct ModelInfo<'a> {
     title: &'a str,
     description: &'a str,
@@ -15,6 +17,8 @@ struct ModelInfo<'a> {
     licence: &'a str,
     class_names: Vec<String>,
     class_count: usize,
+    /// Whether a class is one of a list, any number, or several numbers.
+    #[tsify(type = "'label' | 'number' | 'vector' | null")]
     class_kind: Option<&'static str>,
     null_class: Option<usize>,
     guidance: Option<f64>,
@@ -24,6 +28,7 @@ struct ModelInfo<'a> {
     condition_channels: usize,
     notes: Vec<String>,
     parameters: usize,
+    #[tsify(type = "'f32' | 'f16'")]
     precision: &'static str,
     prediction_type: PredictionType,
     num_train_timesteps: usize,

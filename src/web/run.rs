@@ -2,6 +2,7 @@
 
 use js_sys::{Object, Reflect, Uint8Array};
 use serde::{Deserialize, Serialize};
+use tsify::Tsify;
 use wasm_bindgen::prelude::*;
 
 use super::{snapshot, to_js};
@@ -9,9 +10,17 @@ use crate::config::{SchedulerKind, TimestepSpacing, VarianceType};
 use crate::schedule::{Row, Schedule, StepOptions};
 use crate::{Frame, Pipeline, Result, Sampler, Settings, Share, Start, Tensor};
 
+#[wasm_bindgen(typescript_custom_section)]
+const RUN_REQUEST: &str = "
+/** The settings of a run, of which most need not be said. */
+export type RunRequest = Partial<RunSettings> & Pick<RunSettings, 'steps' | 'count'>;
+";
+
 /// The settings of a run, as the page sends them.
-#[derive(Deserialize)]
+#[derive(Deserialize, Tsify)]
+#[tsify(missing_as_null)]
 pub(super) struct RunSettings {
+    #[tsify(type = "string | null")]
     sampler: Option<SchedulerKind>,
     steps: usize,
     eta: Option<f64>,
@@ -27,19 +36,23 @@ pub(super) struct RunSettings {
     timestep_spacing: Option<TimestepSpacing>,
     variance_type: Option<VarianceType>,
     /// `[N or 1, K, H, W]`, for a model that takes one.
+    #[tsify(type = "Float32Array | null")]
     condition: Option<Vec<f32>>,
     /// x_T in place of seeded noise, `[N, C, H, W]`.
+    #[tsify(type = "Float32Array | null")]
     noise: Option<Vec<f32>>,
     start: Option<StartSettings>,
 }
 
 /// What a run begins with in place of noise: a picture, or x_t of another run.
-#[derive(Deserialize)]
+#[derive(Deserialize, Tsify)]
 struct StartSettings {
     /// √ᾱ x_0 + √(1 − ᾱ) ε, `[N, C, H, W]`.
+    #[tsify(type = "Float32Array")]
     sample: Vec<f32>,
     alpha_cumprod: f64,
     /// How many steps are left out at the beginning; if it is not said, as many as its noise allows.
+    #[tsify(optional, type = "number | null")]
     begin: Option<usize>,
 }
 
@@ -97,8 +110,10 @@ fn condition(pipeline: &Pipeline, numbers: Vec<f32>) -> Result<Tensor> {
     Tensor::new(&[count, channels, height, width], numbers)
 }
 
-/// A row as JavaScript sees it.
-#[derive(Serialize)]
+/// One evaluation of the model: x̂0 = clip(x0_from_x·x_t + x0_from_model·output) and x_prev = prev_from_x·x_t +
+/// prev_from_model·output + prev_from_x0·x̂0 + prev_from_noise·z + Σ prev_from_kept[i]·(what earlier evaluations kept).
+#[derive(Serialize, Tsify)]
+#[tsify(missing_as_null, rename = "Row")]
 struct RowInfo {
     timestep: f64,
     alpha_cumprod: f64,
@@ -136,6 +151,18 @@ impl From<&Row> for RowInfo {
     }
 }
 
+#[wasm_bindgen(typescript_custom_section)]
+const FRAME: &str = "
+/** What an evaluation made: x_t-1 and x̂0, image after image as RGBA8. */
+export interface Frame {
+    step: number;
+    x: Uint8Array;
+    x0: Uint8Array;
+    /** Evaluations that came together took equally long. */
+    milliseconds: number;
+}
+";
+
 /// A run from noise to images.
 #[wasm_bindgen]
 pub struct Run {
@@ -145,6 +172,7 @@ pub struct Run {
 #[wasm_bindgen]
 impl Run {
     /// The table: one object an evaluation, with its timestep, ᾱ and coefficients.
+    #[wasm_bindgen(unchecked_return_type = "Row[]")]
     pub fn rows(&self) -> std::result::Result<JsValue, JsValue> {
         to_js(&self.sampler.schedule().rows.iter().map(RowInfo::from).collect::<Vec<_>>())
     }
@@ -154,11 +182,11 @@ impl Run {
         Uint8Array::from(self.sampler.initial().as_slice())
     }
 
-    /// `{ step, x, x0, milliseconds }` of the next evaluation, or `undefined` after the last. Evaluations that came together
-    /// took equally long.
+    /// What the next evaluation made, or `undefined` after the last.
     ///
     /// # Errors
     /// When the device was lost, or another run began.
+    #[wasm_bindgen(unchecked_return_type = "Frame | undefined")]
     pub async fn next(&mut self) -> std::result::Result<JsValue, JsValue> {
         let Some(Frame { step, prev, x0, seconds }) = self.sampler.next().await? else {
             return Ok(JsValue::UNDEFINED);

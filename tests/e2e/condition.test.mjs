@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { planesOf, readTensor } from '../../www/condition.js';
+import { planesOf, readTensor } from '../../www/model/condition.js';
 
 const SHAPE = { channels: 2, width: 3, height: 1 };
 

@@ -37,7 +37,7 @@ export function launch({ gpu = true, software = true } = {}) {
 export function servePage(mounts = {}) {
   const { DENOISE_PKG, DENOISE_MODELS } = process.env;
   if (DENOISE_PKG) mounts = { '/pkg/': DENOISE_PKG, ...mounts };
-  if (DENOISE_MODELS) mounts = { '/models/': DENOISE_MODELS, ...mounts };
+  if (DENOISE_MODELS) mounts = { '/models/': DENOISE_MODELS, '/models/catalogue.js': folderOf('www/models/catalogue.js'), ...mounts };
   return serve({ port: 0, mounts });
 }
 

@@ -205,9 +205,9 @@ test('without room the model is kept in memory, with a note', async () => {
 
 test('without the Cache API models load too', async () => {
   const worker = join(folder, 'worker.js');
-  const text = await readFile(folderOf('www/worker.js'), 'utf8');
+  const text = await readFile(folderOf('www/engine/worker.js'), 'utf8');
   await writeFile(worker, `Object.defineProperty(self, 'caches', { value: undefined });\n${text}`);
-  const other = await servePage({ '/worker.js': worker });
+  const other = await servePage({ '/engine/worker.js': worker });
   const page = await openPage(browser, `${other.url}?backend=cpu&count=1&steps=2&seed=5&hub=${hub.url}&model=somebody/bare`);
   assert.equal(await modelName(page), 'somebody/bare@main');
   assert.match(await page.locator('#notes').textContent(), /does not let the page store/);

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { choose, nameOfFolder, probe, shortNames } from '../../www/networks.js';
+import { choose, nameOfFolder, probe, shortNames } from '../../www/model/networks.js';
 
 const FIRST = { network: null, variant: null };
 const PATHS = [

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { INITIAL, phaseOf, reduce } from '../../www/phase.js';
+import { INITIAL, phaseOf, reducePhase as reduce } from '../../www/store/phase.js';
 
 /** The state after these events. */
 const after = (...events) => events.reduce(reduce, INITIAL);

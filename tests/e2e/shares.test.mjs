@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { shares } from '../../www/team.js';
+import { shares } from '../../www/engine/team.js';
 
 test('each share has the labels of its own images, and knows which of all they are', () => {
   const parts = shares({ count: 5, steps: 9, class_labels: [0, 1, 2, 3, 4], seeds: [50, 51, 52, 53, 54] }, 2);

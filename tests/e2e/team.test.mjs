@@ -16,12 +16,12 @@ let folder;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'denoise-team-'));
-  const worker = await readFile(folderOf('www/worker.js'), 'utf8');
+  const worker = await readFile(folderOf('www/engine/worker.js'), 'utf8');
   const mounts = {};
   for (const cores of CORES) {
     const file = join(folder, `${cores}.js`);
     await writeFile(file, `Object.defineProperty(navigator, 'hardwareConcurrency', { value: ${cores} });\nnew BroadcastChannel('workers').postMessage('here');\n${worker}`);
-    Object.assign(mounts, { [`/${cores}/worker.js`]: file, [`/${cores}/pkg/`]: process.env.DENOISE_PKG ?? folderOf('pkg'), [`/${cores}/`]: folderOf('www') });
+    Object.assign(mounts, { [`/${cores}/engine/worker.js`]: file, [`/${cores}/pkg/`]: process.env.DENOISE_PKG ?? folderOf('pkg'), [`/${cores}/`]: folderOf('www') });
   }
   server = await servePage(mounts);
   browser = await launch({ gpu: false });

@@ -24,10 +24,10 @@ before(async () => {
       };
     }
   `);
-  const worker = await readFile(folderOf('www/worker.js'), 'utf8');
+  const worker = await readFile(folderOf('www/engine/worker.js'), 'utf8');
   await writeFile(join(folder, 'worker.js'), `Object.defineProperty(self, 'indexedDB', { value: undefined });\n${worker}`);
   const page = { '/fixtures/': folder, '/pkg/': pkg };
-  server = await servePage({ ...page, '/forgetful/worker.js': join(folder, 'worker.js'), '/forgetful/pkg/': pkg, '/forgetful/': folderOf('www') });
+  server = await servePage({ ...page, '/forgetful/engine/worker.js': join(folder, 'worker.js'), '/forgetful/pkg/': pkg, '/forgetful/': folderOf('www') });
   browser = await launch();
 });
 

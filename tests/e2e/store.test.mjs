@@ -1,0 +1,318 @@
+// What every action makes of the page's state: a reducer without a page.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { reduce } from '../../www/store/reduce.js';
+import { engineSettings, isShown, loadOptions, phase, problemOf, queryOf, selectedRun } from '../../www/store/select.js';
+import { DEFAULTS, readQuery } from '../../www/store/settings.js';
+import { initialState } from '../../www/store/state.js';
+import { createStore } from '../../www/store/store.js';
+
+const FIRST = { network: null, variant: null };
+const source = (id) => ({ kind: 'folder', id, address: `https://example.org/${id}/`, ...FIRST });
+const DIGITS = source('models/digits');
+const TREES = source('models/trees');
+
+const MODEL = {
+  title: 'Digits', description: '', credits: '', licence: '', class_names: [...'0123456789'], class_count: 10, class_kind: 'label', null_class: 10,
+  guidance: null, width: 2, height: 2, channels: 1, condition_channels: 0, notes: [], parameters: 1_100_000, precision: 'f32', prediction_type: 'epsilon',
+  num_train_timesteps: 1000, own_sampler: 'ddpm', scheduler_problem: null, samplers: ['ddpm', 'ddim', 'tcd', 'dpm_solver'], default_steps: 50, original_inference_steps: 50,
+  dispatches: 79, macs: 1, bytes: 1,
+};
+const TREE = { ...MODEL, title: 'Trees', class_names: ['oak', 'elm'], class_count: 2, null_class: 2, guidance: 2 };
+const SHIPPED = [
+  { folder: 'models/digits', title: 'Digits', about: '', class_names: MODEL.class_names, class_count: 10, class_kind: 'label', null_class: 10, guidance: null },
+  { folder: 'models/trees', title: 'Trees', about: '', class_names: TREE.class_names, class_count: 2, class_kind: 'label', null_class: 2, guidance: 2 },
+];
+
+/** A state of a page that was opened with this query, and what happened then. */
+function after(query, ...actions) {
+  const { settings, given, problems } = readQuery(new URLSearchParams(query));
+  const opened = initialState({ settings, given, wanted: source(settings.model), shipped: SHIPPED });
+  return from(reduce(opened, { type: 'open', problems }), ...actions);
+}
+const from = (state, ...actions) => actions.reduce(reduce, state);
+/** None of the actions changes anything. */
+const same = (state, ...actions) => actions.forEach((action) => assert.equal(reduce(state, action), state, JSON.stringify(action)));
+const keys = ({ notices }) => notices.map(({ key }) => key);
+const labels = ({ notices }) => notices.at(-1).actions.map(({ label }) => label);
+
+const connect = (id = 1, next = null) => ({ type: 'connect', id, next });
+const backend = (id = 1, kind = 'gpu') => ({ type: 'backend', id, kind, name: 'Some', note: null, half: true, at: 0 });
+const model = (id, of = DIGITS, it = MODEL, more = {}) => ({ type: 'model', id, source: of, networks: [{ folder: 'unet', variants: ['', 'fp16'] }], network: 'unet', variant: '', model: it, count: 16, note: null, at: 0, ...more });
+const failed = (id, during, more = {}) => ({ type: 'failed', id, during, message: 'It went wrong.', at: 0, ...more });
+const READY = after('', connect(), backend(), model(1));
+
+const rows = (steps) => Array.from({ length: steps }, (_, i) => ({ timestep: 999 - i, alpha_cumprod: 0.5 }));
+const pixels = (value, count = 2) => new Uint8Array(count * 16).fill(value);
+const generate = (id, seed = 77) => ({ type: 'generate', id, seed });
+const started = (id, steps = 3, count = 2, at = 1000) => ({ type: 'started', id, rows: rows(steps), initial: pixels(0, count), count, width: 2, height: 2, at });
+const frame = (id, step, at = 1500 + step * 500) => ({ type: 'frame', id, step, x: pixels(step + 1), x0: pixels(100 + step), milliseconds: 5, at });
+const finished = (id, stopped = false, at = 3000) => ({ type: 'finished', id, stopped, at });
+// Anew each time: recordings are changed in place.
+const running = () => from(READY, generate(2), started(2));
+const done = () => from(running(), frame(2, 0), frame(2, 1), frame(2, 2), finished(2));
+
+test('the store tells its listeners of changes only', () => {
+  const store = createStore((state, action) => (action === 'up' ? state + 1 : state), 0);
+  const heard = [];
+  const end = store.subscribe((state) => heard.push(state));
+  assert.equal(store.dispatch('up'), true);
+  assert.equal(store.dispatch('sideways'), false);
+  end();
+  store.dispatch('up');
+  assert.deepEqual([heard, store.state], [[1], 2]);
+});
+
+test('a shipped model has its controls before it is loaded', () => {
+  const digits = after('');
+  assert.equal(digits.classes, SHIPPED[0]);
+  assert.equal(digits.settings.class, 'any');
+  assert.equal(isShown(digits, 'guidance'), false, 'without a class there is nothing to lean towards');
+  const trees = after('model=models/trees');
+  assert.equal(trees.settings.class, 'mixed');
+  assert.equal(trees.texts.guidance, '2', 'the card’s own');
+  assert.equal(isShown(trees, 'guidance'), true);
+  assert.equal(after('model=models/trees&guidance=5').texts.guidance, '5');
+  assert.equal(after('model=https://example.org/x').classes, null);
+  const wrong = after('class=oak&steps=banana');
+  assert.deepEqual(keys(wrong), ['address', 'class']);
+  assert.equal(wrong.settings.class, 'any');
+});
+
+test('from nothing to a finished run', () => {
+  assert.equal(phase(READY), 'ready');
+  assert.deepEqual(READY.status, { text: 'Ready', count: '1.1 M parameters', fraction: 0 });
+  const starting = from(READY, generate(2));
+  assert.equal(phase(starting), 'starting');
+  const begun = from(starting, started(2));
+  assert.deepEqual([begun.status.text, begun.status.count], ['Sampling', '0/3']);
+  assert.deepEqual(begun.runs.order, [2]);
+  assert.equal(begun.runs.byId[2].parent, null, 'it began with noise');
+  assert.equal(begun.runs.byId[2].caption, 'DDIM · 50 steps · class any · seed 1234');
+  const one = from(begun, frame(2, 0));
+  assert.notEqual(one.runs.byId[2], begun.runs.byId[2], 'a run that grew is another object');
+  assert.equal(one.runs.byId[2].recording, begun.runs.byId[2].recording, 'with the same recording');
+  assert.deepEqual(one.status, { text: 'Sampling', count: '1/3 · 1.0 s left', fraction: 1 / 3 });
+  const ended = from(one, frame(2, 1), frame(2, 2), finished(2));
+  assert.equal(phase(ended), 'ready');
+  assert.deepEqual(ended.status, { text: 'Done', count: '3 steps · 2.0 s', fraction: 1 });
+  assert.equal(ended.selection.index, 3);
+  assert.equal(ended.announcement.text, 'Done: 3 steps in 2.0 s.');
+});
+
+test('a run that is stopped says where', () => {
+  const stopping = from(READY, generate(2), started(2, 10), frame(2, 0), { type: 'stop' });
+  assert.deepEqual(stopping.status, { text: 'Stopping after this step', count: '', fraction: 0.1 });
+  same(stopping, { type: 'stop' });
+  const stopped = from(stopping, frame(2, 1), finished(2, true));
+  assert.deepEqual(stopped.status, { text: 'Stopped', count: 'at 2/10 · 2.0 s', fraction: 0.2 });
+});
+
+test('answers to what is over change nothing', () => {
+  const late = [started(2), frame(2, 0), finished(2), { type: 'checked', id: 2, report: {}, at: 0 }, model(2, TREES, TREE), failed(2, 'start'), failed(2, 'load', { source: TREES }), failed(2, 'check'),
+    failed(2, 'profile'), { type: 'progress', id: 2, stage: 'download', done: 1, total: 2, at: 0 }, { type: 'preview', id: 2, batch: {}, caption: '', at: 0 },
+    { type: 'arranged', id: 2, name: 'x', problem: null, at: 0 }, { type: 'stored', id: 2, models: [], quota: null, at: 0 }, backend(2), { type: 'profiled', id: 2, profile: null, at: 0 }];
+  same(READY, ...late);
+  same(from(READY, generate(3), started(3), frame(3, 0)), ...late);
+  const again = from(READY, connect(9));
+  same(again, ...late.filter(({ type }) => type !== 'model'), backend(1));
+});
+
+test('an engine that is lost is brought back', () => {
+  const lost = from(running(), failed(null, 'run'));
+  assert.equal(phase(lost), 'broken');
+  assert.deepEqual(labels(lost), ['Try again', 'Use the CPU', 'Check my GPU']);
+  assert.deepEqual(lost.notices.at(-1).actions[0].intent, { do: 'connect', next: 'generate' });
+  assert.equal(selectedRun(lost)?.id, 2, 'what was made can still be looked at');
+  same(lost, model(1), frame(2, 0), finished(2), generate(4), { type: 'stop' });
+  const again = from(lost, connect(5, 'generate'));
+  assert.equal(phase(again), 'loading');
+  assert.equal(again.backend, null);
+  const cpu = after('backend=cpu', connect(), failed(1, 'engine'));
+  assert.deepEqual(labels(cpu), ['Try again'], 'it is the CPU already');
+  assert.deepEqual(labels(after('', connect(), failed(1, 'engine'))), ['Try again', 'Use the CPU']);
+});
+
+test('what is typed wrong stays in its field, and out of the settings', () => {
+  const wrong = from(READY, { type: 'type', field: 'steps', text: '0' });
+  assert.equal(wrong.settings.steps, 50);
+  assert.equal(wrong.texts.steps, '0');
+  assert.match(problemOf(wrong, 'steps'), /whole number from 1 to 1000/);
+  const right = from(wrong, { type: 'type', field: 'steps', text: '08' });
+  assert.deepEqual([right.settings.steps, right.texts.steps, problemOf(right, 'steps')], [8, '08', '']);
+  assert.equal(right.chosen.steps, true);
+});
+
+test('a sampler brings its own limits and its own η', () => {
+  const tcd = from(READY, { type: 'type', field: 'steps', text: '60' }, { type: 'type', field: 'sampler', text: 'tcd' });
+  assert.equal(tcd.settings.eta, 0.3);
+  assert.match(problemOf(tcd, 'steps'), /from 1 to 50/);
+  const back = from(tcd, { type: 'type', field: 'steps', text: '70' }, { type: 'type', field: 'sampler', text: 'ddim' });
+  assert.equal(back.settings.steps, 70, 'what was too much is valid again');
+  assert.equal(back.settings.eta, 0);
+  const chosen = from(READY, { type: 'type', field: 'eta', text: '0.5' }, { type: 'type', field: 'sampler', text: 'tcd' });
+  assert.equal(chosen.settings.eta, 0.5);
+  const hidden = from(READY, { type: 'type', field: 'eta', text: '7' }, { type: 'type', field: 'sampler', text: 'dpm_solver' });
+  assert.equal(problemOf(hidden, 'eta'), '', 'a field that is hidden cannot be wrong');
+});
+
+test('seeds are drawn unless they are kept', () => {
+  assert.equal(from(READY, generate(2, 77)).settings.seed, 1234, 'the first run takes what is in the field');
+  assert.deepEqual([from(done(), generate(3, 77))].map(({ settings, texts }) => [settings.seed, texts.seed]), [[77, '77']]);
+  assert.equal(from(done(), { type: 'keepSeed', keep: true }, generate(3, 77)).settings.seed, 1234);
+  const typed = from(done(), { type: 'type', field: 'seed', text: '5' });
+  assert.equal(typed.keepSeed, true, 'who types a seed wants that seed');
+  assert.equal(from(done(), { type: 'drawSeed', seed: 6 }).keepSeed, false);
+  assert.equal(after('seed=5').keepSeed, true);
+});
+
+test('a class that the model does not have is not taken', () => {
+  same(READY, { type: 'chooseClass', name: 'oak' });
+  const three = from(READY, { type: 'chooseClass', name: '3' });
+  assert.deepEqual(engineSettings(three, three.settings).class_labels, Array(16).fill(3));
+  assert.equal(isShown(three, 'guidance'), true);
+});
+
+test('another model brings its own class, guidance and preview, and takes the runs with it', () => {
+  const sample = { batch: { pixels: pixels(9, 4), count: 4, width: 2, height: 2 }, caption: 'made by it', real: true };
+  const three = from(done(), { type: 'chooseClass', name: '3' }, { type: 'chooseImage', image: 1 }, { type: 'chooseView', view: 'x0' });
+  const loading = from(three, { type: 'want', source: TREES }, { type: 'load', id: 3, next: null });
+  assert.equal(phase(loading), 'loading');
+  assert.deepEqual(loadOptions(loading), { count: null, precision: 'auto', guidance: null });
+  const shown = from(loading, { type: 'preview', id: 3, batch: sample.batch, caption: sample.caption, at: 0 });
+  assert.equal(selectedRun(shown)?.id, 2, 'the sample waits until its model is there');
+  const loaded = from(shown, model(3, TREES, TREE, { count: 4 }));
+  assert.equal(phase(loaded), 'ready');
+  assert.deepEqual([loaded.settings.class, loaded.settings.guidance, loaded.settings.count], ['mixed', 2, 4]);
+  assert.deepEqual(loaded.runs.order, []);
+  assert.deepEqual(loaded.preview, sample);
+  assert.deepEqual([loaded.selection.run, loaded.selection.image, loaded.selection.view], [null, 1, 'x0']);
+  assert.equal(queryOf(loaded, '?hub=x'), 'hub=x&seed=1234&count=4&model=models/trees');
+  // The same model once more, in another precision, keeps them.
+  const same16 = from(done(), { type: 'choosePrecision', precision: 'f16' }, { type: 'want', source: DIGITS }, { type: 'load', id: 3, next: null }, model(3));
+  assert.deepEqual(same16.runs.order, [2]);
+});
+
+test('the sample of the first model is shown as soon as it is there, and stays', () => {
+  const batch = { pixels: pixels(9, 4), count: 4, width: 2, height: 2 };
+  const early = after('', connect(), { type: 'preview', id: 1, batch, caption: 'made by it', at: 0 });
+  assert.equal(early.preview.batch, batch);
+  assert.equal(from(early, model(1)).preview.batch, batch);
+  const lateOne = from(READY, { type: 'preview', id: 1, batch, caption: '', at: 0 });
+  assert.equal(lateOne.preview.batch, batch);
+  same(done(), { type: 'preview', id: 1, batch, caption: '', at: 0 });
+});
+
+test('a model that does not load leaves the one before', () => {
+  const loading = from(READY, { type: 'want', source: TREES }, { type: 'load', id: 3, next: null });
+  const back = from(loading, failed(3, 'load', { source: TREES, fits: 4 }));
+  assert.equal(phase(back), 'ready');
+  assert.equal(back.wanted, READY.loaded.source);
+  assert.match(back.notices.at(-1).text, /Digits is still loaded and works/);
+  assert.deepEqual(labels(back), ['Make 4 images', 'Try again', 'Another model']);
+  assert.equal(back.announcement.text, 'The model did not load. It went wrong.');
+  const none = after('', connect(), failed(1, 'load', { source: DIGITS }));
+  assert.equal(phase(none), 'broken');
+  assert.deepEqual(labels(none), ['Try again', 'Load Trees']);
+  const fewer = from(back, { type: 'chooseCount', count: 4 });
+  assert.equal(loadOptions(fewer).count, 4);
+});
+
+test('a load that another replaced counts as loaded, but is not waited for', () => {
+  const state = from(READY, { type: 'load', id: 3, next: 'generate' }, { type: 'load', id: 4, next: null }, model(3, TREES, TREE));
+  assert.equal(phase(state), 'loading');
+  assert.equal(state.loaded.title, 'Trees');
+  assert.equal(state.announcement, READY.announcement, 'nothing is ready yet');
+});
+
+test('a run that makes way for another model ends without a word', () => {
+  const loading = from(running(), { type: 'want', source: TREES }, { type: 'load', id: 3, next: null });
+  const { status, notices } = loading;
+  for (const end of [finished(2, true), failed(2, 'start')]) {
+    const ended = from(loading, end);
+    assert.equal(phase(ended), 'loading');
+    assert.deepEqual([ended.status, ended.notices], [status, notices]);
+    same(ended, end, generate(9));
+  }
+});
+
+test('progress is that of what the page waits for', () => {
+  const progress = (id, stage, done, total, waiting = false) => ({ type: 'progress', id, stage, done, total, waiting, at: 0 });
+  const loading = from(READY, { type: 'load', id: 3, next: null });
+  same(loading, progress(2, 'download', 1, 2));
+  assert.deepEqual(from(loading, progress(3, 'download', 1e6, 2e6)).status, { text: 'Downloading the model', count: '1.0 of 2.0 MB', fraction: 0.03 + 0.5 * 0.52 });
+  assert.equal(from(loading, progress(3, 'download', 1e6, null)).status.count, '1.0 MB');
+  assert.equal(from(loading, progress(3, 'download', 1e6, null, true)).status.text, 'Reconnecting');
+  const checking = from(READY, { type: 'check', id: 3 }, progress(3, 'check', 2, 9));
+  assert.deepEqual(checking.checking, { done: 2, total: 9 });
+  assert.equal(checking.status.count, 'layer 2 of 9');
+});
+
+test('a check says what it found, unless nobody waits for it any more', () => {
+  const report = (ok) => ({ type: 'checked', id: 3, report: { ok, layers: [] }, at: 0 });
+  const checking = from(READY, { type: 'check', id: 3 });
+  assert.equal(phase(checking), 'checking');
+  const right = from(checking, report(true));
+  assert.equal(right.status.text, 'The GPU is right');
+  assert.deepEqual([right.checked.model, right.checked.backend], ['Digits', 'Some']);
+  assert.equal(from(checking, report(false)).status.text, 'The GPU is wrong');
+  const loading = from(checking, { type: 'load', id: 4, next: null });
+  assert.equal(from(loading, report(true)).status, loading.status);
+  assert.equal(from(right, { type: 'want', source: TREES }, { type: 'load', id: 5, next: null }, model(5, TREES, TREE)).checked, null, 'it was about another model');
+});
+
+test('the slider follows a run until it is moved, and goes no further than the run', () => {
+  const [one, two] = [from(running(), frame(2, 0)), from(running(), frame(2, 0), { type: 'scrub', index: 0 })];
+  assert.deepEqual([one.selection.index, one.selection.following], [1, true]);
+  assert.deepEqual([two.selection.index, two.selection.following], [0, false]);
+  assert.equal(from(two, frame(2, 1)).selection.index, 0, 'it stays where it was put');
+  assert.equal(from(done(), { type: 'scrub', index: 9 }).selection.index, 3);
+  same(READY, { type: 'scrub', index: 1 }, { type: 'togglePlay' }, { type: 'playOn' });
+});
+
+test('a run is played from the beginning to the end', () => {
+  let state = from(done(), { type: 'togglePlay' });
+  const seen = [state.selection.index];
+  while (state.selection.playing) seen.push((state = from(state, { type: 'playOn' })).selection.index);
+  assert.deepEqual(seen, [0, 1, 2, 3]);
+  const paused = from(done(), { type: 'scrub', index: 1 }, { type: 'togglePlay' }, { type: 'togglePlay' });
+  assert.deepEqual([paused.selection.index, paused.selection.playing], [1, false]);
+  assert.equal(from(done(), { type: 'togglePlay' }, { type: 'scrub', index: 2 }).selection.playing, false);
+});
+
+test('the chosen image is one that there is', () => {
+  const last = from(READY, { type: 'chooseImage', image: 15 }, generate(2), started(2, 3, 2));
+  assert.equal(last.selection.image, 1);
+});
+
+test('files are asked about one after another, and only the last answer counts', () => {
+  const asked = from(READY, { type: 'arrange', id: 3, files: ['a'] }, { type: 'arrange', id: 4, files: ['b'] });
+  same(asked, { type: 'arranged', id: 3, name: 'a', problem: null, at: 0 });
+  const none = from(asked, { type: 'arranged', id: 4, name: null, problem: 'There is no model here.', at: 0 });
+  assert.equal(none.arranging, null);
+  assert.equal(none.notices.at(-1).text, 'There is no model here. Digits is still loaded and works.');
+  assert.equal(from(asked, connect(5)).arranging, asked.arranging, 'a new engine is asked again');
+});
+
+test('notices are replaced by their key and go when they are dismissed', () => {
+  const two = from(READY, { type: 'notify', notice: { key: 'a', text: '1' } }, { type: 'notify', notice: { key: 'b', text: '2' } }, { type: 'notify', notice: { key: 'a', text: '3' } });
+  assert.deepEqual(two.notices.map(({ text }) => text), ['2', '3']);
+  assert.deepEqual(keys(from(two, { type: 'dismiss', key: 'b' })), ['a']);
+  same(two, { type: 'dismiss', key: 'c' });
+});
+
+test('what an address needs to lead here', () => {
+  assert.equal(queryOf(READY, ''), 'seed=1234');
+  const chosen = from(READY, { type: 'type', field: 'steps', text: '20' }, { type: 'chooseClass', name: '3' }, { type: 'chooseBackend', kind: 'cpu' });
+  assert.equal(queryOf(chosen, ''), 'steps=20&seed=1234&class=3&backend=cpu');
+  const own = from(READY, { type: 'load', id: 3, next: null }, model(3, { kind: 'files', id: 'file 1: own', name: 'own', files: [], ...FIRST }));
+  assert.equal(queryOf(own, ''), 'seed=1234', 'the visitor’s own files have no address');
+});
+
+test('16 bits are given up with the GPU that has them', () => {
+  const half = from(READY, { type: 'choosePrecision', precision: 'f16' });
+  assert.equal(from(half, { type: 'chooseBackend', kind: 'cpu' }).settings.precision, 'auto');
+  assert.equal(from(half, { type: 'chooseBackend', kind: 'gpu' }).settings.precision, 'f16');
+  assert.equal(DEFAULTS.precision, 'auto');
+});

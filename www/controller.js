@@ -1,0 +1,290 @@
+// Does what the visitor asks for: commands to the worker, the page's address, timers, files and the clipboard. Everything
+// that reaches out of the page's state is here, and what comes of it goes into the store as an action.
+
+import { listen, send } from './engine/protocol.js';
+import { isCondition, readCondition } from './model/condition.js';
+import { sourceOfFiles } from './model/source.js';
+import { conditionProblem, conditionShape, engineSettings, loadOptions, phase, problemOf, queryOf, selectedRun } from './store/select.js';
+import { FIELD_NAMES, randomSeed } from './store/settings.js';
+import { reportText, verdict } from './words/gpu-check.js';
+import { FAILURES, messageOf } from './words/messages.js';
+
+/** @typedef {import('./engine/protocol.js').Event} Event */
+/** @typedef {import('./model/source.js').Found} Found */
+/** @typedef {import('./model/source.js').Source} Source */
+/** @typedef {import('./store/phase.js').Next} Next */
+/** @typedef {import('./store/reduce.js').Action} Action */
+/** @typedef {import('./store/settings.js').Field} Field */
+/** @typedef {import('./store/settings.js').Settings} Settings */
+/** @typedef {import('./store/state.js').State} State */
+
+/** How long a run is played at most, in milliseconds, and the limits of how long a step is shown. */
+const PLAY = { whole: 4000, shortest: 30, longest: 200 };
+
+/** What a worker says, each of which is an action. @type {Event['type'][]} */
+const EVENTS = ['backend', 'progress', 'preview', 'model', 'started', 'frame', 'finished', 'checked', 'arranged', 'stored', 'failed'];
+
+/**
+ * What is done to the page itself.
+ * @typedef {object} Page
+ * @property {(id: string) => void} focus
+ * @property {(id: string) => void} openPopover
+ * @property {(id: string) => void} closePopover
+ * @property {() => void} openModelMenu  where another model can be named
+ */
+
+export class Controller {
+  #store;
+  #page;
+  #sourceOf;
+  /** @type {Worker|null} */
+  #worker = null;
+  /** Of the last command. */
+  #lastId = 0;
+  #timer = 0;
+
+  /**
+   * @param {import('./store/store.js').Store<State, Action>} store
+   * @param {Page} page
+   * @param {(text: string) => import('./model/source.js').Named} sourceOf  reads what names a model
+   */
+  constructor(store, page, sourceOf) {
+    this.#store = store;
+    this.#page = page;
+    this.#sourceOf = sourceOf;
+    store.subscribe((state) => this.#keepTime(state));
+  }
+
+  get #state() {
+    return this.#store.state;
+  }
+
+  /** Takes into the state what needs nothing else. @param {Action} action @returns {boolean} whether it changed anything */
+  dispatch(action) {
+    return this.#store.dispatch(action);
+  }
+
+  // ---- The engine -----------------------------------------------------------------------------
+
+  /** Starts a worker with a fresh engine; an old one, whatever state it is in, goes. @param {Next} [next] */
+  connect(next = null) {
+    this.#worker?.terminate();
+    const worker = new Worker(new URL('./engine/worker.js', import.meta.url), { type: 'module' });
+    this.#worker = worker;
+    worker.addEventListener('error', (event) => {
+      event.preventDefault();
+      const during = this.#state.backend ? 'run' : 'engine';
+      this.#hear({ type: 'failed', id: null, during, message: event.message || 'The engine’s worker could not be loaded. Reload the page.' });
+    });
+    listen(worker, Object.fromEntries(EVENTS.map((type) => [type, (/** @type {Event} */ event) => this.#hear(event)])));
+    const id = ++this.#lastId;
+    this.dispatch({ type: 'connect', id, next });
+    const { settings, wanted, arranging } = this.#state;
+    this.#send({ type: 'open', id, backend: settings.backend, source: wanted, options: loadOptions(this.#state), autotune: settings.autotune === '1' });
+    // The worker that was asked before has gone.
+    if (arranging) this.#send({ type: 'arrange', ...arranging });
+  }
+
+  /** @param {import('./engine/protocol.js').Command} command */
+  #send(command) {
+    if (this.#worker) send(this.#worker, command);
+  }
+
+  /** Takes what the worker says into the state, and does what follows from it. @param {Event} event */
+  #hear(event) {
+    const before = this.#state;
+    if (!this.dispatch({ ...event, at: performance.now() })) return;
+    if (event.type === 'model') {
+      if (before.loaded) this.#writeAddress();
+      if (event.id !== before.phase.loading) return;
+      if (before.phase.next === 'generate') this.generate();
+      if (before.phase.next === 'check') this.check();
+    }
+    if (event.type === 'arranged' && event.problem === null && before.arranging) this.load(sourceOfFiles(event.name, before.arranging.files));
+    if (event.type === 'checked') this.#act(event.report);
+  }
+
+  /** @param {'gpu'|'cpu'} kind @param {Next} [next] */
+  changeBackend(kind, next = null) {
+    this.#page.closePopover('backend-menu');
+    this.dispatch({ type: 'chooseBackend', kind });
+    this.#writeAddress();
+    this.connect(next);
+  }
+
+  // ---- Models ---------------------------------------------------------------------------------
+
+  /** @param {Source} source @param {Next} [next]  what to do once it is loaded */
+  load(source, next = null) {
+    this.dispatch({ type: 'want', source });
+    if (this.#state.phase.lost) return this.connect(next);
+    const id = ++this.#lastId;
+    this.dispatch({ type: 'load', id, next });
+    if (this.#state.phase.activity === 'stopping') this.#send({ type: 'stop' });
+    this.#send({ type: 'load', id, source, options: loadOptions(this.#state) });
+  }
+
+  /** Loads a model by its name or address. @param {string} text @returns {string|null} what is wrong with it */
+  loadNamed(text) {
+    const { source, problem } = this.#sourceOf(text);
+    if (source) this.load(source);
+    return problem;
+  }
+
+  /** @param {Found[] | Promise<Found[]>} given  files of the visitor's: a model, or what the loaded one takes beside x_t */
+  async takeFiles(given) {
+    try {
+      const files = await given;
+      if (conditionShape(this.#state) && files.length === 1 && isCondition(files[0].file)) return await this.takeCondition(files[0].file);
+      const id = ++this.#lastId;
+      this.dispatch({ type: 'arrange', id, files });
+      this.#send({ type: 'arrange', id, files });
+    } catch (error) {
+      this.dispatch({ type: 'noModel', message: messageOf(error) });
+    }
+  }
+
+  /** @param {File} file */
+  async takeCondition(file) {
+    const { loaded } = this.#state;
+    const shape = conditionShape(this.#state);
+    if (!shape) return;
+    try {
+      const condition = await readCondition(file, shape);
+      if (this.#state.loaded?.id === loaded?.id) this.dispatch({ type: 'takeCondition', condition }); // otherwise it was for another model
+    } catch (error) {
+      this.dispatch({ type: 'refuse', title: 'The condition is not taken', text: messageOf(error) });
+    }
+  }
+
+  /** Asks which models are stored, after removing one of them or, with null, all. @param {string|null} [remove] */
+  listStored(remove) {
+    const id = ++this.#lastId;
+    this.dispatch({ type: 'list', id });
+    this.#send({ type: 'stored', id, remove });
+  }
+
+  // ---- Running and checking -------------------------------------------------------------------
+
+  generate() {
+    const state = this.#state;
+    // The engine or its model is gone; the button does what it says by bringing them back first.
+    if (phase(state) === 'broken') return this.load(state.wanted, 'generate');
+    if (phase(state) !== 'ready') return;
+    const needed = conditionProblem(state);
+    if (needed) {
+      this.dispatch({ type: 'refuse', title: FAILURES.start, text: needed });
+      return this.#page.focus('condition');
+    }
+    const wrong = FIELD_NAMES.find((name) => problemOf(state, name));
+    if (wrong) return this.#page.focus(wrong);
+    const id = ++this.#lastId;
+    this.dispatch({ type: 'generate', id, seed: randomSeed() });
+    this.#writeAddress();
+    this.#send({ type: 'generate', id, settings: engineSettings(this.#state, this.#state.settings) });
+  }
+
+  stop() {
+    if (this.dispatch({ type: 'stop' })) this.#send({ type: 'stop' });
+  }
+
+  /** The button: begins a run, or ends the one that is under way. */
+  generateOrStop() {
+    const { activity } = this.#state.phase;
+    if (activity === 'starting' || activity === 'running') this.stop();
+    else this.generate();
+  }
+
+  check() {
+    const id = ++this.#lastId;
+    if (this.dispatch({ type: 'check', id })) this.#send({ type: 'check', id });
+  }
+
+  /** What follows from a check. @param {import('./engine/protocol.js').CheckReport} report */
+  #act(report) {
+    if (report.ok && phase(this.#state) === 'loading') return; // another model is on its way
+    const { title, text } = verdict(report);
+    this.dispatch({ type: 'announce', text: `${title}. ${text}` });
+    if (report.ok) return this.#page.openPopover('backend-menu');
+    this.changeBackend('cpu');
+    this.dispatch({ type: 'notify', notice: { key: 'gpu', error: true, title, text: `${text} The CPU takes over. Please pass the report on, so that this can be mended.`, actions: [
+      { label: 'Copy report', intent: { do: 'copyReport' } },
+      { label: 'Show report', intent: { do: 'showReport' } },
+    ] } });
+  }
+
+  async copyReport() {
+    const { checked } = this.#state;
+    if (!checked) return;
+    const text = reportText(checked);
+    try {
+      await navigator.clipboard.writeText(text);
+      this.dispatch({ type: 'announce', text: 'The report was copied.', status: 'Report copied' });
+    } catch (error) {
+      this.dispatch({ type: 'notify', notice: { key: 'copy', text: `The report could not be copied (${messageOf(error)}). It is in the browser’s console.` } });
+      console.info(text);
+    }
+  }
+
+  // ---- Choosing -------------------------------------------------------------------------------
+
+  /** @param {Field} field @param {string} text  that was typed there */
+  type(field, text) {
+    this.dispatch({ type: 'type', field, text });
+    if (!problemOf(this.#state, field)) this.#writeAddress();
+  }
+
+  /** @param {string} name */
+  chooseClass(name) {
+    if (this.dispatch({ type: 'chooseClass', name })) this.#writeAddress();
+  }
+
+  /** @param {Settings['precision']} precision */
+  choosePrecision(precision) {
+    this.dispatch({ type: 'choosePrecision', precision });
+    this.load(this.#state.wanted);
+    this.#writeAddress();
+  }
+
+  drawSeed() {
+    this.dispatch({ type: 'drawSeed', seed: randomSeed() });
+    this.#writeAddress();
+  }
+
+  /** Puts the settings into the page's address. */
+  #writeAddress() {
+    if (this.#state.loaded) history.replaceState(null, '', `?${queryOf(this.#state, location.search)}`);
+  }
+
+  /** The clock of a run that is played. @param {State} state */
+  #keepTime(state) {
+    const { playing } = state.selection;
+    if (playing === (this.#timer !== 0)) return;
+    clearInterval(this.#timer);
+    this.#timer = 0;
+    if (!playing) return;
+    const each = PLAY.whole / (selectedRun(state)?.recording.newest ?? 1);
+    this.#timer = window.setInterval(() => this.dispatch({ type: 'playOn' }), Math.min(PLAY.longest, Math.max(PLAY.shortest, each)));
+  }
+
+  /** @param {string} key  of a notice */
+  dismiss(key) {
+    this.dispatch({ type: 'dismiss', key });
+  }
+
+  /** What a notice's button asks for. @param {import('./store/state.js').Intent} intent */
+  act(intent) {
+    switch (intent.do) {
+      case 'connect': return this.connect(intent.next);
+      case 'load': return this.load(intent.source);
+      case 'loadNamed': return this.loadNamed(intent.name);
+      case 'loadFewer':
+        this.dispatch({ type: 'chooseCount', count: intent.count });
+        return this.load(intent.source);
+      case 'changeBackend': return this.changeBackend(intent.kind, intent.next);
+      case 'openModelMenu': return this.#page.openModelMenu();
+      case 'showReport': return this.#page.openPopover('backend-menu');
+      case 'copyReport': return this.copyReport();
+    }
+  }
+}

@@ -1,0 +1,114 @@
+// What every action makes of the state: a reducer without a page. Everything that happens is an action, what the visitor
+// does as well as what the worker answers. An answer to what is over, or was replaced, changes nothing.
+
+import { chooseBackend, chooseClass, chooseCount, open, set, takeCondition, type } from './choosing.js';
+import { arrange, arranged, backend, check, checked, connect, failed, load, model, noModel, preview, progress, stored, want } from './loading.js';
+import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
+import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, started, stop, togglePlay } from './running.js';
+
+/** @typedef {import('./phase.js').Next} Next */
+/** @typedef {import('./settings.js').Settings} Settings */
+/** @typedef {import('./state.js').State} State */
+
+/**
+ * What the worker says, with the time when it was heard, in milliseconds.
+ * @typedef {import('../engine/protocol.js').Event & {at: number}} Heard
+ */
+
+/**
+ * What the visitor does, and what the page does for them; an `id` is that of the command that goes to the worker.
+ * @typedef {(
+ *   {type: 'open', problems: string[]} |
+ *   {type: 'connect', id: number, next: Next} |
+ *   {type: 'want', source: import('../model/source.js').Source} |
+ *   {type: 'load', id: number, next: Next} |
+ *   {type: 'generate', id: number, seed: number} |
+ *   {type: 'stop'} |
+ *   {type: 'check', id: number} |
+ *   {type: 'arrange', id: number, files: import('../model/source.js').Found[]} |
+ *   {type: 'list', id: number} |
+ *   {type: 'type', field: import('./settings.js').Field, text: string} |
+ *   {type: 'chooseClass', name: string} |
+ *   {type: 'chooseCount', count: number} |
+ *   {type: 'chooseBackend', kind: 'gpu'|'cpu'} |
+ *   {type: 'choosePrecision', precision: Settings['precision']} |
+ *   {type: 'takeCondition', condition: import('../model/condition.js').Condition} |
+ *   {type: 'drawSeed', seed: number} |
+ *   {type: 'keepSeed', keep: boolean} |
+ *   {type: 'chooseImage', image: number} |
+ *   {type: 'chooseView', view: 'x'|'x0'} |
+ *   {type: 'scrub', index: number} |
+ *   {type: 'togglePlay'} |
+ *   {type: 'playOn'} |
+ *   {type: 'noModel', message: string} |
+ *   {type: 'refuse', title: string, text: string} |
+ *   {type: 'notify', notice: import('./state.js').Notice} |
+ *   {type: 'dismiss', key: string} |
+ *   {type: 'announce', text: string, status?: string}
+ * )} Done
+ * `open` comes first. `connect` starts an engine, `load` has it load what is wanted. `generate` brings a seed in case one is
+ * to be drawn. `announce` says something aloud, and in the status line if that is to say something else.
+ */
+
+/** @typedef {Heard | Done} Action */
+
+/**
+ * @template {Action['type']} Type
+ * @typedef {Extract<Action, {type: Type}>} ActionOf
+ */
+
+/**
+ * @param {State} state
+ * @param {Action} action
+ * @returns {State}  the very same one when the action changes nothing
+ */
+export function reduce(state, action) {
+  switch (action.type) {
+    case 'open': return open(state, action);
+    case 'connect': return connect(state, action);
+    case 'want': return want(state, action);
+    case 'load': return load(state, action);
+    case 'backend': return backend(state, action);
+    case 'progress': return progress(state, action);
+    case 'preview': return preview(state, action);
+    case 'model': return model(state, action);
+    case 'arrange': return arrange(state, action);
+    case 'arranged': return arranged(state, action);
+    case 'noModel': return noModel(state, action);
+    case 'list': return { ...state, listing: action.id };
+    case 'stored': return stored(state, action);
+    case 'failed': return failed(state, action);
+
+    case 'generate': return generate(state, action);
+    case 'started': return started(state, action);
+    case 'frame': return frame(state, action);
+    case 'stop': return stop(state, action);
+    case 'finished': return finished(state, action);
+    case 'check': return check(state, action);
+    case 'checked': return checked(state, action);
+
+    case 'type': return type(state, action);
+    case 'chooseClass': return chooseClass(state, action);
+    case 'chooseCount': return chooseCount(state, action);
+    case 'chooseBackend': return chooseBackend(state, action);
+    case 'choosePrecision': return set(state, { precision: action.precision });
+    case 'takeCondition': return takeCondition(state, action);
+    case 'drawSeed': return set(state, { seed: action.seed });
+    case 'keepSeed': return { ...state, keepSeed: action.keep };
+
+    case 'chooseImage': return chooseImage(state, action);
+    case 'chooseView': return chooseView(state, action);
+    case 'scrub': return scrub(state, action);
+    case 'togglePlay': return togglePlay(state);
+    case 'playOn': return playOn(state);
+
+    case 'refuse': return withFailure(state, action.title, action.text);
+    case 'notify': return withNotice(state, action.notice);
+    case 'dismiss': return withoutNotices(state, action.key);
+    case 'announce': {
+      const said = withAnnouncement(state, action.text);
+      return action.status === undefined ? said : withStatus(said, action.status, '', null);
+    }
+    default: return state;
+  }
+}

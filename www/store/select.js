@@ -1,0 +1,131 @@
+// What follows from the state: nothing here is kept.
+
+import { ANY, classLabels, defaultClass, hasClasses } from '../model/classes.js';
+import { whatIsTaken } from '../model/condition.js';
+import { phaseOf } from './phase.js';
+import { DEFAULTS, SAMPLERS, defaultEta, defaultSampling, isUseful, mostSteps, readField, writeQuery } from './settings.js';
+
+/** @typedef {import('./settings.js').Field} Field */
+/** @typedef {import('./settings.js').Settings} Settings */
+/** @typedef {import('./state.js').Loaded} Loaded */
+/** @typedef {import('./state.js').State} State */
+
+/** @param {State} state */
+export const phase = (state) => phaseOf(state.phase);
+
+/** What can be used as long as a model is loaded. @param {State} state @returns {Loaded} */
+export function loadedOf({ loaded }) {
+  if (!loaded) throw new Error('No model is loaded yet.');
+  return loaded;
+}
+
+// ---- Settings ---------------------------------------------------------------------------------
+
+/** Guidance leans from "no class" towards a class, so it takes both. @param {State} state @param {Settings} [settings] */
+export const hasGuidance = ({ classes, settings: now }, settings = now) => classes !== null && classes.null_class !== null && settings.class !== ANY;
+
+/** @param {State} state @param {Settings} settings */
+export const guidanceOf = (state, settings) => (hasGuidance(state, settings) ? settings.guidance : 1);
+
+/** Whether a setting changes what this model makes with this sampler. @param {State} state @param {'eta'|'variance'|'spacing'} name */
+export const doesSomething = ({ settings, loaded }, name) => isUseful(name, settings.sampler, loaded?.model.prediction_type);
+
+/** A field that does nothing for this model, class and sampler is hidden. @param {State} state @param {Field} name */
+export function isShown(state, name) {
+  if (name === 'guidance') return hasGuidance(state);
+  return name === 'eta' || name === 'variance' || name === 'spacing' ? doesSomething(state, name) : true;
+}
+
+/** @param {State} state */
+export const mostStepsNow = ({ loaded, settings }) => (loaded ? mostSteps(loaded.model, settings.sampler) : 1000);
+
+/**
+ * What stands in a field.
+ * @param {State} state
+ * @param {Field} name
+ * @returns {{value: any, problem: string}}  the problem with it, or nothing
+ */
+export function fieldOf(state, name) {
+  const { value, problem } = readField(name, state.texts[name]);
+  const most = mostStepsNow(state);
+  if (!problem && name === 'steps' && value > most) return { value, problem: `a whole number from 1 to ${most}, the times this model was trained on` };
+  return { value, problem: problem ?? '' };
+}
+
+/** What is wrong with a field that is shown, or nothing. @param {State} state @param {Field} name */
+export const problemOf = (state, name) => (isShown(state, name) ? fieldOf(state, name).problem : '');
+
+/** What the page takes by itself with the loaded model. @param {State} state @returns {Settings} */
+export function modelDefaults(state) {
+  const { model } = loadedOf(state);
+  return { ...DEFAULTS, ...defaultSampling(model), eta: defaultEta(state.settings.sampler), guidance: model.guidance ?? DEFAULTS.guidance, class: defaultClass(model) };
+}
+
+/** The query of an address that leads here. @param {State} state @param {string} search  the query as it is */
+export function queryOf(state, search) {
+  const { kind, id, network, variant } = loadedOf(state).source;
+  // The visitor's own files have no address.
+  const named = kind === 'files' ? { model: DEFAULTS.model, network: '', variant: '' } : { model: id, network: network ?? '', variant: variant ?? '' };
+  return writeQuery({ ...state.settings, ...named }, new URLSearchParams(search), modelDefaults(state));
+}
+
+/** @param {State} state @returns {import('../engine/protocol.js').LoadOptions} */
+export function loadOptions({ settings, chosen, loaded, wanted }) {
+  // What came with the address is meant for the first model; another one brings its own.
+  const known = loaded ? loaded.source.id === wanted.id : chosen.guidance;
+  return { count: chosen.count ? settings.count : null, precision: settings.precision, guidance: known ? settings.guidance : null };
+}
+
+/** @param {State} state @param {Settings} settings @returns {import('../engine/protocol.js').EngineSettings} */
+export function engineSettings(state, settings) {
+  const { sampler, steps, eta, seed, count, spacing, variance, class: name } = settings;
+  return {
+    sampler,
+    steps,
+    eta: isUseful('eta', sampler) ? eta : 0,
+    seed,
+    count,
+    class_labels: classLabels(loadedOf(state).model, name, count),
+    guidance: guidanceOf(state, settings),
+    ...(state.condition && { condition: state.condition.values }),
+    timestep_spacing: doesSomething(state, 'spacing') ? spacing : null,
+    variance_type: variance === 'own' ? null : variance,
+  };
+}
+
+/** The settings of a run in words. @param {State} state @param {Settings} settings */
+export function describe(state, settings) {
+  const { sampler, steps, eta, seed, class: name } = settings;
+  const parts = [SAMPLERS[sampler], steps === 1 ? '1 step' : `${steps} steps`];
+  if (isUseful('eta', sampler) && eta > 0) parts.push(`η ${eta}`);
+  if (hasClasses(loadedOf(state).model)) parts.push(`class ${name}`);
+  if (guidanceOf(state, settings) !== 1) parts.push(`guidance ${guidanceOf(state, settings)}`);
+  return [...parts, `seed ${seed}`].join(' · ');
+}
+
+// ---- What some models take beside x_t ---------------------------------------------------------
+
+/** Null without a model, or for one that takes nothing. @param {State} state @returns {import('../model/condition.js').Shape|null} */
+export function conditionShape({ loaded }) {
+  if (!loaded?.model.condition_channels) return null;
+  const { condition_channels: channels, width, height } = loaded.model;
+  return { channels, width, height };
+}
+
+/** Why a run cannot begin with what is there, or nothing. @param {State} state */
+export function conditionProblem(state) {
+  const shape = conditionShape(state);
+  if (!shape) return '';
+  if (!state.condition) return `This model takes more than noise. Choose ${whatIsTaken(shape)} under Condition, or drop it on the page.`;
+  const { images, name } = state.condition;
+  const { count } = state.settings;
+  return images === 1 || images === count ? '' : `${name} has ${images} conditions and there are ${count} images. Make ${images}, or give one for all.`;
+}
+
+// ---- What is looked at ------------------------------------------------------------------------
+
+/** @param {State} state @returns {import('./state.js').Run|null} */
+export const selectedRun = ({ runs, selection }) => (selection.run === null ? null : runs.byId[selection.run]);
+
+/** The shape of the pictures that are shown. @param {State} state @returns {{count: number, width: number, height: number}} */
+export const shownShape = (state) => selectedRun(state)?.recording ?? state.preview.batch;

@@ -1,0 +1,151 @@
+// Everything the page knows, as one object. It is never changed in place: what is the very same object as before has not
+// changed, so a view can tell by that what it has to draw anew.
+
+import { noiseBatch } from './noise.js';
+import { INITIAL } from './phase.js';
+import { FIELD_NAMES } from './settings.js';
+
+/** @typedef {import('../engine/protocol.js').Batch} Batch */
+/** @typedef {import('../engine/protocol.js').BackendInfo} BackendInfo */
+/** @typedef {import('../engine/protocol.js').Model} Model */
+/** @typedef {import('../model/classes.js').Classes} Classes */
+/** @typedef {import('../model/source.js').Source} Source */
+/** @typedef {import('./phase.js').Next} Next */
+/** @typedef {import('./settings.js').Field} Field */
+/** @typedef {import('./settings.js').Settings} Settings */
+
+/** A model that comes with the page, and what is known of it before it is loaded. @typedef {Classes & {folder: string, title: string, about: string}} Shipped */
+
+/**
+ * The model that the engine has, where it came from, what else it could be loaded as and what it is called; `id` is the
+ * command that loaded it.
+ * @typedef {{id: number, source: Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: Model, title: string}} Loaded
+ */
+
+/** What is shown before there is a run: the sample that came with a model, or noise, which is not `real`. @typedef {{batch: Batch, caption: string, real: boolean}} Preview */
+
+/**
+ * @typedef {object} Run
+ * @property {number} id            of the command that began it
+ * @property {{run: number, step: number}|null} parent  which run it goes on from, and from where; null: it began with noise
+ * @property {Settings} settings    it was begun with
+ * @property {string} caption       the same in words
+ * @property {number} guidance
+ * @property {Model} model          that made it
+ * @property {import('./recording.js').Recording} recording  everything it has shown
+ * @property {number} revision      of its recording
+ * @property {number} startedAt     milliseconds, as performance.now() counts them
+ *
+ * A recording is the one thing in the state that is changed in place. It holds up to 400 MB of pictures, of which each
+ * frame adds a few: copying even the list of them at every frame would be work for nobody, since what was recorded never
+ * changes. `revision` grows with it, so that a run which has got a frame is another object than before, as everything else
+ * that has changed.
+ */
+
+/** All runs there are, in the order they were begun. @typedef {{byId: Readonly<Record<number, Run>>, order: readonly number[]}} Runs */
+
+/**
+ * What of the runs is looked at.
+ * @typedef {object} Selection
+ * @property {number|null} run
+ * @property {number} index       among the states of its recording
+ * @property {boolean} following  whether it moves along with the newest one
+ * @property {boolean} playing
+ * @property {number} image       of the batch
+ * @property {'x'|'x0'} view
+ */
+
+/** What a button of a notice asks for. @typedef {(
+ *   {do: 'connect', next: Next} |
+ *   {do: 'load', source: Source} |
+ *   {do: 'loadNamed', name: string} |
+ *   {do: 'loadFewer', source: Source, count: number} |
+ *   {do: 'changeBackend', kind: 'gpu'|'cpu', next: Next} |
+ *   {do: 'openModelMenu'} |
+ *   {do: 'showReport'} |
+ *   {do: 'copyReport'}
+ * )} Intent */
+
+/** A message: a newer one replaces an older one with its key. @typedef {{key: string, text: string, title?: string, error?: boolean, actions?: {label: string, intent: Intent}[]}} Notice */
+
+/** @typedef {{text: string, count: string, fraction: number}} Status  of which the progress bar shows the fraction */
+
+/** What a check of the GPU found, and in which circumstances. @typedef {{report: import('../engine/protocol.js').CheckReport, model: string, precision: string, backend: string}} Checked */
+
+/**
+ * @typedef {object} State
+ * @property {import('./phase.js').State} phase  what is under way
+ * @property {number|null} connection  the command that opened the engine
+ * @property {BackendInfo|null} backend  null: the engine is starting
+ * @property {Settings} settings       valid ones
+ * @property {Readonly<Record<Field, string>>} texts  what stands in the fields, which may be wrong
+ * @property {Readonly<Partial<Record<keyof Settings, boolean>>>} chosen  what somebody chose, here or in the address: a model's defaults do not replace it
+ * @property {boolean} keepSeed        otherwise each run draws another one
+ * @property {number|null} lastSeed    of the run that was begun last
+ * @property {readonly Shipped[]} shipped
+ * @property {Source} wanted           what is loaded, or being loaded
+ * @property {Loaded|null} loaded
+ * @property {Classes|null} classes    of the loaded model, or of a shipped one that is on its way
+ * @property {import('../model/condition.js').Condition|null} condition  what the model takes beside x_t, if it takes anything
+ * @property {Preview} preview
+ * @property {Preview|null} nextPreview  of the model that is being loaded
+ * @property {{id: number, files: import('../model/source.js').Found[]}|null} arranging  files that the worker is looking into for a model
+ * @property {{id: number, settings: Settings}|null} starting  the run that was asked for, until it has started
+ * @property {Runs} runs
+ * @property {Selection} selection
+ * @property {{done: number, total: number|null}|null} checking  layers
+ * @property {Checked|null} checked
+ * @property {number|null} listing     the command that asks what is stored
+ * @property {import('../model/cache.js').StoredModels|null} stored
+ * @property {Status} status
+ * @property {{text: string}} announcement  for those who cannot see it; another object says it again
+ * @property {readonly Notice[]} notices   in the order they came
+ */
+
+/** @type {Runs} */
+export const NO_RUNS = Object.freeze({ byId: {}, order: [] });
+
+/** @type {Selection} */
+export const NOTHING_SELECTED = Object.freeze({ run: null, index: 0, following: true, playing: false, image: 0, view: 'x' });
+
+/**
+ * The state in which the page opens.
+ * @param {object} from
+ * @param {Settings} from.settings
+ * @param {Iterable<keyof Settings>} from.given  the settings that the address has
+ * @param {Source} from.wanted     the first model
+ * @param {readonly Shipped[]} from.shipped
+ * @returns {State}
+ */
+export function initialState({ settings, given, wanted, shipped }) {
+  const chosen = Object.fromEntries([...given].map((name) => [name, true]));
+  const texts = Object.fromEntries(FIELD_NAMES.map((name) => [name, String(settings[name])]));
+  return {
+    phase: INITIAL,
+    connection: null,
+    backend: null,
+    settings,
+    texts: /** @type {Record<Field, string>} */ (texts),
+    chosen,
+    keepSeed: Boolean(chosen.seed),
+    lastSeed: null,
+    shipped,
+    wanted,
+    loaded: null,
+    classes: null,
+    condition: null,
+    preview: { batch: noiseBatch(settings.count, 32, 32), caption: '', real: false },
+    nextPreview: null,
+    arranging: null,
+    starting: null,
+    runs: NO_RUNS,
+    selection: NOTHING_SELECTED,
+    checking: null,
+    checked: null,
+    listing: null,
+    stored: null,
+    status: { text: 'Starting', count: '', fraction: 0 },
+    announcement: { text: '' },
+    notices: [],
+  };
+}

@@ -1,0 +1,32 @@
+// The button that begins and ends a run, what is under way, and how far it is.
+
+import { phase } from '../store/select.js';
+import { byId, changes } from './dom.js';
+
+export class Action {
+  #button = byId('generate');
+  #changed = { phase: changes(), status: changes(), announcement: changes() };
+
+  /** @param {import('../controller.js').Controller} controller */
+  constructor(controller) {
+    this.#button.addEventListener('click', () => controller.generateOrStop());
+  }
+
+  /** @param {import('../store/state.js').State} state */
+  render(state) {
+    const { status, announcement } = state;
+    if (this.#changed.status(status)) {
+      byId('status-text').textContent = status.text;
+      byId('status-number').textContent = status.count;
+      byId('progress').value = status.fraction;
+    }
+    if (this.#changed.announcement(announcement)) byId('announcer').textContent = announcement.text;
+    const now = phase(state);
+    if (!this.#changed.phase(now)) return;
+    const active = now === 'starting' || now === 'running' || now === 'stopping';
+    byId('generate-label').textContent = active ? 'Stop' : 'Generate';
+    this.#button.classList.toggle('stop', active);
+    this.#button.disabled = now === 'loading' || now === 'stopping' || now === 'checking';
+    document.body.dataset.phase = now;
+  }
+}

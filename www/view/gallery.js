@@ -1,0 +1,148 @@
+// The pictures: the grid of a batch, and beside it the chosen image, large, in both views.
+
+import { noiseBatch } from '../store/noise.js';
+import { phase, selectedRun, shownShape } from '../store/select.js';
+import { byId, changes, contextOf, imageData, make } from './dom.js';
+
+/** @typedef {import('../store/state.js').State} State */
+
+export class Gallery {
+  #canvas = byId('images');
+  /** A listbox that lies over the canvas: one option an image, so that keys can choose too. @type {HTMLElement} */
+  #list = byId('options');
+  /** @type {HTMLCanvasElement[]} */
+  #loupes = [byId('loupe-x'), byId('loupe-x0')];
+  #controller;
+  /** @type {State} */
+  #state;
+  #columns = 1;
+  #changed = { shape: changes(), image: changes(), look: changes(), frame: changes(), caption: changes() };
+  /** Whether what is to be shown has not been drawn yet. */
+  #waiting = false;
+  #requested = false;
+
+  /** @param {import('../controller.js').Controller} controller @param {State} state */
+  constructor(controller, state) {
+    this.#controller = controller;
+    this.#state = state;
+    this.#list.addEventListener('click', (/** @type {any} */ { target }) => {
+      const option = target.closest('[role=option]');
+      if (option) this.#choose([...this.#list.children].indexOf(option));
+    });
+    this.#list.addEventListener('keydown', (event) => this.#key(event));
+  }
+
+  /** @param {State} state */
+  render(state) {
+    this.#state = state;
+    const { selection, preview } = state;
+    const { count, width, height } = shownShape(state);
+    const run = selectedRun(state);
+    const reshaped = this.#changed.shape(count, width, height);
+    if (reshaped) this.#setShape(count, width, height);
+    if (this.#changed.image(selection.image) || reshaped) this.#mark(selection.image);
+    if (this.#changed.caption(run?.caption ?? preview.caption)) byId('caption').textContent = run?.caption ?? preview.caption;
+
+    // Frames may come faster than the screen shows them; whatever the visitor does is shown at once.
+    const looksElsewhere = this.#changed.look(selection.image, selection.view, selection.following);
+    const grows = selection.following && phase(state) === 'running';
+    const others = this.#changed.frame(run?.id, selection.index, run?.revision, preview);
+    if (others || looksElsewhere || reshaped) this.#waiting = true;
+    if (!this.#waiting) return;
+    if (grows && !looksElsewhere) this.#requestDraw();
+    else this.#draw();
+  }
+
+  #requestDraw() {
+    if (this.#requested) return;
+    this.#requested = true;
+    requestAnimationFrame(() => {
+      this.#requested = false;
+      if (this.#waiting) this.#draw();
+    });
+  }
+
+  /** Makes room for a batch. @param {number} count @param {number} width @param {number} height */
+  #setShape(count, width, height) {
+    const columns = Math.ceil(Math.sqrt(count));
+    const rows = Math.ceil(count / columns);
+    this.#columns = columns;
+    this.#canvas.width = columns * width;
+    this.#canvas.height = rows * height;
+    for (const loupe of this.#loupes) Object.assign(loupe, { width, height });
+    // Small pictures are looked at pixel by pixel; large ones may be shown smaller than they are.
+    this.#canvas.classList.toggle('smooth', Math.max(width, height) >= 128);
+    const frame = this.#canvas.parentElement;
+    frame.style.setProperty('--columns', columns);
+    frame.style.setProperty('--aspect', (columns * width) / (rows * height));
+    this.#list.replaceChildren(...Array.from({ length: count }, (_, i) => make('div', { role: 'option', 'aria-label': `Image ${i + 1}` })));
+  }
+
+  #draw() {
+    this.#waiting = false;
+    const { selection, preview } = this.#state;
+    const run = selectedRun(this.#state);
+    if (!run) {
+      const { batch, real } = preview;
+      this.#drawGrid(batch.pixels);
+      this.#drawLoupes(noiseBatch(batch.count, batch.width, batch.height).pixels, batch.pixels);
+      byId('loupe-note').textContent = 'what it expects';
+      this.#describe(real ? `${batch.count} images made by this model` : 'Noise: nothing was generated yet');
+      return;
+    }
+    const { recording } = run;
+    const { step, x, x0, x0Step } = recording.states[selection.index];
+    this.#drawGrid((selection.view === 'x' ? x : x0) ?? x);
+    this.#drawLoupes(x, x0 ?? x);
+    this.#describe(`${recording.count} images, ${selection.view === 'x' ? 'x_t' : 'x̂0'} at step ${step} of ${recording.steps}`);
+    // The newest step of a run has no prediction of its own yet.
+    byId('loupe-note').textContent = x0 && x0Step !== step ? `expected at step ${x0Step}` : 'what it expects';
+  }
+
+  /** @param {Uint8Array} pixels  the batch as the grid shows it */
+  #drawGrid(pixels) {
+    const { count, width, height } = shownShape(this.#state);
+    const context = contextOf(this.#canvas);
+    for (let i = 0; i < count; i++) {
+      context.putImageData(imageData(pixels, i, width, height), (i % this.#columns) * width, Math.floor(i / this.#columns) * height);
+    }
+  }
+
+  /** @param {Uint8Array} x @param {Uint8Array} x0  batches in both views, for the loupes */
+  #drawLoupes(x, x0) {
+    const { width, height } = shownShape(this.#state);
+    [x, x0].forEach((pixels, i) => {
+      contextOf(this.#loupes[i]).putImageData(imageData(pixels, this.#state.selection.image, width, height), 0, 0);
+    });
+  }
+
+  /** @param {string} text  what the grid shows, for those who cannot see it */
+  #describe(text) {
+    this.#canvas.setAttribute('aria-label', text);
+  }
+
+  /** @param {number} image  that is chosen */
+  #mark(image) {
+    for (const [i, option] of [...this.#list.children].entries()) {
+      option.setAttribute('aria-selected', String(i === image));
+      /** @type {HTMLElement} */ (option).tabIndex = i === image ? 0 : -1;
+    }
+  }
+
+  /** @param {number} image */
+  #choose(image) {
+    this.#controller.dispatch({ type: 'chooseImage', image });
+    /** @type {HTMLElement} */ (this.#list.children[image]).focus();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    const { image } = this.#state.selection;
+    const { count } = shownShape(this.#state);
+    const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.#columns, ArrowDown: this.#columns, Home: -image, End: count - 1 - image };
+    const move = moves[/** @type {keyof typeof moves} */ (event.key)];
+    if (move === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    if (image + move >= 0 && image + move < count) this.#choose(image + move);
+  }
+}

@@ -1,0 +1,52 @@
+// Messages in the page: what happened, what to do, and buttons that do it. Never a modal.
+
+import { byId, make } from './dom.js';
+
+/** @typedef {import('../store/state.js').Notice} Notice */
+
+export class Notices {
+  // Two live regions: errors answer a click, so they stand by the button; notes come by themselves, so they stand where
+  // they move nothing.
+  #errors = byId('errors');
+  #notes = byId('notes');
+  #controller;
+  /** @type {Map<Notice, HTMLElement>} */
+  #shown = new Map();
+
+  /** @param {{dismiss: (key: string) => void, act: (intent: import('../store/state.js').Intent) => void}} controller */
+  constructor(controller) {
+    this.#controller = controller;
+  }
+
+  /** @param {{notices: readonly Notice[]}} state */
+  render({ notices }) {
+    for (const [notice, element] of this.#shown) {
+      if (notices.includes(notice)) continue;
+      element.remove();
+      this.#shown.delete(notice);
+    }
+    for (const notice of notices) {
+      if (this.#shown.has(notice)) continue;
+      const element = this.#make(notice);
+      this.#shown.set(notice, element);
+      (notice.error ? this.#errors : this.#notes).append(element);
+    }
+  }
+
+  /** @param {Notice} notice */
+  #make({ key, text, title, error = false, actions = [] }) {
+    const close = make('button', { type: 'button', class: 'close', 'aria-label': 'Dismiss' }, '×');
+    const notice = make('div', { class: error ? 'notice error' : 'notice' }, close);
+    if (title) notice.append(make('h2', {}, title));
+    notice.append(make('p', {}, text));
+    close.addEventListener('click', () => this.#controller.dismiss(key));
+    if (actions.length) {
+      notice.append(make('div', { class: 'actions' }, ...actions.map(({ label, intent }) => {
+        const button = make('button', { type: 'button', class: 'secondary' }, label);
+        button.addEventListener('click', () => this.#controller.act(intent));
+        return button;
+      })));
+    }
+    return notice;
+  }
+}

@@ -1,0 +1,142 @@
+// "This step": the arithmetic of one update with its numbers, and where it sits in the run.
+
+import { selectedRun } from '../store/select.js';
+import { number, time } from '../words/format.js';
+import { byId, changes, make, svg } from './dom.js';
+import { term } from './maths.js';
+
+/** @typedef {import('../engine/protocol.js').Row} Row */
+/** The coefficients of a row. @typedef {'x0_from_x'|'x0_from_model'|'prev_from_x'|'prev_from_model'|'prev_from_x0'|'prev_from_noise'} Coefficient */
+/** A line of the formulas. @typedef {(Node|string)[]} Line */
+
+/** What the model computes. @type {Record<import('../pkg/denoise.js').PredictionType, string>} */
+const OUTPUT = { epsilon: 'eps', sample: 'out', v_prediction: 'v', flow_prediction: 'flow' };
+const CHART = { width: 300, height: 64 };
+
+export class UpdatePanel {
+  #title = byId('update-title');
+  #formulas = byId('formulas');
+  #chart = byId('chart');
+  #changed = changes();
+  /** @type {Row[]} */
+  #rows = [];
+  #output = 'eps';
+  /** Whether x_t is a mixture of picture and noise whose shares add up to one. */
+  #flows = false;
+  #guidance = 1;
+  /** The coefficients that any step of the run uses: the others' terms are left out throughout. @type {Set<string>} */
+  #used = new Set();
+  #shown = -1;
+
+  /** @param {import('../store/state.js').State} state */
+  render(state) {
+    const run = selectedRun(state);
+    if (this.#changed(run?.id)) {
+      if (run) this.#begin(run);
+      else this.#forget();
+    }
+    if (run) this.#show(run.recording.states[state.selection.index].step);
+  }
+
+  /** Before a run there are no numbers, so letters stand for them. */
+  #forget() {
+    this.#title.textContent = '';
+    this.#write(
+      [term('x0'), ' = a ', term('xt'), ' − b ', term('eps')],
+      [term('xt', 't−1'), ' = c ', term('x0'), ' + d ', term('eps'), ' + σ ', term('z')],
+    );
+    this.#chart.replaceChildren();
+  }
+
+  /** @param {import('../store/state.js').Run} run */
+  #begin({ recording: { rows }, model: { prediction_type: predicts }, guidance }) {
+    this.#rows = rows;
+    this.#guidance = guidance;
+    this.#output = OUTPUT[predicts];
+    this.#flows = predicts === 'flow_prediction';
+    this.#used = new Set(rows.flatMap((row) => Object.entries(row).filter(([, value]) => value).map(([name]) => name)));
+    this.#shown = -1;
+    this.#drawChart();
+  }
+
+  /** Shows the update that leads from state `step` to the next; for the last state, the one that made it. @param {number} step */
+  #show(step) {
+    this.#chart.querySelector('.marker').setAttribute('transform', `translate(${(step / this.#rows.length) * CHART.width} 0)`);
+    const i = Math.min(step, this.#rows.length - 1);
+    if (i === this.#shown) return;
+    this.#shown = i;
+    const row = this.#rows[i];
+    const from = time(row.timestep);
+    const to = time(this.#rows[i + 1]?.timestep ?? 0);
+    this.#title.textContent = `${i + 1} of ${this.#rows.length} · t ${from} → ${to}`;
+
+    const guided = this.#guidance !== 1;
+    const output = () => term(guided ? `${this.#output}_guided` : this.#output);
+    const x0 = this.#sum([
+      ['x0_from_x', term('xt', from)],
+      ['x0_from_model', output()],
+    ], row);
+    const aside = (/** @type {boolean} */ useful, /** @type {string} */ text) => (useful ? [make('span', { class: 'aside' }, text)] : []);
+    const clip = [...aside(row.clip !== null, `, kept within ±${row.clip}`), ...aside(row.thresholded, ', kept within what most of it is')];
+    const next = term('xt', i + 1 === this.#rows.length ? '0' : to);
+    const prev = this.#sum([
+      ['prev_from_x', term('xt', from)],
+      ['prev_from_x0', term('x0')],
+      ['prev_from_model', output()],
+      ['prev_from_noise', term('z')],
+    ], row);
+    // Multistep methods also use what earlier evaluations found.
+    const earlier = [...aside(row.prev_from_kept.some(Boolean), ' + earlier steps'), ...aside(row.learned_sigma, ', the noise as strong as the model says')];
+    this.#write([term('x0'), ' = ', ...x0, ...clip], [next, ' = ', ...prev, ...earlier], guided ? [output(), ' = ', ...this.#lean()] : null);
+  }
+
+  /** ε_∅ + w (ε_c − ε_∅) */
+  #lean() {
+    const [of, none] = [term(`${this.#output}_class`), () => term(`${this.#output}_none`)];
+    const product = make('span', { class: 'product' }, make('span', { class: 'number' }, String(this.#guidance)), ' (', of, ' − ', none(), ')');
+    return [none(), ' + ', product];
+  }
+
+  /** @param {Line} guess @param {Line} move @param {Line|null} [lean] */
+  #write(guess, move, lean = null) {
+    this.#formulas.replaceChildren(
+      ...(lean ? [make('p', { class: 'says' }, 'Lean towards the class'), make('p', { class: 'formula' }, ...lean)] : []),
+      make('p', { class: 'says' }, 'Guess the finished picture'),
+      make('p', { class: 'formula' }, ...guess),
+      make('p', { class: 'says' }, 'Go one step towards it'),
+      make('p', { class: 'formula' }, ...move),
+    );
+  }
+
+  /** @param {[Coefficient, Node][]} terms @param {Row} row @returns {Line} */
+  #sum(terms, row) {
+    const used = terms.filter(([name]) => this.#used.has(name));
+    return used.flatMap(([name, symbol], i) => {
+      const value = row[name];
+      const sign = value < 0 ? (i ? ' − ' : '−') : i ? ' + ' : '';
+      // A coefficient and its symbol stay on one line.
+      return [sign, make('span', { class: 'product' }, make('span', { class: 'number' }, number(Math.abs(value))), ' ', symbol)];
+    });
+  }
+
+  /** How much picture and how much noise there is before an evaluation. @param {Row} row */
+  #shares({ alpha_cumprod: alpha, x0_from_model: sigma }) {
+    if (!this.#flows) return { signal: Math.sqrt(alpha), noise: Math.sqrt(1 - alpha) };
+    // x̂0 = x_t − σ û, or + where the model was trained the other way round.
+    const noise = Math.min(1, Math.abs(sigma));
+    return { signal: 1 - noise, noise };
+  }
+
+  // Two curves over the run: how much picture and how much noise is in x_t.
+  #drawChart() {
+    const { width, height } = CHART;
+    const states = [...this.#rows.map((row) => this.#shares(row)), { signal: 1, noise: 0 }];
+    const line = (/** @type {'signal'|'noise'} */ name) => states.map((shares, i) => `${((i / (states.length - 1)) * width).toFixed(1)},${((1 - shares[name]) * height).toFixed(1)}`).join(' ');
+    this.#chart.setAttribute('viewBox', `0 -2 ${width} ${height + 4}`);
+    this.#chart.replaceChildren(
+      svg('polyline', { class: 'noise', points: line('noise') }),
+      svg('polyline', { class: 'signal', points: line('signal') }),
+      svg('line', { class: 'marker', x1: 0, x2: 0, y1: -2, y2: height + 2 }),
+    );
+  }
+}
