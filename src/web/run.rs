@@ -117,6 +117,8 @@ fn condition(pipeline: &Pipeline, numbers: Vec<f32>) -> Result<Tensor> {
 struct RowInfo {
     timestep: f64,
     alpha_cumprod: f64,
+    /// What the picture is multiplied by in x: √ᾱ, or 1 where a sampler keeps x = x_0 + σ ε.
+    signal: f64,
     x0_from_x: f64,
     x0_from_model: f64,
     clip: Option<f64>,
@@ -137,6 +139,7 @@ impl From<&Row> for RowInfo {
         RowInfo {
             timestep: row.timestep,
             alpha_cumprod: row.alpha_cumprod,
+            signal: row.signal,
             x0_from_x: row.x0_from_x,
             x0_from_model: row.x0_from_model,
             clip: row.clip,
