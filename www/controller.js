@@ -239,6 +239,12 @@ export class Controller {
     if (this.dispatch({ type: 'chooseClass', name })) this.#writeAddress();
   }
 
+  /** @param {boolean} one  typeface for all letters of a word */
+  chooseTypeface(one) {
+    this.dispatch({ type: 'chooseTypeface', one });
+    this.#writeAddress();
+  }
+
   /** @param {Settings['precision']} precision */
   choosePrecision(precision) {
     this.dispatch({ type: 'choosePrecision', precision });

@@ -2,6 +2,7 @@
 
 import { duration } from '../words/format.js';
 import { set } from './choosing.js';
+import { layoutOf } from './layout.js';
 import { withAnnouncement, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
 import { Recording } from './recording.js';
@@ -46,6 +47,7 @@ export function started(state, event) {
     caption: describe(state, settings),
     guidance: guidanceOf(state, settings),
     model: loadedOf(state).model,
+    layout: layoutOf(state.classes, settings.class, recording.count),
     recording,
     revision: 0,
     startedAt: at,
