@@ -287,6 +287,7 @@ build() {
     mkdir dist/pkg
     cp -r pkg/denoise.js pkg/denoise_bg.wasm pkg/snippets dist/pkg/
     node scripts/strip.mjs dist
+    node scripts/offline.mjs dist
 
     local wasm page
     wasm=$(gzipped pkg/denoise_bg.wasm)

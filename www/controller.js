@@ -31,6 +31,7 @@ const EVENTS = ['backend', 'progress', 'preview', 'model', 'started', 'frame', '
  * @property {(id: string) => void} openPopover
  * @property {(id: string) => void} closePopover
  * @property {() => void} openModelMenu  where another model can be named
+ * @property {() => void} update  begins anew with a newer version of the page
  */
 
 export class Controller {
@@ -291,6 +292,7 @@ export class Controller {
       case 'openModelMenu': return this.#page.openModelMenu();
       case 'showReport': return this.#page.openPopover('backend-menu');
       case 'copyReport': return this.copyReport();
+      case 'update': return this.#page.update();
     }
   }
 }

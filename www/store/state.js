@@ -66,7 +66,8 @@ import { FIELD_NAMES } from './settings.js';
  *   {do: 'changeBackend', kind: 'gpu'|'cpu', next: Next} |
  *   {do: 'openModelMenu'} |
  *   {do: 'showReport'} |
- *   {do: 'copyReport'}
+ *   {do: 'copyReport'} |
+ *   {do: 'update'}
  * )} Intent */
 
 /** A message: a newer one replaces an older one with its key. @typedef {{key: string, text: string, title?: string, error?: boolean, actions?: {label: string, intent: Intent}[]}} Notice */
