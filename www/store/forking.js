@@ -35,6 +35,9 @@ export function forkPoint(state) {
   return { run, step };
 }
 
+/** The run that makes the evaluation at a step of a run: itself, or one that it goes on from. @param {State} state @param {Run} run @param {number} step @returns {Run} */
+export const makerOf = (state, run, step) => (run.parent && step < run.parent.step ? makerOf(state, state.runs.byId[run.parent.run], step) : run);
+
 /** Why no run can go on from what is shown, or nothing. @param {State} state */
 export function forkProblem(state) {
   const point = forkPoint(state);

@@ -1,6 +1,7 @@
 // The runs as a tree: a lane each, that leaves another one at the step where it forks; and the button that forks.
 
-import { branchWords, forkHint, forkProblem, lanesOf } from '../store/forking.js';
+import { branchWords, forkHint, forkProblem, lanesOf, makerOf } from '../store/forking.js';
+import { selectedRun } from '../store/select.js';
 import { byId, changes, contextOf, imageData, make, svg } from './dom.js';
 import { THUMB } from './strip.js';
 
@@ -106,6 +107,7 @@ export class Tree {
     option.setAttribute('aria-label', run.parent ? `${words}, from step ${run.parent.step}${pinned}` : `The first run, ${words}${pinned}`);
     option.style.setProperty('--from', `${at(run.first)}px`);
     option.style.setProperty('--end', `${at(this.#endOf(run))}px`);
+    option.classList.toggle('first', !run.parent);
     option.classList.toggle('late', Boolean(run.parent) && run.first / recording.steps > LATE);
   }
 
@@ -117,7 +119,7 @@ export class Tree {
 
   /** @param {(step: number) => number} at */
   #paintLines(at) {
-    const { selection, runs } = this.#state;
+    const { runs } = this.#state;
     const options = /** @type {HTMLElement[]} */ ([...this.#list.children]);
     const middle = (/** @type {number} */ lane) => options[lane].offsetTop + options[lane].offsetHeight / 2;
     const total = this.#list.scrollHeight;
@@ -125,7 +127,7 @@ export class Tree {
     // The way to the selected run: its own lane, and those before it as far as it shares them.
     /** @type {Map<number, number>} */
     const way = new Map();
-    for (let run = selection.run === null ? undefined : runs.byId[selection.run], end = run?.recording.states[run.recording.newest].step ?? 0; run; end = run.parent?.step ?? 0, run = run.parent ? runs.byId[run.parent.run] : undefined) way.set(run.id, end);
+    for (let run = selectedRun(this.#state), end = run?.recording.states[run.recording.newest].step ?? 0; run; end = run.parent?.step ?? 0, run = run.parent && runs.byId[run.parent.run]) way.set(run.id, end);
 
     const path = (/** @type {Lane} */ { run, from, lane }, /** @type {number} */ end) => {
       const [left, y] = [at(run.first), middle(lane)];
@@ -144,12 +146,11 @@ export class Tree {
 
   /** Where the step is that is shown. @param {(step: number) => number} at @param {(lane: number) => number} middle */
   #marker(at, middle) {
-    const { selection, runs } = this.#state;
-    let run = selection.run === null ? undefined : runs.byId[selection.run];
+    const run = selectedRun(this.#state);
     if (!run) return [];
-    const { step } = run.recording.states[selection.index];
-    while (run.parent && step < run.parent.step) run = runs.byId[run.parent.run];
-    const lane = this.#lanes.findIndex((one) => one.run.id === run.id);
+    const { step } = run.recording.states[this.#state.selection.index];
+    const maker = makerOf(this.#state, run, step);
+    const lane = this.#lanes.findIndex((one) => one.run.id === maker.id);
     return [svg('circle', { cx: at(step), cy: middle(lane), r: 5, class: 'marker' })];
   }
 
