@@ -69,8 +69,8 @@ async function fork(page, step) {
   return pixels(page);
 }
 
-/** Has the page go on with another worker. */
-async function replaceWorker(page) {
+/** Has the worker load the model again, and forget where runs stood. */
+async function reload(page) {
   await page.locator('#backend-button').click();
   const precision = controls(page).precision('32 bit');
   await precision.check();
@@ -130,18 +130,17 @@ for (const backend of ['cpu', 'gpu']) {
       await closePage(page);
     });
 
-    test('where a run stood is found again by a worker that has never seen it', async () => {
+    test('where a run stood is found again when nothing of it was kept', async () => {
       const page = await open(`?backend=${backend}&count=3&steps=6&seed=5&sampler=ddpm&class=3`);
       const on = controls(page);
       await generate(page);
       await on.class('7').check();
       await fork(page, 2);
-      await on.eta.count();
       await on.seed.fill('6');
       const made = await fork(page, 4);
       await tree(page).lanes.nth(1).click();
       await on.seed.fill('6');
-      await replaceWorker(page);
+      await reload(page);
       assert.equal(await tree(page).lanes.count(), 3, 'the tree is still there');
       equal(await fork(page, 4), made, 'a fork of a fork, once more from the beginning');
       await closePage(page);
@@ -165,8 +164,8 @@ for (const backend of ['cpu', 'gpu']) {
       // And a fork of that, along its own steps.
       await tree(page).lanes.nth(1).click();
       equal(await fork(page, total - 1), other, 'nothing was changed');
-      await replaceWorker(page);
-      equal(await fork(page, total - 2), other, 'nor with another worker');
+      await reload(page);
+      equal(await fork(page, total - 2), other, 'nor from the beginning');
       await closePage(page);
     });
 
@@ -187,6 +186,18 @@ for (const backend of ['cpu', 'gpu']) {
       assert.equal(await on.step.inputValue(), '30');
       equal(await pixels(page), whole, 'as if nothing had happened');
       equal(await at(page, 5), early, 'and on the way');
+
+      // A fork too, for which the new worker first has to make what it goes on from.
+      await on.class('7').check();
+      const branch = await fork(page, 8);
+      await tree(page).lanes.first().click();
+      await on.class('7').check();
+      await scrub(page, 8);
+      await tree(page).fork.click();
+      await lose(10);
+      await ready(page);
+      assert.equal(await on.step.inputValue(), '30');
+      equal(await pixels(page), branch, 'the fork is as the one before');
       await closePage(page);
     });
   });

@@ -235,7 +235,7 @@ async function generate({ id, settings, run: of, origin = null, snapshot = null,
     send(self, { type: 'started', id, rows, initial, count: settings.count, width, height }, [initial.buffer]);
   } catch (error) {
     team?.restart(); // some of it may have begun
-    return fail(id, 'start', error);
+    return fail(id, error instanceof Interrupted ? 'run' : 'start', error);
   }
   try {
     const watch = of === undefined ? null : watchOf(id, of, settings.count);
@@ -262,6 +262,9 @@ async function generate({ id, settings, run: of, origin = null, snapshot = null,
 /** @typedef {import('./protocol.js').Origin} Origin */
 /** @typedef {import('./protocol.js').Snapshot} Snapshot */
 /** What a run is here, be it shared out or not. @typedef {Awaited<ReturnType<typeof begin>>} AnyRun */
+
+/** Something went wrong while another run was made once more, as it may in any run. */
+class Interrupted extends Error {}
 
 /** @param {Beginning} beginning @param {number|null} end  the evaluation before which it ends */
 async function begin({ settings, snapshot }, end) {
@@ -310,6 +313,8 @@ async function stateAt(id, { run: of, settings, row, origin }) {
     const state = await run.snapshot();
     if (state) kept.add(of, state);
     return state;
+  } catch (error) {
+    throw new Interrupted(messageOf(error), { cause: error });
   } finally {
     await free(run);
   }
