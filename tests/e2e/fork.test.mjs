@@ -19,6 +19,7 @@ before(async () => {
   await wrapEngine(frail, `
     let lost = false;
     new BroadcastChannel('lose').onmessage = () => { lost = true; };
+    const told = new BroadcastChannel('resumed');
     const { resume, start } = Engine.prototype;
     const frailly = (begin) => async function (...of) {
       const run = await begin.apply(this, of);
@@ -26,7 +27,11 @@ before(async () => {
       run.next = () => (lost ? Promise.reject(new Error('The GPU was lost.')) : next());
       return run;
     };
-    Object.assign(Engine.prototype, { start: frailly(start), resume: frailly(resume) });
+    const goOn = frailly(resume);
+    Object.assign(Engine.prototype, { start: frailly(start), resume(settings, snapshot) {
+      told.postMessage(snapshot.row);
+      return goOn.call(this, settings, snapshot);
+    } });
   `);
   server = await servePage({ '/frail/pkg/': frail, '/frail/': folderOf('www') });
   browser = await launch();
@@ -45,6 +50,12 @@ const tree = (page) => ({
   compare: page.getByRole('button', { name: 'Compare' }),
   lanes: page.getByRole('listbox', { name: 'Branches' }).getByRole('option'),
   hint: page.locator('#fork-hint'),
+});
+
+/** Has the page note the rows that the engine resumes runs at. */
+const watchResumed = (page) => page.addInitScript(() => {
+  globalThis.resumed = [];
+  new BroadcastChannel('resumed').onmessage = ({ data }) => globalThis.resumed.push(data);
 });
 
 /** Moves the slider by its value, as a drag would. */
@@ -170,20 +181,25 @@ for (const backend of ['cpu', 'gpu']) {
     });
 
     test('a run outlives its engine', async () => {
-      const page = await open(`frail/?backend=${backend}&count=2&steps=30&seed=5&sampler=ddpm&class=3`);
+      const steps = backend === 'cpu' ? 120 : 24;
+      const page = await open(`frail/?backend=${backend}&count=2&steps=${steps}&seed=5&sampler=ddpm&class=3`, { before: watchResumed });
       const on = controls(page);
       await generate(page);
       const [whole, early] = [await pixels(page), await at(page, 5)];
       await on.generate.click();
-      const lose = async (step) => {
+      const lose = async (step, milliseconds = 0) => {
         await page.waitForFunction((n) => document.body.dataset.phase === 'running' && Number(document.getElementById('step').value) >= n, step, { timeout: 60_000 });
+        await page.waitForTimeout(milliseconds);
         await page.evaluate(() => new BroadcastChannel('lose').postMessage('now'));
         await page.waitForFunction(() => document.body.dataset.phase === 'loading');
       };
-      await lose(4);
-      await lose(12);
+      await lose(1);
+      // By then the page has been told where the run stands.
+      await lose(5, 3500);
       await ready(page);
-      assert.equal(await on.step.inputValue(), '30');
+      const resumed = await page.evaluate(() => globalThis.resumed.flat());
+      assert.ok(resumed.some((row) => row > 1), `it did not begin anew, but at evaluation ${resumed}`);
+      assert.equal(await on.step.inputValue(), String(steps));
       equal(await pixels(page), whole, 'as if nothing had happened');
       equal(await at(page, 5), early, 'and on the way');
 
@@ -196,7 +212,7 @@ for (const backend of ['cpu', 'gpu']) {
       await tree(page).fork.click();
       await lose(10);
       await ready(page);
-      assert.equal(await on.step.inputValue(), '30');
+      assert.equal(await on.step.inputValue(), String(steps));
       equal(await pixels(page), branch, 'the fork is as the one before');
       await closePage(page);
     });
