@@ -5,7 +5,7 @@ import { listen, send } from './engine/protocol.js';
 import { isCondition, readCondition } from './model/condition.js';
 import { sourceOfFiles } from './model/source.js';
 import { forkPoint, forkProblem, goesOnByItself, originOf } from './store/forking.js';
-import { conditionProblem, conditionShape, loadOptions, phase, problemOf, queryOf, selectedRun } from './store/select.js';
+import { conditionProblem, conditionShape, imageCount, loadOptions, phase, problemOf, queryOf, selectedRun } from './store/select.js';
 import { FIELD_NAMES, randomSeed } from './store/settings.js';
 import { reportText, verdict } from './words/gpu-check.js';
 import { FAILURES, messageOf } from './words/messages.js';
@@ -32,6 +32,7 @@ const EVENTS = ['backend', 'progress', 'preview', 'model', 'started', 'frame', '
  * @property {(id: string) => void} openPopover
  * @property {(id: string) => void} closePopover
  * @property {() => void} openModelMenu  where another model can be named
+ * @property {() => void} update  begins anew with a newer version of the page
  */
 
 export class Controller {
@@ -185,7 +186,7 @@ export class Controller {
     const point = forkPoint(state);
     const problem = forkProblem(state);
     if (problem) return this.dispatch({ type: 'announce', text: problem });
-    if (!point || !this.#mayBegin(point.run.settings.count)) return;
+    if (!point || !this.#mayBegin(imageCount(state, point.run.settings))) return;
     this.dispatch({ type: 'fork', id: ++this.#lastId, seed: randomSeed() });
     this.#begin();
   }
@@ -273,6 +274,12 @@ export class Controller {
     if (this.dispatch({ type: 'chooseClass', name })) this.#writeAddress();
   }
 
+  /** @param {boolean} one  typeface for all letters of a word */
+  chooseTypeface(one) {
+    this.dispatch({ type: 'chooseTypeface', one });
+    this.#writeAddress();
+  }
+
   /** @param {Settings['precision']} precision */
   choosePrecision(precision) {
     this.dispatch({ type: 'choosePrecision', precision });
@@ -330,6 +337,7 @@ export class Controller {
       case 'openModelMenu': return this.#page.openModelMenu();
       case 'showReport': return this.#page.openPopover('backend-menu');
       case 'copyReport': return this.copyReport();
+      case 'update': return this.#page.update();
     }
   }
 }

@@ -93,7 +93,7 @@ for (const backend of ['cpu', 'gpu']) {
   describe(`on the ${backend.toUpperCase()}`, () => {
     test('a fork in which nothing was changed ends in the very same pixels', async () => {
       for (const sampler of ['ddim', 'ddpm', 'dpm_solver']) {
-        const page = await open(`?backend=${backend}&count=2&steps=6&seed=1234&sampler=${sampler}&class=3`);
+        const page = await open(`?model=models/digits&backend=${backend}&count=2&steps=6&seed=1234&sampler=${sampler}&class=3`);
         await generate(page);
         const whole = await pixels(page);
         for (const step of [0, 1, 3, 5]) {
@@ -105,7 +105,7 @@ for (const backend of ['cpu', 'gpu']) {
     });
 
     test('a fork shares what came before and differs in what comes after', async () => {
-      const page = await open(`?backend=${backend}&count=2&steps=6&seed=1&sampler=ddpm&class=3`);
+      const page = await open(`?model=models/digits&backend=${backend}&count=2&steps=6&seed=1&sampler=ddpm&class=3`);
       const on = controls(page);
       await generate(page);
       const parent = [];
@@ -142,7 +142,7 @@ for (const backend of ['cpu', 'gpu']) {
     });
 
     test('where a run stood is found again when nothing of it was kept', async () => {
-      const page = await open(`?backend=${backend}&count=3&steps=6&seed=5&sampler=ddpm&class=3`);
+      const page = await open(`?model=models/digits&backend=${backend}&count=3&steps=6&seed=5&sampler=ddpm&class=3`);
       const on = controls(page);
       await generate(page);
       await on.class('7').check();
@@ -158,7 +158,7 @@ for (const backend of ['cpu', 'gpu']) {
     });
 
     test('another sampler goes on from where a run was', async () => {
-      const page = await open(`?backend=${backend}&count=2&steps=10&seed=1&class=3`);
+      const page = await open(`?model=models/digits&backend=${backend}&count=2&steps=10&seed=1&class=3`);
       const on = controls(page);
       await generate(page);
       const [whole, middle] = [await pixels(page), await at(page, 5)];
@@ -182,7 +182,7 @@ for (const backend of ['cpu', 'gpu']) {
 
     test('a run outlives its engine', async () => {
       const steps = backend === 'cpu' ? 120 : 24;
-      const page = await open(`frail/?backend=${backend}&count=2&steps=${steps}&seed=5&sampler=ddpm&class=3`, { before: watchResumed });
+      const page = await open(`frail/?model=models/digits&backend=${backend}&count=2&steps=${steps}&seed=5&sampler=ddpm&class=3`, { before: watchResumed });
       const on = controls(page);
       await generate(page);
       const [whole, early] = [await pixels(page), await at(page, 5)];
@@ -220,7 +220,7 @@ for (const backend of ['cpu', 'gpu']) {
 }
 
 test('after three losses in a row the page asks, and the CPU can go on', async () => {
-  const page = await open('frail/?backend=gpu&count=1&steps=60&seed=5&class=3');
+  const page = await open('frail/?model=models/digits&backend=gpu&count=1&steps=60&seed=5&class=3');
   await controls(page).generate.click();
   for (const next of ['loading', 'loading', 'broken']) {
     await page.waitForFunction(() => document.body.dataset.phase === 'running' && Number(document.getElementById('step').value) >= 2, null, { timeout: 60_000 });
@@ -239,7 +239,7 @@ test('after three losses in a row the page asks, and the CPU can go on', async (
 });
 
 test('seeds are drawn for forks that would differ in nothing, and the page says when that is no use', async () => {
-  const page = await open('?backend=cpu&count=1&steps=5&class=3&sampler=ddpm');
+  const page = await open('?model=models/digits&backend=cpu&count=1&steps=5&class=3&sampler=ddpm');
   const on = controls(page);
   assert.ok(await tree(page).fork.isDisabled());
   await generate(page);
@@ -265,7 +265,7 @@ test('seeds are drawn for forks that would differ in nothing, and the page says 
 
 for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
   test(`branches can be compared: ${name}`, async () => {
-    const page = await open('?backend=cpu&count=4&steps=6&seed=1&class=3', { viewport });
+    const page = await open('?model=models/digits&backend=cpu&count=4&steps=6&seed=1&class=3', { viewport });
     await page.evaluate(axe.source);
     const on = controls(page);
     await generate(page);

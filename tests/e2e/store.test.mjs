@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { branchWords, compared, forkHint, forkPoint, forkProblem, goesOnByItself, lanesOf, makerOf, originOf } from '../../www/store/forking.js';
 import { bounded, bytesOf } from '../../www/store/memory.js';
+import { spelled } from '../../www/model/classes.js';
+import { gridLayout, wordLayout } from '../../www/store/layout.js';
 import { reduce } from '../../www/store/reduce.js';
-import { engineSettings, isShown, loadOptions, phase, problemOf, queryOf, selectedRun } from '../../www/store/select.js';
+import { engineSettings, imageCount, isShown, loadOptions, phase, problemOf, queryOf, selectedRun } from '../../www/store/select.js';
 import { DEFAULTS, readQuery } from '../../www/store/settings.js';
 import { initialState } from '../../www/store/state.js';
 import { createStore } from '../../www/store/store.js';
@@ -43,7 +45,7 @@ const connect = (id = 1, next = null) => ({ type: 'connect', id, next });
 const backend = (id = 1, kind = 'gpu') => ({ type: 'backend', id, kind, name: 'Some', note: null, half: true, at: 0 });
 const model = (id, of = DIGITS, it = MODEL, more = {}) => ({ type: 'model', id, source: of, networks: [{ folder: 'unet', variants: ['', 'fp16'] }], network: 'unet', variant: '', model: it, count: 16, note: null, at: 0, ...more });
 const failed = (id, during, more = {}) => ({ type: 'failed', id, during, message: 'It went wrong.', at: 0, ...more });
-const READY = after('', connect(), backend(), model(1));
+const READY = after('model=models/digits', connect(), backend(), model(1));
 
 const rows = (steps) => Array.from({ length: steps }, (_, i) => ({ timestep: 999 - i, alpha_cumprod: (i + 1) / (steps + 2), signal: 1, prev_from_noise: 0 }));
 const pixels = (value, count = 2) => new Uint8Array(count * 16).fill(value);
@@ -67,7 +69,7 @@ test('the store tells its listeners of changes only', () => {
 });
 
 test('a shipped model has its controls before it is loaded', () => {
-  const digits = after('');
+  const digits = after('model=models/digits');
   assert.equal(digits.classes, SHIPPED[0]);
   assert.equal(digits.settings.class, 'any');
   assert.equal(isShown(digits, 'guidance'), false, 'without a class there is nothing to lean towards');
@@ -77,7 +79,7 @@ test('a shipped model has its controls before it is loaded', () => {
   assert.equal(isShown(trees, 'guidance'), true);
   assert.equal(after('model=models/trees&guidance=5').texts.guidance, '5');
   assert.equal(after('model=https://example.org/x').classes, null);
-  const wrong = after('class=oak&steps=banana');
+  const wrong = after('model=models/digits&class=oak&steps=banana');
   assert.deepEqual(keys(wrong), ['address', 'class']);
   assert.equal(wrong.settings.class, 'any');
 });
@@ -177,12 +179,12 @@ test('a class that the model does not have is not taken', () => {
 });
 
 test('another model brings its own class, guidance and preview, and takes the runs with it', () => {
-  const sample = { batch: { pixels: pixels(9, 4), count: 4, width: 2, height: 2 }, caption: 'made by it', real: true };
+  const sample = { batch: { pixels: pixels(9, 4), count: 4, width: 2, height: 2 }, caption: 'made by it', real: true, layout: gridLayout(4, 4) };
   const three = from(done(), { type: 'chooseClass', name: '3' }, { type: 'chooseImage', image: 1 }, { type: 'chooseView', view: 'x0' });
   const loading = from(three, { type: 'want', source: TREES }, { type: 'load', id: 3, next: null });
   assert.equal(phase(loading), 'loading');
   assert.deepEqual(loadOptions(loading), { count: null, precision: 'auto', guidance: null });
-  const shown = from(loading, { type: 'preview', id: 3, batch: sample.batch, caption: sample.caption, at: 0 });
+  const shown = from(loading, { type: 'preview', id: 3, batch: sample.batch, columns: 4, caption: sample.caption, at: 0 });
   assert.equal(selectedRun(shown)?.id, 2, 'the sample waits until its model is there');
   const loaded = from(shown, model(3, TREES, TREE, { count: 4 }));
   assert.equal(phase(loaded), 'ready');
@@ -198,12 +200,12 @@ test('another model brings its own class, guidance and preview, and takes the ru
 
 test('the sample of the first model is shown as soon as it is there, and stays', () => {
   const batch = { pixels: pixels(9, 4), count: 4, width: 2, height: 2 };
-  const early = after('', connect(), { type: 'preview', id: 1, batch, caption: 'made by it', at: 0 });
+  const early = after('', connect(), { type: 'preview', id: 1, batch, columns: 4, caption: 'made by it', at: 0 });
   assert.equal(early.preview.batch, batch);
   assert.equal(from(early, model(1)).preview.batch, batch);
-  const lateOne = from(READY, { type: 'preview', id: 1, batch, caption: '', at: 0 });
+  const lateOne = from(READY, { type: 'preview', id: 1, batch, columns: 2, caption: '', at: 0 });
   assert.equal(lateOne.preview.batch, batch);
-  same(done(), { type: 'preview', id: 1, batch, caption: '', at: 0 });
+  same(done(), { type: 'preview', id: 1, batch, columns: 2, caption: '', at: 0 });
 });
 
 test('a model that does not load leaves the one before', () => {
@@ -305,9 +307,9 @@ test('notices are replaced by their key and go when they are dismissed', () => {
 });
 
 test('what an address needs to lead here', () => {
-  assert.equal(queryOf(READY, ''), 'seed=1234');
+  assert.equal(queryOf(READY, ''), 'seed=1234&model=models/digits');
   const chosen = from(READY, { type: 'type', field: 'steps', text: '20' }, { type: 'chooseClass', name: '3' }, { type: 'chooseBackend', kind: 'cpu' });
-  assert.equal(queryOf(chosen, ''), 'steps=20&seed=1234&class=3&backend=cpu');
+  assert.equal(queryOf(chosen, ''), 'steps=20&seed=1234&class=3&model=models/digits&backend=cpu');
   const own = from(READY, { type: 'load', id: 3, next: null }, model(3, { kind: 'files', id: 'file 1: own', name: 'own', files: [], ...FIRST }));
   assert.equal(queryOf(own, ''), 'seed=1234', 'the visitor’s own files have no address');
 });
@@ -502,4 +504,67 @@ test('a run that was to end is not brought back', () => {
   const lost = from(running(), { type: 'stop' }, failed(2, 'run'));
   assert.deepEqual([goesOnByItself(lost), lost.interrupted], [false, null]);
   assert.deepEqual(lost.notices.at(-1).actions[0].intent, { do: 'connect', next: null });
+});
+
+const LETTERS = { ...MODEL, title: 'Letters', class_names: [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'], class_count: 26, null_class: 26 };
+const SPELLER = { folder: 'models/letters', title: 'Letters', about: '', class_names: LETTERS.class_names, class_count: 26, class_kind: 'label', null_class: 26, guidance: null };
+
+test('where classes are letters a word is made, an image a letter', () => {
+  const { settings, given, problems } = readQuery(new URLSearchParams(''));
+  const shipped = [SPELLER, ...SHIPPED];
+  const opened = reduce(initialState({ settings, given, wanted: source('models/letters'), shipped }), { type: 'open', problems });
+  assert.equal(opened.settings.class, 'DENOISE', 'the page greets');
+  assert.deepEqual([opened.preview.batch.count, opened.preview.layout.columns], [7, 7], 'what comes has its room');
+  assert.equal(loadOptions(opened).count, 7);
+  assert.equal(isShown(opened, 'count'), false);
+  const ready = from(opened, connect(), backend(), model(1, source('models/letters'), LETTERS, { count: 7 }));
+  assert.equal(queryOf(ready, ''), 'seed=1234');
+  const word = from(ready, { type: 'chooseClass', name: 'ON AIR' });
+  const asked = engineSettings(word, word.settings);
+  assert.deepEqual([asked.count, asked.class_labels, asked.seed], [5, [14, 13, 0, 8, 17], 1234]);
+  assert.equal(queryOf(word, ''), 'seed=1234&class=ON+AIR');
+  same(word, { type: 'chooseClass', name: '' }, { type: 'chooseClass', name: 'no' }, { type: 'chooseClass', name: 'A'.repeat(33) });
+  const alike = from(word, { type: 'chooseTypeface', one: true });
+  assert.deepEqual([engineSettings(alike, alike.settings).seeds, engineSettings(alike, alike.settings).seed], [[1234, 1234, 1234, 1234, 1234], undefined]);
+  const run = from(alike, generate(2), started(2, 3, 5)).runs.byId[2];
+  assert.deepEqual([run.layout, run.caption], [wordLayout('ON AIR'), '“ON AIR” in one typeface · DDIM · 50 steps · seed 1234']);
+  // Another model has its own number of images again.
+  const digits = from(ready, { type: 'want', source: DIGITS }, { type: 'load', id: 3, next: null }, model(3));
+  assert.deepEqual([imageCount(digits), isShown(digits, 'count'), digits.settings.class], [16, true, 'any']);
+});
+
+test('what is typed becomes what can be spelled', () => {
+  for (const [typed, word] of [['denoise', 'DENOISE'], ['  a  b ', 'A B '], ['Élan, 42!', 'ELAN '], ['ß', 'SS'], ['', ''], [' ', ''], ['x'.repeat(40), 'X'.repeat(32)]]) {
+    assert.equal(spelled(LETTERS, typed), word, typed);
+  }
+});
+
+test('a word stands in the lines that make it largest', () => {
+  const lines = (text) => {
+    const { columns, rows, cells } = wordLayout(text);
+    assert.equal(cells.length, text.replaceAll(' ', '').length);
+    assert.equal(new Set(cells.map(({ column, row }) => `${column} ${row}`)).size, cells.length, 'each letter has a place of its own');
+    assert.ok(cells.every(({ column, row }) => column < columns && row < rows));
+    return [columns, rows];
+  };
+  assert.deepEqual(lines('A'), [1, 1]);
+  assert.deepEqual(lines('DENOISE'), [7, 1]);
+  assert.deepEqual(lines('ON AIR'), [3, 2]);
+  assert.deepEqual(lines('THE QUICK BROWN FOX'), [5, 4]);
+  assert.deepEqual(lines('A B C D E F G H'), [5, 3]);
+  assert.deepEqual(lines('X'.repeat(32)), [11, 3]);
+  assert.deepEqual(gridLayout(5).cells.at(-1), { column: 1, row: 1 });
+});
+
+test('a fork of a word is a word of as many letters', () => {
+  const ready = after('model=models/letters', connect(), backend(), model(1, source('models/letters'), LETTERS, { count: 7 }));
+  const state = from({ ...ready, settings: { ...ready.settings, class: 'OAK' } }, generate(2), started(2, 3, 3), frame(2, 0), frame(2, 1), frame(2, 2), finished(2), scrub(1));
+  assert.equal(forkProblem(state), '');
+  const elms = from(state, chosen('ELMS'));
+  same(elms, fork(3));
+  assert.match(forkProblem(elms), /type a word of 3/);
+  const elm = from(state, chosen('ELM'), fork(3), started(3, 3, 3));
+  assert.equal(branchWords(elm, elm.runs.byId[3]), '“ELM”');
+  const alike = from(state, { type: 'chooseTypeface', one: true });
+  assert.equal(forkHint(alike), 'Goes on from step 1 with one typeface.');
 });

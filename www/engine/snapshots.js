@@ -91,7 +91,7 @@ export function resumed(settings, origin, snapshot) {
 export function forked(settings, origin, snapshot) {
   if (origin.resumes) {
     // Another seed is that of the noise from here on.
-    const generators = settings.seed === origin.settings.seed ? snapshot.generators : [];
+    const generators = sameSeeds(settings, origin.settings) ? snapshot.generators : [];
     return resumed(settings, origin, { ...snapshot, generators });
   }
   const { alpha_cumprod: alpha, signal } = origin.level;
@@ -99,6 +99,9 @@ export function forked(settings, origin, snapshot) {
   const scale = signal > 0 ? Math.sqrt(alpha) / signal : 1;
   return { settings: { ...settings, start: { sample: snapshot.sample.map((x) => x * scale), alpha_cumprod: alpha } }, snapshot: null };
 }
+
+/** @param {EngineSettings} a @param {EngineSettings} b */
+const sameSeeds = (a, b) => a.seed === b.seed && String(a.seeds ?? '') === String(b.seeds ?? '');
 
 /** ᾱ of the x that a run's table begins with; null: it begins with noise. @param {Origin|null} origin @returns {number|null} */
 function alphaAtBeginning(origin) {

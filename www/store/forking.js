@@ -5,7 +5,7 @@ import { set } from './choosing.js';
 import { withNotice } from './messages.js';
 import { reducePhase } from './phase.js';
 import { withBegun } from './running.js';
-import { engineSettings, guidanceOf, hasGuidance, phase, runOfCommand, selectedRun, weightsOf } from './select.js';
+import { engineSettings, guidanceOf, hasGuidance, imageCount, isSpelling, phase, runOfCommand, selectedRun, weightsOf } from './select.js';
 import { SAMPLERS, isUseful } from './settings.js';
 
 /** @typedef {import('./settings.js').Settings} Settings */
@@ -45,7 +45,9 @@ export function forkProblem(state) {
   if (phase(state) !== 'ready') return 'Wait until nothing is under way.';
   if (!state.loaded || point.run.weights !== weightsOf(state.loaded)) return 'Another model made this run; load that one to go on from here.';
   const selected = selectedRun(state);
-  return selected && point.step >= selected.recording.steps ? 'Drag to an earlier step, then go on from there with other settings.' : '';
+  if (selected && point.step >= selected.recording.steps) return 'Drag to an earlier step, then go on from there with other settings.';
+  const letters = imageCount(state, point.run.settings);
+  return imageCount(state, forkSettings(state, point.run)) === letters ? '' : `What goes on from here has as many letters: type a word of ${letters}.`;
 }
 
 /** The settings of a fork: the fields', but as many images as there are. @param {State} state @param {Run} run  that it goes on from @returns {Settings} */
@@ -82,12 +84,13 @@ function drawsSeed(state, run) {
  */
 function differences(state, settings, run) {
   const was = run.settings;
-  const { sampler, steps, eta, seed, spacing, variance, class: name } = settings;
+  const { sampler, steps, eta, seed, spacing, variance, typeface, class: name } = settings;
   const words = [];
   if (sampler !== was.sampler) words.push(SAMPLERS[sampler]);
   if (steps !== was.steps) words.push(steps === 1 ? '1 step' : `${steps} steps`);
   if (isUseful('eta', sampler) && (eta !== was.eta || !isUseful('eta', was.sampler))) words.push(`η ${eta}`);
-  if (hasClasses(run.model) && name !== was.class) words.push(`class ${name}`);
+  if (hasClasses(run.model) && name !== was.class) words.push(isSpelling(state) ? `“${name}”` : `class ${name}`);
+  if (isSpelling(state) && typeface !== was.typeface) words.push(typeface === '1' ? 'one typeface' : 'many typefaces');
   if (hasGuidance(state, settings) && guidanceOf(state, settings) !== run.guidance) words.push(`guidance ${settings.guidance}`);
   if (sampler === was.sampler && isUseful('spacing', sampler) && spacing !== was.spacing) words.push(`spacing ${spacing}`);
   if (isUseful('variance', sampler) && variance !== was.variance) words.push(`variance ${variance.replace('_', ' ')}`);
@@ -109,7 +112,7 @@ export function forkHint(state) {
   const { run, step } = point;
   const { settings } = state;
   const changed = differences(state, forkSettings(state, run), run);
-  const images = settings.count === run.settings.count ? '' : ` It makes ${run.settings.count === 1 ? 'one image' : `${run.settings.count} images`}, as many as there are.`;
+  const images = isSpelling(state) || settings.count === run.settings.count ? '' : ` It makes ${run.settings.count === 1 ? 'one image' : `${run.settings.count} images`}, as many as there are.`;
   const onlySeed = changed.every((words) => words.startsWith('seed'));
   const isStraight = run.recording.rows.slice(step).every((row) => row.prev_from_noise === 0);
   if (onlySeed && isStraight) return `${SAMPLERS[settings.sampler]} draws no noise here, so another seed changes nothing. Change ${alternatives(state, run)}.${images}`;
@@ -119,7 +122,7 @@ export function forkHint(state) {
 
 /** @param {State} state @param {Run} run */
 function alternatives(state, run) {
-  const names = [...(isUseful('eta', state.settings.sampler) ? ['η'] : []), ...(hasClasses(run.model) ? ['the class'] : []), ...(hasGuidance(state) ? ['guidance'] : []), 'the sampler'];
+  const names = [...(isUseful('eta', state.settings.sampler) ? ['η'] : []), ...(hasClasses(run.model) ? [isSpelling(state) ? 'the word' : 'the class'] : []), ...(hasGuidance(state) ? ['guidance'] : []), 'the sampler'];
   return `${names.slice(0, -1).join(', ')}${names.length > 1 ? ' or ' : ''}${names.at(-1)}`;
 }
 
@@ -172,7 +175,7 @@ export function resume(state, action) {
 // ---- Looking at them --------------------------------------------------------------------------
 
 /** The settings that are a run's, not the page's. @type {readonly (keyof Settings)[]} */
-const OF_A_RUN = ['sampler', 'steps', 'eta', 'seed', 'class', 'guidance', 'spacing', 'variance', 'count'];
+const OF_A_RUN = ['sampler', 'steps', 'eta', 'seed', 'class', 'guidance', 'spacing', 'variance', 'count', 'typeface'];
 
 /** Shows another run at the same step, or its end instead of an end; its settings return to the fields. @param {State} state @param {ActionOf<'chooseRun'>} action @returns {State} */
 export function chooseRun(state, { run: id }) {

@@ -2,6 +2,7 @@
 
 import { duration } from '../words/format.js';
 import { set } from './choosing.js';
+import { layoutOf } from './layout.js';
 import { withAnnouncement, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
 import { bounded } from './memory.js';
@@ -64,6 +65,7 @@ export function started(state, event) {
     model: loadedOf(state).model,
     weights: weightsOf(loadedOf(state)),
     backend: state.backend?.kind ?? null,
+    layout: layoutOf(state.classes, settings.class, recording.count),
     recording,
     revision: 0,
     first: parent?.step ?? 0,

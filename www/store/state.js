@@ -1,6 +1,7 @@
 // Everything the page knows, as one object. It is never changed in place: what is the very same object as before has not
 // changed, so a view can tell by that what it has to draw anew.
 
+import { gridLayout } from './layout.js';
 import { noiseBatch } from './noise.js';
 import { INITIAL } from './phase.js';
 import { FIELD_NAMES } from './settings.js';
@@ -10,6 +11,7 @@ import { FIELD_NAMES } from './settings.js';
 /** @typedef {import('../engine/protocol.js').Model} Model */
 /** @typedef {import('../model/classes.js').Classes} Classes */
 /** @typedef {import('../model/source.js').Source} Source */
+/** @typedef {import('./layout.js').Layout} Layout */
 /** @typedef {import('./phase.js').Next} Next */
 /** @typedef {import('./settings.js').Field} Field */
 /** @typedef {import('./settings.js').Settings} Settings */
@@ -22,7 +24,7 @@ import { FIELD_NAMES } from './settings.js';
  * @typedef {{id: number, source: Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: Model, title: string}} Loaded
  */
 
-/** What is shown before there is a run: the sample that came with a model, or noise, which is not `real`. @typedef {{batch: Batch, caption: string, real: boolean}} Preview */
+/** What is shown before there is a run: the sample that came with a model, or noise, which is not `real`. @typedef {{batch: Batch, caption: string, real: boolean, layout: Layout}} Preview */
 
 /**
  * @typedef {object} Run
@@ -37,6 +39,7 @@ import { FIELD_NAMES } from './settings.js';
  * @property {Model} model          that made it
  * @property {string} weights       that made it, by what they are loaded as
  * @property {'gpu'|'cpu'|null} backend  that it began on
+ * @property {Layout} layout        of its images
  * @property {import('./recording.js').Recording} recording  everything it has shown
  * @property {number} revision      of its recording
  * @property {number} first         the step at which what it made itself begins
@@ -74,7 +77,8 @@ import { FIELD_NAMES } from './settings.js';
  *   {do: 'changeBackend', kind: 'gpu'|'cpu', next: Next} |
  *   {do: 'openModelMenu'} |
  *   {do: 'showReport'} |
- *   {do: 'copyReport'}
+ *   {do: 'copyReport'} |
+ *   {do: 'update'}
  * )} Intent */
 
 /** A message: a newer one replaces an older one with its key. @typedef {{key: string, text: string, title?: string, error?: boolean, actions?: {label: string, intent: Intent}[]}} Notice */
@@ -117,6 +121,11 @@ import { FIELD_NAMES } from './settings.js';
  * @property {readonly Notice[]} notices   in the order they came
  */
 
+/** Noise, where there is nothing better to show. @param {number} count @param {number} width @param {number} height @param {Layout} [layout] @returns {Preview} */
+export function noisePreview(count, width, height, layout = gridLayout(count)) {
+  return { batch: noiseBatch(count, width, height), caption: '', real: false, layout };
+}
+
 /** @type {Runs} */
 export const NO_RUNS = Object.freeze({ byId: {}, order: [] });
 
@@ -149,7 +158,7 @@ export function initialState({ settings, given, wanted, shipped }) {
     loaded: null,
     classes: null,
     condition: null,
-    preview: { batch: noiseBatch(settings.count, 32, 32), caption: '', real: false },
+    preview: noisePreview(settings.count, 32, 32),
     nextPreview: null,
     arranging: null,
     starting: null,
