@@ -401,7 +401,7 @@ test('a fork that would differ in nothing draws a seed, unless it is kept', () =
   assert.equal(from(state, { type: 'keepSeed', keep: true }, fork(3)).settings.seed, 1234);
   assert.equal(from(state, chosen('3'), fork(3)).settings.seed, 1234, 'another class is difference enough');
   assert.equal(from(state, ...forked(3, 1), scrub(1), fork(4, 99)).settings.seed, 99, 'the seed of the last fork is not taken again');
-  assert.match(forkHint(state), /^DDIM draws no noise here, so another seed changes nothing\. Change η, the class or the sampler/);
+  assert.match(forkHint(state), /^DDIM draws no noise here: not the seed, but η, the class or the sampler can change it\.$/);
   assert.equal(forkHint(from(state, chosen('3'))), 'Goes on from step 1 with class 3.');
   assert.equal(forkHint(from(state, chosen('3'), { type: 'chooseCount', count: 4 })), 'Goes on from step 1 with class 3. It makes 16 images, as many as there are.');
 });

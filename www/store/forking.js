@@ -41,11 +41,11 @@ export const makerOf = (state, run, step) => (run.parent && step < run.parent.st
 /** Why no run can go on from what is shown, or nothing. @param {State} state */
 export function forkProblem(state) {
   const point = forkPoint(state);
-  if (!point) return 'Generate first: from any step of a run another one can go on.';
+  if (!point) return 'Generate first. Any step can then be gone on from.';
   if (phase(state) !== 'ready') return 'Wait until nothing is under way.';
   if (!state.loaded || point.run.weights !== weightsOf(state.loaded)) return 'Another model made this run; load that one to go on from here.';
   const selected = selectedRun(state);
-  if (selected && point.step >= selected.recording.steps) return 'Drag to an earlier step, then go on from there with other settings.';
+  if (selected && point.step >= selected.recording.steps) return 'Drag to an earlier step to go on from there.';
   const letters = imageCount(state, point.run.settings);
   return imageCount(state, forkSettings(state, point.run)) === letters ? '' : `What goes on from here has as many letters: type a word of ${letters}.`;
 }
@@ -115,7 +115,7 @@ export function forkHint(state) {
   const images = isSpelling(state) || settings.count === run.settings.count ? '' : ` It makes ${run.settings.count === 1 ? 'one image' : `${run.settings.count} images`}, as many as there are.`;
   const onlySeed = changed.every((words) => words.startsWith('seed'));
   const isStraight = run.recording.rows.slice(step).every((row) => row.prev_from_noise === 0);
-  if (onlySeed && isStraight) return `${SAMPLERS[settings.sampler]} draws no noise here, so another seed changes nothing. Change ${alternatives(state, run)}.${images}`;
+  if (onlySeed && isStraight) return `${SAMPLERS[settings.sampler]} draws no noise here: not the seed, but ${alternatives(state, run)} can change it.${images}`;
   const words = drawsSeed(state, run) ? 'another seed' : changed.join(' · ');
   return `Goes on from step ${step}${words ? ` with ${words}` : ' with nothing changed'}.${images}`;
 }
