@@ -47,6 +47,8 @@ pub struct Sampler {
     initial: Vec<f32>,
     /// The next evaluation to be submitted.
     next: usize,
+    /// The evaluation before which it ends.
+    end: usize,
     /// The next frame to be handed out.
     read: usize,
     /// Frames that have come before they were asked for.
@@ -152,6 +154,7 @@ impl Sampler {
             }
         }
         let first = snapshot.map_or(0, |snapshot| snapshot.row);
+        let end = schedule.rows.len();
         Ok(Sampler {
             prepared: prepared.clone(),
             id,
@@ -161,6 +164,7 @@ impl Sampler {
             shape,
             initial,
             next: first,
+            end,
             read: first,
             ready: VecDeque::new(),
             came: Instant::now(),
@@ -179,6 +183,13 @@ impl Sampler {
         let mut data = vec![0.0; shape.len()];
         Rgba8::default().cpu(&[View::new(&self.shape, &self.initial)], &mut [ViewMut::new(&shape, &mut data)]);
         bytemuck::cast_slice(&data[..self.shape.rows()]).to_vec()
+    }
+
+    /// Has the run end before evaluation `row`, so that its last [`Sampler::snapshot`] is of that: evaluations are submitted
+    /// ahead of the frames that are asked for, so from outside it could not be told when to stop. What is submitted already
+    /// stays so.
+    pub fn end_at(&mut self, row: usize) {
+        self.end = row.min(self.schedule.rows.len());
     }
 
     /// The next frame, or `None` after the last. Later evaluations are submitted before this one is waited for.
@@ -204,8 +215,8 @@ impl Sampler {
         self.check()?;
         let prepared = self.prepared.clone();
         let under_way = &prepared.under_way;
-        while under_way.borrow().len() < depth && self.next < self.schedule.rows.len() && self.ready.len() < batch {
-            let end = self.schedule.rows.len().min(self.next + batch);
+        while under_way.borrow().len() < depth && self.next < self.end && self.ready.len() < batch {
+            let end = self.end.min(self.next + batch);
             for row in self.next..end {
                 self.write_inputs(row).await?;
             }

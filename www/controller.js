@@ -4,7 +4,8 @@
 import { listen, send } from './engine/protocol.js';
 import { isCondition, readCondition } from './model/condition.js';
 import { sourceOfFiles } from './model/source.js';
-import { conditionProblem, conditionShape, engineSettings, loadOptions, phase, problemOf, queryOf, selectedRun } from './store/select.js';
+import { forkPoint, forkProblem, goesOnByItself, originOf } from './store/forking.js';
+import { conditionProblem, conditionShape, imageCount, loadOptions, phase, problemOf, queryOf, selectedRun } from './store/select.js';
 import { FIELD_NAMES, randomSeed } from './store/settings.js';
 import { reportText, verdict } from './words/gpu-check.js';
 import { FAILURES, messageOf } from './words/messages.js';
@@ -22,7 +23,7 @@ import { FAILURES, messageOf } from './words/messages.js';
 const PLAY = { whole: 4000, shortest: 30, longest: 200 };
 
 /** What a worker says, each of which is an action. @type {Event['type'][]} */
-const EVENTS = ['backend', 'progress', 'preview', 'model', 'started', 'frame', 'finished', 'checked', 'arranged', 'stored', 'failed'];
+const EVENTS = ['backend', 'progress', 'preview', 'model', 'started', 'frame', 'snapshot', 'finished', 'checked', 'arranged', 'stored', 'failed'];
 
 /**
  * What is done to the page itself.
@@ -100,7 +101,9 @@ export class Controller {
       if (event.id !== before.phase.loading) return;
       if (before.phase.next === 'generate') this.generate();
       if (before.phase.next === 'check') this.check();
+      if (before.phase.next === 'resume') this.#resume();
     }
+    if (event.type === 'failed' && goesOnByItself(this.#state)) this.connect('resume');
     if (event.type === 'arranged' && event.problem === null && before.arranging) this.load(sourceOfFiles(event.name, before.arranging.files));
     if (event.type === 'checked') this.#act(event.report);
   }
@@ -172,17 +175,48 @@ export class Controller {
     // The engine or its model is gone; the button does what it says by bringing them back first.
     if (phase(state) === 'broken') return this.load(state.wanted, 'generate');
     if (phase(state) !== 'ready') return;
-    const needed = conditionProblem(state);
+    if (!this.#mayBegin()) return;
+    this.dispatch({ type: 'generate', id: ++this.#lastId, seed: randomSeed() });
+    this.#begin();
+  }
+
+  /** Begins a run that goes on from what is shown. */
+  fork() {
+    const state = this.#state;
+    const point = forkPoint(state);
+    const problem = forkProblem(state);
+    if (problem) return this.dispatch({ type: 'announce', text: problem });
+    if (!point || !this.#mayBegin(imageCount(state, point.run.settings))) return;
+    this.dispatch({ type: 'fork', id: ++this.#lastId, seed: randomSeed() });
+    this.#begin();
+  }
+
+  /** Goes on with the run that was interrupted. */
+  #resume() {
+    if (this.dispatch({ type: 'resume', id: ++this.#lastId })) this.#begin();
+  }
+
+  /** Whether a run can begin with what is in the fields; if not, the page says why. @param {number} [count]  of images */
+  #mayBegin(count) {
+    const state = this.#state;
+    const needed = conditionProblem(state, count);
     if (needed) {
       this.dispatch({ type: 'refuse', title: FAILURES.start, text: needed });
-      return this.#page.focus('condition');
+      this.#page.focus('condition');
+      return false;
     }
     const wrong = FIELD_NAMES.find((name) => problemOf(state, name));
-    if (wrong) return this.#page.focus(wrong);
-    const id = ++this.#lastId;
-    this.dispatch({ type: 'generate', id, seed: randomSeed() });
+    if (wrong) this.#page.focus(wrong);
+    return !wrong;
+  }
+
+  /** Has the worker begin the run that is asked for, or go on with it. */
+  #begin() {
+    const { starting, snapshot } = this.#state;
+    if (!starting) return;
+    const { id, run, request } = starting;
     this.#writeAddress();
-    this.#send({ type: 'generate', id, settings: engineSettings(this.#state, this.#state.settings) });
+    this.#send({ type: 'generate', id, run, settings: request, origin: originOf(this.#state, starting), snapshot: snapshot?.run === run ? snapshot.snapshot : null });
   }
 
   stop() {
@@ -251,6 +285,17 @@ export class Controller {
     this.dispatch({ type: 'choosePrecision', precision });
     this.load(this.#state.wanted);
     this.#writeAddress();
+  }
+
+  /** @param {number} run  to be looked at */
+  chooseRun(run) {
+    if (this.dispatch({ type: 'chooseRun', run })) this.#writeAddress();
+  }
+
+  /** Compares the selected run with others from now on, or ends that. */
+  togglePin() {
+    const { pinned, selection, runs } = this.#state;
+    if (pinned !== null || runs.order.length > 1) this.dispatch({ type: 'pin', run: pinned === null ? selection.run : null });
   }
 
   drawSeed() {

@@ -12,6 +12,7 @@ import { Action } from './view/action.js';
 import { BackendMenu } from './view/backend-menu.js';
 import { CheckReport } from './view/check-report.js';
 import { ClassChoice } from './view/class-choice.js';
+import { Compare } from './view/compare.js';
 import { ConditionRow } from './view/condition-row.js';
 import { Fields } from './view/fields.js';
 import { Gallery } from './view/gallery.js';
@@ -22,6 +23,7 @@ import { Readouts } from './view/readouts.js';
 import { Scrubber } from './view/scrubber.js';
 import { PAGE, setUpKeys, setUpPopovers, setUpTheme } from './view/shell.js';
 import { setUpTooltips } from './view/tooltip.js';
+import { Tree } from './view/tree.js';
 import { UpdatePanel } from './view/update-panel.js';
 
 const query = new URLSearchParams(location.search);
@@ -51,6 +53,8 @@ const views = [
   new Notices(controller),
   new Gallery(controller, store.state),
   new Scrubber(controller, store.state),
+  new Tree(controller, store.state),
+  new Compare(store.state),
   new Readouts(),
   new UpdatePanel(),
   new Action(controller),

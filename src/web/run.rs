@@ -174,6 +174,11 @@ pub struct Run {
 
 #[wasm_bindgen]
 impl Run {
+    /// Has the run end before evaluation `row`, of which [`Run::snapshot`] then tells.
+    pub fn end_at(&mut self, row: usize) {
+        self.sampler.end_at(row);
+    }
+
     /// The table: one object an evaluation, with its timestep, ᾱ and coefficients.
     #[wasm_bindgen(unchecked_return_type = "Row[]")]
     pub fn rows(&self) -> std::result::Result<JsValue, JsValue> {

@@ -25,11 +25,18 @@ test('a class of several numbers stays with its image', () => {
 test('a condition goes with its image, or is the same for all', () => {
   const condition = Float32Array.of(1, 2, 3, 4, 5, 6);
   const settings = { count: 3, class_labels: null, condition };
-  assert.deepEqual(shares(settings, 2, 2).map((share) => [...share.condition]), [[1, 2, 3, 4], [5, 6]]);
-  assert.deepEqual(shares(settings, 2, 6).map((share) => [...share.condition]), [[...condition], [...condition]]);
+  assert.deepEqual(shares(settings, 2, { condition: 2 }).map((share) => [...share.condition]), [[1, 2, 3, 4], [5, 6]]);
+  assert.deepEqual(shares(settings, 2, { condition: 6 }).map((share) => [...share.condition]), [[...condition], [...condition]]);
 });
 
 test('one image is not shared', () => {
   const settings = { count: 1, seeds: [3], class_labels: null };
   assert.deepEqual(shares(settings, 4), [settings]);
+});
+
+test('what a run begins with in place of noise is shared out too', () => {
+  const start = { sample: new Float32Array([1, 2, 3, 4, 5, 6]), alpha_cumprod: 0.5 };
+  const parts = shares({ count: 3, steps: 1, start }, 2, { image: 2 }).map((share) => share.start);
+  assert.deepEqual(parts.map(({ sample }) => [...sample]), [[1, 2, 3, 4], [5, 6]]);
+  assert.deepEqual(parts.map(({ alpha_cumprod: alpha }) => alpha), [0.5, 0.5]);
 });

@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { branchWords, compared, forkHint, forkPoint, forkProblem, goesOnByItself, lanesOf, makerOf, originOf } from '../../www/store/forking.js';
+import { bounded, bytesOf } from '../../www/store/memory.js';
 import { spelled } from '../../www/model/classes.js';
 import { gridLayout, wordLayout } from '../../www/store/layout.js';
 import { reduce } from '../../www/store/reduce.js';
@@ -45,7 +47,7 @@ const model = (id, of = DIGITS, it = MODEL, more = {}) => ({ type: 'model', id, 
 const failed = (id, during, more = {}) => ({ type: 'failed', id, during, message: 'It went wrong.', at: 0, ...more });
 const READY = after('model=models/digits', connect(), backend(), model(1));
 
-const rows = (steps) => Array.from({ length: steps }, (_, i) => ({ timestep: 999 - i, alpha_cumprod: 0.5 }));
+const rows = (steps) => Array.from({ length: steps }, (_, i) => ({ timestep: 999 - i, alpha_cumprod: (i + 1) / (steps + 2), signal: 1, prev_from_noise: 0 }));
 const pixels = (value, count = 2) => new Uint8Array(count * 16).fill(value);
 const generate = (id, seed = 77) => ({ type: 'generate', id, seed });
 const started = (id, steps = 3, count = 2, at = 1000) => ({ type: 'started', id, rows: rows(steps), initial: pixels(0, count), count, width: 2, height: 2, at });
@@ -122,10 +124,10 @@ test('answers to what is over change nothing', () => {
 });
 
 test('an engine that is lost is brought back', () => {
-  const lost = from(running(), failed(null, 'run'));
+  const lost = from({ ...running(), losses: 2 }, failed(null, 'run'));
   assert.equal(phase(lost), 'broken');
   assert.deepEqual(labels(lost), ['Try again', 'Use the CPU', 'Check my GPU']);
-  assert.deepEqual(lost.notices.at(-1).actions[0].intent, { do: 'connect', next: 'generate' });
+  assert.deepEqual(lost.notices.at(-1).actions[0].intent, { do: 'connect', next: 'resume' });
   assert.equal(selectedRun(lost)?.id, 2, 'what was made can still be looked at');
   same(lost, model(1), frame(2, 0), finished(2), generate(4), { type: 'stop' });
   const again = from(lost, connect(5, 'generate'));
@@ -319,6 +321,191 @@ test('16 bits are given up with the GPU that has them', () => {
   assert.equal(DEFAULTS.precision, 'auto');
 });
 
+// ---- Forks ------------------------------------------------------------------------------------
+
+const fork = (id, seed = 88) => ({ type: 'fork', id, seed });
+const scrub = (index) => ({ type: 'scrub', index });
+/** A fork of what is shown that ran to its end: its rows from there on, or those of a table of its own. */
+const forked = (id, first, steps = 3) => [fork(id), started(id, steps), ...Array.from({ length: steps - first }, (_, i) => frame(id, first + i)), finished(id)];
+const chosen = (name) => ({ type: 'chooseClass', name });
+
+test('a fork goes on from the step that is shown', () => {
+  const state = from(done(), scrub(1), chosen('3'), fork(3));
+  assert.equal(phase(state), 'starting');
+  assert.deepEqual(state.starting.parent, { run: 2, step: 1 });
+  assert.equal(state.starting.resumes, true);
+  assert.deepEqual(state.starting.request.class_labels, Array(16).fill(3));
+  const origin = originOf(state, state.starting);
+  assert.deepEqual(origin, { run: 2, settings: state.runs.byId[2].request, row: 1, level: { alpha_cumprod: 2 / 5, signal: 1 }, resumes: true, origin: null });
+  const begun = from(state, started(3));
+  assert.deepEqual(begun.runs.order, [2, 3]);
+  assert.deepEqual([begun.selection.run, begun.selection.index, begun.selection.following], [3, 1, true]);
+  assert.deepEqual(begun.status, { text: 'Sampling', count: '1/3', fraction: 1 / 3 });
+  const [parent, child] = [2, 3].map((id) => begun.runs.byId[id].recording);
+  assert.equal(child.states[0], parent.states[0], 'what came before is shared');
+  assert.equal(child.states[1].x, parent.states[1].x);
+  assert.equal(child.states[1].x0Step, 0, 'what it makes of that it has yet to say');
+  const ended = from(begun, frame(3, 1), frame(3, 2), finished(3));
+  assert.equal(ended.status.text, 'Done');
+  assert.match(ended.status.count, /^2 steps/);
+  assert.equal(parent.states[1].x0[0], 101, 'the first run is as it was');
+  assert.equal(ended.runs.byId[3].recording.states.length, 4);
+});
+
+test('there are no forks of the end, of nothing, or while something is under way', () => {
+  same(READY, fork(3));
+  assert.match(forkProblem(READY), /^Generate first/);
+  same(done(), fork(3));
+  assert.match(forkProblem(done()), /earlier step/);
+  same(from(running(), frame(2, 0), scrub(0)), fork(3));
+  const loading = from(done(), scrub(1), { type: 'load', id: 3, next: null });
+  same(loading, fork(4));
+  const otherWeights = from(loading, model(3, DIGITS, MODEL, { variant: 'fp16' }));
+  same(otherWeights, fork(4));
+  assert.match(forkProblem(otherWeights), /Another model made this run/);
+});
+
+test('a run that was stopped can be forked where it stands', () => {
+  const stopped = from(READY, generate(2), started(2, 10), frame(2, 0), { type: 'stop' }, finished(2, true));
+  assert.equal(forkProblem(stopped), '');
+  assert.deepEqual(from(stopped, fork(3)).starting.parent, { run: 2, step: 1 });
+});
+
+test('another sampler, number of steps or spacing begins a table of its own', () => {
+  const type = (field, text) => ({ type: 'type', field, text });
+  for (const [change, resumes] of [[type('sampler', 'dpm_solver'), false], [type('steps', '8'), false], [type('spacing', 'leading'), false], [type('eta', '0.5'), true], [type('guidance', '4'), true], [type('variance', 'fixed_large'), true]]) {
+    assert.equal(from(done(), scrub(1), change, fork(3)).starting.resumes, resumes, change.field);
+  }
+  const state = from(done(), scrub(2), type('sampler', 'dpm_solver'), ...forked(3, 0, 2));
+  const { recording, first } = state.runs.byId[3];
+  assert.deepEqual([recording.offset, recording.steps, first, recording.finished], [2, 4, 2, true]);
+  assert.deepEqual(recording.states.map(({ step }) => step), [0, 1, 2, 3, 4]);
+  assert.equal(recording.rows.length, 4);
+  // A fork of that, along its table: rows are counted in that one.
+  const again = from(state, scrub(3), chosen('3'), fork(4));
+  const origin = originOf(again, again.starting);
+  assert.deepEqual([origin.run, origin.row, origin.resumes, origin.origin.run, origin.origin.row, origin.origin.resumes], [3, 1, true, 2, 2, false]);
+  assert.equal(from(again, started(4, 2)).runs.byId[4].recording.offset, 2);
+});
+
+test('what a run shares is forked from the run that made it', () => {
+  const state = from(done(), scrub(2), chosen('3'), ...forked(3, 2));
+  for (const [index, run] of [[0, 2], [1, 2], [2, 2]]) assert.equal(forkPoint(from(state, scrub(index))).run.id, run);
+  assert.equal(makerOf(state, state.runs.byId[3], 1).id, 2);
+  assert.equal(makerOf(state, state.runs.byId[3], 2).id, 3);
+});
+
+test('a fork that would differ in nothing draws a seed, unless it is kept', () => {
+  const state = from(done(), scrub(1));
+  assert.equal(from(state, fork(3)).settings.seed, 88);
+  assert.equal(from(state, { type: 'keepSeed', keep: true }, fork(3)).settings.seed, 1234);
+  assert.equal(from(state, chosen('3'), fork(3)).settings.seed, 1234, 'another class is difference enough');
+  assert.equal(from(state, ...forked(3, 1), scrub(1), fork(4, 99)).settings.seed, 99, 'the seed of the last fork is not taken again');
+  assert.match(forkHint(state), /^DDIM draws no noise here: not the seed, but η, the class or the sampler can change it\.$/);
+  assert.equal(forkHint(from(state, chosen('3'))), 'Goes on from step 1 with class 3.');
+  assert.equal(forkHint(from(state, chosen('3'), { type: 'chooseCount', count: 4 })), 'Goes on from step 1 with class 3. It makes 16 images, as many as there are.');
+});
+
+test('a fork makes as many images as the run that it goes on from', () => {
+  assert.equal(from(done(), scrub(1), { type: 'chooseCount', count: 4 }, fork(3)).starting.request.count, 16);
+});
+
+test('a run is chosen with its settings, at the same step', () => {
+  const state = from(done(), scrub(1), chosen('3'), ...forked(3, 1));
+  const first = from(state, { type: 'chooseRun', run: 2 });
+  assert.deepEqual([first.selection.run, first.selection.index, first.settings.class], [2, 3, 'any']);
+  same(first, { type: 'chooseRun', run: 2 }, { type: 'chooseRun', run: 9 });
+  const middle = from(first, scrub(2), { type: 'chooseRun', run: 3 });
+  assert.deepEqual([middle.selection.index, middle.selection.following, middle.settings.class], [2, false, '3']);
+});
+
+test('lanes leave their run in such an order that none crosses another', () => {
+  let state = from(done(), scrub(1), chosen('3'), ...forked(3, 1));
+  state = from(state, { type: 'chooseRun', run: 2 }, scrub(2), chosen('4'), ...forked(4, 2));
+  state = from(state, { type: 'chooseRun', run: 3 }, scrub(2), chosen('5'), ...forked(5, 2));
+  assert.deepEqual(lanesOf(state.runs).map(({ run, from: of }) => [run.id, of]), [[2, null], [4, 0], [3, 0], [5, 2]]);
+  assert.deepEqual(state.runs.order.map((id) => branchWords(state, state.runs.byId[id])), ['seed 1234', 'class 3', 'class 4', 'class 5']);
+  assert.deepEqual(from(state, generate(6), started(6)).runs.order, [6], 'a run from noise begins another tree');
+});
+
+test('a pinned run is compared at the same step, or where there is as much noise', () => {
+  const state = from(done(), scrub(1), chosen('3'), ...forked(3, 1), { type: 'pin', run: 2 });
+  assert.equal(compared(from(state, scrub(2))).index, 2);
+  assert.equal(compared(from(state, { type: 'pin', run: null })), null);
+  same(state, { type: 'pin', run: 9 });
+  const other = from(state, { type: 'chooseRun', run: 2 }, scrub(1), { type: 'type', field: 'sampler', text: 'dpm_solver' }, ...forked(4, 0, 2));
+  assert.equal(compared(from(other, scrub(3))).index, 3, 'both are at their ends');
+  assert.equal(from(other, generate(5), started(5)).pinned, null);
+});
+
+test('the recordings of a tree stay within their bounds', () => {
+  let state = from(done(), scrub(1), chosen('3'), ...forked(3, 1));
+  state = from(state, { type: 'chooseRun', run: 2 }, scrub(1), chosen('4'), ...forked(4, 1));
+  const all = bytesOf(Object.values(state.runs.byId));
+  assert.equal(bounded(state, all), state);
+  const fewer = bounded(state, all - 1);
+  assert.deepEqual(fewer.runs.order, [2, 4], 'the oldest goes that nobody looks at and nothing goes on from');
+  assert.match(fewer.notices.at(-1).text, /class 3.* was dropped/);
+  const thin = bounded(from(fewer, scrub(2)), 1);
+  assert.deepEqual(thin.runs.order, [2, 4], 'what is looked at stays');
+  assert.equal(selectedRun(thin).recording.states.length, 2);
+  assert.ok(thin.selection.index <= selectedRun(thin).recording.newest);
+});
+
+test('late events of a fork change nothing', () => {
+  const state = from(done(), scrub(1), chosen('3'), fork(3), started(3));
+  const stood = { row: 2 };
+  same(state, started(2), frame(2, 0), finished(2), { type: 'snapshot', id: 2, snapshot: stood, at: 0 }, { type: 'resume', id: 9 });
+  const failedToStart = from(done(), scrub(1), chosen('3'), fork(3), failed(3, 'start'));
+  assert.deepEqual([phase(failedToStart), failedToStart.runs.order], ['ready', [2]]);
+  same(failedToStart, started(3), frame(3, 1), finished(3));
+  const stopped = from(done(), scrub(1), chosen('3'), fork(3), { type: 'stop' }, finished(3, true));
+  assert.deepEqual([stopped.status.text, stopped.status.count, phase(stopped)], ['Stopped', 'before it began', 'ready']);
+});
+
+// ---- Losses -----------------------------------------------------------------------------------
+
+test('a run that is interrupted goes on in place', () => {
+  const stood = { row: 1 };
+  const lost = from(running(), frame(2, 0), { type: 'snapshot', id: 2, snapshot: stood, at: 0 }, frame(2, 1), failed(2, 'run'));
+  assert.ok(goesOnByItself(lost));
+  assert.deepEqual([keys(lost), lost.status.text], [[], 'Interrupted, going on']);
+  const resumed = from(lost, connect(5, 'resume'), backend(5), model(5), { type: 'resume', id: 6 });
+  assert.deepEqual([resumed.starting.id, resumed.starting.run, resumed.snapshot], [6, 2, { run: 2, snapshot: stood }]);
+  const before = resumed.runs.byId[2].recording.states.at(-1);
+  const again = from(resumed, started(6), frame(6, 1));
+  assert.equal(again.runs.byId[2].recording.states.at(-1), before, 'what was there stays');
+  const ended = from(again, frame(6, 2), finished(6));
+  assert.equal(ended.runs.byId[2].recording.finished, true);
+  assert.deepEqual([ended.runs.order, ended.losses, ended.snapshot, ended.status.text], [[2], 0, null, 'Done']);
+  same(ended, frame(2, 2), frame(6, 2), { type: 'snapshot', id: 6, snapshot: stood, at: 0 });
+});
+
+test('a fork that was asked for when the engine was lost is asked for again', () => {
+  const lost = from(done(), scrub(1), chosen('3'), fork(3), failed(null, 'run'));
+  const again = from(lost, connect(5, 'resume'), backend(5), model(5), { type: 'resume', id: 6 }, started(6));
+  assert.deepEqual([again.runs.order, again.runs.byId[6].parent], [[2, 6], { run: 2, step: 1 }]);
+});
+
+test('the third loss in a row is told, and the CPU says that its digits differ', () => {
+  let state = running();
+  for (let loss = 1, id = 10; loss <= 3; loss++, id += 2) {
+    state = from(state, failed(state.phase.command, 'run'));
+    assert.equal(goesOnByItself(state), loss < 3);
+    if (loss < 3) state = from(state, connect(id, 'resume'), backend(id), model(id), { type: 'resume', id: id + 1 }, started(id + 1));
+  }
+  assert.match(state.notices.at(-1).text, /3 times in a row/);
+  assert.deepEqual(state.notices.at(-1).actions.map(({ intent }) => intent.next), ['resume', 'resume', 'check']);
+  const cpu = from(state, { type: 'chooseBackend', kind: 'cpu' }, connect(20, 'resume'), backend(20, 'cpu'), model(20), { type: 'resume', id: 21 });
+  assert.match(cpu.notices.at(-1).text, /goes on on the CPU/);
+});
+
+test('a run that was to end is not brought back', () => {
+  const lost = from(running(), { type: 'stop' }, failed(2, 'run'));
+  assert.deepEqual([goesOnByItself(lost), lost.interrupted], [false, null]);
+  assert.deepEqual(lost.notices.at(-1).actions[0].intent, { do: 'connect', next: null });
+});
+
 const LETTERS = { ...MODEL, title: 'Letters', class_names: [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'], class_count: 26, null_class: 26 };
 const SPELLER = { folder: 'models/letters', title: 'Letters', about: '', class_names: LETTERS.class_names, class_count: 26, class_kind: 'label', null_class: 26, guidance: null };
 
@@ -367,4 +554,17 @@ test('a word stands in the lines that make it largest', () => {
   assert.deepEqual(lines('A B C D E F G H'), [5, 3]);
   assert.deepEqual(lines('X'.repeat(32)), [11, 3]);
   assert.deepEqual(gridLayout(5).cells.at(-1), { column: 1, row: 1 });
+});
+
+test('a fork of a word is a word of as many letters', () => {
+  const ready = after('model=models/letters', connect(), backend(), model(1, source('models/letters'), LETTERS, { count: 7 }));
+  const state = from({ ...ready, settings: { ...ready.settings, class: 'OAK' } }, generate(2), started(2, 3, 3), frame(2, 0), frame(2, 1), frame(2, 2), finished(2), scrub(1));
+  assert.equal(forkProblem(state), '');
+  const elms = from(state, chosen('ELMS'));
+  same(elms, fork(3));
+  assert.match(forkProblem(elms), /type a word of 3/);
+  const elm = from(state, chosen('ELM'), fork(3), started(3, 3, 3));
+  assert.equal(branchWords(elm, elm.runs.byId[3]), '“ELM”');
+  const alike = from(state, { type: 'chooseTypeface', one: true });
+  assert.equal(forkHint(alike), 'Goes on from step 1 with one typeface.');
 });

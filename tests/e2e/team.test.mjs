@@ -74,6 +74,34 @@ test('the same seed gives the same pixels with any number of workers', async () 
   equal(runs[0], runs[2], 'one and three workers');
 });
 
+test('forks give the same pixels with any number of workers', async () => {
+  const runs = [];
+  for (const cores of CORES) {
+    const page = await open(cores, 'count=5&steps=6&sampler=ddpm&class=mixed');
+    const on = controls(page);
+    /** Goes on from a step. */
+    const fork = async (step) => {
+      for (await on.step.press('Home'); await on.step.inputValue() !== String(step);) await on.step.press('ArrowRight');
+      await generate(page, () => page.getByRole('button', { name: 'Fork here' }).click());
+      return pixels(page);
+    };
+    await generate(page);
+    const whole = await pixels(page);
+    equal(await fork(3), whole, 'nothing was changed');
+    await on.seed.fill('6');
+    const seed = await fork(2);
+    differ(seed, whole, 'another seed');
+    // Another sampler goes on from the fork, with the noise that it lacks.
+    await on.sampler.selectOption('euler_ancestral');
+    const sampler = await fork(4);
+    differ(sampler, seed, 'another sampler');
+    runs.push([whole, seed, sampler]);
+    await closePage(page);
+  }
+  equal(runs[0], runs[1], 'one and two workers');
+  equal(runs[0], runs[2], 'one and three workers');
+});
+
 test('a run of several workers stops within a step, and another can begin', async () => {
   const page = await open(3, 'count=6&steps=500');
   const on = controls(page);

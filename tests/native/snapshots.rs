@@ -88,6 +88,36 @@ async fn every_kind(backend: &Backend, device: &str) {
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
+/// Evaluations are submitted ahead of the frames, but never beyond the one that a run is to end at.
+async fn ends_where_it_is_told(backend: &Backend) {
+    let mut pipeline = runs::pipeline("unet_tiny_plain");
+    let settings = Settings { steps: 7, count: 2, seeds: vec![3], ..Settings::default() };
+    let prepared = prepare(backend, &mut pipeline, &settings).await;
+    let (expected, _) = finish(Sampler::new(&pipeline, &prepared, &settings).unwrap()).await;
+    for end in [0, 1, 4, 7, 9] {
+        let mut sampler = Sampler::new(&pipeline, &prepared, &settings).unwrap();
+        sampler.end_at(end);
+        let mut frames = 0;
+        while sampler.next().await.unwrap().is_some() {
+            frames += 1;
+        }
+        let snapshot = sampler.snapshot().await.unwrap();
+        assert_eq!((frames, snapshot.row), (end.min(7), end.min(7)));
+        let resumed = Sampler::resume(&pipeline, &prepared, &settings, &snapshot).unwrap();
+        assert!(finish(resumed).await.0 == expected, "resumed at {end}");
+    }
+}
+
+#[test]
+fn a_run_ends_where_it_is_told_on_the_cpu() {
+    pollster::block_on(ends_where_it_is_told(&Backend::Cpu));
+}
+
+#[test]
+fn a_run_ends_where_it_is_told_on_the_gpu() {
+    pollster::block_on(async { ends_where_it_is_told(&Backend::Gpu(Gpu::open().await.unwrap())).await });
+}
+
 #[test]
 fn every_scheduler_resumes_to_the_same_bits_on_the_cpu() {
     pollster::block_on(every_kind(&Backend::Cpu, "cpu"));

@@ -26,6 +26,7 @@ const STAGES = {
   parse: 'Checking',
   compile: 'Compiling',
   check: 'Checking the GPU',
+  replay: 'Going back',
 };
 
 const query = new URLSearchParams(location.search);

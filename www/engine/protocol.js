@@ -13,6 +13,18 @@
 /** @typedef {import('../pkg/denoise.js').LayerTime} LayerTime */
 /** The device, and why it is the CPU if nobody asked for that. @typedef {import('../pkg/denoise.js').BackendInfo} BackendInfo */
 /** What a run is asked for. @typedef {import('../pkg/denoise.js').RunRequest} EngineSettings */
+/** Where a run stands between two evaluations. @typedef {import('../pkg/denoise.js').Snapshot} Snapshot */
+
+/**
+ * Where a run begins that goes on from another one, and all that it takes to get there again.
+ * @typedef {object} Origin
+ * @property {number} run       the other one
+ * @property {EngineSettings} settings  of the other one
+ * @property {number} row       of the other one's table: the evaluation before which it stood
+ * @property {{alpha_cumprod: number, signal: number}} level  of the x there, as that row has it
+ * @property {boolean} resumes  whether it goes on along the same table, from the very state of the other; if not, it begins a table of its own with x
+ * @property {Origin|null} origin  of the other one
+ */
 
 /** How a model is loaded; a count of null leaves it to the worker, a guidance of null is the model's own. @typedef {{count: number|null, precision: 'auto'|'f32'|'f16', guidance: number|null}} LoadOptions */
 
@@ -23,7 +35,7 @@
  * @typedef {(
  *   {type: 'open', id: number, backend: 'auto'|'gpu'|'cpu', source: Source, options: LoadOptions, autotune: boolean, member?: boolean} |
  *   {type: 'load', id: number, source: Source, options: LoadOptions} |
- *   {type: 'generate', id: number, settings: EngineSettings} |
+ *   {type: 'generate', id: number, settings: EngineSettings, run?: number, origin?: Origin|null, snapshot?: Snapshot|null, end?: number|null} |
  *   {type: 'stop'} |
  *   {type: 'check', id: number} |
  *   {type: 'arrange', id: number, files: import('../model/source.js').Found[]} |
@@ -33,7 +45,8 @@
  * `open` creates the engine, with `autotune` looks for the fastest kernels of its GPU, and loads the first model (for a
  * `member` of a team, from what is stored of it); `load` changes the model. `check` compares the GPU with the CPU, layer by
  * layer; `arrange` asks at any time whether there is a model among the visitor's files; `profile` times the layers of an
- * evaluation. `stored` asks which models are stored, after removing one of them or, with null, all.
+ * evaluation. `generate` begins run `run`, of which snapshots are kept and told of, where `origin` says, or goes on with it
+ * from a `snapshot`; `end` is the evaluation before which it ends. `stored` asks which models are stored, after removing one of them or, with null, all.
  */
 
 /**
@@ -44,7 +57,8 @@
  *   {type: 'preview', id: number, batch: Batch, columns: number, caption: string} |
  *   {type: 'model', id: number, source: Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: Model, count: number, note: string|null} |
  *   {type: 'started', id: number, rows: Row[], initial: Uint8Array, count: number, width: number, height: number} |
- *   {type: 'frame', id: number} & import('../pkg/denoise.js').Frame |
+ *   {type: 'frame', id: number, snapshot?: Snapshot} & import('../pkg/denoise.js').Frame |
+   {type: 'snapshot', id: number, snapshot: Snapshot} |
  *   {type: 'finished', id: number, stopped: boolean} |
  *   {type: 'checked', id: number, report: CheckReport} |
  *   {type: 'arranged', id: number, name: string, problem: null} |
@@ -58,12 +72,13 @@
  * again. `fits` is a number of images that the device has room for. `preview` may come before or after the `model` it
  * belongs to, whose `network` and `variant` are among its `networks`. A `load` that another replaced may be answered by
  * nothing at all. `profiled` has null where the device cannot time its layers. A `generate` is answered by `started`,
- * frames, then `finished`, or by `failed`. The id of `failed` is null if the page says it of a worker that is gone.
+ * frames, then `finished`, or by `failed`; if it is stopped on its way to where it begins, by `finished` alone. A `snapshot`
+ * is of a state whose frame has been sent; a member of a team sends its share of one with the frame. The id of `failed` is null if the page says it of a worker that is gone.
  */
 
 /** @typedef {Extract<Command, {id: number}>} Asking  a command that is answered */
 
-/** What is done of a command. @typedef {'engine'|'download'|'parse'|'compile'|'check'} LoadingStage */
+/** What is done of a command. @typedef {'engine'|'download'|'parse'|'compile'|'check'|'replay'} LoadingStage */
 
 /** What the worker was doing when it failed. @typedef {'engine'|'load'|'start'|'run'|'check'|'profile'} Stage */
 

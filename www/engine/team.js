@@ -10,6 +10,8 @@ import { listen, send } from './protocol.js';
 /** @typedef {import('./protocol.js').EngineSettings} EngineSettings */
 /** @typedef {import('./protocol.js').Event} Event */
 /** What the runs of members say. @typedef {Extract<Event, {type: 'model'|'started'|'frame'|'finished'}>} Told */
+/** @typedef {import('./protocol.js').Snapshot} Snapshot */
+/** Makes one snapshot of those of all shares. @typedef {typeof import('../pkg/denoise.js').join_snapshots} Join */
 /** A run of a member that has begun. @typedef {{initial: Uint8Array, member: Member}} Begun */
 
 /** Bytes that the copies of a model may take together. */
@@ -19,19 +21,23 @@ export class Team {
   #gather;
   /** @type {Member[]} */
   #members;
-  /** Numbers of an image's condition. */
-  #condition;
+  /** Numbers of an image, and of an image's condition. */
+  #planes;
+  #join;
 
   /**
    * @param {Source} source  of the loaded model, whose files are stored
    * @param {import('./protocol.js').Model} model
    * @param {number} count  how many images a batch is expected to have
+   * @param {Join} join
    */
-  constructor(source, model, count) {
+  constructor(source, model, count, join) {
     // One core is for the worker that has the team.
     const size = Math.min(navigator.hardwareConcurrency, count, Math.floor(MOST_BYTES / model.bytes)) - 1;
     const options = { count: Math.ceil(count / (size + 1)), precision: model.precision, guidance: null };
-    this.#condition = model.condition_channels * model.height * model.width;
+    const pixels = model.height * model.width;
+    this.#planes = { image: model.channels * pixels, condition: model.condition_channels * pixels };
+    this.#join = join;
     this.#gather = () => Array.from({ length: Math.max(size, 0) }, () => new Member(source, options));
     this.#members = this.#gather();
   }
@@ -39,12 +45,15 @@ export class Team {
   /**
    * Begins a run of which this worker makes the first share.
    * @param {import('../pkg/denoise.js').Engine} engine
-   * @param {EngineSettings} settings
+   * @param {import('./snapshots.js').Beginning} beginning
+   * @param {number|null} end  the evaluation before which it ends
    */
-  async start(engine, settings) {
-    const [ours, ...theirs] = shares(settings, this.#members.length + 1, this.#condition);
-    const [own, ...others] = await Promise.all([engine.start(ours), ...theirs.map((share, i) => this.#members[i].start(share))]);
-    return others.length ? new SharedRun(own, others) : own;
+  async start(engine, { settings, snapshot }, end) {
+    const [ours, ...theirs] = shares(settings, this.#members.length + 1, this.#planes);
+    const begun = snapshot ? engine.resume(ours, snapshot) : engine.start(ours);
+    const [own, ...others] = await Promise.all([begun, ...theirs.map((share, i) => this.#members[i].start(share, snapshot, end))]);
+    if (end !== null) own.end_at(end);
+    return others.length ? new SharedRun(own, others, this.#join) : own;
   }
 
   stop() {
@@ -67,10 +76,10 @@ export class Team {
  * The settings of each share, which are of the same size or one smaller.
  * @param {EngineSettings} settings
  * @param {number} workers
- * @param {number} plane  numbers of an image's condition
+ * @param {{image?: number, condition?: number}} planes  numbers of an image, and of an image's condition
  */
-export function shares(settings, workers, plane = 0) {
-  const { count, class_labels: labels, condition } = settings;
+export function shares(settings, workers, { image = 0, condition: plane = 0 } = {}) {
+  const { count, class_labels: labels, condition, start } = settings;
   const size = Math.min(workers, count);
   if (size === 1) return [settings];
   // A class may be several numbers.
@@ -81,6 +90,7 @@ export function shares(settings, workers, plane = 0) {
     const share = { ...settings, count: end - first, class_labels: labels && labels.slice(first * width, end * width), share: { total: count, first } };
     // Seeds stay those of the whole batch, be it one or one an image: the engine takes its share of them.
     if (condition?.length === count * plane) share.condition = condition.slice(first * plane, end * plane);
+    if (start) share.start = { ...start, sample: start.sample.slice(first * image, end * image) };
     return share;
   });
 }
@@ -113,11 +123,11 @@ class Member {
     this.#ready.catch(() => {}); // whoever starts a run hears of it
   }
 
-  /** @param {EngineSettings} settings @returns {Promise<Begun>} */
-  async start(settings) {
+  /** @param {EngineSettings} settings @param {Snapshot|null} snapshot  of the whole batch @param {number|null} end @returns {Promise<Begun>} */
+  async start(settings, snapshot, end) {
     await this.#ready;
     this.#running = true;
-    send(this.#worker, { type: 'generate', id: ++this.#id, settings });
+    send(this.#worker, { type: 'generate', id: ++this.#id, settings, snapshot, end });
     const event = await this.#next();
     if (event.type !== 'started') throw new Error(`A member began with “${event.type}”.`);
     return { initial: event.initial, member: this };
@@ -172,11 +182,15 @@ class Member {
 class SharedRun {
   #own;
   #others;
+  #join;
+  /** Where the others stand, if they have told. @type {Snapshot[]} */
+  #told = [];
 
-  /** @param {Run} own @param {Begun[]} others */
-  constructor(own, others) {
+  /** @param {Run} own @param {Begun[]} others @param {Join} join */
+  constructor(own, others, join) {
     this.#own = own;
     this.#others = others;
+    this.#join = join;
   }
 
   rows() {
@@ -188,13 +202,21 @@ class SharedRun {
   }
 
   async next() {
-    const frames = await Promise.all([this.#own.next(), ...this.#others.map(({ member }) => member.next())]);
+    const [own, ...theirs] = await Promise.all([this.#own.next(), ...this.#others.map(({ member }) => member.next())]);
     // They end together, unless they are stopped.
-    const made = frames.flatMap((frame) => frame ?? []);
-    if (made.length < frames.length) return undefined;
+    const others = theirs.flatMap((frame) => frame ?? []);
+    if (!own || others.length < theirs.length) return undefined;
+    this.#told = others.flatMap(({ snapshot }) => snapshot ?? []);
+    const made = [own, ...others];
     const [{ step }] = made;
     const milliseconds = Math.max(...made.map((frame) => frame.milliseconds));
     return { step, x: joined(made.map(({ x }) => x)), x0: joined(made.map(({ x0 }) => x0)), milliseconds };
+  }
+
+  /** Where all of them stand after the last frame, if they tell after that one. */
+  async snapshot() {
+    if (this.#told.length < this.#others.length) return null;
+    return this.#join([await this.#own.snapshot(), ...this.#told]);
   }
 
   async free() {

@@ -9,6 +9,7 @@ import { messageOf } from '../words/messages.js';
 import { isGuided, readPreview } from './card.js';
 import { TooLarge, countThatFits } from './count.js';
 import { listen, send } from './protocol.js';
+import { Snapshots, expectedBytes, forked, isKept, isTold, resumed } from './snapshots.js';
 import { Team } from './team.js';
 import { tune } from './tuning.js';
 
@@ -34,6 +35,8 @@ let model;
 let member = false;
 /** Those who make shares of a batch, on the CPU. @type {Team|null} */
 let team = null;
+/** Where runs of the loaded model stood on their way. */
+const kept = new Snapshots();
 let stopRequested = false;
 let queue = Promise.resolve();
 /** Ends the loading that is under way, when another is asked for. */
@@ -160,7 +163,8 @@ async function load({ id, source, options }, signal) {
     const problem = member ? null : await files.settle();
     team?.end();
     // A team needs the files again, so they have to be stored.
-    team = !member && !problem && engine.backend().kind === 'cpu' ? new Team(source, model, count) : null;
+    team = !member && !problem && engine.backend().kind === 'cpu' ? new Team(source, model, count, library.join_snapshots) : null;
+    kept.clear();
     const note = [assumed, problem].filter(Boolean).join(' ');
     const choices = networks.map(({ folder, variants }) => ({ folder, variants: variants.map(({ name }) => name) }));
     send(self, { type: 'model', id, source, networks: choices, network, variant, model, count, note: note || null });
@@ -218,25 +222,30 @@ async function listStored({ id, remove }) {
 }
 
 /** @param {CommandOf<'generate'>} command */
-async function generate({ id, settings }) {
+async function generate({ id, settings, run: of, origin = null, snapshot = null, end = null }) {
   let run;
+  let rows;
   try {
-    // The steps of a score's SDE look at all images of a batch.
-    const shared = settings.sampler === 'score_sde_ve' ? null : team;
-    run = await (shared ? shared.start(engine, settings) : engine.start(settings));
+    const beginning = await beginningOf(id, settings, origin, snapshot);
+    if (!beginning) return send(self, { type: 'finished', id, stopped: true });
+    run = await begin(beginning, end);
     const initial = run.initial();
+    rows = run.rows();
     const { width, height } = model;
-    send(self, { type: 'started', id, rows: run.rows(), initial, count: settings.count, width, height }, [initial.buffer]);
+    send(self, { type: 'started', id, rows, initial, count: settings.count, width, height }, [initial.buffer]);
   } catch (error) {
     team?.restart(); // some of it may have begun
-    return fail(id, 'start', error);
+    return fail(id, error instanceof Interrupted ? 'run' : 'start', error);
   }
   try {
+    const watch = of === undefined ? null : watchOf(id, of, settings.count);
     while (!stopRequested) {
       const frame = await run.next();
       if (!frame) break;
       const { step, x, x0, milliseconds } = frame;
-      send(self, { type: 'frame', id, step, x, x0, milliseconds }, [x.buffer, x0.buffer]);
+      const told = member && isTold(step + 1, rows.length, end) ? await run.snapshot() : null;
+      send(self, { type: 'frame', id, step, x, x0, milliseconds, ...(told && { snapshot: told }) }, [x.buffer, x0.buffer]);
+      await watch?.(run, step + 1);
       // A promise that is ready at once never lets go of the thread, so a `stop` would wait.
       await macrotask();
     }
@@ -244,11 +253,115 @@ async function generate({ id, settings }) {
   } catch (error) {
     fail(id, 'run', error);
   } finally {
-    try {
-      await run.free();
-    } catch (error) {
-      console.warn(error); // after a lost device there may be nothing left to free
+    await free(run);
+  }
+}
+
+/** @typedef {import('./snapshots.js').Beginning} Beginning */
+/** @typedef {import('./protocol.js').EngineSettings} EngineSettings */
+/** @typedef {import('./protocol.js').Origin} Origin */
+/** @typedef {import('./protocol.js').Snapshot} Snapshot */
+/** What a run is here, be it shared out or not. @typedef {Awaited<ReturnType<typeof begin>>} AnyRun */
+
+/** Something went wrong while another run was made once more, as it may in any run. */
+class Interrupted extends Error {}
+
+/** @param {Beginning} beginning @param {number|null} end  the evaluation before which it ends */
+async function begin({ settings, snapshot }, end) {
+  // The steps of a score's SDE look at all images of a batch; and what ends where it begins is not worth sharing.
+  const alone = settings.sampler === 'score_sde_ve' || end === (snapshot?.row ?? 0);
+  if (team && !alone) return team.start(engine, { settings, snapshot }, end);
+  const run = await (snapshot ? engine.resume(settings, snapshot) : engine.start(settings));
+  if (end !== null) run.end_at(end);
+  return run;
+}
+
+/**
+ * What a run begins with, or goes on with from a snapshot of its own. Nothing, if it is stopped before that is found.
+ * @param {number} id  of the command
+ * @param {EngineSettings} settings
+ * @param {Origin|null} origin
+ * @param {Snapshot|null} snapshot
+ * @returns {Promise<Beginning|null>}
+ */
+async function beginningOf(id, settings, origin, snapshot) {
+  if (snapshot) return resumed(settings, origin, snapshot);
+  if (!origin) return { settings, snapshot: null };
+  const state = await stateAt(id, origin);
+  return state && forked(settings, origin, state);
+}
+
+/**
+ * Where a run stood before an evaluation: as it was kept, or made once more from what is known before that.
+ * @param {number} id  of the command
+ * @param {Origin} at
+ * @returns {Promise<Snapshot|null>}
+ */
+async function stateAt(id, { run: of, settings, row, origin }) {
+  const near = kept.nearest(of, row);
+  if (near?.row === row) return near;
+  const beginning = await beginningOf(id, settings, origin, near);
+  if (!beginning) return null;
+  const run = await begin(beginning, row);
+  try {
+    const first = beginning.snapshot?.row ?? 0;
+    for (let at = first; at < row; at++) {
+      if (stopRequested || !await run.next()) return null;
+      progress(id, 'replay', at + 1 - first, row - first);
+      await macrotask();
     }
+    const state = await run.snapshot();
+    if (state) kept.add(of, state);
+    return state;
+  } catch (error) {
+    throw new Interrupted(messageOf(error), { cause: error });
+  } finally {
+    await free(run);
+  }
+}
+
+/** Milliseconds: how often a snapshot is taken, which waits for the GPU, and how often the page gets one. */
+const TAKE = 250;
+const TELL = 2000;
+/** Bytes in a millisecond that snapshots may be. */
+const RATE = 3e4;
+
+/**
+ * Keeps where a run stands now and then, and has the page know it, in case this worker should end.
+ * @param {number} id  of the command
+ * @param {number} of  the run
+ * @param {number} count
+ */
+function watchOf(id, of, count) {
+  const bytes = expectedBytes(model, count);
+  const pause = Math.max(TAKE, bytes / RATE, isKept(bytes) ? 0 : TELL);
+  let taken = performance.now();
+  let told = taken;
+  /** @type {Snapshot|null} */
+  let newest = null;
+  return async (/** @type {AnyRun} */ run, /** @type {number} */ row) => {
+    if (performance.now() - taken >= pause) {
+      const snapshot = await run.snapshot();
+      if (snapshot) {
+        kept.add(of, snapshot);
+        newest = snapshot;
+        taken = performance.now();
+      }
+    }
+    // Evaluations are submitted ahead: the page gets it when it has all the frames before.
+    if (!newest || row < newest.row || performance.now() - told < TELL) return;
+    send(self, { type: 'snapshot', id, snapshot: newest });
+    newest = null;
+    told = performance.now();
+  };
+}
+
+/** @param {AnyRun} run */
+async function free(run) {
+  try {
+    await run.free();
+  } catch (error) {
+    console.warn(error); // after a lost device there may be nothing left to free
   }
 }
 

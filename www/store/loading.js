@@ -4,6 +4,7 @@ import { isAlphabet } from '../model/classes.js';
 import { megabytes, short } from '../words/format.js';
 import { FAILURES, STAGES } from '../words/messages.js';
 import { choose, set, withClasses, withDefaultEta, withSampling } from './choosing.js';
+import { goesOnByItself, underWay as runUnderWay } from './forking.js';
 import { gridLayout, layoutOf } from './layout.js';
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
@@ -50,6 +51,7 @@ export function progress(state, { id, stage, done, total, waiting }) {
     check: total ? `layer ${done} of ${total}` : '',
     download: total ? `${megabytes(done)} of ${megabytes(total)} MB` : `${megabytes(done)} MB`,
     compile: `${done} of ${total}`,
+    replay: `${done} of ${total}`,
   }[stage];
   const next = stage === 'check' ? { ...state, checking: { done, total } } : state;
   return withStatus(next, waiting ? 'Reconnecting' : text, count, from + (total ? done / total : 0) * (to - from));
@@ -168,13 +170,18 @@ export function failed(state, event) {
   const title = FAILURES[during];
   if (during === 'start' || during === 'check') return withFailure(withStatus(next, 'Ready', '', 0), title, message);
 
-  // Nor is a run that was interrupted, once another model was asked for.
-  const again = during === 'run' && state.phase.loading === null ? 'generate' : null;
+  // Nor is a run that was interrupted, once another model was asked for, or that was to end.
+  const run = during === 'run' ? runUnderWay(state) : null;
+  if (run) Object.assign(next, { interrupted: run, losses: state.losses + 1 });
+  if (run && goesOnByItself(next)) return withAnnouncement(withStatus(next, 'Interrupted, going on', '', 0), 'The run was interrupted. It goes on by itself.');
+  /** @type {import('./phase.js').Next} */
+  const again = next.interrupted ? 'resume' : null;
   const onGpu = state.settings.backend !== 'cpu' && state.backend?.kind !== 'cpu';
   const actions = [button('Try again', { do: 'connect', next: again })];
   if (onGpu) actions.push(button('Use the CPU', { do: 'changeBackend', kind: 'cpu', next: again }));
   if (onGpu && during === 'run') actions.push(button('Check my GPU', { do: 'connect', next: 'check' }));
-  return withFailure(withStatus(next, during === 'run' ? 'Interrupted' : 'Not running', '', 0), title, message, actions);
+  const text = run ? `${message} That happened ${next.losses} times in a row. The run can go on from where it was${onGpu ? '; on the CPU the last digits differ' : ''}.` : message;
+  return withFailure(withStatus(next, during === 'run' ? 'Interrupted' : 'Not running', '', 0), title, text, actions, message);
 }
 
 /** @param {State} state @param {Extract<ActionOf<'failed'>, {during: 'load'}>} event @returns {State} */

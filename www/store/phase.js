@@ -14,14 +14,14 @@
  * @property {number|null} command   the command of the activity
  */
 
-/** @typedef {'generate'|'check'|null} Next */
+/** `resume` goes on with the run that was interrupted. @typedef {'generate'|'check'|'resume'|null} Next */
 
 /**
  * What the page asks for, and what the worker answers.
  * @typedef {(
  *   {type: 'connect', id: number, next?: Next} |
  *   {type: 'load', id: number, next?: Next} |
- *   {type: 'generate', id: number} |
+ *   {type: 'generate'|'fork'|'resume', id: number} |
  *   {type: 'check', id: number} |
  *   {type: 'stop'} |
  *   {type: 'model'|'started'|'finished'|'checked', id: number} |
@@ -49,7 +49,9 @@ export function reducePhase(state, event) {
   switch (event.type) {
     case 'connect': return { ...INITIAL, loading: event.id, next: event.next ?? null };
     case 'load': return { ...state, loading: event.id, next: event.next ?? null, activity: isRun(state) ? 'stopping' : state.activity };
-    case 'generate': return phaseOf(state) === 'ready' ? { ...state, activity: 'starting', command: event.id } : state;
+    case 'generate':
+    case 'fork':
+    case 'resume': return phaseOf(state) === 'ready' ? { ...state, activity: 'starting', command: event.id } : state;
     case 'check': return phaseOf(state) === 'ready' ? { ...state, activity: 'checking', command: event.id } : state;
     case 'stop': return isRun(state) && state.activity !== 'stopping' ? { ...state, activity: 'stopping' } : state;
     case 'model':

@@ -2,6 +2,7 @@
 // does as well as what the worker answers. An answer to what is over, or was replaced, changes nothing.
 
 import { chooseBackend, chooseClass, chooseCount, open, set, takeCondition, type } from './choosing.js';
+import { chooseRun, fork, pin, resume, snapshot } from './forking.js';
 import { arrange, arranged, backend, check, checked, connect, failed, load, model, noModel, preview, progress, stored, want } from './loading.js';
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
 import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, started, stop, togglePlay } from './running.js';
@@ -23,6 +24,8 @@ import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, star
  *   {type: 'want', source: import('../model/source.js').Source} |
  *   {type: 'load', id: number, next: Next} |
  *   {type: 'generate', id: number, seed: number} |
+ *   {type: 'fork', id: number, seed: number} |
+ *   {type: 'resume', id: number} |
  *   {type: 'stop'} |
  *   {type: 'check', id: number} |
  *   {type: 'arrange', id: number, files: import('../model/source.js').Found[]} |
@@ -36,6 +39,8 @@ import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, star
  *   {type: 'takeCondition', condition: import('../model/condition.js').Condition} |
  *   {type: 'drawSeed', seed: number} |
  *   {type: 'keepSeed', keep: boolean} |
+ *   {type: 'chooseRun', run: number} |
+ *   {type: 'pin', run: number|null} |
  *   {type: 'chooseImage', image: number} |
  *   {type: 'chooseView', view: 'x'|'x0'} |
  *   {type: 'scrub', index: number} |
@@ -47,8 +52,8 @@ import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, star
  *   {type: 'dismiss', key: string} |
  *   {type: 'announce', text: string, status?: string}
  * )} Done
- * `open` comes first. `connect` starts an engine, `load` has it load what is wanted. `generate` brings a seed in case one is
- * to be drawn. `announce` says something aloud, and in the status line if that is to say something else.
+ * `open` comes first. `connect` starts an engine, `load` has it load what is wanted. `generate` and `fork` bring a seed in
+ * case one is to be drawn. `resume` goes on with the run that was interrupted, `pin` says what the selected run is compared with. `announce` says something aloud, and in the status line if that is to say something else.
  */
 
 /** @typedef {Heard | Done} Action */
@@ -81,6 +86,9 @@ export function reduce(state, action) {
     case 'failed': return failed(state, action);
 
     case 'generate': return generate(state, action);
+    case 'fork': return fork(state, action);
+    case 'resume': return resume(state, action);
+    case 'snapshot': return snapshot(state, action);
     case 'started': return started(state, action);
     case 'frame': return frame(state, action);
     case 'stop': return stop(state, action);
@@ -98,6 +106,8 @@ export function reduce(state, action) {
     case 'drawSeed': return set(state, { seed: action.seed });
     case 'keepSeed': return { ...state, keepSeed: action.keep };
 
+    case 'chooseRun': return chooseRun(state, action);
+    case 'pin': return pin(state, action);
     case 'chooseImage': return chooseImage(state, action);
     case 'chooseView': return chooseView(state, action);
     case 'scrub': return scrub(state, action);

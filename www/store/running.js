@@ -5,8 +5,9 @@ import { set } from './choosing.js';
 import { layoutOf } from './layout.js';
 import { withAnnouncement, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
+import { bounded } from './memory.js';
 import { Recording } from './recording.js';
-import { describe, guidanceOf, loadedOf, phase, selectedRun } from './select.js';
+import { describe, engineSettings, guidanceOf, loadedOf, phase, runOfCommand, selectedRun, weightsOf } from './select.js';
 import { NOTHING_SELECTED, NO_RUNS } from './state.js';
 
 /** @typedef {import('./state.js').State} State */
@@ -21,8 +22,16 @@ export function generate(state, action) {
   if (underWay === state.phase) return state;
   // The first run uses the seed in the field; a run after it draws another, unless it is to be kept.
   const drawn = !state.keepSeed && state.settings.seed === state.lastSeed;
-  const { settings, texts } = drawn ? set(state, { seed: action.seed }) : state;
-  const begun = { ...state, phase: underWay, settings, texts, lastSeed: settings.seed, starting: { id: action.id, settings } };
+  const next = drawn ? set(state, { seed: action.seed }) : state;
+  const { settings } = next;
+  const begun = { id: action.id, run: action.id, parent: null, resumes: false, settings, request: engineSettings(next, settings) };
+  return withBegun({ ...next, phase: underWay, losses: 0 }, begun);
+}
+
+/** A run is asked for. @param {State} state @param {import('./state.js').Begun} starting @returns {State} */
+export function withBegun(state, starting) {
+  const snapshot = state.snapshot?.run === starting.run ? state.snapshot : null;
+  const begun = { ...state, lastSeed: starting.settings.seed, starting, snapshot, interrupted: null };
   // Notes were read; the badge still says what the backend is.
   const next = withoutNotices(begun, 'failure', 'backend', 'model');
   return withAnnouncement(withStatus(next, 'Starting the run', '', 0), 'Sampling.');
@@ -38,49 +47,66 @@ export function stop(state, action) {
 export function started(state, event) {
   const { id, at } = event;
   if (id !== state.phase.command || state.starting?.id !== id) return state;
-  const { settings } = state.starting;
-  const recording = new Recording(event);
+  const { run: number, parent, resumes, settings, request } = state.starting;
+  const underWay = reducePhase(state.phase, event);
+  const interrupted = state.runs.byId[number];
+  if (interrupted) return goOn({ ...state, phase: underWay, starting: null }, { ...interrupted, command: id });
+  const before = parent && { recording: state.runs.byId[parent.run].recording, step: parent.step, resumes };
+  const recording = new Recording(event, before);
   const run = {
-    id,
-    parent: null,
+    id: number,
+    command: id,
+    parent,
+    resumes,
     settings,
+    request,
     caption: describe(state, settings),
     guidance: guidanceOf(state, settings),
     model: loadedOf(state).model,
+    weights: weightsOf(loadedOf(state)),
+    backend: state.backend?.kind ?? null,
     layout: layoutOf(state.classes, settings.class, recording.count),
     recording,
     revision: 0,
+    first: parent?.step ?? 0,
     startedAt: at,
   };
-  const underWay = reducePhase(state.phase, event);
   const image = Math.min(state.selection.image, recording.count - 1);
   const next = {
     ...state,
     phase: underWay,
     starting: null,
-    // The newest only: a recording may hold 400 MB.
-    runs: { byId: { [id]: run }, order: [id] },
-    selection: { ...state.selection, run: id, index: 0, following: true, playing: false, image },
+    // A run that begins with noise begins a tree, and the one before goes: recordings are large.
+    runs: parent ? { byId: { ...state.runs.byId, [number]: run }, order: [...state.runs.order, number] } : { byId: { [number]: run }, order: [number] },
+    pinned: parent ? state.pinned : null,
+    selection: { ...state.selection, run: number, index: recording.newest, following: true, playing: false, image },
   };
-  return underWay === state.phase ? next : withStatus(next, 'Sampling', `0/${recording.steps}`, 0);
+  return underWay === state.phase ? next : withStatus(next, 'Sampling', `${run.first}/${recording.steps}`, run.first / recording.steps);
+}
+
+/** A run that was interrupted grows again. @param {State} state @param {import('./state.js').Run} run @returns {State} */
+function goOn(state, run) {
+  const { newest, states, steps } = run.recording;
+  const next = { ...state, runs: { ...state.runs, byId: { ...state.runs.byId, [run.id]: run } } };
+  return phase(next) === 'running' ? withStatus(next, 'Sampling', `${states[newest].step}/${steps}`, states[newest].step / steps) : next;
 }
 
 /** @param {State} state @param {ActionOf<'frame'>} event @returns {State} */
 export function frame(state, event) {
-  const { id, step, at } = event;
-  const run = state.runs.byId[id];
+  const { id, at } = event;
+  const run = runOfCommand(state, id);
   if (id !== state.phase.command || !run) return state;
   const { recording } = run;
   recording.add(event);
   const { selection } = state;
-  const next = {
+  const next = bounded({
     ...state,
-    runs: { ...state.runs, byId: { ...state.runs.byId, [id]: { ...run, revision: run.revision + 1 } } },
-    selection: selection.run === id && selection.following ? { ...selection, index: recording.newest } : selection,
-  };
+    runs: { ...state.runs, byId: { ...state.runs.byId, [run.id]: { ...run, revision: run.revision + 1 } } },
+    selection: selection.run === run.id && selection.following ? { ...selection, index: recording.newest } : selection,
+  });
   if (phase(state) !== 'running') return next;
-  const done = step + 1;
-  const left = ((at - run.startedAt) / done) * (recording.steps - done);
+  const done = recording.offset + event.step + 1;
+  const left = ((at - run.startedAt) / (done - run.first)) * (recording.steps - done);
   return withStatus(next, 'Sampling', `${done}/${recording.steps} · ${duration(left)} left`, done / recording.steps);
 }
 
@@ -88,13 +114,14 @@ export function frame(state, event) {
 export function finished(state, event) {
   const underWay = reducePhase(state.phase, event);
   if (underWay === state.phase) return state;
-  const next = { ...state, phase: underWay, starting: null };
-  const run = state.runs.byId[event.id];
+  const next = { ...state, phase: underWay, starting: null, snapshot: null, losses: 0 };
   // It was stopped to make way for another model.
-  if (phaseOf(underWay) === 'loading' || !run) return next;
+  if (phaseOf(underWay) === 'loading') return next;
+  const run = runOfCommand(state, event.id);
+  if (!run) return withStatus(next, 'Stopped', 'before it began', 0);
   const time = duration(event.at - run.startedAt);
   const { newest, states, steps, finished: whole } = run.recording;
-  if (whole || !event.stopped) return withAnnouncement(withStatus(next, 'Done', `${steps} steps · ${time}`, 1), `Done: ${steps} steps in ${time}.`);
+  if (whole || !event.stopped) return withAnnouncement(withStatus(next, 'Done', `${steps - run.first} steps · ${time}`, 1), `Done: ${steps - run.first} steps in ${time}.`);
   const { step } = states[newest];
   return withAnnouncement(withStatus(next, 'Stopped', `at ${step}/${steps} · ${time}`, step / steps), `Stopped at step ${step} of ${steps}.`);
 }
@@ -102,7 +129,7 @@ export function finished(state, event) {
 /** All runs go, because their model does. @param {State} state @returns {State} */
 export function withoutRuns(state) {
   const { image, view } = state.selection;
-  return { ...state, runs: NO_RUNS, selection: { ...NOTHING_SELECTED, image, view } };
+  return { ...state, runs: NO_RUNS, snapshot: null, interrupted: null, pinned: null, selection: { ...NOTHING_SELECTED, image, view } };
 }
 
 // ---- Looking at them --------------------------------------------------------------------------

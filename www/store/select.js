@@ -129,20 +129,25 @@ export function conditionShape({ loaded }) {
   return { channels, width, height };
 }
 
-/** Why a run cannot begin with what is there, or nothing. @param {State} state */
-export function conditionProblem(state) {
+/** Why a run of so many images cannot begin with what is there, or nothing. @param {State} state @param {number} [count] */
+export function conditionProblem(state, count = imageCount(state)) {
   const shape = conditionShape(state);
   if (!shape) return '';
   if (!state.condition) return `This model takes more than noise. Choose ${whatIsTaken(shape)} under Condition, or drop it on the page.`;
   const { images, name } = state.condition;
-  const count = imageCount(state);
   return images === 1 || images === count ? '' : `${name} has ${images} conditions and there are ${count} images. Make ${images}, or give one for all.`;
 }
+
+/** What weights are loaded as: others cannot go on with a run. @param {Loaded} loaded */
+export const weightsOf = ({ source: { id }, network, variant }) => JSON.stringify([id, network, variant]);
 
 // ---- What is looked at ------------------------------------------------------------------------
 
 /** @param {State} state @returns {import('./state.js').Run|null} */
 export const selectedRun = ({ runs, selection }) => (selection.run === null ? null : runs.byId[selection.run]);
+
+/** The run that a command makes grow. @param {State} state @param {number} id @returns {import('./state.js').Run|undefined} */
+export const runOfCommand = ({ runs }, id) => Object.values(runs.byId).find(({ command }) => command === id);
 
 /** The shape of the pictures that are shown. @param {State} state @returns {{count: number, width: number, height: number}} */
 export const shownShape = (state) => selectedRun(state)?.recording ?? state.preview.batch;

@@ -29,14 +29,20 @@ import { FIELD_NAMES } from './settings.js';
 /**
  * @typedef {object} Run
  * @property {number} id            of the command that began it
+ * @property {number} command       that it grows by, or grew by last: another one than began it, if it was interrupted
  * @property {{run: number, step: number}|null} parent  which run it goes on from, and from where; null: it began with noise
+ * @property {boolean} resumes      whether it goes on along its parent's table, from its very state
  * @property {Settings} settings    it was begun with
+ * @property {import('../engine/protocol.js').EngineSettings} request  the same as the engine has them
  * @property {string} caption       the same in words
  * @property {number} guidance
  * @property {Model} model          that made it
+ * @property {string} weights       that made it, by what they are loaded as
+ * @property {'gpu'|'cpu'|null} backend  that it began on
  * @property {Layout} layout        of its images
  * @property {import('./recording.js').Recording} recording  everything it has shown
  * @property {number} revision      of its recording
+ * @property {number} first         the step at which what it made itself begins
  * @property {number} startedAt     milliseconds, as performance.now() counts them
  *
  * A recording is the one thing in the state that is changed in place. It holds up to 400 MB of pictures, of which each
@@ -45,7 +51,12 @@ import { FIELD_NAMES } from './settings.js';
  * that has changed.
  */
 
-/** All runs there are, in the order they were begun. @typedef {{byId: Readonly<Record<number, Run>>, order: readonly number[]}} Runs */
+/**
+ * A run that is asked for, by a command: a new one, or one that was interrupted and goes on.
+ * @typedef {Pick<Run, 'parent'|'resumes'|'settings'|'request'> & {id: number, run: number}} Begun
+ */
+
+/** All runs there are, in the order they were begun: one that began with noise, and those that go on from it or from one another. A run never goes before those that go on from it. @typedef {{byId: Readonly<Record<number, Run>>, order: readonly number[]}} Runs */
 
 /**
  * What of the runs is looked at.
@@ -94,8 +105,12 @@ import { FIELD_NAMES } from './settings.js';
  * @property {Preview} preview
  * @property {Preview|null} nextPreview  of the model that is being loaded
  * @property {{id: number, files: import('../model/source.js').Found[]}|null} arranging  files that the worker is looking into for a model
- * @property {{id: number, settings: Settings}|null} starting  the run that was asked for, until it has started
+ * @property {Begun|null} starting  the run that was asked for, until it has started
  * @property {Runs} runs
+ * @property {{run: number, snapshot: import('../engine/protocol.js').Snapshot}|null} snapshot  where the run that is under way stood, as far as the page knows
+ * @property {Begun|null} interrupted  the run that was under way when the engine was lost
+ * @property {number} losses           of the engine, since a run came to its end
+ * @property {number|null} pinned      the run that the selected one is compared with
  * @property {Selection} selection
  * @property {{done: number, total: number|null}|null} checking  layers
  * @property {Checked|null} checked
@@ -148,6 +163,10 @@ export function initialState({ settings, given, wanted, shipped }) {
     arranging: null,
     starting: null,
     runs: NO_RUNS,
+    snapshot: null,
+    interrupted: null,
+    losses: 0,
+    pinned: null,
     selection: NOTHING_SELECTED,
     checking: null,
     checked: null,

@@ -50,6 +50,9 @@ export function setUpKeys(controller) {
     } else if (event.key === ' ' && !target.closest('input:not([type=range], [type=radio]), select, textarea, button, summary, [popover]')) {
       event.preventDefault();
       controller.dispatch({ type: 'togglePlay' });
+    } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !target.closest('input:not([type=range], [type=radio]), select, textarea, [popover]')) {
+      if (event.key === 'f') controller.fork();
+      if (event.key === 'c') controller.togglePin();
     }
   });
 }

@@ -1,5 +1,6 @@
 // "This step": the arithmetic of one update with its numbers, and where it sits in the run.
 
+import { makerOf } from '../store/forking.js';
 import { selectedRun } from '../store/select.js';
 import { number, time } from '../words/format.js';
 import { byId, changes, make, svg } from './dom.js';
@@ -31,11 +32,13 @@ export class UpdatePanel {
   /** @param {import('../store/state.js').State} state */
   render(state) {
     const run = selectedRun(state);
-    if (this.#changed(run?.id)) {
-      if (run) this.#begin(run);
+    const step = run?.recording.states[state.selection.index].step ?? 0;
+    const maker = run && makerOf(state, run, step);
+    if (this.#changed(run?.id, maker?.id)) {
+      if (maker) this.#begin({ ...run, guidance: maker.guidance });
       else this.#forget();
     }
-    if (run) this.#show(run.recording.states[state.selection.index].step);
+    if (run) this.#show(step);
   }
 
   /** Before a run there are no numbers, so letters stand for them. */

@@ -7,6 +7,7 @@ export const STAGES = {
   compile: { text: 'Compiling the shaders', from: 0.55, to: 0.9 },
   parse: { text: 'Preparing the model', from: 0.9, to: 1 },
   check: { text: 'Checking the GPU', from: 0, to: 1 },
+  replay: { text: 'Going back to where it forks', from: 0, to: 1 },
 };
 
 /** @param {unknown} error  what was thrown */
