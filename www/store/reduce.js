@@ -4,6 +4,7 @@
 import { chooseBackend, chooseClass, chooseCount, open, set, takeCondition, type } from './choosing.js';
 import { arrange, arranged, backend, check, checked, connect, failed, load, model, noModel, preview, progress, stored, want } from './loading.js';
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
+import { reset, restore } from './restoring.js';
 import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, started, stop, togglePlay } from './running.js';
 
 /** @typedef {import('./phase.js').Next} Next */
@@ -20,7 +21,7 @@ import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, star
  * @typedef {(
  *   {type: 'open', problems: string[]} |
  *   {type: 'connect', id: number, next: Next} |
- *   {type: 'want', source: import('../model/source.js').Source} |
+ *   {type: 'want', source: import('../model/source.js').Source, restoring?: import('./state.js').Restoring|null} |
  *   {type: 'load', id: number, next: Next} |
  *   {type: 'generate', id: number, seed: number} |
  *   {type: 'stop'} |
@@ -35,6 +36,9 @@ import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, star
  *   {type: 'takeCondition', condition: import('../model/condition.js').Condition} |
  *   {type: 'drawSeed', seed: number} |
  *   {type: 'keepSeed', keep: boolean} |
+ *   {type: 'restore'} & import('./state.js').Restoring |
+ *   {type: 'reset'} |
+ *   {type: 'history', entries: readonly import('./state.js').Entry[], kept: boolean} |
  *   {type: 'chooseImage', image: number} |
  *   {type: 'chooseView', view: 'x'|'x0'} |
  *   {type: 'scrub', index: number} |
@@ -95,6 +99,10 @@ export function reduce(state, action) {
     case 'takeCondition': return takeCondition(state, action);
     case 'drawSeed': return set(state, { seed: action.seed });
     case 'keepSeed': return { ...state, keepSeed: action.keep };
+
+    case 'restore': return restore(state, action);
+    case 'reset': return reset(state);
+    case 'history': return { ...state, history: { entries: action.entries, kept: action.kept } };
 
     case 'chooseImage': return chooseImage(state, action);
     case 'chooseView': return chooseView(state, action);

@@ -5,6 +5,7 @@ import { set } from './choosing.js';
 import { withAnnouncement, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
 import { Recording } from './recording.js';
+import { originOf } from './recipe.js';
 import { describe, guidanceOf, loadedOf, phase, selectedRun } from './select.js';
 import { NOTHING_SELECTED, NO_RUNS } from './state.js';
 
@@ -46,6 +47,7 @@ export function started(state, event) {
     caption: describe(state, settings),
     guidance: guidanceOf(state, settings),
     model: loadedOf(state).model,
+    origin: originOf(state),
     recording,
     revision: 0,
     startedAt: at,

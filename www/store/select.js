@@ -66,11 +66,16 @@ export function queryOf(state, search) {
   const { kind, id, network, variant } = loadedOf(state).source;
   // The visitor's own files have no address.
   const named = kind === 'files' ? { model: DEFAULTS.model, network: '', variant: '' } : { model: id, network: network ?? '', variant: variant ?? '' };
-  return writeQuery({ ...state.settings, ...named }, new URLSearchParams(search), modelDefaults(state));
+  const lock = state.keepSeed ? '1' : '0';
+  return writeQuery({ ...state.settings, ...named, lock, view: state.selection.view }, new URLSearchParams(search), modelDefaults(state));
 }
 
 /** @param {State} state @returns {import('../engine/protocol.js').LoadOptions} */
-export function loadOptions({ settings, chosen, loaded, wanted }) {
+export function loadOptions({ settings, chosen, loaded, wanted, restoring }) {
+  if (restoring) {
+    const { count = settings.count, precision = settings.precision, guidance = null } = restoring.recipe.settings;
+    return { count, precision, guidance };
+  }
   // What came with the address is meant for the first model; another one brings its own.
   const known = loaded ? loaded.source.id === wanted.id : chosen.guidance;
   return { count: chosen.count ? settings.count : null, precision: settings.precision, guidance: known ? settings.guidance : null };

@@ -1,5 +1,6 @@
 // The pictures: the grid of a batch, and beside it the chosen image, large, in both views.
 
+import { columnsOf } from '../keep/pictures.js';
 import { noiseBatch } from '../store/noise.js';
 import { phase, selectedRun, shownShape } from '../store/select.js';
 import { byId, changes, contextOf, imageData, make } from './dom.js';
@@ -64,7 +65,7 @@ export class Gallery {
 
   /** Makes room for a batch. @param {number} count @param {number} width @param {number} height */
   #setShape(count, width, height) {
-    const columns = Math.ceil(Math.sqrt(count));
+    const columns = columnsOf(count);
     const rows = Math.ceil(count / columns);
     this.#columns = columns;
     this.#canvas.width = columns * width;
