@@ -130,12 +130,15 @@ setup_dawn() {
 setup_test() {
     setup_build
     if have apt-get; then
-        debian chromium chromium-driver mesa-vulkan-drivers libvulkan1
+        debian chromium chromium-driver firefox-esr mesa-vulkan-drivers libvulkan1
     fi
     have chromedriver || fail "chromedriver is missing; install Chromium and its driver"
     CHROMIUM=${CHROMIUM:-$(command -v chromium || true)}
     [ -x "$CHROMIUM" ] || fail "Chromium is missing; install it, or set CHROMIUM to its path"
     export CHROMIUM
+    FIREFOX=${FIREFOX:-$(command -v firefox-esr || command -v firefox || true)}
+    [ -x "$FIREFOX" ] || fail "Firefox is missing; install it, or set FIREFOX to its path"
+    export FIREFOX
     # Tests run on Mesa's lavapipe, so that they need no GPU and give the same results everywhere.
     local drivers=(/usr/share/vulkan/icd.d/lvp_icd.*.json)
     [ -e "${drivers[0]}" ] || fail "Mesa's lavapipe (a Vulkan driver in software) is missing"
@@ -287,6 +290,7 @@ build() {
     mkdir dist/pkg
     cp -r pkg/denoise.js pkg/denoise_bg.wasm pkg/snippets dist/pkg/
     node scripts/strip.mjs dist
+    node scripts/offline.mjs dist
 
     local wasm page
     wasm=$(gzipped pkg/denoise_bg.wasm)

@@ -32,6 +32,7 @@ const EVENTS = ['backend', 'progress', 'preview', 'model', 'started', 'frame', '
  * @property {(id: string) => void} openPopover
  * @property {(id: string) => void} closePopover
  * @property {() => void} openModelMenu  where another model can be named
+ * @property {() => void} update  begins anew with a newer version of the page
  */
 
 export class Controller {
@@ -308,6 +309,12 @@ export class Controller {
     if (this.dispatch({ type: 'chooseClass', name })) this.#writeAddress();
   }
 
+  /** @param {boolean} one  typeface for all letters of a word */
+  chooseTypeface(one) {
+    this.dispatch({ type: 'chooseTypeface', one });
+    this.#writeAddress();
+  }
+
   /** @param {Settings['precision']} precision */
   choosePrecision(precision) {
     this.dispatch({ type: 'choosePrecision', precision });
@@ -366,6 +373,7 @@ export class Controller {
       case 'openModelMenu': return this.#page.openModelMenu();
       case 'showReport': return this.#page.openPopover('backend-menu');
       case 'copyReport': return this.copyReport();
+      case 'update': return this.#page.update();
     }
   }
 }

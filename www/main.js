@@ -4,6 +4,7 @@ import { Controller } from './controller.js';
 import { Keeper } from './keep/keeper.js';
 import { SHIPPED } from './models/catalogue.js';
 import { firstSource, readerOf } from './model/source.js';
+import { setUpOffline, update } from './offline.js';
 import { reduce } from './store/reduce.js';
 import { DEFAULTS, readQuery } from './store/settings.js';
 import { initialState } from './store/state.js';
@@ -34,7 +35,7 @@ const { source: wanted, problem } = firstSource(settings, sourceOf, DEFAULTS.mod
 if (problem) problems.push(problem);
 
 const store = createStore(reduce, initialState({ settings, given, wanted, shipped: SHIPPED }));
-const controller = new Controller(store, PAGE, sourceOf);
+const controller = new Controller(store, { ...PAGE, update }, sourceOf);
 const keeper = new Keeper(store, controller);
 store.dispatch({ type: 'open', problems });
 
@@ -67,3 +68,4 @@ const render = (state) => views.forEach((view) => view.render(state));
 store.subscribe(render);
 render(store.state);
 controller.connect();
+setUpOffline(controller);

@@ -94,7 +94,7 @@ for (const [what, path, model, message] of [
     release();
     // Another one can be loaded.
     if (path) return closePage(page);
-    await page.getByRole('button', { name: 'Load Digits' }).click();
+    await page.getByRole('button', { name: 'Load Letters' }).click();
     await ready(page);
     await closePage(page);
   });

@@ -58,10 +58,10 @@ for (const [backend, device] of [['cpu', 'CPU, wasm SIMD'], ['gpu', 'GPU, WebGPU
   });
 }
 
-test('both shipped models are timed, several images at a time', async () => {
+test('all shipped models are timed, several images at a time', async () => {
   const page = await open('backend=cpu&steps=2&count=2');
   await run(page);
-  for (const name of ['Digits', 'Sprites']) {
+  for (const name of ['Letters', 'Digits', 'Sprites']) {
     assert.match(await page.getByRole('region', { name }).locator('.median').textContent(), /ms an evaluation of 2 images$/);
   }
   assert.match(await page.locator('#report-text').textContent(), /\| Sprites \| f32 \| 2 \|/);

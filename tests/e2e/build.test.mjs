@@ -11,7 +11,8 @@ import { folderOf } from './harness.mjs';
 
 test('the shipped models are listed as their cards say', async () => {
   const listed = await catalogueOf(folderOf('www/models'));
-  assert.deepEqual(listed.slice(0, 2).map(({ folder, title, class_count, null_class, guidance }) => [folder, title, class_count, null_class, guidance]), [
+  assert.deepEqual(listed.slice(0, 3).map(({ folder, title, class_count, null_class, guidance }) => [folder, title, class_count, null_class, guidance]), [
+    ['models/letters', 'Letters', 26, 26, null],
     ['models/digits', 'Digits', 10, 10, null],
     ['models/sprites', 'Sprites', 15, 15, 2],
   ]);

@@ -41,8 +41,16 @@ export function servePage(mounts = {}) {
   return serve({ port: 0, mounts });
 }
 
+/** The address with the model that most tests are about, unless it names one itself. @param {string} address */
+export function withModel(address) {
+  const url = new URL(address);
+  // The benchmark beside the page takes all that there are.
+  if (url.pathname.endsWith('/') && !url.searchParams.has('model')) url.searchParams.set('model', 'models/digits');
+  return url.href;
+}
+
 /**
- * Opens the page and waits until the model is ready.
+ * Opens the page and waits until the model is ready, the digits if the address names none.
  * @param {import('playwright-core').Browser} browser
  * @param {string} address
  * @param {{viewport?: object, colorScheme?: 'light'|'dark', before?: (page: import('playwright-core').Page) => Promise<void>, wait?: boolean}} [options]
@@ -57,7 +65,7 @@ export async function openPage(browser, address, { viewport = DESKTOP, colorSche
     if (message.type() === 'error') page.complaints.push(message.text());
   });
   await before(page);
-  await page.goto(address);
+  await page.goto(withModel(address));
   if (wait) await ready(page);
   return page;
 }

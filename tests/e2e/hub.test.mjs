@@ -144,7 +144,7 @@ test('a stored model loads again without the network, and can be removed', async
   assert.match(await page.locator('.notice.error').textContent(), /could not be fetched.*no answer/);
 
   // Another model still loads.
-  await page.getByRole('button', { name: 'Load Digits' }).click();
+  await page.getByRole('button', { name: 'Load Letters' }).click();
   await ready(page);
   await generate(page);
   await close(page);

@@ -201,6 +201,30 @@ test('a picture is saved as it is looked at, and comes back so', async () => {
   await close(other);
 });
 
+test('a word is saved as it stands, and spelled again elsewhere', async () => {
+  const page = await open('model=models/letters&steps=3&seed=2&class=ON+AIR&typeface=1');
+  await generate(page);
+  const { name, bytes } = await save(page, 'png');
+  assert.equal(name, 'letters-on-air-2.png');
+  const [shown, saved] = [await grid(page), await decode(page, bytes)];
+  assert.deepEqual([saved.width % shown.width, saved.height / shown.height], [0, saved.width / shown.width]);
+  const other = await open('count=4&steps=2&seed=5');
+  await generate(other, () => drop(other, { name, bytes }));
+  equal((await grid(other)).red, shown.red, 'the same letters in the same places');
+  assert.match(other.url(), /class=ON\+AIR/);
+  // The history shows it in the same lines.
+  await entries(other).first().waitFor();
+  await other.reload();
+  await ready(other);
+  await controls(other).steps.fill('2');
+  await generate(other);
+  await entries(other).nth(1).click();
+  await other.waitForFunction(() => document.getElementById('steps').value === '3');
+  equal((await grid(other)).red, shown.red, 'from the history');
+  await close(page);
+  await close(other);
+});
+
 test('pictures that bring nothing back say why, and nothing is lost', async () => {
   const page = await open('count=1&steps=2&seed=5');
   await generate(page);

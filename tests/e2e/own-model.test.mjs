@@ -192,7 +192,7 @@ test('files without a model leave a download alone', async () => {
     if (route.request().method() === 'GET') await held;
     await route.continue();
   });
-  await page.evaluate(() => document.querySelectorAll('#shipped button')[1].click());
+  await page.evaluate(() => [...document.querySelectorAll('#shipped button')].find((button) => /Sprites/.test(button.textContent)).click());
   await page.waitForFunction(() => document.body.dataset.phase === 'loading');
   await drop(page, [join(folder, 'another kind')]);
   await page.locator('.notice.error').waitFor();

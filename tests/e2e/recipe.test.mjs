@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { bounded } from '../../www/keep/database.js';
 import { pictureOf } from '../../www/keep/pictures.js';
+import { gridLayout, wordLayout } from '../../www/store/layout.js';
 import { RUN_SETTINGS, parametersOf, readRecipe, sameRecipe } from '../../www/store/recipe.js';
 import { DEFAULTS } from '../../www/store/settings.js';
 
@@ -80,8 +81,9 @@ test('a history stays within its bounds', () => {
 
 test('a batch is laid out in rows', () => {
   const batch = Uint8Array.from({ length: 3 * 2 * 4 }, (_, i) => Math.floor(i / 4)); // three images of 2 × 1
-  const grid = pictureOf(batch, { count: 3, width: 2, height: 1 }, 'all', 0);
+  const grid = pictureOf(batch, { width: 2, height: 1 }, gridLayout(3));
   assert.deepEqual([grid.width, grid.height], [4, 2]);
   assert.deepEqual([...grid.pixels].filter((_, i) => i % 4 === 0), [0, 1, 2, 3, 4, 5, 0, 0]);
-  assert.deepEqual([...pictureOf(batch, { count: 3, width: 2, height: 1 }, 'one', 1).pixels].filter((_, i) => i % 4 === 0), [2, 3]);
+  const word = pictureOf(batch, { width: 2, height: 1 }, wordLayout('A BC'));
+  assert.deepEqual([word.width, word.height, ...word.pixels.filter((_, i) => i % 4 === 0)], [4, 2, 0, 1, 0, 0, 2, 3, 4, 5]);
 });

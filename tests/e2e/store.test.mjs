@@ -2,9 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { spelled } from '../../www/model/classes.js';
+import { gridLayout, wordLayout } from '../../www/store/layout.js';
 import { reduce } from '../../www/store/reduce.js';
 import { RUN_SETTINGS, recipeOf, sameRecipe, shownRecipe } from '../../www/store/recipe.js';
-import { engineSettings, isShown, loadOptions, phase, problemOf, queryOf, selectedRun } from '../../www/store/select.js';
+import { engineSettings, imageCount, isShown, loadOptions, phase, problemOf, queryOf, selectedRun } from '../../www/store/select.js';
 import { DEFAULTS, readQuery } from '../../www/store/settings.js';
 import { initialState } from '../../www/store/state.js';
 import { createStore } from '../../www/store/store.js';
@@ -42,7 +44,7 @@ const connect = (id = 1, next = null) => ({ type: 'connect', id, next });
 const backend = (id = 1, kind = 'gpu') => ({ type: 'backend', id, kind, name: 'Some', note: null, half: true, at: 0 });
 const model = (id, of = DIGITS, it = MODEL, more = {}) => ({ type: 'model', id, source: of, networks: [{ folder: 'unet', variants: ['', 'fp16'] }], network: 'unet', variant: '', model: it, count: 16, note: null, at: 0, ...more });
 const failed = (id, during, more = {}) => ({ type: 'failed', id, during, message: 'It went wrong.', at: 0, ...more });
-const READY = after('', connect(), backend(), model(1));
+const READY = after('model=models/digits', connect(), backend(), model(1));
 
 const rows = (steps) => Array.from({ length: steps }, (_, i) => ({ timestep: 999 - i, alpha_cumprod: 0.5 }));
 const pixels = (value, count = 2) => new Uint8Array(count * 16).fill(value);
@@ -66,7 +68,7 @@ test('the store tells its listeners of changes only', () => {
 });
 
 test('a shipped model has its controls before it is loaded', () => {
-  const digits = after('');
+  const digits = after('model=models/digits');
   assert.equal(digits.classes, SHIPPED[0]);
   assert.equal(digits.settings.class, 'any');
   assert.equal(isShown(digits, 'guidance'), false, 'without a class there is nothing to lean towards');
@@ -76,7 +78,7 @@ test('a shipped model has its controls before it is loaded', () => {
   assert.equal(isShown(trees, 'guidance'), true);
   assert.equal(after('model=models/trees&guidance=5').texts.guidance, '5');
   assert.equal(after('model=https://example.org/x').classes, null);
-  const wrong = after('class=oak&steps=banana');
+  const wrong = after('model=models/digits&class=oak&steps=banana');
   assert.deepEqual(keys(wrong), ['address', 'class']);
   assert.equal(wrong.settings.class, 'any');
 });
@@ -176,12 +178,12 @@ test('a class that the model does not have is not taken', () => {
 });
 
 test('another model brings its own class, guidance and preview, and takes the runs with it', () => {
-  const sample = { batch: { pixels: pixels(9, 4), count: 4, width: 2, height: 2 }, caption: 'made by it', real: true };
+  const sample = { batch: { pixels: pixels(9, 4), count: 4, width: 2, height: 2 }, caption: 'made by it', real: true, layout: gridLayout(4, 4) };
   const three = from(done(), { type: 'chooseClass', name: '3' }, { type: 'chooseImage', image: 1 }, { type: 'chooseView', view: 'x0' });
   const loading = from(three, { type: 'want', source: TREES }, { type: 'load', id: 3, next: null });
   assert.equal(phase(loading), 'loading');
   assert.deepEqual(loadOptions(loading), { count: null, precision: 'auto', guidance: null });
-  const shown = from(loading, { type: 'preview', id: 3, batch: sample.batch, caption: sample.caption, at: 0 });
+  const shown = from(loading, { type: 'preview', id: 3, batch: sample.batch, columns: 4, caption: sample.caption, at: 0 });
   assert.equal(selectedRun(shown)?.id, 2, 'the sample waits until its model is there');
   const loaded = from(shown, model(3, TREES, TREE, { count: 4 }));
   assert.equal(phase(loaded), 'ready');
@@ -197,12 +199,12 @@ test('another model brings its own class, guidance and preview, and takes the ru
 
 test('the sample of the first model is shown as soon as it is there, and stays', () => {
   const batch = { pixels: pixels(9, 4), count: 4, width: 2, height: 2 };
-  const early = after('', connect(), { type: 'preview', id: 1, batch, caption: 'made by it', at: 0 });
+  const early = after('', connect(), { type: 'preview', id: 1, batch, columns: 4, caption: 'made by it', at: 0 });
   assert.equal(early.preview.batch, batch);
   assert.equal(from(early, model(1)).preview.batch, batch);
-  const lateOne = from(READY, { type: 'preview', id: 1, batch, caption: '', at: 0 });
+  const lateOne = from(READY, { type: 'preview', id: 1, batch, columns: 2, caption: '', at: 0 });
   assert.equal(lateOne.preview.batch, batch);
-  same(done(), { type: 'preview', id: 1, batch, caption: '', at: 0 });
+  same(done(), { type: 'preview', id: 1, batch, columns: 2, caption: '', at: 0 });
 });
 
 test('a model that does not load leaves the one before', () => {
@@ -304,9 +306,9 @@ test('notices are replaced by their key and go when they are dismissed', () => {
 });
 
 test('what an address needs to lead here', () => {
-  assert.equal(queryOf(READY, ''), 'seed=1234&lock=0');
+  assert.equal(queryOf(READY, ''), 'seed=1234&model=models/digits&lock=0');
   const chosen = from(READY, { type: 'type', field: 'steps', text: '20' }, { type: 'chooseClass', name: '3' }, { type: 'chooseBackend', kind: 'cpu' });
-  assert.equal(queryOf(chosen, ''), 'steps=20&seed=1234&class=3&backend=cpu&lock=0');
+  assert.equal(queryOf(chosen, ''), 'steps=20&seed=1234&class=3&model=models/digits&backend=cpu&lock=0');
   const own = from(READY, { type: 'load', id: 3, next: null }, model(3, { kind: 'files', id: 'file 1: own', name: 'own', files: [], ...FIRST }));
   assert.equal(queryOf(own, ''), 'seed=1234&lock=0', 'the visitor’s own files have no address');
 });
@@ -320,7 +322,7 @@ test('16 bits are given up with the GPU that has them', () => {
 
 test('the lock and the view are in the address, and come back from it', () => {
   const locked = from(READY, { type: 'keepSeed', keep: true }, { type: 'chooseView', view: 'x0' });
-  assert.equal(queryOf(locked, ''), 'seed=1234&view=x0');
+  assert.equal(queryOf(locked, ''), 'seed=1234&model=models/digits&view=x0');
   for (const [query, keepSeed, view] of [['seed=5', true, 'x'], ['seed=5&lock=0', false, 'x'], ['lock=1&view=x0', true, 'x0'], ['', false, 'x'], ['lock=2&view=z', false, 'x']]) {
     const state = after(query);
     assert.deepEqual([state.keepSeed, state.selection.view], [keepSeed, view], query);
@@ -329,7 +331,7 @@ test('the lock and the view are in the address, and come back from it', () => {
 });
 
 test('every setting survives the way to the address and back', () => {
-  const given = 'sampler=ddpm&steps=20&eta=0.5&seed=7&class=elm&guidance=3&spacing=leading&variance=fixed_large&count=4&model=models%2Ftrees&network=unet_ema&variant=fp16&backend=cpu&precision=f32&autotune=0&lock=0&view=x0';
+  const given = 'sampler=ddpm&steps=20&eta=0.5&seed=7&class=elm&guidance=3&spacing=leading&variance=fixed_large&count=4&model=models%2Ftrees&network=unet_ema&variant=fp16&backend=cpu&precision=f32&autotune=0&lock=0&view=x0&typeface=1';
   assert.deepEqual([...readQuery(new URLSearchParams(given)).given].sort(), Object.keys(DEFAULTS).sort());
   const trees = { ...TREES, network: 'unet_ema', variant: 'fp16' };
   const networks = [{ folder: 'unet', variants: ['', 'fp16'] }, { folder: 'unet_ema', variants: ['', 'fp16'] }];
@@ -385,7 +387,7 @@ test('another model is loaded first, as the picture wants it', () => {
 
 test('pictures that were kept are shown at once, or their run if it is there', () => {
   const { recipe } = restored({ seed: 8 });
-  const preview = { batch: { pixels: pixels(9, 4), count: 4, width: 2, height: 2 }, caption: 'kept', real: true, recipe };
+  const preview = { batch: { pixels: pixels(9, 4), count: 4, width: 2, height: 2 }, caption: 'kept', real: true, layout: gridLayout(4), recipe };
   const shown = from(done(), { type: 'restore', recipe, preview, name: 'kept' });
   assert.deepEqual([shown.selection.run, shown.preview, shownRecipe(shown)], [null, preview, recipe]);
   assert.ok(shown.runs.byId[2], 'the run is there still');
@@ -402,9 +404,59 @@ test('reset returns to what the model has by itself', () => {
   const changed = from(after('seed=9', connect(), backend(), model(1)), { type: 'type', field: 'sampler', text: 'tcd' }, { type: 'type', field: 'steps', text: '7' }, { type: 'type', field: 'eta', text: '0.9' }, { type: 'type', field: 'count', text: '3' },
     { type: 'type', field: 'spacing', text: 'leading' }, { type: 'chooseClass', name: '3' }, { type: 'choosePrecision', precision: 'f16' }, { type: 'type', field: 'guidance', text: 'x' });
   const back = from(changed, { type: 'reset' });
-  assert.deepEqual(back.settings, { ...READY.settings, precision: 'f16' });
+  assert.deepEqual(back.settings, { ...READY.settings, model: changed.settings.model, precision: 'f16' });
   assert.deepEqual([back.texts, back.keepSeed, back.chosen.steps], [READY.texts, false, undefined]);
-  assert.equal(queryOf(back, ''), 'seed=1234&precision=f16&lock=0');
+  assert.equal(queryOf(back, ''), 'seed=1234&model=models/digits&precision=f16&lock=0');
   assert.equal(from(after('', connect(), backend(), model(1, DIGITS, MODEL, { count: 4 })), { type: 'chooseCount', count: 16 }, { type: 'reset' }).settings.count, 4, 'as many as the device does with ease');
   same(after('', connect()), { type: 'reset' });
+});
+
+const LETTERS = { ...MODEL, title: 'Letters', class_names: [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'], class_count: 26, null_class: 26 };
+const SPELLER = { folder: 'models/letters', title: 'Letters', about: '', class_names: LETTERS.class_names, class_count: 26, class_kind: 'label', null_class: 26, guidance: null };
+
+test('where classes are letters a word is made, an image a letter', () => {
+  const { settings, given, problems } = readQuery(new URLSearchParams(''));
+  const shipped = [SPELLER, ...SHIPPED];
+  const opened = reduce(initialState({ settings, given, wanted: source('models/letters'), shipped }), { type: 'open', problems });
+  assert.equal(opened.settings.class, 'DENOISE', 'the page greets');
+  assert.deepEqual([opened.preview.batch.count, opened.preview.layout.columns], [7, 7], 'what comes has its room');
+  assert.equal(loadOptions(opened).count, 7);
+  assert.equal(isShown(opened, 'count'), false);
+  const ready = from(opened, connect(), backend(), model(1, source('models/letters'), LETTERS, { count: 7 }));
+  assert.equal(queryOf(ready, ''), 'seed=1234&lock=0');
+  const word = from(ready, { type: 'chooseClass', name: 'ON AIR' });
+  const asked = engineSettings(word, word.settings);
+  assert.deepEqual([asked.count, asked.class_labels, asked.seed], [5, [14, 13, 0, 8, 17], 1234]);
+  assert.equal(queryOf(word, ''), 'seed=1234&class=ON+AIR&lock=0');
+  same(word, { type: 'chooseClass', name: '' }, { type: 'chooseClass', name: 'no' }, { type: 'chooseClass', name: 'A'.repeat(33) });
+  const alike = from(word, { type: 'chooseTypeface', one: true });
+  assert.deepEqual([engineSettings(alike, alike.settings).seeds, engineSettings(alike, alike.settings).seed], [[1234, 1234, 1234, 1234, 1234], undefined]);
+  const run = from(alike, generate(2), started(2, 3, 5)).runs.byId[2];
+  assert.deepEqual([run.layout, run.caption], [wordLayout('ON AIR'), '“ON AIR” in one typeface · DDIM · 50 steps · seed 1234']);
+  // Another model has its own number of images again.
+  const digits = from(ready, { type: 'want', source: DIGITS }, { type: 'load', id: 3, next: null }, model(3));
+  assert.deepEqual([imageCount(digits), isShown(digits, 'count'), digits.settings.class], [16, true, 'any']);
+});
+
+test('what is typed becomes what can be spelled', () => {
+  for (const [typed, word] of [['denoise', 'DENOISE'], ['  a  b ', 'A B '], ['Élan, 42!', 'ELAN '], ['ß', 'SS'], ['', ''], [' ', ''], ['x'.repeat(40), 'X'.repeat(32)]]) {
+    assert.equal(spelled(LETTERS, typed), word, typed);
+  }
+});
+
+test('a word stands in the lines that make it largest', () => {
+  const lines = (text) => {
+    const { columns, rows, cells } = wordLayout(text);
+    assert.equal(cells.length, text.replaceAll(' ', '').length);
+    assert.equal(new Set(cells.map(({ column, row }) => `${column} ${row}`)).size, cells.length, 'each letter has a place of its own');
+    assert.ok(cells.every(({ column, row }) => column < columns && row < rows));
+    return [columns, rows];
+  };
+  assert.deepEqual(lines('A'), [1, 1]);
+  assert.deepEqual(lines('DENOISE'), [7, 1]);
+  assert.deepEqual(lines('ON AIR'), [3, 2]);
+  assert.deepEqual(lines('THE QUICK BROWN FOX'), [5, 4]);
+  assert.deepEqual(lines('A B C D E F G H'), [5, 3]);
+  assert.deepEqual(lines('X'.repeat(32)), [11, 3]);
+  assert.deepEqual(gridLayout(5).cells.at(-1), { column: 1, row: 1 });
 });

@@ -25,7 +25,7 @@ export function isGuided(card, asked) {
  * @param {import('../model/files.js').Files} files
  * @param {string} folder  that the card is in
  * @param {import('../model/files.js').ModelFiles} small
- * @returns {Promise<{batch: import('./protocol.js').Batch, caption: string}|null>}
+ * @returns {Promise<{batch: import('./protocol.js').Batch, columns: number, caption: string}|null>}  it stands in so many columns
  */
 export async function readPreview(files, folder, { config, card }) {
   try {
@@ -46,7 +46,7 @@ export async function readPreview(files, folder, { config, card }) {
       const image = context.getImageData((i % columns) * width, Math.floor(i / columns) * height, width, height);
       pixels.set(image.data, i * image.data.length);
     }
-    return { batch: { pixels, count, width, height }, caption: String(preview.caption ?? '') };
+    return { batch: { pixels, count, width, height }, columns, caption: String(preview.caption ?? '') };
   } catch (error) {
     console.warn('No preview:', error);
     return null;

@@ -41,7 +41,7 @@
  * @typedef {(
  *   {type: 'backend', id: number} & BackendInfo |
  *   {type: 'progress', id: number, stage: LoadingStage, done: number, total: number|null, waiting?: boolean} |
- *   {type: 'preview', id: number, batch: Batch, caption: string} |
+ *   {type: 'preview', id: number, batch: Batch, columns: number, caption: string} |
  *   {type: 'model', id: number, source: Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: Model, count: number, note: string|null} |
  *   {type: 'started', id: number, rows: Row[], initial: Uint8Array, count: number, width: number, height: number} |
  *   {type: 'frame', id: number} & import('../pkg/denoise.js').Frame |

@@ -1,5 +1,6 @@
 // The history as the browser keeps it, in IndexedDB. Where a page may keep nothing, everything here fails.
 
+import { gridLayout } from '../store/layout.js';
 import { readRecipe } from '../store/recipe.js';
 
 /** @typedef {import('../store/state.js').Entry} Entry */
@@ -32,12 +33,12 @@ export async function read() {
 }
 
 /** What another version of the page has written may look otherwise. @param {any} entry @returns {Entry|null} */
-function checked({ key, caption, recipe, shape, thumbnail, picture }) {
+function checked({ key, caption, recipe, shape, layout, thumbnail, picture }) {
   /** @param {any} bytes @returns {bytes is Uint8Array<ArrayBuffer>} */
   const isBytes = (bytes) => bytes instanceof Uint8Array;
   if (![key, shape?.count, shape?.width, shape?.height].every(Number.isFinite) || !isBytes(thumbnail) || !(picture === null || isBytes(picture))) return null;
   try {
-    return { key, caption: String(caption), recipe: readRecipe(JSON.stringify(recipe)), shape, thumbnail, picture };
+    return { key, caption: String(caption), recipe: readRecipe(JSON.stringify(recipe)), shape, layout: layout?.cells?.length === shape.count ? layout : gridLayout(shape.count), thumbnail, picture };
   } catch {
     return null;
   }

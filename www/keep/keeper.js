@@ -1,5 +1,6 @@
 // Does what keeps pictures: saves, copies and shares them, and keeps the history of the finished runs.
 
+import { gridLayout } from '../store/layout.js';
 import { recipeOf, sameRecipe, shownRecipe } from '../store/recipe.js';
 import { shownShape } from '../store/select.js';
 import { messageOf } from '../words/messages.js';
@@ -100,7 +101,7 @@ export class Keeper {
     const { x } = states[newest];
     const caption = `${recipe.model.title} · ${run.caption}`;
     this.#enqueue(async () => {
-      const entry = { key: Date.now(), caption, recipe, shape, thumbnail: await thumbnailOf(x, shape), picture: await keptPicture(x, shape) };
+      const entry = { key: Date.now(), caption, recipe, shape, layout: run.layout, thumbnail: await thumbnailOf(x, shape), picture: await keptPicture(x, shape) };
       const { entries } = this.#state.history;
       entry.key = Math.max(entry.key, 1 + (entries[0]?.key ?? 0));
       await this.#replace([entry, ...entries.filter((other) => !sameRecipe(other.recipe, recipe))]);
@@ -109,12 +110,12 @@ export class Keeper {
 
   /** @param {Entry} entry */
   async open(entry) {
-    const { recipe, caption, picture, thumbnail, shape } = entry;
+    const { recipe, caption, picture, thumbnail, shape, layout } = entry;
     const pixels = await pixelsOf(picture ?? thumbnail);
     /** @type {Preview} */
     const preview = pixels.width === shape.width && pixels.height === shape.count * shape.height
-      ? { batch: { pixels: new Uint8Array(pixels.data.buffer), ...shape }, caption, real: true, recipe }
-      : { batch: { pixels: new Uint8Array(pixels.data.buffer), count: 1, width: pixels.width, height: pixels.height }, caption: `${caption} · a small copy; Generate makes it again`, real: true };
+      ? { batch: { pixels: new Uint8Array(pixels.data.buffer), ...shape }, caption, real: true, layout, recipe }
+      : { batch: { pixels: new Uint8Array(pixels.data.buffer), count: 1, width: pixels.width, height: pixels.height }, caption: `${caption} · a small copy; Generate makes it again`, real: true, layout: gridLayout(1) };
     this.#controller.restore({ recipe, preview, name: caption }, null);
   }
 
@@ -165,7 +166,7 @@ const bytesOf = async (blob) => new Uint8Array(await blob.arrayBuffer());
 
 /** The first images, four at most: more would be too small to be told apart. @param {Uint8Array} batch @param {Entry['shape']} shape */
 async function thumbnailOf(batch, { count, width, height }) {
-  const picture = pictureOf(batch, { count: Math.min(4, count), width, height }, 'all', 0);
+  const picture = pictureOf(batch, { width, height }, gridLayout(Math.min(4, count)));
   const whole = await createImageBitmap(new ImageData(picture.pixels, picture.width, picture.height));
   const scale = THUMBNAIL / Math.max(picture.width, picture.height);
   const canvas = new OffscreenCanvas(Math.max(1, Math.round(picture.width * scale)), Math.max(1, Math.round(picture.height * scale)));

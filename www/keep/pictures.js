@@ -1,35 +1,36 @@
 // What is shown as pixels: all images as the page lays them out, or the chosen one, enlarged so that pixels stay squares.
 
-import { selectedRun, shownShape } from '../store/select.js';
+import { selectedRun, shownLayout, shownShape } from '../store/select.js';
 
 /** @typedef {import('../store/state.js').State} State */
 /** @typedef {{pixels: Uint8ClampedArray<ArrayBuffer>, width: number, height: number}} Picture  as RGBA8 */
 /** @typedef {'all'|'one'} Which  all images, or the chosen one */
 
-/** How many images stand side by side. @param {number} count */
-export const columnsOf = (count) => Math.ceil(Math.sqrt(count));
-
 /**
  * @param {Uint8Array} batch  the pixels of all images, one after another
- * @param {{count: number, width: number, height: number}} shape
- * @param {Which} which
- * @param {number} chosen
+ * @param {{width: number, height: number}} size  of an image
+ * @param {import('../store/layout.js').Layout} layout
  * @returns {Picture}
  */
-export function pictureOf(batch, { count, width, height }, which, chosen) {
+export function pictureOf(batch, { width, height }, { columns, rows, cells }) {
   const bytes = width * height * 4;
-  if (which === 'one') return { pixels: new Uint8ClampedArray(batch.slice(chosen * bytes, (chosen + 1) * bytes)), width, height };
-  const columns = columnsOf(count);
-  const rows = Math.ceil(count / columns);
   const pixels = new Uint8ClampedArray(columns * rows * bytes);
-  for (let i = 0; i < count; i++) {
+  for (const [i, { column, row }] of cells.entries()) {
     for (let y = 0; y < height; y++) {
       const from = i * bytes + y * width * 4;
-      const to = ((Math.floor(i / columns) * height + y) * columns + (i % columns)) * width * 4;
+      const to = ((row * height + y) * columns + column) * width * 4;
       pixels.set(batch.subarray(from, from + width * 4), to);
     }
   }
   return { pixels, width: columns * width, height: rows * height };
+}
+
+/** @param {State} state @param {Uint8Array} batch @param {Which} which @returns {Picture} */
+function chosenOf(state, batch, which) {
+  const { width, height } = shownShape(state);
+  const bytes = width * height * 4;
+  const { image } = state.selection;
+  return which === 'all' ? pictureOf(batch, { width, height }, shownLayout(state)) : { pixels: new Uint8ClampedArray(batch.slice(image * bytes, (image + 1) * bytes)), width, height };
 }
 
 /** @param {State} state @param {Which} which @returns {Picture} */
@@ -38,7 +39,7 @@ export function shownPicture(state, which) {
   const run = selectedRun(state);
   const shown = run?.recording.states[selection.index];
   const batch = shown ? (selection.view === 'x' ? shown.x : shown.x0) ?? shown.x : preview.batch.pixels;
-  return pictureOf(batch, shownShape(state), which, selection.image);
+  return chosenOf(state, batch, which);
 }
 
 /**
@@ -52,11 +53,11 @@ export function momentsOf(state, which, most) {
   const run = selectedRun(state);
   if (!run) return [shownPicture(state, which)];
   const { recording } = run;
-  const { view, image } = state.selection;
+  const { view } = state.selection;
   const count = Math.min(most, recording.newest + 1);
   return Array.from({ length: count }, (_, i) => {
     const { x, x0 } = recording.states[Math.round((i * recording.newest) / Math.max(1, count - 1))];
-    return pictureOf((view === 'x' ? x : x0) ?? x, recording, which, image);
+    return chosenOf(state, (view === 'x' ? x : x0) ?? x, which);
   });
 }
 

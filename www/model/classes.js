@@ -16,6 +16,36 @@ export function classNames({ class_kind: kind, class_names: names, class_count: 
   return names.length ? names : Array.from({ length: count }, (_, label) => String(label));
 }
 
+/** How many letters can be spelled at a time. */
+export const MOST_LETTERS = 32;
+
+/** What the page greets with where it can be spelled. */
+const GREETING = 'DENOISE';
+
+/** Whether the classes are letters, so that a word can be typed: each of its letters is an image. @param {Classes} model */
+export function isAlphabet(model) {
+  const names = classNames(model);
+  return names.length > 1 && names.every((name) => /^\p{Lu}$/u.test(name));
+}
+
+/** Whether a chosen class is a word of these letters. @param {Classes} model @param {string} chosen */
+export function spells(model, chosen) {
+  if (!isAlphabet(model)) return false;
+  const letters = lettersOf(chosen);
+  return letters.length > 0 && letters.length <= MOST_LETTERS && letters.every((letter) => model.class_names.includes(letter));
+}
+
+/** The letters of a text, without its spaces. @param {string} text */
+export const lettersOf = (text) => [...text.replaceAll(' ', '')];
+
+/** What of a typed text can be spelled: capitals without their accents, and single spaces between words. @param {Classes} model @param {string} typed */
+export function spelled(model, typed) {
+  const capitals = typed.normalize('NFD').toUpperCase();
+  const known = [...capitals.replace(/\s+/g, ' ')].filter((letter) => letter === ' ' || model.class_names.includes(letter));
+  let left = MOST_LETTERS;
+  return known.filter((letter) => letter === ' ' || left-- > 0).join('').replace(/^ /, '');
+}
+
 /** Everything that can be chosen. @param {Classes} model */
 export function classChoices(model) {
   const names = classNames(model);
@@ -25,17 +55,19 @@ export function classChoices(model) {
 /** What the page chooses by itself: guidance needs a class to lean towards. @param {Classes} model */
 export function defaultClass(model) {
   if (!hasClasses(model)) return ANY;
+  if (isAlphabet(model)) return spells(model, GREETING) ? GREETING : model.class_names.slice(0, 8).join('');
   if (model.class_kind === 'number') return '0';
   return model.null_class !== null && (model.guidance ?? 1) === 1 ? ANY : classChoices(model).at(-1) ?? ANY;
 }
 
 /** @param {Classes} model @param {string} chosen */
 export function hasClass(model, chosen) {
+  if (isAlphabet(model)) return spells(model, chosen);
   return model.class_kind === 'number' ? Number.isFinite(Number(chosen)) : classChoices(model).includes(chosen);
 }
 
 /**
- * One label an image, or null for a model without classes.
+ * One label an image, or null for a model without classes. The letters of a word are as many as its images.
  * @param {Classes} model
  * @param {string} chosen
  * @param {number} count
@@ -45,6 +77,7 @@ export function classLabels(model, chosen, count) {
   if (!hasClasses(model)) return null;
   if (model.class_kind === 'number') return Array(count).fill(Number(chosen));
   const names = classNames(model);
+  if (isAlphabet(model)) return lettersOf(chosen).map((letter) => names.indexOf(letter));
   if (chosen === MIXED) return Array.from({ length: count }, (_, i) => i % names.length);
   return Array(count).fill(chosen === ANY ? model.null_class : names.indexOf(chosen));
 }

@@ -1,9 +1,11 @@
 // What the visitor chooses, and what the page chooses where the visitor has not.
 
-import { classNames, defaultClass, hasClass, hasClasses } from '../model/classes.js';
+import { classNames, defaultClass, hasClass, hasClasses, isAlphabet } from '../model/classes.js';
+import { layoutOf } from './layout.js';
 import { withAnnouncement, withNotice, withoutNotices } from './messages.js';
-import { fieldOf, isShown, problemOf } from './select.js';
+import { fieldOf, imageCount, isShown, problemOf } from './select.js';
 import { DEFAULTS, FIELD_NAMES, SAMPLERS, defaultEta, defaultSampling, mostSteps } from './settings.js';
+import { noisePreview } from './state.js';
 
 /** @typedef {import('../model/classes.js').Classes} Classes */
 /** @typedef {import('./settings.js').Field} Field */
@@ -83,6 +85,8 @@ export function open(state, { problems }) {
   const first = state.shipped.find(({ folder }) => folder === state.wanted.id);
   if (!first) return next;
   next = withClasses(next, first, Boolean(state.chosen.class));
+  // What comes has its room already.
+  if (isAlphabet(first)) next = { ...next, preview: noisePreview(imageCount(next), 32, 32, layoutOf(first, next.settings.class, imageCount(next))) };
   return state.chosen.guidance ? next : set(next, { guidance: first.guidance ?? DEFAULTS.guidance });
 }
 

@@ -1,15 +1,17 @@
 // The engine and its models: how they are started and loaded, and what happens when they fail.
 
+import { isAlphabet } from '../model/classes.js';
 import { megabytes, short } from '../words/format.js';
 import { FAILURES, STAGES } from '../words/messages.js';
 import { choose, set, withClasses, withDefaultEta, withSampling } from './choosing.js';
+import { gridLayout, layoutOf } from './layout.js';
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
-import { noiseBatch } from './noise.js';
 import { phaseOf, reducePhase } from './phase.js';
 import { restore, withKept } from './restoring.js';
 import { withoutRuns } from './running.js';
 import { modelDefaults } from './select.js';
 import { DEFAULTS } from './settings.js';
+import { noisePreview } from './state.js';
 
 /** @typedef {import('./state.js').Intent} Intent */
 /** @typedef {import('./state.js').Loaded} Loaded */
@@ -59,8 +61,8 @@ export function progress(state, { id, stage, done, total, waiting }) {
 }
 
 /** @param {State} state @param {ActionOf<'preview'>} event @returns {State} */
-export function preview(state, { id, batch, caption }) {
-  const next = { batch, caption, real: true };
+export function preview(state, { id, batch, columns, caption }) {
+  const next = { batch, caption, real: true, layout: gridLayout(batch.count, columns) };
   const { phase: { loading }, loaded, runs } = state;
   // The first model's sample fills the page at once; a later one waits until its model has loaded.
   if (id === loading && loaded) return { ...state, nextPreview: next };
@@ -87,7 +89,7 @@ export function model(state, event) {
 
   let next = withoutNotices({ ...state, loaded, phase: reducePhase(state.phase, event) }, 'failure', 'model');
   if (note) next = withNotice(next, { key: 'model', text: note });
-  next = set(next, { count });
+  if (!isAlphabet(model)) next = set(next, { count });
   if (changed && !(first && state.chosen.guidance)) next = set(next, { guidance: modelDefaults(next).guidance });
   if (changed && !first) next = choose(next, 'class', false);
   next = withClasses(next, model, first && Boolean(state.chosen.class));
@@ -96,7 +98,7 @@ export function model(state, event) {
     next = withoutRuns({ ...next, condition: null, checked: null });
     // The first model's sample is there already.
     const sample = state.nextPreview ?? (first && state.preview.real ? state.preview : null);
-    next = withPreview(next, sample ?? { batch: noiseBatch(count, model.width, model.height), caption: '', real: false });
+    next = withPreview(next, sample ?? noisePreview(count, model.width, model.height, layoutOf(model, next.settings.class, count)));
   }
   if (id !== loading) return next; // the next one is already on its way
   if (next.restoring) next = restore(next, next.restoring);

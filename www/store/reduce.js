@@ -30,7 +30,8 @@ import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, star
  *   {type: 'list', id: number} |
  *   {type: 'type', field: import('./settings.js').Field, text: string} |
  *   {type: 'chooseClass', name: string} |
- *   {type: 'chooseCount', count: number} |
+ *   {type: 'chooseTypeface', one: boolean} |
+   {type: 'chooseCount', count: number} |
  *   {type: 'chooseBackend', kind: 'gpu'|'cpu'} |
  *   {type: 'choosePrecision', precision: Settings['precision']} |
  *   {type: 'takeCondition', condition: import('../model/condition.js').Condition} |
@@ -93,6 +94,7 @@ export function reduce(state, action) {
 
     case 'type': return type(state, action);
     case 'chooseClass': return chooseClass(state, action);
+    case 'chooseTypeface': return set(state, { typeface: action.one ? '1' : '0' });
     case 'chooseCount': return chooseCount(state, action);
     case 'chooseBackend': return chooseBackend(state, action);
     case 'choosePrecision': return set(state, { precision: action.precision });

@@ -3,7 +3,7 @@
 import { choose, set, takeFields, withClasses, withDefaultEta } from './choosing.js';
 import { withAnnouncement, withNotice, withoutNotices } from './messages.js';
 import { RUN_SETTINGS, recipeOf, sameRecipe } from './recipe.js';
-import { loadedOf, modelDefaults } from './select.js';
+import { imageCount, loadedOf, modelDefaults } from './select.js';
 import { DEFAULTS, SAMPLERS } from './settings.js';
 
 /** @typedef {import('./recipe.js').Recipe} Recipe */
@@ -36,7 +36,7 @@ export function restore(state, { recipe, preview, name }) {
     const actions = backend?.kind === 'gpu' && recipe.backend === 'cpu' ? [{ label: 'Use the CPU', intent: /** @type {const} */ ({ do: 'changeBackend', kind: 'cpu', next: 'generate' }) }] : [];
     next = withNotice(next, { key: 'restored', text: `${name}: ${notes.join(' ')}`, actions });
   }
-  const image = Math.min(recipe.image, next.settings.count - 1);
+  const image = Math.min(recipe.image, imageCount(next) - 1);
   next = { ...next, selection: { ...next.selection, view: recipe.view, image, playing: false } };
   if (preview) next = withKept(next, preview);
   return withAnnouncement(next, `The settings of ${name} are back.`);

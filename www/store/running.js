@@ -2,6 +2,7 @@
 
 import { duration } from '../words/format.js';
 import { set } from './choosing.js';
+import { layoutOf } from './layout.js';
 import { withAnnouncement, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
 import { Recording } from './recording.js';
@@ -48,6 +49,7 @@ export function started(state, event) {
     guidance: guidanceOf(state, settings),
     model: loadedOf(state).model,
     origin: originOf(state),
+    layout: layoutOf(state.classes, settings.class, recording.count),
     recording,
     revision: 0,
     startedAt: at,

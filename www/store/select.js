@@ -1,6 +1,6 @@
 // What follows from the state: nothing here is kept.
 
-import { ANY, classLabels, defaultClass, hasClasses } from '../model/classes.js';
+import { ANY, classLabels, defaultClass, hasClasses, isAlphabet, lettersOf, spells } from '../model/classes.js';
 import { whatIsTaken } from '../model/condition.js';
 import { phaseOf } from './phase.js';
 import { DEFAULTS, SAMPLERS, defaultEta, defaultSampling, isUseful, mostSteps, readField, writeQuery } from './settings.js';
@@ -21,6 +21,14 @@ export function loadedOf({ loaded }) {
 
 // ---- Settings ---------------------------------------------------------------------------------
 
+/** Whether a word is typed in place of a class. @param {State} state */
+export const isSpelling = ({ classes }) => classes !== null && isAlphabet(classes);
+
+/** How many images a run makes: of a word, one a letter. @param {State} state @param {Settings} [settings] */
+export function imageCount({ classes, settings: now }, settings = now) {
+  return classes && spells(classes, settings.class) ? lettersOf(settings.class).length : settings.count;
+}
+
 /** Guidance leans from "no class" towards a class, so it takes both. @param {State} state @param {Settings} [settings] */
 export const hasGuidance = ({ classes, settings: now }, settings = now) => classes !== null && classes.null_class !== null && settings.class !== ANY;
 
@@ -33,6 +41,7 @@ export const doesSomething = ({ settings, loaded }, name) => isUseful(name, sett
 /** A field that does nothing for this model, class and sampler is hidden. @param {State} state @param {Field} name */
 export function isShown(state, name) {
   if (name === 'guidance') return hasGuidance(state);
+  if (name === 'count') return !isSpelling(state);
   return name === 'eta' || name === 'variance' || name === 'spacing' ? doesSomething(state, name) : true;
 }
 
@@ -71,24 +80,28 @@ export function queryOf(state, search) {
 }
 
 /** @param {State} state @returns {import('../engine/protocol.js').LoadOptions} */
-export function loadOptions({ settings, chosen, loaded, wanted, restoring }) {
-  if (restoring) {
-    const { count = settings.count, precision = settings.precision, guidance = null } = restoring.recipe.settings;
-    return { count, precision, guidance };
-  }
+export function loadOptions(state) {
+  const { chosen, loaded, wanted, shipped, restoring } = state;
+  const settings = { ...state.settings, ...restoring?.recipe.settings };
   // What came with the address is meant for the first model; another one brings its own.
-  const known = loaded ? loaded.source.id === wanted.id : chosen.guidance;
-  return { count: chosen.count ? settings.count : null, precision: settings.precision, guidance: known ? settings.guidance : null };
+  const known = restoring || (loaded ? loaded.source.id === wanted.id : chosen.guidance);
+  // What is known of a shipped model's classes tells how many letters its first word has.
+  const coming = shipped.find(({ folder }) => folder === wanted.id) ?? null;
+  const word = coming && isAlphabet(coming) ? (spells(coming, settings.class) ? settings.class : defaultClass(coming)) : null;
+  const count = word ? lettersOf(word).length : chosen.count || restoring ? settings.count : null;
+  return { count, precision: settings.precision, guidance: known ? settings.guidance : null };
 }
 
 /** @param {State} state @param {Settings} settings @returns {import('../engine/protocol.js').EngineSettings} */
 export function engineSettings(state, settings) {
-  const { sampler, steps, eta, seed, count, spacing, variance, class: name } = settings;
+  const { sampler, steps, eta, seed, spacing, variance, class: name } = settings;
+  const count = imageCount(state, settings);
+  const alike = isSpelling(state) && settings.typeface === '1';
   return {
     sampler,
     steps,
     eta: isUseful('eta', sampler) ? eta : 0,
-    seed,
+    ...(alike ? { seeds: Array(count).fill(seed) } : { seed }),
     count,
     class_labels: classLabels(loadedOf(state).model, name, count),
     guidance: guidanceOf(state, settings),
@@ -103,7 +116,8 @@ export function describe(state, settings) {
   const { sampler, steps, eta, seed, class: name } = settings;
   const parts = [SAMPLERS[sampler], steps === 1 ? '1 step' : `${steps} steps`];
   if (isUseful('eta', sampler) && eta > 0) parts.push(`η ${eta}`);
-  if (hasClasses(loadedOf(state).model)) parts.push(`class ${name}`);
+  if (isSpelling(state)) parts.unshift(`“${name}”${settings.typeface === '1' ? ' in one typeface' : ''}`);
+  else if (hasClasses(loadedOf(state).model)) parts.push(`class ${name}`);
   if (guidanceOf(state, settings) !== 1) parts.push(`guidance ${guidanceOf(state, settings)}`);
   return [...parts, `seed ${seed}`].join(' · ');
 }
@@ -123,7 +137,7 @@ export function conditionProblem(state) {
   if (!shape) return '';
   if (!state.condition) return `This model takes more than noise. Choose ${whatIsTaken(shape)} under Condition, or drop it on the page.`;
   const { images, name } = state.condition;
-  const { count } = state.settings;
+  const count = imageCount(state);
   return images === 1 || images === count ? '' : `${name} has ${images} conditions and there are ${count} images. Make ${images}, or give one for all.`;
 }
 
@@ -134,3 +148,6 @@ export const selectedRun = ({ runs, selection }) => (selection.run === null ? nu
 
 /** The shape of the pictures that are shown. @param {State} state @returns {{count: number, width: number, height: number}} */
 export const shownShape = (state) => selectedRun(state)?.recording ?? state.preview.batch;
+
+/** Where they are shown. @param {State} state @returns {import('./layout.js').Layout} */
+export const shownLayout = (state) => selectedRun(state)?.layout ?? state.preview.layout;

@@ -8,7 +8,8 @@
  * @property {number} steps
  * @property {number} eta
  * @property {number} seed
- * @property {string} class        a class of the model, "any", or "mixed": each image the next class in turn
+ * @property {string} class        a class of the model, "any", or "mixed": each image the next class in turn; where classes are letters, a word
+ * @property {'0'|'1'} typeface    whether the letters of a word all begin with the same noise
  * @property {number} guidance     how strongly the class is followed; 1 is the model's own way
  * @property {'leading'|'trailing'|'linspace'} spacing
  * @property {'own'|'fixed_small'|'fixed_large'} variance  "own" is what the model's author chose
@@ -102,11 +103,12 @@ export const DEFAULTS = Object.freeze({
   eta: 0,
   seed: 1234,
   class: 'any',
+  typeface: '0',
   guidance: 1,
   spacing: 'trailing',
   variance: 'own',
   count: 16,
-  model: 'models/digits',
+  model: 'models/letters',
   network: '',
   variant: '',
   backend: 'auto',
@@ -125,6 +127,7 @@ const FIELDS = {
   eta: decimal(0, 1),
   seed: whole(0, Number.MAX_SAFE_INTEGER),
   class: { read: (text) => text || undefined, allowed: 'a class of the model, any or mixed' },
+  typeface: choice('0', '1'),
   guidance: decimal(0, 20),
   spacing: choice('leading', 'trailing', 'linspace'),
   variance: choice('own', 'fixed_small', 'fixed_large'),

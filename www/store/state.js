@@ -1,6 +1,7 @@
 // Everything the page knows, as one object. It is never changed in place: what is the very same object as before has not
 // changed, so a view can tell by that what it has to draw anew.
 
+import { gridLayout } from './layout.js';
 import { noiseBatch } from './noise.js';
 import { INITIAL } from './phase.js';
 import { FIELD_NAMES } from './settings.js';
@@ -10,6 +11,7 @@ import { FIELD_NAMES } from './settings.js';
 /** @typedef {import('../engine/protocol.js').Model} Model */
 /** @typedef {import('../model/classes.js').Classes} Classes */
 /** @typedef {import('../model/source.js').Source} Source */
+/** @typedef {import('./layout.js').Layout} Layout */
 /** @typedef {import('./phase.js').Next} Next */
 /** @typedef {import('./settings.js').Field} Field */
 /** @typedef {import('./settings.js').Settings} Settings */
@@ -22,11 +24,11 @@ import { FIELD_NAMES } from './settings.js';
  * @typedef {{id: number, source: Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: Model, count: number, title: string}} Loaded
  */
 
-/** What is shown before there is a run: the sample that came with a model, or noise, which is not `real`. @typedef {{batch: Batch, caption: string, real: boolean, recipe?: import('./recipe.js').Recipe}} Preview  with how it was made, if it is kept from an earlier run */
+/** What is shown before there is a run: the sample that came with a model, or noise, which is not `real`. @typedef {{batch: Batch, caption: string, real: boolean, layout: Layout, recipe?: import('./recipe.js').Recipe}} Preview  with how it was made, if it is kept from an earlier run */
 
 /** A run that is to be made again once its model is there, its pictures if they were kept, and what it is called. @typedef {{recipe: import('./recipe.js').Recipe, preview: Preview|null, name: string}} Restoring */
 
-/** A run that was finished: `picture` has its images as a PNG, unless they are too large to be kept. @typedef {{key: number, caption: string, recipe: import('./recipe.js').Recipe, shape: {count: number, width: number, height: number}, thumbnail: Uint8Array<ArrayBuffer>, picture: Uint8Array<ArrayBuffer>|null}} Entry  `key` is when, in milliseconds */
+/** A run that was finished: `picture` has its images as a PNG, unless they are too large to be kept. @typedef {{key: number, caption: string, recipe: import('./recipe.js').Recipe, shape: {count: number, width: number, height: number}, layout: Layout, thumbnail: Uint8Array<ArrayBuffer>, picture: Uint8Array<ArrayBuffer>|null}} Entry  `key` is when, in milliseconds */
 
 /**
  * @typedef {object} Run
@@ -37,6 +39,7 @@ import { FIELD_NAMES } from './settings.js';
  * @property {number} guidance
  * @property {Model} model          that made it
  * @property {import('./recipe.js').Origin} origin
+ * @property {Layout} layout        of its images
  * @property {import('./recording.js').Recording} recording  everything it has shown
  * @property {number} revision      of its recording
  * @property {number} startedAt     milliseconds, as performance.now() counts them
@@ -68,7 +71,8 @@ import { FIELD_NAMES } from './settings.js';
  *   {do: 'changeBackend', kind: 'gpu'|'cpu', next: Next} |
  *   {do: 'openModelMenu'} |
  *   {do: 'showReport'} |
- *   {do: 'copyReport'}
+ *   {do: 'copyReport'} |
+ *   {do: 'update'}
  * )} Intent */
 
 /** A message: a newer one replaces an older one with its key. @typedef {{key: string, text: string, title?: string, error?: boolean, actions?: {label: string, intent: Intent}[]}} Notice */
@@ -109,6 +113,11 @@ import { FIELD_NAMES } from './settings.js';
  * @property {readonly Notice[]} notices   in the order they came
  */
 
+/** Noise, where there is nothing better to show. @param {number} count @param {number} width @param {number} height @param {Layout} [layout] @returns {Preview} */
+export function noisePreview(count, width, height, layout = gridLayout(count)) {
+  return { batch: noiseBatch(count, width, height), caption: '', real: false, layout };
+}
+
 /** @type {Runs} */
 export const NO_RUNS = Object.freeze({ byId: {}, order: [] });
 
@@ -141,7 +150,7 @@ export function initialState({ settings, given, wanted, shipped }) {
     loaded: null,
     classes: null,
     condition: null,
-    preview: { batch: noiseBatch(settings.count, 32, 32), caption: '', real: false },
+    preview: noisePreview(settings.count, 32, 32),
     nextPreview: null,
     restoring: null,
     history: { entries: [], kept: true },

@@ -1,42 +1,88 @@
-// Which class each image is to be of: chips for a few, a list for many, a number where any number is a class.
+// Which class each image is to be of: chips for a few, a list for many, a number where any number is a class, and a word
+// where classes are letters.
 
-import { classChoices, classNames, hasClasses } from '../model/classes.js';
+import { classChoices, classNames, hasClasses, isAlphabet, spelled } from '../model/classes.js';
 import { byId, changes, make } from './dom.js';
 
 /** More than these would be a wall of chips. */
 const MOST_CHIPS = 24;
 
+/** @typedef {import('../model/classes.js').Classes} Classes */
+
 export class ClassChoice {
   #place = byId('classes');
-  #changed = { classes: changes(), chosen: changes() };
+  #label = byId('class-label');
+  /** @type {Classes|null} */
+  #classes = null;
+  #changed = { classes: changes(), chosen: changes(), typeface: changes() };
 
   /** @param {import('../controller.js').Controller} controller */
   constructor(controller) {
-    this.#place.addEventListener('input', (/** @type {any} */ { target }) => controller.chooseClass(target.value));
+    this.#place.addEventListener('input', (/** @type {any} */ { target }) => {
+      if (target.id === 'typeface') return controller.chooseTypeface(target.checked);
+      if (target.id !== 'word') return controller.chooseClass(target.value);
+      this.#spell(target);
+      controller.chooseClass(target.value.trim());
+    });
+    this.#place.addEventListener('keydown', (/** @type {any} */ event) => {
+      if (event.target.id === 'word' && event.key === 'Enter') controller.generate();
+    });
+    // A field that was left without a letter has again what is chosen.
+    this.#place.addEventListener('focusout', (/** @type {any} */ { target }) => {
+      if (target.id === 'word' && !target.value.trim()) this.#show(target.dataset.chosen, '');
+    });
   }
 
   /** @param {import('../store/state.js').State} state */
-  render({ classes, settings: { class: chosen } }) {
+  render({ classes, settings: { class: chosen, typeface } }) {
     if (!classes) return; // nothing is known of the model yet
     const others = this.#changed.classes(classes);
     if (others) {
+      this.#classes = classes;
+      this.#label.textContent = isAlphabet(classes) ? 'Word' : 'Class';
       byId('class-row').hidden = !hasClasses(classes);
-      this.#place.replaceChildren(control(classes));
+      this.#place.replaceChildren(...controls(classes));
     }
-    if (!this.#changed.chosen(chosen) && !others) return;
-    for (const input of this.#place.querySelectorAll('input, select')) {
+    if (this.#changed.chosen(chosen) || others) this.#show(chosen, document.activeElement?.id ?? '');
+    if (this.#changed.typeface(typeface) || others) for (const input of this.#place.querySelectorAll('#typeface')) input.checked = typeface === '1';
+  }
+
+  /** Keeps of what is typed what can be spelled, and the place where it is typed. @param {HTMLInputElement} field */
+  #spell(field) {
+    if (!this.#classes) return;
+    const before = field.value.slice(0, field.selectionStart ?? field.value.length);
+    const word = spelled(this.#classes, field.value);
+    if (word === field.value) return;
+    const at = spelled(this.#classes, before).length;
+    field.value = word;
+    field.setSelectionRange(at, at);
+  }
+
+  /** @param {string} chosen @param {string} typedIn  the field in which somebody is typing, which keeps its spaces */
+  #show(chosen, typedIn) {
+    for (const input of this.#place.querySelectorAll('input:not(#typeface), select')) {
       if (input.type === 'radio') input.checked = input.value === chosen;
-      else if (input.value !== chosen) input.value = chosen;
+      else if (input.value !== chosen && !(input.id === typedIn && input.value.trim() === chosen.trim())) input.value = chosen;
+      input.dataset.chosen = chosen;
     }
   }
 }
 
-/** The control that suits the model. @param {import('../model/classes.js').Classes} classes */
-function control(classes) {
-  if (classes.class_kind === 'number') return make('input', { type: 'number', step: 'any', 'aria-labelledby': 'class-label' });
+/** The controls that suit the model. @param {Classes} classes */
+function controls(classes) {
+  const named = { 'aria-labelledby': 'class-label' };
+  if (isAlphabet(classes)) {
+    return [
+      make('input', { type: 'text', id: 'word', class: 'word', autocapitalize: 'characters', autocorrect: 'off', spellcheck: 'false', enterkeyhint: 'go', 'aria-describedby': 'word-hint', ...named }),
+      make('div', { class: 'under-word' },
+        make('span', { id: 'word-hint', class: 'label' }, `${classes.class_names[0]} to ${classes.class_names.at(-1)} and spaces, up to 32 letters`),
+        make('label', { class: 'check', 'data-tip': 'All letters begin with the same noise, so they come out alike.' }, make('input', { type: 'checkbox', id: 'typeface' }), make('span', {}, 'One typeface'))),
+    ];
+  }
+  if (classes.class_kind === 'number') return [make('input', { type: 'number', step: 'any', ...named })];
   const choices = classChoices(classes);
-  if (choices.length > MOST_CHIPS) return make('select', { 'aria-labelledby': 'class-label' }, ...choices.map((name) => make('option', { value: name }, name)));
+  if (choices.length > MOST_CHIPS) return [make('select', named, ...choices.map((name) => make('option', { value: name }, name)))];
   const words = classNames(classes).some((name) => name.length > 2);
-  return make('div', { class: words ? 'chips words' : 'chips', role: 'radiogroup', 'aria-labelledby': 'class-label' }, ...choices.map((name) => make('label', {},
-    make('input', { type: 'radio', name: 'class', value: name }), make('span', {}, name))));
+  return [make('div', { class: words ? 'chips words' : 'chips', role: 'radiogroup', ...named }, ...choices.map((name) => make('label', {},
+    make('input', { type: 'radio', name: 'class', value: name }), make('span', {}, name))))];
 }

@@ -1,8 +1,7 @@
 // The pictures: the grid of a batch, and beside it the chosen image, large, in both views.
 
-import { columnsOf } from '../keep/pictures.js';
 import { noiseBatch } from '../store/noise.js';
-import { phase, selectedRun, shownShape } from '../store/select.js';
+import { phase, selectedRun, shownLayout, shownShape } from '../store/select.js';
 import { byId, changes, contextOf, imageData, make } from './dom.js';
 
 /** @typedef {import('../store/state.js').State} State */
@@ -16,7 +15,6 @@ export class Gallery {
   #controller;
   /** @type {State} */
   #state;
-  #columns = 1;
   #changed = { shape: changes(), image: changes(), look: changes(), frame: changes(), caption: changes() };
   /** Whether what is to be shown has not been drawn yet. */
   #waiting = false;
@@ -37,10 +35,11 @@ export class Gallery {
   render(state) {
     this.#state = state;
     const { selection, preview } = state;
-    const { count, width, height } = shownShape(state);
+    const { width, height } = shownShape(state);
     const run = selectedRun(state);
-    const reshaped = this.#changed.shape(count, width, height);
-    if (reshaped) this.#setShape(count, width, height);
+    const layout = shownLayout(state);
+    const reshaped = this.#changed.shape(width, height, layout);
+    if (reshaped) this.#setShape(layout, width, height);
     if (this.#changed.image(selection.image) || reshaped) this.#mark(selection.image);
     if (this.#changed.caption(run?.caption ?? preview.caption)) byId('caption').textContent = run?.caption ?? preview.caption;
 
@@ -63,20 +62,23 @@ export class Gallery {
     });
   }
 
-  /** Makes room for a batch. @param {number} count @param {number} width @param {number} height */
-  #setShape(count, width, height) {
-    const columns = columnsOf(count);
-    const rows = Math.ceil(count / columns);
-    this.#columns = columns;
+  /** Makes room for a batch. @param {import('../store/layout.js').Layout} layout @param {number} width @param {number} height */
+  #setShape({ columns, rows, cells }, width, height) {
     this.#canvas.width = columns * width;
     this.#canvas.height = rows * height;
     for (const loupe of this.#loupes) Object.assign(loupe, { width, height });
     // Small pictures are looked at pixel by pixel; large ones may be shown smaller than they are.
     this.#canvas.classList.toggle('smooth', Math.max(width, height) >= 128);
-    const frame = this.#canvas.parentElement;
-    frame.style.setProperty('--columns', columns);
-    frame.style.setProperty('--aspect', (columns * width) / (rows * height));
-    this.#list.replaceChildren(...Array.from({ length: count }, (_, i) => make('div', { role: 'option', 'aria-label': `Image ${i + 1}` })));
+    const pictures = this.#canvas.parentElement.parentElement;
+    pictures.style.setProperty('--columns', columns);
+    pictures.style.setProperty('--aspect', (columns * width) / (rows * height));
+    // Beside the line of a word there is little room, under it much.
+    pictures.classList.toggle('wide', columns * width >= 2 * rows * height);
+    this.#list.replaceChildren(...cells.map(({ column, row }, i) => {
+      const option = make('div', { role: 'option', 'aria-label': `Image ${i + 1}` });
+      option.style.gridArea = `${row + 1} / ${column + 1}`;
+      return option;
+    }));
   }
 
   #draw() {
@@ -102,10 +104,10 @@ export class Gallery {
 
   /** @param {Uint8Array} pixels  the batch as the grid shows it */
   #drawGrid(pixels) {
-    const { count, width, height } = shownShape(this.#state);
+    const { width, height } = shownShape(this.#state);
     const context = contextOf(this.#canvas);
-    for (let i = 0; i < count; i++) {
-      context.putImageData(imageData(pixels, i, width, height), (i % this.#columns) * width, Math.floor(i / this.#columns) * height);
+    for (const [i, { column, row }] of shownLayout(this.#state).cells.entries()) {
+      context.putImageData(imageData(pixels, i, width, height), column * width, row * height);
     }
   }
 
@@ -139,11 +141,19 @@ export class Gallery {
   /** @param {KeyboardEvent} event */
   #key(event) {
     const { image } = this.#state.selection;
-    const { count } = shownShape(this.#state);
-    const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.#columns, ArrowDown: this.#columns, Home: -image, End: count - 1 - image };
-    const move = moves[/** @type {keyof typeof moves} */ (event.key)];
-    if (move === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    const { cells } = shownLayout(this.#state);
+    const moves = { ArrowLeft: image - 1, ArrowRight: image + 1, ArrowUp: inRow(cells, image, -1), ArrowDown: inRow(cells, image, 1), Home: 0, End: cells.length - 1 };
+    const next = moves[/** @type {keyof typeof moves} */ (event.key)];
+    if (next === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    if (image + move >= 0 && image + move < count) this.#choose(image + move);
+    if (next in cells) this.#choose(next);
   }
+}
+
+/** The image nearest to another in the row above or below, or −1. @param {import('../store/layout.js').Layout['cells']} cells @param {number} image @param {number} move */
+function inRow(cells, image, move) {
+  const { column, row } = cells[image];
+  const off = (/** @type {number} */ i) => (cells[i].row === row + move ? Math.abs(cells[i].column - column) : Infinity);
+  const nearest = cells.reduce((best, _, i) => (off(i) < off(best) ? i : best), 0);
+  return off(nearest) === Infinity ? -1 : nearest;
 }

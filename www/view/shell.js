@@ -59,7 +59,7 @@ export function setUpKeys(controller) {
   });
 }
 
-/** What is done to the page itself. @type {import('../controller.js').Page} */
+/** What is done to the page itself. @type {Omit<import('../controller.js').Page, 'update'>} */
 export const PAGE = {
   focus(id) {
     const element = byId(id);

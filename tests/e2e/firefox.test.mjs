@@ -1,0 +1,51 @@
+// The page in Firefox, on the CPU: Debian's Firefox has no WebGPU. It speaks WebDriver BiDi by itself.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import puppeteer from 'puppeteer-core';
+import { DESKTOP, PHONE, closePage, equal, generate, launch, openPage, pixels, servePage } from './harness.mjs';
+
+let chromium, firefox, server;
+before(async () => {
+  const executablePath = process.env.FIREFOX || '/usr/bin/firefox-esr';
+  [chromium, firefox, server] = await Promise.all([launch({ gpu: false }), puppeteer.launch({ browser: 'firefox', executablePath, headless: true }), servePage()]);
+});
+after(async () => {
+  await firefox?.close();
+  await chromium?.close();
+  await server?.close();
+});
+
+const atRest = (page) => page.waitForFunction(() => ['ready', 'broken'].includes(document.body.dataset.phase), { timeout: 120_000 });
+const text = (page, id) => page.evaluate((id) => document.getElementById(id).textContent, id);
+
+for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
+  test(`Firefox on a ${name} makes the pictures that Chromium makes, bit for bit`, async () => {
+    const query = '?model=models/letters&steps=4&class=FOX&seed=7';
+    const page = await firefox.newPage();
+    const complaints = [];
+    page.on('pageerror', (error) => complaints.push(error.message));
+    page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+    await page.setViewport(viewport);
+    await page.goto(server.url + query);
+    await atRest(page);
+    assert.match(await text(page, 'backend-name'), /^CPU/);
+    assert.match(await text(page, 'notes'), /WebGPU is not available in this browser, so the CPU does the work/);
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true, 'nothing is wider than the screen');
+    await page.click('#generate');
+    await page.waitForFunction(() => document.getElementById('status-text').textContent === 'Done', { timeout: 120_000 });
+    const made = await pixels(page);
+
+    const other = await openPage(chromium, `${server.url}${query}&backend=cpu`);
+    await generate(other);
+    equal(made, await pixels(other), 'Firefox and Chromium');
+    await closePage(other);
+
+    // The slider leads back to the noise.
+    await page.focus('#step');
+    await page.keyboard.press('Home');
+    assert.equal(await text(page, 'at-step'), '0 of 4');
+    assert.deepEqual(complaints, []);
+    await page.close();
+  });
+}

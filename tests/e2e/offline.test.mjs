@@ -1,0 +1,109 @@
+// The page without the network: it opens as it was, and a newer version replaces it whole or not at all.
+
+import assert from 'node:assert/strict';
+import { appendFile, cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, beforeEach, test } from 'node:test';
+import { keepForOffline } from '../../scripts/offline.mjs';
+import { serve } from '../../scripts/serve.mjs';
+import { controls, folderOf, generate, launch, ready } from './harness.mjs';
+
+let browser, folder, server, version;
+const QUERY = '?backend=cpu&steps=2&class=ON';
+
+/** What is on the server: the page as it is, or with another style. */
+async function publish({ style = '' } = {}) {
+  await rm(folder, { recursive: true, force: true });
+  await cp(folderOf('www'), folder, { recursive: true });
+  await cp(folderOf('pkg'), join(folder, 'pkg'), { recursive: true });
+  if (style) await appendFile(join(folder, 'style.css'), style);
+  return keepForOffline(folder);
+}
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'denoise-offline-'));
+  [browser, server] = await Promise.all([launch({ gpu: false }), serve({ port: 0, mounts: { '/': folder, '/pkg/': join(folder, 'pkg') } })]);
+});
+beforeEach(async () => {
+  version = await publish();
+});
+after(async () => {
+  await browser?.close();
+  await server?.close();
+  if (folder) await rm(folder, { recursive: true, force: true });
+});
+
+/** A first visit: the page is open, and kept. */
+async function visit() {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(server.url + QUERY);
+  await ready(page);
+  await page.evaluate(() => navigator.serviceWorker.ready.then(() => {}));
+  return page;
+}
+const versionOf = (page) => page.evaluate(() => document.querySelector('meta[name=version]').content);
+const notice = (page) => page.getByText('A newer version of this page is ready.');
+
+test('after the first visit it works without the network', async () => {
+  const page = await visit();
+  await page.context().setOffline(true);
+  await page.reload();
+  await ready(page);
+  await generate(page);
+  assert.match(await controls(page).status.textContent(), /2 steps/);
+  assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('.primary')).height), '52px', 'with its style');
+  await page.context().close();
+});
+
+test('a newer version is said to be there, and taken when the visitor asks', async () => {
+  const page = await visit();
+  const newer = await publish({ style: '\n.primary { height: 60px; }\n' });
+  assert.notEqual(newer, version);
+  await page.reload();
+  await ready(page);
+  assert.equal(await versionOf(page), version, 'until then it is the one before');
+  await notice(page).waitFor();
+  assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('.primary')).height), '52px');
+  await page.getByRole('button', { name: 'Reload' }).click();
+  await page.waitForFunction((newer) => document.querySelector('meta[name=version]')?.content === newer, newer);
+  await ready(page);
+  assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('.primary')).height), '60px');
+  const kept = await page.evaluate(() => caches.keys().then((names) => names.filter((name) => name.startsWith('denoise-page:'))));
+  assert.deepEqual(kept, [`denoise-page:${newer}`], 'the one before is gone');
+  await page.context().close();
+});
+
+test('of two versions no mixture is kept', async () => {
+  const page = await visit();
+  await publish({ style: '\n.primary { height: 60px; }\n' });
+  // What is on the server is not what its list says: somebody is putting the next version there.
+  await appendFile(join(folder, 'style.css'), '\n.primary { height: 70px; }\n');
+  await page.reload();
+  await ready(page);
+  const failed = await page.evaluate(async () => {
+    const registration = await navigator.serviceWorker.ready;
+    await registration.update().catch(() => {});
+    for (let i = 0; registration.installing && i < 100; i++) await new Promise((done) => { setTimeout(done, 100); });
+    return !registration.installing && !registration.waiting;
+  });
+  assert.equal(failed, true);
+  assert.equal(await versionOf(page), version);
+  assert.equal(await notice(page).count(), 0);
+  await page.context().setOffline(true);
+  await page.reload();
+  await ready(page);
+  assert.equal(await versionOf(page), version, 'the whole one is there still');
+  await page.context().close();
+});
+
+test('it can be installed: its manifest and icons are there', async () => {
+  const manifest = await (await fetch(`${server.url}manifest.webmanifest`)).json();
+  assert.deepEqual([manifest.name, manifest.display, manifest.start_url], ['Denoise', 'standalone', '.']);
+  for (const { src, type } of manifest.icons) {
+    const icon = await fetch(server.url + src);
+    assert.equal(icon.headers.get('content-type'), type, src);
+  }
+  assert.match((await fetch(`${server.url}manifest.webmanifest`)).headers.get('content-type'), /manifest\+json/);
+});
