@@ -216,7 +216,10 @@ export class Controller {
     }
     const isLoaded = source && loaded && ['id', 'network', 'variant'].every((part) => /** @type {any} */ (source)[part] === /** @type {any} */ (loaded.source)[part]);
     const fits = loaded?.model.precision === precision || settings.precision === this.#state.settings.precision;
-    if (phase(this.#state) !== 'ready' || !isLoaded || !fits) return source && this.load(source, next, restoring);
+    const now = phase(this.#state);
+    // To look at what was kept no run has to end.
+    const can = now === 'ready' || (next === null && now !== 'loading' && now !== 'broken');
+    if (!can || !isLoaded || !fits) return source && this.load(source, next, restoring);
     this.dispatch({ type: 'restore', ...restoring });
     this.#writeAddress();
     if (next === 'generate') this.generate();

@@ -338,9 +338,18 @@ test('sharing is offered where the browser shares files', async () => {
 });
 
 test('Escape stops a run, and the title tells how far it is', async () => {
-  const page = await open('count=2&steps=400&seed=7');
+  const page = await open('count=2&steps=2&seed=7');
+  await generate(page);
+  await entries(page).first().waitFor();
+  const kept = await pixels(page);
+  await controls(page).steps.fill('400');
   await controls(page).generate.click();
   await page.waitForFunction(() => Number(document.getElementById('step').value) >= 3, null, { timeout: 60_000 });
+  // What was kept can be looked at meanwhile.
+  await entries(page).first().click();
+  await page.waitForFunction(() => document.getElementById('steps').value === '2');
+  equal(await pixels(page), kept, 'the run before');
+  assert.equal(await page.evaluate(() => document.body.dataset.phase), 'running');
   assert.match(await page.title(), /^\d+\/400 · [\d.]+ (s|min \d+ s) – Denoise$/);
   // What is open is closed first.
   await page.getByRole('button', { name: 'Help' }).click();
@@ -351,7 +360,7 @@ test('Escape stops a run, and the title tells how far it is', async () => {
   await ready(page);
   assert.match(await controls(page).status.textContent(), /Stopped/);
   assert.equal(await page.title(), 'Denoise');
-  assert.equal(await entries(page).count(), 0, 'only what was finished is kept');
+  assert.equal(await entries(page).count(), 1, 'only what was finished is kept');
   await close(page);
 });
 

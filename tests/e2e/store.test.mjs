@@ -376,6 +376,8 @@ test('another model is loaded first, as the picture wants it', () => {
   const restoring = restored({ steps: 7, count: 2, guidance: 3, class: 'elm' });
   const loading = from(READY, { type: 'want', source: TREES, restoring }, { type: 'load', id: 3, next: 'generate' });
   assert.deepEqual(loadOptions(loading), { count: 2, precision: 'auto', guidance: 3 });
+  const half = { type: 'want', source: TREES, restoring: restored({ precision: 'f16' }) };
+  assert.deepEqual([from(READY, half), from(READY, backend(1, 'cpu'), { ...backend(), half: false }, half)].map((state) => loadOptions(state).precision), ['f16', 'auto'], '16 bits where there are any');
   assert.equal(loading.settings.steps, 50, 'nothing changes before it is there');
   const there = from(loading, model(3, TREES, TREE, { count: 2 }));
   assert.deepEqual([there.settings.steps, there.settings.count, there.settings.guidance, there.settings.class, there.restoring], [7, 2, 3, 'elm', null]);

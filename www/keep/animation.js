@@ -13,20 +13,20 @@ const [SHORTEST, LONGEST] = [40, 200];
 const delayOf = (frames, i) => (i === frames - 1 ? LAST : Math.min(LONGEST, Math.max(SHORTEST, WHOLE / frames)));
 
 /**
- * @param {Picture[]} moments
+ * @param {(() => Picture)[]} moments
  * @param {number} scale
  * @param {(done: number) => void} progress
  * @returns {Promise<Blob>}
  */
 export async function toGif(moments, scale, progress) {
-  const canvas = canvasFor(new OffscreenCanvas(1, 1), moments[0], scale);
+  const canvas = canvasFor(new OffscreenCanvas(1, 1), moments[0](), scale);
   const { width, height } = canvas;
   const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext('2d', { willReadFrequently: true }));
   const worker = new Worker(new URL('./gif-worker.js', import.meta.url), { type: 'module' });
   try {
     let gif = null;
     for (const [i, moment] of moments.entries()) {
-      draw(canvas, moment, scale);
+      draw(canvas, moment(), scale);
       const pixels = context.getImageData(0, 0, width, height).data;
       /** @type {Promise<Uint8Array<ArrayBuffer>|null>} */
       const answer = new Promise((done, failed) => {
@@ -49,8 +49,8 @@ export const hasWebm = () => 'captureStream' in HTMLCanvasElement.prototype && '
 
 /** The same, recorded while it is drawn, so it takes as long as it plays. @type {typeof toGif} */
 export async function toWebm(moments, scale, progress) {
-  const canvas = canvasFor(document.createElement('canvas'), moments[0], scale);
-  draw(canvas, moments[0], scale);
+  const canvas = canvasFor(document.createElement('canvas'), moments[0](), scale);
+  draw(canvas, moments[0](), scale);
   const stream = canvas.captureStream();
   const recorder = new MediaRecorder(stream, { mimeType: 'video/webm', videoBitsPerSecond: 8e6 });
   /** @type {Blob[]} */
@@ -63,11 +63,11 @@ export async function toWebm(moments, scale, progress) {
   });
   recorder.start();
   for (const [i, moment] of moments.entries()) {
-    draw(canvas, moment, scale);
+    draw(canvas, moment(), scale);
     progress(i + 1);
     await new Promise((done) => setTimeout(done, delayOf(moments.length, i)));
   }
-  draw(canvas, moments[moments.length - 1], scale); // so that its last frame lasts as long
+  draw(canvas, moments[moments.length - 1](), scale); // so that its last frame lasts as long
   recorder.stop();
   await stopped;
   for (const track of stream.getTracks()) track.stop();

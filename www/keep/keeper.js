@@ -77,8 +77,9 @@ export class Keeper {
   /** @param {'gif'|'webm'} way @param {Which} which */
   async #animation(way, which) {
     const moments = momentsOf(this.#state, which, MOST_FRAMES);
-    const longest = Math.max(moments[0].width, moments[0].height);
-    const scale = longest > SIDE.most ? SIDE.most / longest : scaleTo(moments[0], SIDE.moving, Math.ceil);
+    const first = moments[0]();
+    const longest = Math.max(first.width, first.height);
+    const scale = longest > SIDE.most ? SIDE.most / longest : scaleTo(first, SIDE.moving, Math.ceil);
     const [make, text] = way === 'gif' ? [toGif, 'Making the GIF'] : [toWebm, 'Recording'];
     return make(moments, scale, (done) => this.#say(`${text} · ${done}/${moments.length}`, false));
   }

@@ -43,21 +43,22 @@ export function shownPicture(state, which) {
 }
 
 /**
- * Some moments of a run that is shown, the first and the last among them.
+ * Some moments of the run that is shown, the first and the last among them; each is made when it is asked for, since all of
+ * them at once may be large.
  * @param {State} state
  * @param {Which} which
  * @param {number} most
- * @returns {Picture[]}
+ * @returns {(() => Picture)[]}
  */
 export function momentsOf(state, which, most) {
   const run = selectedRun(state);
-  if (!run) return [shownPicture(state, which)];
+  if (!run) return [() => shownPicture(state, which)];
   const { recording } = run;
   const { view } = state.selection;
   const count = Math.min(most, recording.newest + 1);
   return Array.from({ length: count }, (_, i) => {
     const { x, x0 } = recording.states[Math.round((i * recording.newest) / Math.max(1, count - 1))];
-    return chosenOf(state, (view === 'x' ? x : x0) ?? x, which);
+    return () => chosenOf(state, (view === 'x' ? x : x0) ?? x, which);
   });
 }
 

@@ -89,7 +89,9 @@ export function loadOptions(state) {
   const coming = shipped.find(({ folder }) => folder === wanted.id) ?? null;
   const word = coming && isAlphabet(coming) ? (spells(coming, settings.class) ? settings.class : defaultClass(coming)) : null;
   const count = word ? lettersOf(word).length : chosen.count || restoring ? settings.count : null;
-  return { count, precision: settings.precision, guidance: known ? settings.guidance : null };
+  // A picture may come from a GPU that had 16 bits.
+  const precision = restoring && settings.precision === 'f16' && !state.backend?.half ? 'auto' : settings.precision;
+  return { count, precision, guidance: known ? settings.guidance : null };
 }
 
 /** @param {State} state @param {Settings} settings @returns {import('../engine/protocol.js').EngineSettings} */

@@ -46,7 +46,8 @@ export class SaveMenu {
     });
     addEventListener('paste', (event) => {
       const files = [...event.clipboardData?.files ?? []];
-      if (!files.length) return;
+      // What has text as well is pasted into a field.
+      if (!files.length || event.clipboardData?.types.includes('text/plain')) return;
       event.preventDefault();
       controller.takeFiles(files.map((file) => ({ path: file.name, file })));
     });
