@@ -42,12 +42,13 @@ async function save(page, way, which) {
   return { path, name: download.suggestedFilename(), bytes: new Uint8Array(await readFile(path)) };
 }
 
-/** Lets files go over the page. */
-const drop = (page, ...files) => page.evaluate((files) => {
+/** Lets a file go over the page, or pastes it. */
+const drop = (page, { name, bytes }, event = 'drop') => page.evaluate(({ name, bytes, event }) => {
   const data = new DataTransfer();
-  for (const { name, bytes } of files) data.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/png' }));
-  document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
-}, files.map(({ name, bytes }) => ({ name, bytes: [...bytes] })));
+  data.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/png' }));
+  const options = { bubbles: true, cancelable: true };
+  document.body.dispatchEvent(event === 'drop' ? new DragEvent('drop', { dataTransfer: data, ...options }) : new ClipboardEvent('paste', { clipboardData: data, ...options }));
+}, { name, bytes: [...bytes], event });
 
 /** A PNG's red channel as the browser decodes it, and its size. */
 const decode = (page, bytes) => page.evaluate(async (bytes) => {
@@ -209,7 +210,7 @@ test('a word is saved as it stands, and spelled again elsewhere', async () => {
   const [shown, saved] = [await grid(page), await decode(page, bytes)];
   assert.deepEqual([saved.width % shown.width, saved.height / shown.height], [0, saved.width / shown.width]);
   const other = await open('count=4&steps=2&seed=5');
-  await generate(other, () => drop(other, { name, bytes }));
+  await generate(other, () => drop(other, { name, bytes }, 'paste'));
   equal((await grid(other)).red, shown.red, 'the same letters in the same places');
   assert.match(other.url(), /class=ON\+AIR/);
   // The history shows it in the same lines.
