@@ -2,6 +2,7 @@
 // that reaches out of the page's state is here, and what comes of it goes into the store as an action.
 
 import { listen, send } from './engine/protocol.js';
+import { isPicture, recipeIn } from './keep/picture-file.js';
 import { isCondition, readCondition } from './model/condition.js';
 import { sourceOfFiles } from './model/source.js';
 import { forkPoint, forkProblem, goesOnByItself, originOf } from './store/forking.js';
@@ -43,6 +44,8 @@ export class Controller {
   #worker = null;
   /** Of the last command. */
   #lastId = 0;
+  /** The step to show once a run that is made again is done. @type {number|null} */
+  #stepToShow = null;
   #timer = 0;
 
   /**
@@ -106,6 +109,8 @@ export class Controller {
     if (event.type === 'failed' && goesOnByItself(this.#state)) this.connect('resume');
     if (event.type === 'arranged' && event.problem === null && before.arranging) this.load(sourceOfFiles(event.name, before.arranging.files));
     if (event.type === 'checked') this.#act(event.report);
+    if (event.type === 'finished') this.#showStep();
+    if (event.type === 'failed') this.#stepToShow = null;
   }
 
   /** @param {'gpu'|'cpu'} kind @param {Next} [next] */
@@ -118,9 +123,13 @@ export class Controller {
 
   // ---- Models ---------------------------------------------------------------------------------
 
-  /** @param {Source} source @param {Next} [next]  what to do once it is loaded */
-  load(source, next = null) {
-    this.dispatch({ type: 'want', source });
+  /**
+   * @param {Source} source
+   * @param {Next} [next]  what to do once it is loaded
+   * @param {import('./store/state.js').Restoring|null} [restoring]  the settings it is then to have
+   */
+  load(source, next = null, restoring = null) {
+    this.dispatch({ type: 'want', source, restoring });
     if (this.#state.phase.lost) return this.connect(next);
     const id = ++this.#lastId;
     this.dispatch({ type: 'load', id, next });
@@ -135,10 +144,15 @@ export class Controller {
     return problem;
   }
 
-  /** @param {Found[] | Promise<Found[]>} given  files of the visitor's: a model, or what the loaded one takes beside x_t */
+  /**
+   * Files of the visitor's. One picture with its settings inside brings them back; any other is what the model takes beside
+   * x_t, if it takes anything; all else may be a model.
+   * @param {Found[] | Promise<Found[]>} given
+   */
   async takeFiles(given) {
     try {
       const files = await given;
+      if (files.length === 1 && isPicture(files[0].file) && await this.#takePicture(files[0].file)) return;
       if (conditionShape(this.#state) && files.length === 1 && isCondition(files[0].file)) return await this.takeCondition(files[0].file);
       const id = ++this.#lastId;
       this.dispatch({ type: 'arrange', id, files });
@@ -146,6 +160,25 @@ export class Controller {
     } catch (error) {
       this.dispatch({ type: 'noModel', message: messageOf(error) });
     }
+  }
+
+  /** @param {File} file @returns {Promise<boolean>} whether that is all there is to do with it */
+  async #takePicture(file) {
+    const isConditioned = Boolean(conditionShape(this.#state));
+    const refuse = (/** @type {string} */ text) => this.dispatch({ type: 'refuse', title: 'The picture is not taken', text });
+    /** @type {import('./store/recipe.js').Recipe|null} */
+    let recipe;
+    try {
+      recipe = await recipeIn(file);
+    } catch (error) {
+      if (isConditioned) return false;
+      refuse(`${file.name} ${messageOf(error)}. Give a PNG as it was saved on this page.`);
+      return true;
+    }
+    if (recipe) this.restore({ recipe, preview: null, name: file.name }, 'generate');
+    else if (isConditioned) return false;
+    else refuse(`${file.name} has no settings of Denoise in it. A PNG that was saved on this page has; screenshots, copies through the clipboard and what other programs saved again have not.`);
+    return true;
   }
 
   /** @param {File} file */
@@ -166,6 +199,45 @@ export class Controller {
     const id = ++this.#lastId;
     this.dispatch({ type: 'list', id });
     this.#send({ type: 'stored', id, remove });
+  }
+
+  // ---- Going back ------------------------------------------------------------------------------
+
+  /** Has the settings that a picture was made with, and its model. @param {import('./store/state.js').Restoring} restoring @param {Next} next  what to do then */
+  restore(restoring, next) {
+    const { loaded } = this.#state;
+    const { model: { id, title, network, variant }, settings, precision, step } = restoring.recipe;
+    this.#stepToShow = next === 'generate' ? step : null;
+    const fail = (/** @type {string} */ text) => this.dispatch({ type: 'refuse', title: 'The settings are not taken', text });
+    let source = loaded?.source;
+    if (id !== null) {
+      const named = this.#sourceOf(id);
+      if (!named.source) return fail(`${restoring.name} was made with the model ${id}. ${named.problem}`);
+      source = { ...named.source, network: network || null, variant: variant || null };
+    } else if (source?.kind !== 'files' || loaded?.title !== title) {
+      return fail(`${restoring.name} was made with “${title}”, a model from somebody’s own files. Drop its folder on the page, and then the picture again.`);
+    }
+    const isLoaded = source && loaded && ['id', 'network', 'variant'].every((part) => /** @type {any} */ (source)[part] === /** @type {any} */ (loaded.source)[part]);
+    const fits = loaded?.model.precision === precision || settings.precision === this.#state.settings.precision;
+    const now = phase(this.#state);
+    // To look at what was kept no run has to end.
+    const can = now === 'ready' || (next === null && now !== 'loading' && now !== 'broken');
+    if (!can || !isLoaded || !fits) return source && this.load(source, next, restoring);
+    this.dispatch({ type: 'restore', ...restoring });
+    this.#writeAddress();
+    if (next === 'generate') this.generate();
+  }
+
+  /** The step that a picture was saved at. */
+  #showStep() {
+    const run = selectedRun(this.#state);
+    const index = run ? run.recording.states.findIndex(({ step }) => step === this.#stepToShow) : -1;
+    this.#stepToShow = null;
+    if (run && index >= 0 && index < run.recording.newest) this.dispatch({ type: 'scrub', index });
+  }
+
+  reset() {
+    if (this.dispatch({ type: 'reset' })) this.#writeAddress();
   }
 
   // ---- Running and checking -------------------------------------------------------------------
@@ -296,6 +368,18 @@ export class Controller {
   togglePin() {
     const { pinned, selection, runs } = this.#state;
     if (pinned !== null || runs.order.length > 1) this.dispatch({ type: 'pin', run: pinned === null ? selection.run : null });
+  }
+
+  /** @param {boolean} keep */
+  keepSeed(keep) {
+    this.dispatch({ type: 'keepSeed', keep });
+    this.#writeAddress();
+  }
+
+  /** @param {'x'|'x0'} view */
+  chooseView(view) {
+    this.dispatch({ type: 'chooseView', view });
+    this.#writeAddress();
   }
 
   drawSeed() {

@@ -1,6 +1,7 @@
 // The page: makes the store, the controller and the views, and wires them.
 
 import { Controller } from './controller.js';
+import { Keeper } from './keep/keeper.js';
 import { SHIPPED } from './models/catalogue.js';
 import { firstSource, readerOf } from './model/source.js';
 import { setUpOffline, update } from './offline.js';
@@ -16,12 +17,15 @@ import { Compare } from './view/compare.js';
 import { ConditionRow } from './view/condition-row.js';
 import { Fields } from './view/fields.js';
 import { Gallery } from './view/gallery.js';
+import { History } from './view/history.js';
 import { showSymbols } from './view/maths.js';
 import { ModelMenu } from './view/model-menu.js';
 import { Notices } from './view/notices.js';
 import { Readouts } from './view/readouts.js';
+import { SaveMenu } from './view/save-menu.js';
 import { Scrubber } from './view/scrubber.js';
 import { PAGE, setUpKeys, setUpPopovers, setUpTheme } from './view/shell.js';
+import { Title } from './view/title.js';
 import { setUpTooltips } from './view/tooltip.js';
 import { Tree } from './view/tree.js';
 import { UpdatePanel } from './view/update-panel.js';
@@ -34,6 +38,7 @@ if (problem) problems.push(problem);
 
 const store = createStore(reduce, initialState({ settings, given, wanted, shipped: SHIPPED }));
 const controller = new Controller(store, { ...PAGE, update }, sourceOf);
+const keeper = new Keeper(store, controller);
 store.dispatch({ type: 'open', problems });
 
 showSymbols();
@@ -56,6 +61,9 @@ const views = [
   new Tree(controller, store.state),
   new Compare(store.state),
   new Readouts(),
+  new SaveMenu(controller, keeper),
+  new History(keeper),
+  new Title(),
   new UpdatePanel(),
   new Action(controller),
 ];

@@ -80,7 +80,7 @@ try {
       await on.steps.fill('0');
       await shoot('invalid');
       await on.steps.fill(values.steps);
-      for (const id of ['model', 'backend']) {
+      for (const id of ['model', 'backend', 'save', 'history']) {
         await page.locator(`#${id}-button`).click();
         await shoot(`${id}-menu`);
         await page.keyboard.press('Escape');

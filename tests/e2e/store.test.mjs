@@ -2,11 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { branchWords, compared, forkHint, forkPoint, forkProblem, goesOnByItself, lanesOf, makerOf, originOf } from '../../www/store/forking.js';
-import { bounded, bytesOf } from '../../www/store/memory.js';
 import { spelled } from '../../www/model/classes.js';
+import { branchWords, compared, forkHint, forkPoint, forkProblem, goesOnByItself, lanesOf, makerOf, originOf } from '../../www/store/forking.js';
 import { gridLayout, wordLayout } from '../../www/store/layout.js';
+import { bounded, bytesOf } from '../../www/store/memory.js';
 import { reduce } from '../../www/store/reduce.js';
+import { RUN_SETTINGS, recipeOf, sameRecipe, shownRecipe } from '../../www/store/recipe.js';
 import { engineSettings, imageCount, isShown, loadOptions, phase, problemOf, queryOf, selectedRun } from '../../www/store/select.js';
 import { DEFAULTS, readQuery } from '../../www/store/settings.js';
 import { initialState } from '../../www/store/state.js';
@@ -192,7 +193,7 @@ test('another model brings its own class, guidance and preview, and takes the ru
   assert.deepEqual(loaded.runs.order, []);
   assert.deepEqual(loaded.preview, sample);
   assert.deepEqual([loaded.selection.run, loaded.selection.image, loaded.selection.view], [null, 1, 'x0']);
-  assert.equal(queryOf(loaded, '?hub=x'), 'hub=x&seed=1234&count=4&model=models/trees');
+  assert.equal(queryOf(loaded, '?hub=x'), 'hub=x&seed=1234&count=4&model=models/trees&lock=0&view=x0');
   // The same model once more, in another precision, keeps them.
   const same16 = from(done(), { type: 'choosePrecision', precision: 'f16' }, { type: 'want', source: DIGITS }, { type: 'load', id: 3, next: null }, model(3));
   assert.deepEqual(same16.runs.order, [2]);
@@ -307,11 +308,11 @@ test('notices are replaced by their key and go when they are dismissed', () => {
 });
 
 test('what an address needs to lead here', () => {
-  assert.equal(queryOf(READY, ''), 'seed=1234&model=models/digits');
+  assert.equal(queryOf(READY, ''), 'seed=1234&model=models/digits&lock=0');
   const chosen = from(READY, { type: 'type', field: 'steps', text: '20' }, { type: 'chooseClass', name: '3' }, { type: 'chooseBackend', kind: 'cpu' });
-  assert.equal(queryOf(chosen, ''), 'steps=20&seed=1234&class=3&model=models/digits&backend=cpu');
+  assert.equal(queryOf(chosen, ''), 'steps=20&seed=1234&class=3&model=models/digits&backend=cpu&lock=0');
   const own = from(READY, { type: 'load', id: 3, next: null }, model(3, { kind: 'files', id: 'file 1: own', name: 'own', files: [], ...FIRST }));
-  assert.equal(queryOf(own, ''), 'seed=1234', 'the visitor’s own files have no address');
+  assert.equal(queryOf(own, ''), 'seed=1234&lock=0', 'the visitor’s own files have no address');
 });
 
 test('16 bits are given up with the GPU that has them', () => {
@@ -506,6 +507,99 @@ test('a run that was to end is not brought back', () => {
   assert.deepEqual(lost.notices.at(-1).actions[0].intent, { do: 'connect', next: null });
 });
 
+test('the lock and the view are in the address, and come back from it', () => {
+  const locked = from(READY, { type: 'keepSeed', keep: true }, { type: 'chooseView', view: 'x0' });
+  assert.equal(queryOf(locked, ''), 'seed=1234&model=models/digits&view=x0');
+  for (const [query, keepSeed, view] of [['seed=5', true, 'x'], ['seed=5&lock=0', false, 'x'], ['lock=1&view=x0', true, 'x0'], ['', false, 'x'], ['lock=2&view=z', false, 'x']]) {
+    const state = after(query);
+    assert.deepEqual([state.keepSeed, state.selection.view], [keepSeed, view], query);
+  }
+  assert.match(after('view=z').notices[0].text, /view=z in the address is not x or x0/);
+});
+
+test('every setting survives the way to the address and back', () => {
+  const given = 'sampler=ddpm&steps=20&eta=0.5&seed=7&class=elm&guidance=3&spacing=leading&variance=fixed_large&count=4&model=models%2Ftrees&network=unet_ema&variant=fp16&backend=cpu&precision=f32&autotune=0&lock=0&view=x0&typeface=1';
+  assert.deepEqual([...readQuery(new URLSearchParams(given)).given].sort(), Object.keys(DEFAULTS).sort());
+  const trees = { ...TREES, network: 'unet_ema', variant: 'fp16' };
+  const networks = [{ folder: 'unet', variants: ['', 'fp16'] }, { folder: 'unet_ema', variants: ['', 'fp16'] }];
+  const state = after(given, connect(), backend(1, 'cpu'), model(1, trees, TREE, { networks, network: 'unet_ema', variant: 'fp16', count: 4 }));
+  assert.deepEqual(Object.fromEntries(new URLSearchParams(queryOf(state, ''))), Object.fromEntries(new URLSearchParams(given)));
+});
+
+// ---- Going back -------------------------------------------------------------------------------
+
+const restored = (settings, more = {}) => ({ recipe: { ...recipeOf(done().runs.byId[2], { index: 3, view: 'x', image: 0 }), backend: 'gpu', ...more, settings: { ...done().runs.byId[2].settings, ...settings } }, preview: null, name: 'a.png' });
+
+test('a run tells how it was made', () => {
+  const recipe = shownRecipe(from(done(), { type: 'chooseView', view: 'x0' }, { type: 'scrub', index: 1 }, { type: 'chooseImage', image: 1 }));
+  assert.deepEqual(Object.keys(recipe.settings), RUN_SETTINGS);
+  assert.deepEqual([recipe.model, recipe.backend, recipe.precision, recipe.step, recipe.view, recipe.image, recipe.forkedAt], [{ id: 'models/digits', title: 'Digits', network: '', variant: '' }, 'gpu', 'f32', 1, 'x0', 1, null]);
+  assert.equal(shownRecipe(READY), null, 'nobody knows how the sample was made');
+  // The prediction that the newest state shows is that of the step before.
+  const half = from(running(), frame(2, 0), { type: 'chooseView', view: 'x0' });
+  assert.equal(shownRecipe(half).step, 0);
+});
+
+test('settings are restored, all of them, and kept', () => {
+  const state = from(READY, { type: 'restore', ...restored({ steps: 9, seed: 8, class: '3', count: 4, sampler: 'ddpm', variance: 'fixed_small' }, { view: 'x0', image: 9 }) });
+  const { steps, seed, class: name, count, sampler, variance } = state.settings;
+  assert.deepEqual([steps, seed, name, count, sampler, variance], [9, 8, '3', 4, 'ddpm', 'fixed_small']);
+  assert.deepEqual([state.texts.steps, state.keepSeed, state.selection.view, state.selection.image, keys(state)], ['9', true, 'x0', 3, []]);
+  assert.equal(from(state, generate(5, 77)).settings.seed, 8, 'no other seed is drawn');
+});
+
+test('what cannot be as it was is said', () => {
+  const cpu = from(READY, { type: 'restore', ...restored({}, { backend: 'cpu' }) });
+  assert.match(cpu.notices.at(-1).text, /a\.png: It was made on the CPU and is made on the GPU now/);
+  assert.deepEqual(labels(cpu), ['Use the CPU']);
+  assert.match(from(READY, { type: 'restore', ...restored({}, { precision: 'f16' }) }).notices.at(-1).text, /in 16 bit and is made in 32 bit/);
+  assert.match(from(READY, { type: 'restore', ...restored({}, { forkedAt: 3 }) }).notices.at(-1).text, /went on from step 3 of another run/);
+  const other = from(READY, { type: 'restore', ...restored({ sampler: 'lcm', class: 'oak' }) });
+  assert.deepEqual([other.settings.sampler, other.settings.class], ['ddim', 'any']);
+  assert.match(other.notices.map(({ text }) => text).join(), /no class “oak”.*LCM cannot sample this model, so DDIM does/);
+});
+
+test('another model is loaded first, as the picture wants it', () => {
+  const restoring = restored({ steps: 7, count: 2, guidance: 3, class: 'elm' });
+  const loading = from(READY, { type: 'want', source: TREES, restoring }, { type: 'load', id: 3, next: 'generate' });
+  assert.deepEqual(loadOptions(loading), { count: 2, precision: 'auto', guidance: 3 });
+  const half = { type: 'want', source: TREES, restoring: restored({ precision: 'f16' }) };
+  assert.deepEqual([from(READY, half), from(READY, backend(1, 'cpu'), { ...backend(), half: false }, half)].map((state) => loadOptions(state).precision), ['f16', 'auto'], '16 bits where there are any');
+  assert.equal(loading.settings.steps, 50, 'nothing changes before it is there');
+  const there = from(loading, model(3, TREES, TREE, { count: 2 }));
+  assert.deepEqual([there.settings.steps, there.settings.count, there.settings.guidance, there.settings.class, there.restoring], [7, 2, 3, 'elm', null]);
+  // One that does not load, or is not wanted any more, leaves nothing behind.
+  assert.equal(from(loading, failed(3, 'load', { source: TREES })).restoring, null);
+  const instead = from(loading, { type: 'want', source: DIGITS }, { type: 'load', id: 4, next: null }, model(4));
+  assert.equal(instead.settings.steps, 50);
+});
+
+test('pictures that were kept are shown at once, or their run if it is there', () => {
+  const { recipe } = restored({ seed: 8 });
+  const preview = { batch: { pixels: pixels(9, 4), count: 4, width: 2, height: 2 }, caption: 'kept', real: true, layout: gridLayout(4), recipe };
+  const shown = from(done(), { type: 'restore', recipe, preview, name: 'kept' });
+  assert.deepEqual([shown.selection.run, shown.preview, shownRecipe(shown)], [null, preview, recipe]);
+  assert.ok(shown.runs.byId[2], 'the run is there still');
+  const own = recipeOf(shown.runs.byId[2], { index: 3, view: 'x', image: 0 });
+  assert.ok(!sameRecipe(own, recipe));
+  const back = from(shown, { type: 'restore', recipe: own, preview: { ...preview, recipe: own }, name: 'kept' });
+  assert.deepEqual([back.selection.run, back.selection.index], [2, 3]);
+  const other = from(done(), { type: 'want', source: TREES, restoring: { recipe, preview, name: 'kept' } }, { type: 'load', id: 3, next: null });
+  assert.equal(other.preview, preview);
+  assert.equal(from(other, model(3, TREES, TREE)).preview, preview);
+});
+
+test('reset returns to what the model has by itself', () => {
+  const changed = from(after('seed=9', connect(), backend(), model(1)), { type: 'type', field: 'sampler', text: 'tcd' }, { type: 'type', field: 'steps', text: '7' }, { type: 'type', field: 'eta', text: '0.9' }, { type: 'type', field: 'count', text: '3' },
+    { type: 'type', field: 'spacing', text: 'leading' }, { type: 'chooseClass', name: '3' }, { type: 'choosePrecision', precision: 'f16' }, { type: 'type', field: 'guidance', text: 'x' });
+  const back = from(changed, { type: 'reset' });
+  assert.deepEqual(back.settings, { ...READY.settings, model: changed.settings.model, precision: 'f16' });
+  assert.deepEqual([back.texts, back.keepSeed, back.chosen.steps], [READY.texts, false, undefined]);
+  assert.equal(queryOf(back, ''), 'seed=1234&model=models/digits&precision=f16&lock=0');
+  assert.equal(from(after('', connect(), backend(), model(1, DIGITS, MODEL, { count: 4 })), { type: 'chooseCount', count: 16 }, { type: 'reset' }).settings.count, 4, 'as many as the device does with ease');
+  same(after('', connect()), { type: 'reset' });
+});
+
 const LETTERS = { ...MODEL, title: 'Letters', class_names: [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'], class_count: 26, null_class: 26 };
 const SPELLER = { folder: 'models/letters', title: 'Letters', about: '', class_names: LETTERS.class_names, class_count: 26, class_kind: 'label', null_class: 26, guidance: null };
 
@@ -518,11 +612,11 @@ test('where classes are letters a word is made, an image a letter', () => {
   assert.equal(loadOptions(opened).count, 7);
   assert.equal(isShown(opened, 'count'), false);
   const ready = from(opened, connect(), backend(), model(1, source('models/letters'), LETTERS, { count: 7 }));
-  assert.equal(queryOf(ready, ''), 'seed=1234');
+  assert.equal(queryOf(ready, ''), 'seed=1234&lock=0');
   const word = from(ready, { type: 'chooseClass', name: 'ON AIR' });
   const asked = engineSettings(word, word.settings);
   assert.deepEqual([asked.count, asked.class_labels, asked.seed], [5, [14, 13, 0, 8, 17], 1234]);
-  assert.equal(queryOf(word, ''), 'seed=1234&class=ON+AIR');
+  assert.equal(queryOf(word, ''), 'seed=1234&class=ON+AIR&lock=0');
   same(word, { type: 'chooseClass', name: '' }, { type: 'chooseClass', name: 'no' }, { type: 'chooseClass', name: 'A'.repeat(33) });
   const alike = from(word, { type: 'chooseTypeface', one: true });
   assert.deepEqual([engineSettings(alike, alike.settings).seeds, engineSettings(alike, alike.settings).seed], [[1234, 1234, 1234, 1234, 1234], undefined]);

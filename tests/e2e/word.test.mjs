@@ -55,11 +55,11 @@ for (const [name, viewport] of [['a desktop', DESKTOP], ['a phone', PHONE]]) {
 
 test('one typeface: the same letter is the same picture, wherever it stands', async () => {
   const page = await open('&class=ABBA&typeface=1');
-  assert.equal(await page.getByLabel('One typeface').isChecked(), true);
+  assert.equal(await page.getByLabel('One typeface', { exact: true }).isChecked(), true);
   await generate(page);
   assert.equal(await pixels(page, [1, 0]), await pixels(page, [2, 0]));
   assert.notEqual(await pixels(page, [0, 0]), await pixels(page, [1, 0]));
-  await page.getByLabel('One typeface').uncheck();
+  await page.getByLabel('One typeface', { exact: true }).uncheck();
   await generate(page);
   assert.notEqual(await pixels(page, [1, 0]), await pixels(page, [2, 0]));
   await closePage(page);

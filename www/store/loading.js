@@ -8,8 +8,10 @@ import { goesOnByItself, underWay as runUnderWay } from './forking.js';
 import { gridLayout, layoutOf } from './layout.js';
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
+import { restore, withKept } from './restoring.js';
 import { withoutRuns } from './running.js';
 import { modelDefaults } from './select.js';
+import { DEFAULTS } from './settings.js';
 import { noisePreview } from './state.js';
 
 /** @typedef {import('./state.js').Intent} Intent */
@@ -26,7 +28,10 @@ export function connect(state, action) {
 }
 
 /** Another model is wanted, whether or not there is an engine to load it. @param {State} state @param {ActionOf<'want'>} action @returns {State} */
-export const want = (state, { source }) => ({ ...withoutNotices(state, 'failure'), wanted: source, nextPreview: null });
+export function want(state, { source, restoring = null }) {
+  const next = { ...withoutNotices(state, 'failure'), wanted: source, nextPreview: null, restoring };
+  return restoring?.preview ? withKept(next, restoring.preview) : next;
+}
 
 /** @param {State} state @param {ActionOf<'load'>} action @returns {State} */
 export function load(state, action) {
@@ -80,8 +85,9 @@ export function model(state, event) {
   const { id, model, count, note } = event;
   const before = state.loaded;
   const first = !before;
-  const loaded = loadedFrom(event);
   const changed = before?.source.id !== event.source.id || before.network !== event.network;
+  const byItself = state.chosen.count || state.restoring ? DEFAULTS.count : count;
+  const loaded = { ...loadedFrom(event), count: changed ? byItself : before.count };
 
   let next = withoutNotices({ ...state, loaded, phase: reducePhase(state.phase, event) }, 'failure', 'model');
   if (note) next = withNotice(next, { key: 'model', text: note });
@@ -97,10 +103,11 @@ export function model(state, event) {
     next = withPreview(next, sample ?? noisePreview(count, model.width, model.height, layoutOf(model, next.settings.class, count)));
   }
   if (id !== loading) return next; // the next one is already on its way
+  if (next.restoring) next = restore(next, next.restoring);
   return withAnnouncement(withStatus(next, 'Ready', `${short(model.parameters)} parameters`, 0), `${loaded.title} is ready.`);
 }
 
-/** @param {ActionOf<'model'>} event @returns {Loaded} */
+/** @param {ActionOf<'model'>} event @returns {Omit<Loaded, 'count'>} */
 function loadedFrom({ id, source: asked, networks, network, variant, model }) {
   // What comes first needs no naming; where a server lists nothing, the one that was named may be the only one known.
   const index = networks.findIndex(({ folder }) => folder === network);
@@ -191,7 +198,7 @@ function failedToLoad(state, { message, source, fits }) {
   const { loaded } = state;
   if (loaded && !state.phase.empty) {
     actions.push(button('Another model', { do: 'openModelMenu' }));
-    const ready = withStatus({ ...state, wanted: loaded.source }, 'Ready', `${short(loaded.model.parameters)} parameters`, 0);
+    const ready = withStatus({ ...state, wanted: loaded.source, restoring: null }, 'Ready', `${short(loaded.model.parameters)} parameters`, 0);
     return withFailure(ready, FAILURES.load, stillThere(loaded, message), actions, message);
   }
   const other = state.shipped.find(({ folder }) => folder !== source.id);

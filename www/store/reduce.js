@@ -5,6 +5,7 @@ import { chooseBackend, chooseClass, chooseCount, open, set, takeCondition, type
 import { chooseRun, fork, pin, resume, snapshot } from './forking.js';
 import { arrange, arranged, backend, check, checked, connect, failed, load, model, noModel, preview, progress, stored, want } from './loading.js';
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
+import { reset, restore } from './restoring.js';
 import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, started, stop, togglePlay } from './running.js';
 
 /** @typedef {import('./phase.js').Next} Next */
@@ -21,7 +22,7 @@ import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, star
  * @typedef {(
  *   {type: 'open', problems: string[]} |
  *   {type: 'connect', id: number, next: Next} |
- *   {type: 'want', source: import('../model/source.js').Source} |
+ *   {type: 'want', source: import('../model/source.js').Source, restoring?: import('./state.js').Restoring|null} |
  *   {type: 'load', id: number, next: Next} |
  *   {type: 'generate', id: number, seed: number} |
  *   {type: 'fork', id: number, seed: number} |
@@ -41,6 +42,9 @@ import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, star
  *   {type: 'keepSeed', keep: boolean} |
  *   {type: 'chooseRun', run: number} |
  *   {type: 'pin', run: number|null} |
+ *   {type: 'restore'} & import('./state.js').Restoring |
+ *   {type: 'reset'} |
+ *   {type: 'history', entries: readonly import('./state.js').Entry[], kept: boolean} |
  *   {type: 'chooseImage', image: number} |
  *   {type: 'chooseView', view: 'x'|'x0'} |
  *   {type: 'scrub', index: number} |
@@ -108,6 +112,10 @@ export function reduce(state, action) {
 
     case 'chooseRun': return chooseRun(state, action);
     case 'pin': return pin(state, action);
+    case 'restore': return restore(state, action);
+    case 'reset': return reset(state);
+    case 'history': return { ...state, history: { entries: action.entries, kept: action.kept } };
+
     case 'chooseImage': return chooseImage(state, action);
     case 'chooseView': return chooseView(state, action);
     case 'scrub': return scrub(state, action);

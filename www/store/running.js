@@ -3,10 +3,11 @@
 import { duration } from '../words/format.js';
 import { set } from './choosing.js';
 import { layoutOf } from './layout.js';
+import { bounded } from './memory.js';
 import { withAnnouncement, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
-import { bounded } from './memory.js';
 import { Recording } from './recording.js';
+import { setupOf } from './recipe.js';
 import { describe, engineSettings, guidanceOf, loadedOf, phase, runOfCommand, selectedRun, weightsOf } from './select.js';
 import { NOTHING_SELECTED, NO_RUNS } from './state.js';
 
@@ -65,6 +66,7 @@ export function started(state, event) {
     model: loadedOf(state).model,
     weights: weightsOf(loadedOf(state)),
     backend: state.backend?.kind ?? null,
+    setup: setupOf(state),
     layout: layoutOf(state.classes, settings.class, recording.count),
     recording,
     revision: 0,

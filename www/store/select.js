@@ -75,19 +75,23 @@ export function queryOf(state, search) {
   const { kind, id, network, variant } = loadedOf(state).source;
   // The visitor's own files have no address.
   const named = kind === 'files' ? { model: DEFAULTS.model, network: '', variant: '' } : { model: id, network: network ?? '', variant: variant ?? '' };
-  return writeQuery({ ...state.settings, ...named }, new URLSearchParams(search), modelDefaults(state));
+  const lock = state.keepSeed ? '1' : '0';
+  return writeQuery({ ...state.settings, ...named, lock, view: state.selection.view }, new URLSearchParams(search), modelDefaults(state));
 }
 
 /** @param {State} state @returns {import('../engine/protocol.js').LoadOptions} */
 export function loadOptions(state) {
-  const { settings, chosen, loaded, wanted, shipped } = state;
+  const { chosen, loaded, wanted, shipped, restoring } = state;
+  const settings = { ...state.settings, ...restoring?.recipe.settings };
   // What came with the address is meant for the first model; another one brings its own.
-  const known = loaded ? loaded.source.id === wanted.id : chosen.guidance;
+  const known = restoring || (loaded ? loaded.source.id === wanted.id : chosen.guidance);
   // What is known of a shipped model's classes tells how many letters its first word has.
   const coming = shipped.find(({ folder }) => folder === wanted.id) ?? null;
   const word = coming && isAlphabet(coming) ? (spells(coming, settings.class) ? settings.class : defaultClass(coming)) : null;
-  const count = word ? lettersOf(word).length : chosen.count ? settings.count : null;
-  return { count, precision: settings.precision, guidance: known ? settings.guidance : null };
+  const count = word ? lettersOf(word).length : chosen.count || restoring ? settings.count : null;
+  // A picture may come from a GPU that had 16 bits.
+  const precision = restoring && settings.precision === 'f16' && !state.backend?.half ? 'auto' : settings.precision;
+  return { count, precision, guidance: known ? settings.guidance : null };
 }
 
 /** @param {State} state @param {Settings} settings @returns {import('../engine/protocol.js').EngineSettings} */

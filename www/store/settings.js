@@ -20,6 +20,8 @@
  * @property {'auto'|'gpu'|'cpu'} backend
  * @property {'auto'|'f32'|'f16'} precision
  * @property {'0'|'1'} autotune    whether the fastest kernels of a GPU are looked for
+ * @property {'0'|'1'} lock        whether the seed is kept, where the address has one
+ * @property {'x'|'x0'} view       what the pictures show when the page opens
  */
 
 /** The settings that have a field to type or choose in. @typedef {'sampler'|'steps'|'count'|'guidance'|'eta'|'seed'|'spacing'|'variance'} Field */
@@ -112,6 +114,8 @@ export const DEFAULTS = Object.freeze({
   backend: 'auto',
   precision: 'auto',
   autotune: '1',
+  lock: '1',
+  view: 'x',
 });
 
 /** How a value is read, undefined if it is not allowed, and what is allowed. @typedef {{read: (text: string) => any, allowed: string}} Reader */
@@ -134,6 +138,8 @@ const FIELDS = {
   backend: choice('auto', 'gpu', 'cpu'),
   precision: choice('auto', 'f32', 'f16'),
   autotune: choice('0', '1'),
+  lock: choice('0', '1'),
+  view: choice('x', 'x0'),
 };
 const NAMES = /** @type {(keyof Settings)[]} */ (Object.keys(FIELDS));
 

@@ -20,11 +20,15 @@ import { FIELD_NAMES } from './settings.js';
 
 /**
  * The model that the engine has, where it came from, what else it could be loaded as and what it is called; `id` is the
- * command that loaded it.
- * @typedef {{id: number, source: Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: Model, title: string}} Loaded
+ * command that loaded it, and `count` how many images are made of it if nobody says.
+ * @typedef {{id: number, source: Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: Model, count: number, title: string}} Loaded
  */
 
-/** What is shown before there is a run: the sample that came with a model, or noise, which is not `real`. @typedef {{batch: Batch, caption: string, real: boolean, layout: Layout}} Preview */
+/** What is shown before there is a run: the sample that came with a model, or noise, which is not `real`. @typedef {{batch: Batch, caption: string, real: boolean, layout: Layout, recipe?: import('./recipe.js').Recipe}} Preview  with how it was made, if it is kept from an earlier run */
+
+/** A run that is to be made again once its model is there, its pictures if they were kept, and what it is called. @typedef {{recipe: import('./recipe.js').Recipe, preview: Preview|null, name: string}} Restoring */
+
+/** A run that was finished: `picture` has its images as a PNG, unless they are too large to be kept. @typedef {{key: number, caption: string, recipe: import('./recipe.js').Recipe, shape: {count: number, width: number, height: number}, layout: Layout, thumbnail: Uint8Array<ArrayBuffer>, picture: Uint8Array<ArrayBuffer>|null}} Entry  `key` is when, in milliseconds */
 
 /**
  * @typedef {object} Run
@@ -39,6 +43,7 @@ import { FIELD_NAMES } from './settings.js';
  * @property {Model} model          that made it
  * @property {string} weights       that made it, by what they are loaded as
  * @property {'gpu'|'cpu'|null} backend  that it began on
+ * @property {import('./recipe.js').Setup} setup
  * @property {Layout} layout        of its images
  * @property {import('./recording.js').Recording} recording  everything it has shown
  * @property {number} revision      of its recording
@@ -104,6 +109,8 @@ import { FIELD_NAMES } from './settings.js';
  * @property {import('../model/condition.js').Condition|null} condition  what the model takes beside x_t, if it takes anything
  * @property {Preview} preview
  * @property {Preview|null} nextPreview  of the model that is being loaded
+ * @property {Restoring|null} restoring
+ * @property {{entries: readonly Entry[], kept: boolean}} history  the newest first; `kept`: also when the page is closed
  * @property {{id: number, files: import('../model/source.js').Found[]}|null} arranging  files that the worker is looking into for a model
  * @property {Begun|null} starting  the run that was asked for, until it has started
  * @property {Runs} runs
@@ -151,7 +158,7 @@ export function initialState({ settings, given, wanted, shipped }) {
     settings,
     texts: /** @type {Record<Field, string>} */ (texts),
     chosen,
-    keepSeed: Boolean(chosen.seed),
+    keepSeed: settings.lock === '1' && Boolean(chosen.seed || chosen.lock),
     lastSeed: null,
     shipped,
     wanted,
@@ -160,6 +167,8 @@ export function initialState({ settings, given, wanted, shipped }) {
     condition: null,
     preview: noisePreview(settings.count, 32, 32),
     nextPreview: null,
+    restoring: null,
+    history: { entries: [], kept: true },
     arranging: null,
     starting: null,
     runs: NO_RUNS,
@@ -167,7 +176,7 @@ export function initialState({ settings, given, wanted, shipped }) {
     interrupted: null,
     losses: 0,
     pinned: null,
-    selection: NOTHING_SELECTED,
+    selection: { ...NOTHING_SELECTED, view: settings.view },
     checking: null,
     checked: null,
     listing: null,

@@ -27,7 +27,8 @@ export class Fields {
       control.addEventListener('input', () => controller.type(name, control.value));
     }
     byId('dice').addEventListener('click', () => controller.drawSeed());
-    this.#lock.addEventListener('click', () => controller.dispatch({ type: 'keepSeed', keep: !this.#state.keepSeed }));
+    this.#lock.addEventListener('click', () => controller.keepSeed(!this.#state.keepSeed));
+    byId('reset').addEventListener('click', () => controller.reset());
     byId('settings').addEventListener('submit', (/** @type {Event} */ event) => event.preventDefault());
     const { spacing, variance } = state.settings;
     this.#advanced.open = spacing !== DEFAULTS.spacing || variance !== DEFAULTS.variance;

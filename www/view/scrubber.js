@@ -8,6 +8,7 @@ export class Scrubber {
   /** @type {HTMLInputElement} */
   #slider = byId('step');
   #play = byId('play');
+  #views = document.querySelectorAll(/** @type {'input'} */ ('input[name=view]'));
   #strip;
   #changed = changes();
 
@@ -25,8 +26,8 @@ export class Scrubber {
       controller.dispatch({ type: 'scrub', index: Math.max(0, Number(slider.value) + move) });
     });
     this.#play.addEventListener('click', () => controller.dispatch({ type: 'togglePlay' }));
-    for (const input of document.querySelectorAll(/** @type {'input'} */ ('input[name=view]'))) {
-      input.addEventListener('change', () => controller.dispatch({ type: 'chooseView', view: input.value === 'x' ? 'x' : 'x0' }));
+    for (const input of this.#views) {
+      input.addEventListener('change', () => controller.chooseView(input.value === 'x' ? 'x' : 'x0'));
     }
   }
 
@@ -36,6 +37,7 @@ export class Scrubber {
     const run = selectedRun(state);
     const { selection } = state;
     if (!this.#changed(selection, run)) return;
+    for (const input of this.#views) input.checked = input.value === selection.view;
     const slider = this.#slider;
     const recording = run?.recording;
     if (recording) slider.max = String(recording.end);

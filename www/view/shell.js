@@ -27,14 +27,17 @@ export function setUpTheme() {
   label();
 }
 
-/** Hangs each popover under the button that opens it. */
+/** Hangs each popover at the button that opens it. */
 export function setUpPopovers() {
   for (const popover of document.querySelectorAll(/** @type {'div'} */ ('[popover]'))) {
     const button = document.querySelector(`[popovertarget="${popover.id}"]`);
     popover.addEventListener('beforetoggle', ({ newState }) => {
       if (newState !== 'open' || !button) return;
-      const { bottom, right } = button.getBoundingClientRect();
-      popover.style.setProperty('--top', `${bottom + 8}px`);
+      const { top, bottom, right } = button.getBoundingClientRect();
+      // Above it where there is more room.
+      const above = top > innerHeight / 2;
+      popover.style.setProperty('--top', above ? 'auto' : `${bottom + 8}px`);
+      popover.style.setProperty('--bottom', above ? `${innerHeight - top + 8}px` : 'auto');
       popover.style.setProperty('--right', `${Math.max(8, document.documentElement.clientWidth - right)}px`);
     });
   }
@@ -47,6 +50,8 @@ export function setUpKeys(controller) {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       controller.generate();
+    } else if (event.key === 'Escape' && !event.defaultPrevented && !event.isComposing && !document.querySelector(':popover-open')) {
+      controller.stop(); // where something is open, Escape closes that
     } else if (event.key === ' ' && !target.closest('input:not([type=range], [type=radio]), select, textarea, button, summary, [popover]')) {
       event.preventDefault();
       controller.dispatch({ type: 'togglePlay' });
