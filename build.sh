@@ -284,6 +284,7 @@ build() {
     grep -q 'Optimizing wasm binaries' "$log" || fail "wasm-pack did not run wasm-opt"
     rm -f "$log"
 
+    node scripts/package.mjs
     node scripts/catalogue.mjs
     rm -rf dist
     cp -r www dist

@@ -7,15 +7,15 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { closePage, folderOf, launch, openPage, servePage } from './harness.mjs';
 
-test('the README’s page of one’s own makes a digit', async (t) => {
+for (const [number, what] of ['a model', 'the engine'].entries()) test(`the README’s page of one’s own makes a digit, with ${what}`, async (t) => {
   const readme = await readFile(folderOf('README.md'), 'utf8');
-  const [, code] = readme.match(/```js\n([^]*?)```/);
+  const [, code] = [...readme.matchAll(/```js\n([^]*?)```/g)][number];
   const folder = await mkdtemp(join(tmpdir(), 'denoise-readme-'));
   await writeFile(join(folder, 'index.html'), `<!doctype html>
     <title>A page of one’s own</title>
     <link rel="icon" href="data:,">
     <canvas width="32" height="32"></canvas>
-    <script type="importmap">{ "imports": { "denoise": "/pkg/denoise.js" } }</script>
+    <script type="importmap">{ "imports": { "denoise": "/pkg/embed/index.js", "denoise/engine": "/pkg/denoise.js" } }</script>
     <script type="module">
       const context = document.querySelector('canvas').getContext('2d');
       ${code}

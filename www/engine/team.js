@@ -97,7 +97,8 @@ export function shares(settings, workers, { image = 0, condition: plane = 0 } = 
 
 /** A worker that makes a share. */
 class Member {
-  #worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+  // Another of the worker that has the team, whatever a bundler calls its file.
+  #worker = new Worker(self.location.href, { type: 'module' });
   /** The events that nobody has asked for yet, and those who wait for one. @type {Told[]} */
   #events = [];
   /** @type {{done: (event: Told) => void, failed: (error: Error) => void}[]} */

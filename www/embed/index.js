@@ -1,0 +1,263 @@
+// Denoise for other pages: a model that makes pictures, in a worker of its own. This is what the npm package exports; the
+// engine itself, for those who drive it step by step, is its export `denoise/engine`.
+
+import { listen, send } from '../engine/protocol.js';
+import { HUB } from '../model/hub.js';
+import { readSource, sourceOfFiles } from '../model/source.js';
+
+/** @typedef {import('../engine/protocol.js').Event} Event */
+/** What is known of a loaded model. @typedef {import('../engine/protocol.js').Model} ModelInfo */
+/** @typedef {import('../engine/protocol.js').EngineSettings} EngineSettings */
+
+/**
+ * What went wrong, by what was being done: `engine` (no device, or it was lost while it started), `load` (the model cannot be
+ * had or is not supported), `start` (the settings are not possible with it), `run` (the device was lost; load the model anew).
+ * @typedef {'engine'|'load'|'start'|'run'} ErrorCode
+ */
+
+/** An error with a message for people, and a code for programs. */
+export class DenoiseError extends Error {
+  /** @param {ErrorCode} code @param {string} message */
+  constructor(code, message) {
+    super(message);
+    this.name = 'DenoiseError';
+    this.code = code;
+  }
+}
+
+/**
+ * @typedef {object} LoadOptions
+ * @property {'auto'|'gpu'|'cpu'} [backend]  auto, if it is not said: the GPU if there is a usable one
+ * @property {'auto'|'f32'|'f16'} [precision]  auto: 16 bits for large models, where the GPU has them
+ * @property {number} [count]  how many images a run will mostly have: 1
+ * @property {AbortSignal} [signal]  ends the loading
+ * @property {(progress: Progress) => void} [onprogress]
+ * @property {() => Worker} [worker]  for bundlers that do not find `new Worker(new URL(…), …)`: makes the worker of `denoise/worker`
+ * @property {string} [hub]  another server with the hub's addresses
+ */
+
+/** How far a stage of loading is; without a known size `total` is null. @typedef {{stage: string, done: number, total: number|null}} Progress */
+
+/**
+ * What a run is to make; everything but `steps` has a default.
+ * @typedef {Partial<Omit<EngineSettings, 'count'|'class_labels'>> & {steps: number, count?: number, class?: number|string|(number|string)[]}} GenerateSettings
+ * `class` is a label or its name, for all images or for each; without it there is no class, or the first where every image has one.
+ */
+
+/**
+ * One step of a run, as RGBA8, image after image: `x` is x after the step, `x0` what the model expected of the finished picture.
+ * @typedef {{step: number, steps: number, count: number, width: number, height: number, x: Uint8ClampedArray<ArrayBuffer>, x0: Uint8ClampedArray<ArrayBuffer>, milliseconds: number}} Step
+ */
+
+/**
+ * Loads a model in diffusers' layout.
+ * @param {string|File[]} from  `owner/name` or `owner/name@revision` on the Hugging Face hub, the address of a folder (relative ones begin with `./` or `/`), or a folder's files
+ * @param {LoadOptions} [options]
+ * @returns {Promise<DenoiseModel>}
+ * @throws {DenoiseError}  and the signal's reason when it is aborted
+ */
+export async function loadModel(from, { backend = 'auto', precision = 'auto', count = 1, signal, onprogress, worker, hub = HUB } = {}) {
+  signal?.throwIfAborted();
+  const source = sourceOf(from, hub);
+  const client = new Client(worker?.() ?? new Worker(new URL('../engine/worker.js', import.meta.url), { type: 'module' }));
+  const abort = () => client.end(signal?.reason);
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    const id = client.ask({ type: 'open', id: 0, backend, source, options: { count, precision, guidance: 1 }, autotune: true });
+    for (;;) {
+      const event = await client.next(id);
+      if (event.type === 'progress') onprogress?.({ stage: event.stage, done: event.done, total: event.total });
+      if (event.type === 'model') return new DenoiseModel(client, event.model, count);
+    }
+  } catch (error) {
+    client.end(error);
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', abort);
+  }
+}
+
+/** @param {string|File[]} from @param {string} hub */
+function sourceOf(from, hub) {
+  if (typeof from !== 'string') {
+    const files = Array.from(from, (file) => ({ path: file.webkitRelativePath || file.name, file }));
+    return sourceOfFiles(files[0]?.path.split('/')[0] ?? 'files', files);
+  }
+  const { source, problem } = readSource(from, { base: new URL('.', document.baseURI).href, hub });
+  if (!source) throw new DenoiseError('load', problem);
+  return source;
+}
+
+/** A loaded model. It makes one run at a time. */
+export class DenoiseModel {
+  #client;
+  #count;
+  /** The run that is under way. @type {number|null} */
+  #running = null;
+
+  /** @param {Client} client @param {ModelInfo} info @param {number} count  @internal */
+  constructor(client, info, count) {
+    this.#client = client;
+    this.#count = count;
+    /** Its title, classes, size and what it can be sampled with. */
+    this.info = info;
+  }
+
+  /**
+   * Makes images, step by step. Whoever leaves the loop early, or aborts, ends the run.
+   * @param {GenerateSettings} settings
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {AsyncGenerator<Step, void, void>}
+   * @throws {DenoiseError}  and the signal's reason when it is aborted
+   */
+  async* generate(settings, { signal } = {}) {
+    signal?.throwIfAborted();
+    if (this.#running !== null) throw new DenoiseError('start', 'Another run of this model is under way; leave its loop, or load the model once more.');
+    const client = this.#client;
+    const { class: chosen, count = this.#count, ...rest } = settings;
+    const class_labels = labelsOf(this.info, chosen, count);
+    const id = client.ask({ type: 'generate', id: 0, settings: { seed: 0, guidance: 1, ...rest, count, class_labels } });
+    this.#running = id;
+    const stop = () => client.send({ type: 'stop' });
+    signal?.addEventListener('abort', stop, { once: true });
+    let steps = 0;
+    let ended = false;
+    try {
+      while (!ended) {
+        const event = await client.next(id);
+        if (event.type === 'started') steps = event.rows.length;
+        if (event.type === 'finished') ended = true;
+        if (event.type !== 'frame') continue;
+        signal?.throwIfAborted();
+        const { step, x, x0, milliseconds } = event;
+        const { width, height } = this.info;
+        yield { step, steps, count, width, height, x: clamped(x), x0: clamped(x0), milliseconds };
+      }
+      signal?.throwIfAborted();
+    } catch (error) {
+      if (error instanceof DenoiseError) ended = true; // the worker has said that there is no such run any more
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', stop);
+      if (!ended) {
+        stop();
+        await client.ended(id);
+      }
+      this.#running = null;
+    }
+  }
+
+  /** Gives the device back. More than once is as good as once. */
+  free() {
+    this.#client.end(new DenoiseError('run', 'The model was freed.'));
+  }
+
+  /** As {@link free}, for `using`. */
+  [Symbol.dispose]() {
+    this.free();
+  }
+}
+
+/** @param {Uint8Array} pixels */
+const clamped = ({ buffer, byteOffset, length }) => new Uint8ClampedArray(/** @type {ArrayBuffer} */ (buffer), byteOffset, length);
+
+/**
+ * @param {ModelInfo} info
+ * @param {GenerateSettings['class']} chosen
+ * @param {number} count
+ */
+function labelsOf({ class_kind: kind, class_names: names, null_class: none }, chosen, count) {
+  if (kind === null) {
+    if (chosen !== undefined) throw new DenoiseError('start', 'This model has no classes; leave class out.');
+    return null;
+  }
+  const label = (/** @type {number|string} */ of) => {
+    if (typeof of === 'number') return of;
+    const index = names.indexOf(of);
+    if (index < 0) throw new DenoiseError('start', `This model has no class “${of}”. It has: ${names.slice(0, 30).join(', ')}.`);
+    return index;
+  };
+  if (Array.isArray(chosen)) return chosen.map(label);
+  return Array(count).fill(chosen === undefined ? none ?? 0 : label(chosen));
+}
+
+/** The worker, and what it says to each command. */
+class Client {
+  #worker;
+  #id = 0;
+  /** What was said to a command and not yet asked for. @type {Map<number, Event[]>} */
+  #said = new Map();
+  /** Who waits for what is said to a command. @type {Map<number, {resolve: (event: Event) => void, reject: (error: unknown) => void}>} */
+  #waiting = new Map();
+  /** Why nothing will be said any more. @type {{reason: unknown}|null} */
+  #over = null;
+
+  /** @param {Worker} worker */
+  constructor(worker) {
+    this.#worker = worker;
+    worker.addEventListener('error', (event) => {
+      event.preventDefault();
+      this.end(new DenoiseError('engine', event.message || 'The engine’s worker could not be loaded.'));
+    });
+    // Whatever the worker says, known here or not.
+    const heard = new Proxy({}, { get: () => (/** @type {Event} */ event) => this.#hear(event) });
+    listen(worker, heard);
+  }
+
+  /** @param {import('../engine/protocol.js').Command} command */
+  send(command) {
+    if (!this.#over) send(this.#worker, command);
+  }
+
+  /** Sends a command under a number of its own. @param {import('../engine/protocol.js').Asking} command */
+  ask(command) {
+    const id = ++this.#id;
+    this.#said.set(id, []);
+    this.send({ ...command, id });
+    return id;
+  }
+
+  /** The next that is said to a command. @param {number} id @returns {Promise<Event>} @throws {DenoiseError} */
+  async next(id) {
+    /** @type {Event} */
+    const event = this.#said.get(id)?.shift() ?? await new Promise((resolve, reject) => {
+      if (this.#over) reject(this.#over.reason);
+      else this.#waiting.set(id, { resolve, reject });
+    });
+    if (event.type === 'failed') {
+      const code = event.during === 'check' || event.during === 'profile' ? 'run' : event.during;
+      throw new DenoiseError(code, event.message);
+    }
+    return event;
+  }
+
+  /** Waits until a run is over, whatever is still said of it. @param {number} id */
+  async ended(id) {
+    try {
+      while ((await this.next(id)).type !== 'finished');
+    } catch {
+      // Then it is over all the same.
+    }
+  }
+
+  /** @param {unknown} reason  that those who wait are given */
+  end(reason) {
+    if (this.#over) return;
+    this.#over = { reason };
+    this.#worker.terminate();
+    for (const { reject } of this.#waiting.values()) reject(reason);
+    this.#waiting.clear();
+  }
+
+  /** @param {Event} event */
+  #hear(event) {
+    // What is said to no command in particular concerns whatever is under way.
+    const ids = event.id === null ? [...this.#waiting.keys()] : [event.id];
+    for (const id of ids) {
+      const waiting = this.#waiting.get(id);
+      this.#waiting.delete(id);
+      if (waiting) waiting.resolve(event);
+      else this.#said.get(id)?.push(event);
+    }
+  }
+}
