@@ -55,6 +55,7 @@ export class Tree {
     if (this.#changed.lanes(runs.order)) {
       this.#lanes = isTree ? lanesOf(runs) : [];
       this.#list.replaceChildren(...this.#lanes.map(({ run }) => make('div', { role: 'option' }, make('canvas', { width: run.recording.width, height: run.recording.height, 'aria-hidden': 'true' }), make('span', { class: 'words' }))));
+      this.#lines.replaceChildren();
       this.#room.classList.toggle('open', isTree);
     }
     if (this.#changed.look(runs, selection, pinned) && isTree) this.#request();
