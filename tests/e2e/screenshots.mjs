@@ -1,6 +1,5 @@
 // Pictures of the page in every state, to be looked at: node tests/e2e/screenshots.mjs FOLDER [--backend cpu|gpu]
-//
-// README.png, a run half way, is the one for the README.
+// Those for the README are made by scripts/pictures.mjs.
 
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -65,7 +64,6 @@ try {
       await shoot('done');
       await scrub(page, 0.6);
       await shoot('scrubbed');
-      if (size === 'desktop' && colorScheme === 'light') await page.screenshot({ path: join(folder, 'README.png') });
       await on.view('x̂0').check();
       await shoot('predicted');
       if (size === 'phone') await shoot('whole', { fullPage: true });
