@@ -58,7 +58,7 @@
  *   {type: 'model', id: number, source: Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: Model, count: number, note: string|null} |
  *   {type: 'started', id: number, rows: Row[], initial: Uint8Array, count: number, width: number, height: number} |
  *   {type: 'frame', id: number, snapshot?: Snapshot} & import('../pkg/denoise.js').Frame |
-   {type: 'snapshot', id: number, snapshot: Snapshot} |
+ *   {type: 'snapshot', id: number, snapshot: Snapshot} |
  *   {type: 'finished', id: number, stopped: boolean} |
  *   {type: 'checked', id: number, report: CheckReport} |
  *   {type: 'arranged', id: number, name: string, problem: null} |
