@@ -10,7 +10,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const WORKER = 'service-worker.js';
 const hashOf = (bytes) => createHash('sha256').update(bytes).digest('hex');
-const isShell = (path) => path !== WORKER && (!path.startsWith('models/') || path === 'models/catalogue.js' || path.endsWith('/preview.png'));
+/** The benchmark, what other pages embed, and texts about the page are not what the page is made of. */
+const isShell = (path) => path !== WORKER && !/^(bench|embed\/)|\.md$/.test(path) && (!path.startsWith('models/') || path === 'models/catalogue.js' || path.endsWith('/preview.png'));
 
 /** @param {string} folder  with the built page @returns {Promise<string>} its version */
 export async function keepForOffline(folder) {

@@ -109,7 +109,8 @@ export class Controller {
     if (event.type === 'failed' && goesOnByItself(this.#state)) this.connect('resume');
     if (event.type === 'arranged' && event.problem === null && before.arranging) this.load(sourceOfFiles(event.name, before.arranging.files));
     if (event.type === 'checked') this.#act(event.report);
-    if (event.type === 'finished') this.#showStep();
+    // The end of a run that makes way for what is restored is not that of the run that is waited for.
+    if (event.type === 'finished' && phase(this.#state) !== 'loading') this.#showStep();
     if (event.type === 'failed') this.#stepToShow = null;
   }
 
@@ -207,7 +208,6 @@ export class Controller {
   restore(restoring, next) {
     const { loaded } = this.#state;
     const { model: { id, title, network, variant }, settings, precision, step } = restoring.recipe;
-    this.#stepToShow = next === 'generate' ? step : null;
     const fail = (/** @type {string} */ text) => this.dispatch({ type: 'refuse', title: 'The settings are not taken', text });
     let source = loaded?.source;
     if (id !== null) {
@@ -221,6 +221,7 @@ export class Controller {
     const fits = loaded?.model.precision === precision || settings.precision === this.#state.settings.precision;
     const now = phase(this.#state);
     // To look at what was kept no run has to end.
+    this.#stepToShow = next === 'generate' ? step : null;
     const can = now === 'ready' || (next === null && now !== 'loading' && now !== 'broken');
     if (!can || !isLoaded || !fits) return source && this.load(source, next, restoring);
     this.dispatch({ type: 'restore', ...restoring });

@@ -22,6 +22,7 @@ export async function setUpOffline(controller) {
       } });
     };
     see();
+    registration.installing?.addEventListener('statechange', see);
     registration.addEventListener('updatefound', () => registration.installing?.addEventListener('statechange', see));
   } catch (error) {
     console.info('The page is not kept for use without the network:', error);
@@ -30,6 +31,8 @@ export async function setUpOffline(controller) {
 
 /** Lets the newer version take over, and begins anew with it. */
 export function update() {
+  // Another tab may have asked for it already.
+  if (waiting?.state !== 'installed') return location.reload();
   navigator.serviceWorker.addEventListener('controllerchange', () => location.reload(), { once: true });
   waiting?.postMessage({ type: 'activate' });
 }

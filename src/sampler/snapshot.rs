@@ -76,7 +76,7 @@ impl Snapshot {
     /// When it does not have them.
     pub fn share(&self, first: usize, count: usize) -> Result<Self> {
         let total = self.sample.shape.first().copied().unwrap_or(0);
-        if first.checked_add(count).is_none_or(|end| end > total) || total == 0 {
+        if first.checked_add(count).is_none_or(|end| end > total) || self.sample.data.is_empty() {
             return Err(Error::State(format!("{count} images from number {first} on are no share of {total}.")));
         }
         let image = self.sample.data.len() / total;

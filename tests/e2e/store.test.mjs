@@ -662,3 +662,51 @@ test('a fork of a word is a word of as many letters', () => {
   const alike = from(state, { type: 'chooseTypeface', one: true });
   assert.equal(forkHint(alike), 'Goes on from step 1 with one typeface.');
 });
+
+// ---- Where things meet ------------------------------------------------------------------------
+
+test('an engine that does not come back is tried no more than twice', () => {
+  let state = from(running(), frame(2, 0), failed(2, 'run'));
+  let tries = 0;
+  for (; goesOnByItself(state) && tries < 10; tries++) state = from(state, connect(10 + tries, 'resume'), failed(10 + tries, 'engine'));
+  assert.equal(tries, 2);
+  assert.match(state.notices.at(-1).text, /3 times in a row/);
+  assert.deepEqual(state.notices.at(-1).actions[0].intent, { do: 'connect', next: 'resume' });
+});
+
+test('what is restored chooses among the images that are shown', () => {
+  const one = from(READY, generate(2), started(2, 1, 1), frame(2, 0), finished(2));
+  const recipe = { ...recipeOf(done().runs.byId[2], { index: 3, view: 'x', image: 9 }), settings: { ...DEFAULTS, count: 16 } };
+  assert.equal(from(one, { type: 'restore', recipe, preview: null, name: 'x.png' }).selection.image, 0);
+});
+
+test('from what was kept a click leads back to the tree', () => {
+  const tree = from(done(), scrub(1), chosen('3'), ...forked(3, 1));
+  const batch = { pixels: pixels(9, 2), count: 2, width: 2, height: 2 };
+  const recipe = { ...recipeOf(tree.runs.byId[2], { index: 3, view: 'x', image: 0 }), backend: 'cpu' };
+  const kept = from(tree, { type: 'restore', recipe, preview: { batch, caption: '', real: true, layout: gridLayout(2), recipe }, name: 'kept' });
+  assert.equal(kept.selection.run, null);
+  const back = from(kept, { type: 'chooseRun', run: 3 });
+  assert.deepEqual([back.selection.run, back.selection.index], [3, back.runs.byId[3].recording.newest]);
+  assert.equal(from(kept, { type: 'preview', id: 1, batch, columns: 2, caption: 'late', at: 0 }).preview.recipe, recipe, 'the model’s own sample does not replace it');
+});
+
+test('forks of one step with the same settings are not the same, unless they are', () => {
+  const three = from(done(), scrub(1), chosen('1'), ...forked(3, 1));
+  const four = from(three, scrub(2), chosen('2'), ...forked(4, 2));
+  const five = from(four, { type: 'chooseRun', run: 2 }, scrub(2), chosen('2'), ...forked(5, 2));
+  const [a, b] = [4, 5].map((id) => recipeOf(five.runs.byId[id], { index: 3, view: 'x', image: 0 }));
+  assert.deepEqual([a.settings, a.forkedAt], [b.settings, b.forkedAt]);
+  assert.equal(sameRecipe(a, b), false);
+  assert.equal(sameRecipe(a, recipeOf(five.runs.byId[4], { index: 1, view: 'x0', image: 1 })), true);
+});
+
+test('the letters of a word are no other model’s number of images', () => {
+  const ready = after('model=models/letters', connect(), backend(), model(1, source('models/letters'), LETTERS, { count: 7 }));
+  const reset = from(ready, { type: 'chooseClass', name: 'OAK' }, { type: 'reset' });
+  assert.equal(queryOf(reset, ''), 'seed=1234&lock=0', 'no count');
+  const made = from(ready, generate(2), started(2, 1, 7), frame(2, 0), finished(2));
+  assert.equal(recipeOf(made.runs.byId[2], { index: 1, view: 'x', image: 0 }).settings.count, 7);
+  const lower = after('model=models/letters&class=on+air', connect(), backend(), model(1, source('models/letters'), LETTERS, { count: 5 }));
+  assert.equal(lower.settings.class, 'ON AIR');
+});

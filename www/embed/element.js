@@ -3,7 +3,7 @@
 // Attributes: `model` (as `loadModel` takes it), `count` (1), `steps` (25), `sampler` (ddim), `class`, `seed` (another one each time,
 // if it is not said), `guidance`, `backend`. The element loads nothing before its button is clicked, or `autoplay` is set.
 
-import { loadModel } from './index.js';
+import { DenoiseError, loadModel } from './index.js';
 
 /** @typedef {import('./index.js').Step} Step */
 
@@ -72,10 +72,12 @@ export class DenoiseDemo extends HTMLElement {
     const active = this.#active = new AbortController();
     const { signal } = active;
     this.#button.textContent = 'Stop';
+    this.#steps = [];
+    let isLoaded = false;
     try {
       this.#model ??= this.#load(signal);
       const model = await this.#model;
-      this.#steps = [];
+      isLoaded = true;
       for await (const step of model.generate(this.#settings(), { signal })) {
         this.#steps.push(step);
         Object.assign(this.#slider, { max: String(step.steps - 1), value: String(step.step), disabled: false });
@@ -85,13 +87,17 @@ export class DenoiseDemo extends HTMLElement {
       this.#status.textContent = 'Done';
       this.dispatchEvent(new CustomEvent('done'));
     } catch (error) {
-      if (!this.#steps.length) this.#forget();
+      if (this.#active !== active) return; // it was taken out of the page, or has another model
+      const isGone = error instanceof DenoiseError && (error.code === 'run' || error.code === 'engine');
+      if (!isLoaded || isGone) this.#forget();
       const message = error instanceof Error ? error.message : String(error);
       this.#status.textContent = signal.aborted ? 'Stopped' : message;
       if (!signal.aborted) this.dispatchEvent(new CustomEvent('failed', { detail: error }));
     } finally {
-      if (this.#active === active) this.#active = null;
-      this.#button.textContent = 'Generate';
+      if (this.#active === active || this.#active === null) {
+        this.#active = null;
+        this.#button.textContent = 'Generate';
+      }
     }
   }
 
@@ -153,6 +159,7 @@ export class DenoiseDemo extends HTMLElement {
   /** The model, and all that is under way with it. */
   #forget() {
     this.#active?.abort();
+    this.#active = null;
     this.#model?.then((model) => model.free(), () => {}); // a model that never came needs no freeing
     this.#model = null;
   }

@@ -67,7 +67,9 @@ export async function loadModel(from, { backend = 'auto', precision = 'auto', co
     for (;;) {
       const event = await client.next(id);
       if (event.type === 'progress') onprogress?.({ stage: event.stage, done: event.done, total: event.total });
-      if (event.type === 'model') return new DenoiseModel(client, event.model, count);
+      if (event.type !== 'model') continue;
+      client.forget(id);
+      return new DenoiseModel(client, event.model, count);
     }
   } catch (error) {
     client.end(error);
@@ -124,7 +126,10 @@ export class DenoiseModel {
     let ended = false;
     try {
       while (!ended) {
-        const event = await client.next(id);
+        const event = await client.next(id).catch((error) => {
+          ended = true; // the worker has said that there is no such run any more
+          throw error;
+        });
         if (event.type === 'started') steps = event.rows.length;
         if (event.type === 'finished') ended = true;
         if (event.type !== 'frame') continue;
@@ -134,15 +139,13 @@ export class DenoiseModel {
         yield { step, steps, count, width, height, x: clamped(x), x0: clamped(x0), milliseconds };
       }
       signal?.throwIfAborted();
-    } catch (error) {
-      if (error instanceof DenoiseError) ended = true; // the worker has said that there is no such run any more
-      throw error;
     } finally {
       signal?.removeEventListener('abort', stop);
       if (!ended) {
         stop();
         await client.ended(id);
       }
+      client.forget(id);
       this.#running = null;
     }
   }
@@ -229,6 +232,11 @@ class Client {
       throw new DenoiseError(code, event.message);
     }
     return event;
+  }
+
+  /** Nothing that is said to a command is asked for any more. @param {number} id */
+  forget(id) {
+    this.#said.delete(id);
   }
 
   /** Waits until a run is over, whatever is still said of it. @param {number} id */

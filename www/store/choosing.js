@@ -1,6 +1,6 @@
 // What the visitor chooses, and what the page chooses where the visitor has not.
 
-import { classNames, defaultClass, hasClass, hasClasses, isAlphabet } from '../model/classes.js';
+import { classNames, defaultClass, hasClass, hasClasses, isAlphabet, spelled } from '../model/classes.js';
 import { layoutOf } from './layout.js';
 import { withAnnouncement, withNotice, withoutNotices } from './messages.js';
 import { fieldOf, imageCount, isShown, problemOf } from './select.js';
@@ -98,7 +98,10 @@ export function open(state, { problems }) {
  */
 export function withClasses(state, classes, asked) {
   const next = { ...state, classes };
-  const name = asked || state.chosen.class ? state.settings.class : defaultClass(classes);
+  const wanted = asked || state.chosen.class ? state.settings.class : defaultClass(classes);
+  // A word may be written as it is typed.
+  const word = isAlphabet(classes) ? spelled(classes, wanted).trim() : '';
+  const name = word.length === wanted.trim().length ? word || wanted : wanted;
   if (!hasClasses(classes) || hasClass(classes, name)) return set(next, { class: name });
   const fallback = defaultClass(classes);
   const text = `This model has no class “${name}”; ${fallback} is used. It has: ${classNames(classes).slice(0, 30).join(', ')}.`;

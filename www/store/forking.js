@@ -181,11 +181,11 @@ const OF_A_RUN = ['sampler', 'steps', 'eta', 'seed', 'class', 'guidance', 'spaci
 export function chooseRun(state, { run: id }) {
   const run = state.runs.byId[id];
   const before = selectedRun(state);
-  if (!run || !before || before === run) return state;
+  if (!run || before === run) return state;
   const { recording } = run;
-  const { states, newest } = before.recording;
   const { index, image } = state.selection;
-  const shown = index === newest ? recording.newest : recording.indexOf(states[index].step);
+  const isEnd = !before || index === before.recording.newest;
+  const shown = isEnd ? recording.newest : recording.indexOf(before.recording.states[index].step);
   const changes = Object.fromEntries(OF_A_RUN.map((name) => [name, run.settings[name]]));
   return {
     ...set(state, changes),

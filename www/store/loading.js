@@ -68,6 +68,7 @@ export function preview(state, { id, batch, columns, caption }) {
   const { phase: { loading }, loaded, runs } = state;
   // The first model's sample fills the page at once; a later one waits until its model has loaded.
   if (id === loading && loaded) return { ...state, nextPreview: next };
+  if (state.preview.recipe) return state; // something that was kept is looked at
   return (id === loading || id === loaded?.id) && !runs.order.length ? withPreview(state, next) : state;
 }
 
@@ -179,15 +180,18 @@ export function failed(state, event) {
 
   // Nor is a run that was interrupted, once another model was asked for, or that was to end.
   const run = during === 'run' ? runUnderWay(state) : null;
-  if (run) Object.assign(next, { interrupted: run, losses: state.losses + 1 });
-  if (run && goesOnByItself(next)) return withAnnouncement(withStatus(next, 'Interrupted, going on', '', 0), 'The run was interrupted. It goes on by itself.');
+  if (run) next.interrupted = run;
+  // An engine that does not come back counts as one that is lost again, or the page would try for ever.
+  const isLost = underWay.lost && next.interrupted !== null;
+  if (isLost) next.losses = state.losses + 1;
+  if (isLost && goesOnByItself(next)) return withAnnouncement(withStatus(next, 'Interrupted, going on', '', 0), 'The run was interrupted. It goes on by itself.');
   /** @type {import('./phase.js').Next} */
   const again = next.interrupted ? 'resume' : null;
   const onGpu = state.settings.backend !== 'cpu' && state.backend?.kind !== 'cpu';
   const actions = [button('Try again', { do: 'connect', next: again })];
   if (onGpu) actions.push(button('Use the CPU', { do: 'changeBackend', kind: 'cpu', next: again }));
   if (onGpu && during === 'run') actions.push(button('Check my GPU', { do: 'connect', next: 'check' }));
-  const text = run ? `${message} That happened ${next.losses} times in a row. The run can go on from where it was${onGpu ? '; on the CPU the last digits differ' : ''}.` : message;
+  const text = isLost ? `${message} That happened ${next.losses} times in a row. The run can go on from where it was${onGpu ? '; on the CPU the last digits differ' : ''}.` : message;
   return withFailure(withStatus(next, during === 'run' ? 'Interrupted' : 'Not running', '', 0), title, text, actions, message);
 }
 

@@ -33,11 +33,13 @@ export const RUN_SETTINGS = /** @type {(keyof Settings)[]} */ (Object.keys(DEFAU
  *   version: number,
  *   settings: Partial<Settings>,
  *   forkedAt: number|null,
+ *   fork?: string|null,
  *   step: number,
  *   view: 'x'|'x0',
  *   image: number,
  * }} Recipe
- * `settings` are the run's, all of them; `forkedAt` is the step of another run that it went on from. What is shown is the
+ * `settings` are the run's, all of them; `forkedAt` is the step of another run that it went on from, and
+ * `fork` tells it from others of that step, whose way there may be another. What is shown is the
  * chosen `image`, or all of them, in a `view` at a `step`.
  */
 
@@ -62,8 +64,10 @@ export function recipeOf(run, { index, view, image }) {
   return {
     version: VERSION,
     ...run.setup,
-    settings: Object.fromEntries(RUN_SETTINGS.map((name) => [name, run.settings[name]])),
+    // Of a word the setting says nothing: it has as many images as letters.
+    settings: { ...Object.fromEntries(RUN_SETTINGS.map((name) => [name, run.settings[name]])), count: run.recording.count },
     forkedAt: run.parent?.step ?? null,
+    fork: run.parent && `${run.id} at ${run.startedAt}`,
     step: view === 'x0' && x0Step >= 0 ? x0Step : step,
     view,
     image,
@@ -161,4 +165,4 @@ function short(value) {
 /** Whether two recipes make the same pictures. @param {Recipe} a @param {Recipe} b */
 export const sameRecipe = (a, b) => makes(a) === makes(b);
 /** @param {Recipe} recipe */
-const makes = ({ model, settings, backend, precision, condition, forkedAt }) => JSON.stringify([model, settings, backend, precision, condition, forkedAt]);
+const makes = ({ model, settings, backend, precision, condition, forkedAt, fork }) => JSON.stringify([model, settings, backend, precision, condition, forkedAt, fork ?? null]);

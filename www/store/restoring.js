@@ -3,7 +3,7 @@
 import { choose, set, takeFields, withClasses, withDefaultEta } from './choosing.js';
 import { withAnnouncement, withNotice, withoutNotices } from './messages.js';
 import { RUN_SETTINGS, recipeOf, sameRecipe } from './recipe.js';
-import { imageCount, loadedOf, modelDefaults } from './select.js';
+import { imageCount, isSpelling, loadedOf, modelDefaults, shownShape } from './select.js';
 import { DEFAULTS, SAMPLERS } from './settings.js';
 
 /** @typedef {import('./recipe.js').Recipe} Recipe */
@@ -21,6 +21,8 @@ export function restore(state, { recipe, preview, name }) {
   next = set(next, { ...recipe.settings, precision: precision === 'f16' && !state.backend?.half ? 'auto' : precision });
   for (const setting of RUN_SETTINGS) next = choose(next, setting);
   next = withClasses(next, model, true);
+  // How many letters a word has says nothing of other models.
+  if (isSpelling(next)) next = choose(set(next, { count: state.settings.count }), 'count', Boolean(state.chosen.count));
   /** @type {string[]} */
   const notes = [];
   const { sampler } = next.settings;
@@ -36,7 +38,8 @@ export function restore(state, { recipe, preview, name }) {
     const actions = backend?.kind === 'gpu' && recipe.backend === 'cpu' ? [{ label: 'Use the CPU', intent: /** @type {const} */ ({ do: 'changeBackend', kind: 'cpu', next: 'generate' }) }] : [];
     next = withNotice(next, { key: 'restored', text: `${name}: ${notes.join(' ')}`, actions });
   }
-  const image = Math.min(recipe.image, imageCount(next) - 1);
+  // Of what is shown now, until there is something else to choose from.
+  const image = Math.min(recipe.image, imageCount(next) - 1, shownShape(next).count - 1);
   next = { ...next, selection: { ...next.selection, view: recipe.view, image, playing: false } };
   if (preview) next = withKept(next, preview);
   return withAnnouncement(next, `The settings of ${name} are back.`);
@@ -64,6 +67,6 @@ export function reset(state) {
   const sampler = modelDefaults(state).sampler;
   const defaults = modelDefaults({ ...state, settings: { ...state.settings, sampler } });
   const changes = Object.fromEntries(RUN_SETTINGS.map((name) => [name, defaults[name]]));
-  const next = set({ ...state, chosen, keepSeed: false, lastSeed: null }, { ...changes, precision, seed: DEFAULTS.seed, count: loaded.count });
+  const next = set({ ...state, chosen, keepSeed: false, lastSeed: null }, { ...changes, precision, seed: DEFAULTS.seed, count: isSpelling(state) ? DEFAULTS.count : loaded.count });
   return withAnnouncement(takeFields(withoutNotices(next, 'class', 'sampler', 'restored')), 'The settings are the model’s own again.');
 }

@@ -76,7 +76,9 @@ export function queryOf(state, search) {
   // The visitor's own files have no address.
   const named = kind === 'files' ? { model: DEFAULTS.model, network: '', variant: '' } : { model: id, network: network ?? '', variant: variant ?? '' };
   const lock = state.keepSeed ? '1' : '0';
-  return writeQuery({ ...state.settings, ...named, lock, view: state.selection.view }, new URLSearchParams(search), modelDefaults(state));
+  // A word has as many images as letters.
+  const count = isSpelling(state) ? DEFAULTS.count : state.settings.count;
+  return writeQuery({ ...state.settings, ...named, count, lock, view: state.selection.view }, new URLSearchParams(search), modelDefaults(state));
 }
 
 /** @param {State} state @returns {import('../engine/protocol.js').LoadOptions} */

@@ -25,7 +25,7 @@ export class ClassChoice {
       controller.chooseClass(target.value.trim());
     });
     this.#place.addEventListener('keydown', (/** @type {any} */ event) => {
-      if (event.target.id === 'word' && event.key === 'Enter') controller.generate();
+      if (event.target.id === 'word' && event.key === 'Enter' && !event.isComposing) controller.generate();
     });
     // A field that was left without a letter has again what is chosen.
     this.#place.addEventListener('focusout', (/** @type {any} */ { target }) => {

@@ -22,7 +22,7 @@ export class ConditionRow {
     if (!this.#changed(condition, loaded)) return;
     const shape = conditionShape(state);
     byId('condition-row').hidden = !shape;
-    byId('drop-text').textContent = shape ? 'Drop an image, or a model’s folder' : 'Drop a model’s folder to load it';
+    byId('drop-text').textContent = shape ? 'Drop an image, a model’s folder, or a PNG from here to make it again' : 'Drop a model’s folder to load it, or a PNG from here to make it again';
     if (!shape) return;
     const { channels, width, height } = shape;
     byId('condition').accept = channels === 1 || channels === 3 ? '.png,.jpg,.jpeg,.webp,.safetensors' : '.safetensors';

@@ -55,9 +55,10 @@ export function setUpKeys(controller) {
     } else if (event.key === ' ' && !target.closest('input:not([type=range], [type=radio]), select, textarea, button, summary, [popover]')) {
       event.preventDefault();
       controller.dispatch({ type: 'togglePlay' });
-    } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !target.closest('input:not([type=range], [type=radio]), select, textarea, [popover]')) {
-      if (event.key === 'f') controller.fork();
-      if (event.key === 'c') controller.togglePin();
+    } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !event.repeat && !target.closest('input:not([type=range], [type=radio]), select, textarea, [popover]')) {
+      const key = event.key.toLowerCase();
+      if (key === 'f') controller.fork();
+      if (key === 'c') controller.togglePin();
     }
   });
 }

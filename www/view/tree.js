@@ -89,7 +89,8 @@ export class Tree {
       this.#paintLane(/** @type {HTMLElement} */ (option), this.#lanes[i].run, at);
       option.setAttribute('aria-selected', String(this.#lanes[i].run.id === selection.run));
       option.classList.toggle('pinned', this.#lanes[i].run.id === pinned);
-      /** @type {HTMLElement} */ (option).tabIndex = this.#lanes[i].run.id === selection.run ? 0 : -1;
+      // While something that was kept is shown, the first lane is the way back to the tree.
+      /** @type {HTMLElement} */ (option).tabIndex = this.#lanes[i].run.id === selection.run || (selection.run === null && i === 0) ? 0 : -1;
     }
     this.#paintLines(at);
   }
