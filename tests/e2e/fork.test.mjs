@@ -181,8 +181,9 @@ for (const backend of ['cpu', 'gpu']) {
     });
 
     test('a run outlives its engine', async () => {
-      const steps = backend === 'cpu' ? 120 : 24;
-      const page = await open(`frail/?model=models/digits&backend=${backend}&count=2&steps=${steps}&seed=5&sampler=ddpm&class=3`, { before: watchResumed });
+      // Long enough for the page to be told where it stands, however fast the machine is.
+      const [steps, count] = backend === 'cpu' ? [240, 8] : [24, 2];
+      const page = await open(`frail/?model=models/digits&backend=${backend}&count=${count}&steps=${steps}&seed=5&sampler=ddpm&class=3`, { before: watchResumed });
       const on = controls(page);
       await generate(page);
       const [whole, early] = [await pixels(page), await at(page, 5)];
