@@ -1,5 +1,6 @@
 // What is shown as pixels: all images as the page lays them out, or the chosen one, enlarged so that pixels stay squares.
 
+import { pictureIn } from '../store/recording.js';
 import { selectedRun, shownLayout, shownShape } from '../store/select.js';
 
 /** @typedef {import('../store/state.js').State} State */
@@ -57,8 +58,8 @@ export function momentsOf(state, which, most) {
   const { view } = state.selection;
   const count = Math.min(most, recording.newest + 1);
   return Array.from({ length: count }, (_, i) => {
-    const { x, x0 } = recording.states[Math.round((i * recording.newest) / Math.max(1, count - 1))];
-    return () => chosenOf(state, (view === 'x' ? x : x0) ?? x, which);
+    const at = recording.states[Math.round((i * recording.newest) / Math.max(1, count - 1))];
+    return () => chosenOf(state, pictureIn(at, view), which);
   });
 }
 

@@ -4,6 +4,7 @@ import { hasClasses } from '../model/classes.js';
 import { set } from './choosing.js';
 import { withNotice } from './messages.js';
 import { reducePhase } from './phase.js';
+import { SAMPLING_SETTINGS } from './recipe.js';
 import { withBegun } from './running.js';
 import { engineSettings, guidanceOf, hasGuidance, imageCount, isSpelling, phase, runOfCommand, selectedRun, weightsOf } from './select.js';
 import { SAMPLERS, isUseful } from './settings.js';
@@ -174,9 +175,6 @@ export function resume(state, action) {
 
 // ---- Looking at them --------------------------------------------------------------------------
 
-/** The settings that are a run's, not the page's. @type {readonly (keyof Settings)[]} */
-const OF_A_RUN = ['sampler', 'steps', 'eta', 'seed', 'class', 'guidance', 'spacing', 'variance', 'count', 'typeface'];
-
 /** Shows another run at the same step, or its end instead of an end; its settings return to the fields. @param {State} state @param {ActionOf<'chooseRun'>} action @returns {State} */
 export function chooseRun(state, { run: id }) {
   const run = state.runs.byId[id];
@@ -186,7 +184,7 @@ export function chooseRun(state, { run: id }) {
   const { index, image } = state.selection;
   const isEnd = !before || index === before.recording.newest;
   const shown = isEnd ? recording.newest : recording.indexOf(before.recording.states[index].step);
-  const changes = Object.fromEntries(OF_A_RUN.map((name) => [name, run.settings[name]]));
+  const changes = Object.fromEntries(SAMPLING_SETTINGS.map((name) => [name, run.settings[name]]));
   return {
     ...set(state, changes),
     selection: { ...state.selection, run: id, index: shown, following: shown === recording.newest, playing: false, image: Math.min(image, recording.count - 1) },

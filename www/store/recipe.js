@@ -17,6 +17,8 @@ const MOST_LETTERS = 1 << 16;
 const OF_THE_PAGE = ['model', 'network', 'variant', 'backend', 'autotune', 'lock', 'view'];
 /** What a run is made with. */
 export const RUN_SETTINGS = /** @type {(keyof Settings)[]} */ (Object.keys(DEFAULTS)).filter((name) => !OF_THE_PAGE.includes(name));
+/** The same without what the model is loaded with. */
+export const SAMPLING_SETTINGS = RUN_SETTINGS.filter((name) => name !== 'precision');
 
 /**
  * With what a run was made, beside its settings; an id of null: from files of the visitor's, which have no address. Network and variant are as in

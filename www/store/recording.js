@@ -16,6 +16,9 @@ const MAX_BYTES = 400e6;
 
 /** What a run goes on from: a step of another one, along whose table it `resumes` or not. @typedef {{recording: Recording, step: number, resumes: boolean}} Before */
 
+/** The batch that a view of a state shows: x_t where there is no x̂0 yet. @param {State} state @param {'x'|'x0'} view */
+export const pictureIn = ({ x, x0 }, view) => (view === 'x' ? x : x0) ?? x;
+
 export class Recording {
   /** In the order of their steps. @type {State[]} */
   states;

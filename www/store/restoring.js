@@ -2,7 +2,7 @@
 
 import { choose, set, takeFields, withClasses, withDefaultEta } from './choosing.js';
 import { withAnnouncement, withNotice, withoutNotices } from './messages.js';
-import { RUN_SETTINGS, recipeOf, sameRecipe } from './recipe.js';
+import { RUN_SETTINGS, SAMPLING_SETTINGS, recipeOf, sameRecipe } from './recipe.js';
 import { imageCount, isSpelling, loadedOf, modelDefaults, shownShape } from './select.js';
 import { DEFAULTS, SAMPLERS } from './settings.js';
 
@@ -62,11 +62,10 @@ export function reset(state) {
   const { loaded } = state;
   if (!loaded) return state;
   const chosen = { ...state.chosen };
-  for (const name of RUN_SETTINGS) if (name !== 'precision') delete chosen[name];
-  const { precision } = state.settings;
+  for (const name of SAMPLING_SETTINGS) delete chosen[name];
   const sampler = modelDefaults(state).sampler;
   const defaults = modelDefaults({ ...state, settings: { ...state.settings, sampler } });
-  const changes = Object.fromEntries(RUN_SETTINGS.map((name) => [name, defaults[name]]));
-  const next = set({ ...state, chosen, keepSeed: false, lastSeed: null }, { ...changes, precision, seed: DEFAULTS.seed, count: isSpelling(state) ? DEFAULTS.count : loaded.count });
+  const changes = Object.fromEntries(SAMPLING_SETTINGS.map((name) => [name, defaults[name]]));
+  const next = set({ ...state, chosen, keepSeed: false, lastSeed: null }, { ...changes, seed: DEFAULTS.seed, count: isSpelling(state) ? DEFAULTS.count : loaded.count });
   return withAnnouncement(takeFields(withoutNotices(next, 'class', 'sampler', 'restored')), 'The settings are the model’s own again.');
 }

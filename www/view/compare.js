@@ -2,8 +2,9 @@
 // is as much noise in it.
 
 import { branchWords, compared } from '../store/forking.js';
+import { pictureIn } from '../store/recording.js';
 import { selectedRun } from '../store/select.js';
-import { byId, changes, contextOf, imageData } from './dom.js';
+import { atNextFrame, byId, changes, contextOf, imageData } from './dom.js';
 
 /** @typedef {import('../store/recording.js').Recording} Recording */
 /** @typedef {import('../store/state.js').State} State */
@@ -13,7 +14,7 @@ export class Compare {
   #changed = changes();
   /** @type {State} */
   #state;
-  #requested = false;
+  #request = atNextFrame(() => this.#paint());
 
   /** @param {State} state */
   constructor(state) {
@@ -31,16 +32,6 @@ export class Compare {
     if (is) this.#request();
   }
 
-  /** Paints at the next frame, however often it is asked to. */
-  #request() {
-    if (this.#requested) return;
-    this.#requested = true;
-    requestAnimationFrame(() => {
-      this.#requested = false;
-      this.#paint();
-    });
-  }
-
   #paint() {
     const { selection } = this.#state;
     const run = selectedRun(this.#state);
@@ -53,11 +44,11 @@ export class Compare {
   /** @param {'this'|'other'} which @param {Recording} recording @param {number} index @param {string} words */
   #show(which, { states, count, width, height }, index, words) {
     const { image, view } = this.#state.selection;
-    const { step, x, x0 } = states[index];
+    const { step } = states[index];
     const canvas = byId(`compared-${which}`);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     canvas.setAttribute('aria-label', `${words}, at step ${step}`);
-    contextOf(canvas).putImageData(imageData((view === 'x' ? x : x0) ?? x, Math.min(image, count - 1), width, height), 0, 0);
+    contextOf(canvas).putImageData(imageData(pictureIn(states[index], view), Math.min(image, count - 1), width, height), 0, 0);
     byId(`compared-${which}-words`).textContent = words;
     byId(`compared-${which}-step`).textContent = `step ${step}`;
   }

@@ -46,6 +46,19 @@ export function imageData(pixels, index, width, height) {
 /** The context to draw a canvas with. @param {HTMLCanvasElement} canvas */
 export const contextOf = (canvas) => /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
 
+/** What does something at the next frame, however often it is asked to until then. @param {() => void} act @returns {() => void} */
+export function atNextFrame(act) {
+  let requested = false;
+  return () => {
+    if (requested) return;
+    requested = true;
+    requestAnimationFrame(() => {
+      requested = false;
+      act();
+    });
+  };
+}
+
 /** What tells whether any of its values is another one than when it was last asked. @returns {(...values: unknown[]) => boolean} */
 export function changes() {
   /** @type {unknown[]|null} */

@@ -1,8 +1,9 @@
 // The pictures: the grid of a batch, and beside it the chosen image, large, in both views.
 
 import { noiseBatch } from '../store/noise.js';
+import { pictureIn } from '../store/recording.js';
 import { phase, selectedRun, shownLayout, shownShape } from '../store/select.js';
-import { byId, changes, contextOf, imageData, make } from './dom.js';
+import { atNextFrame, byId, changes, contextOf, imageData, make } from './dom.js';
 
 /** @typedef {import('../store/state.js').State} State */
 
@@ -18,7 +19,9 @@ export class Gallery {
   #changed = { shape: changes(), image: changes(), look: changes(), frame: changes(), caption: changes() };
   /** Whether what is to be shown has not been drawn yet. */
   #waiting = false;
-  #requested = false;
+  #requestDraw = atNextFrame(() => {
+    if (this.#waiting) this.#draw();
+  });
 
   /** @param {import('../controller.js').Controller} controller @param {State} state */
   constructor(controller, state) {
@@ -51,15 +54,6 @@ export class Gallery {
     if (!this.#waiting) return;
     if (grows && !looksElsewhere) this.#requestDraw();
     else this.#draw();
-  }
-
-  #requestDraw() {
-    if (this.#requested) return;
-    this.#requested = true;
-    requestAnimationFrame(() => {
-      this.#requested = false;
-      if (this.#waiting) this.#draw();
-    });
   }
 
   /** Makes room for a batch. @param {import('../store/layout.js').Layout} layout @param {number} width @param {number} height */
@@ -95,7 +89,7 @@ export class Gallery {
     }
     const { recording } = run;
     const { step, x, x0, x0Step } = recording.states[selection.index];
-    this.#drawGrid((selection.view === 'x' ? x : x0) ?? x);
+    this.#drawGrid(pictureIn(recording.states[selection.index], selection.view));
     this.#drawLoupes(x, x0 ?? x);
     this.#describe(`${recording.count} images, ${selection.view === 'x' ? 'x_t' : 'x̂0'} at step ${step} of ${recording.steps}`);
     // The newest step of a run has no prediction of its own yet.

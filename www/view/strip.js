@@ -3,7 +3,7 @@
 
 import { noiseBatch } from '../store/noise.js';
 import { selectedRun } from '../store/select.js';
-import { changes, contextOf, imageData } from './dom.js';
+import { atNextFrame, changes, contextOf, imageData } from './dom.js';
 
 /** The width of the slider's thumb in style.css. */
 export const THUMB = 14;
@@ -19,7 +19,7 @@ export class Strip {
   /** @type {State} */
   #state;
   #changed = changes();
-  #requested = false;
+  #request = atNextFrame(() => this.#paint());
 
   /** @param {HTMLCanvasElement} canvas @param {State} state */
   constructor(canvas, state) {
@@ -34,16 +34,6 @@ export class Strip {
     const run = selectedRun(state);
     const { image, view } = state.selection;
     if (this.#changed(run?.id, run?.revision, state.preview, image, view)) this.#request();
-  }
-
-  /** Paints at the next frame, however often it is asked to. */
-  #request() {
-    if (this.#requested) return;
-    this.#requested = true;
-    requestAnimationFrame(() => {
-      this.#requested = false;
-      this.#paint();
-    });
   }
 
   #paint() {

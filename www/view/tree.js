@@ -1,8 +1,9 @@
 // The runs as a tree: a lane each, that leaves another one at the step where it forks; and the button that forks.
 
 import { branchWords, forkHint, forkProblem, lanesOf, makerOf } from '../store/forking.js';
+import { pictureIn } from '../store/recording.js';
 import { selectedRun } from '../store/select.js';
-import { byId, changes, contextOf, imageData, make, svg } from './dom.js';
+import { atNextFrame, byId, changes, contextOf, imageData, make, svg } from './dom.js';
 import { THUMB } from './strip.js';
 
 /** @typedef {import('../store/forking.js').Lane} Lane */
@@ -30,7 +31,9 @@ export class Tree {
   #state;
   /** @type {Lane[]} */
   #lanes = [];
-  #requested = false;
+  #request = atNextFrame(() => {
+    if (this.#lanes.length) this.#paint();
+  });
 
   /** @param {import('../controller.js').Controller} controller @param {State} state */
   constructor(controller, state) {
@@ -69,16 +72,6 @@ export class Tree {
     this.#compare.setAttribute('aria-pressed', String(pinned !== null));
   }
 
-  /** Paints at the next frame, however often it is asked to. */
-  #request() {
-    if (this.#requested) return;
-    this.#requested = true;
-    requestAnimationFrame(() => {
-      this.#requested = false;
-      if (this.#lanes.length) this.#paint();
-    });
-  }
-
   #paint() {
     const { runs, selection, pinned } = this.#state;
     this.#lanes = this.#lanes.map((lane) => ({ ...lane, run: runs.byId[lane.run.id] }));
@@ -101,9 +94,8 @@ export class Tree {
     const words = branchWords(this.#state, run);
     const [picture, label] = /** @type {any} */ (option.children);
     const { image, view } = this.#state.selection;
-    const { x, x0 } = recording.states[recording.newest];
     picture.classList.toggle('smooth', Math.max(recording.width, recording.height) >= 128);
-    contextOf(picture).putImageData(imageData((view === 'x' ? x : x0) ?? x, Math.min(image, recording.count - 1), recording.width, recording.height), 0, 0);
+    contextOf(picture).putImageData(imageData(pictureIn(recording.states[recording.newest], view), Math.min(image, recording.count - 1), recording.width, recording.height), 0, 0);
     if (label.textContent !== words) label.textContent = words;
     const pinned = run.id === this.#state.pinned ? ', compared with' : '';
     option.setAttribute('aria-label', run.parent ? `${words}, from step ${run.parent.step}${pinned}` : `The first run, ${words}${pinned}`);
