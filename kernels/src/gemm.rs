@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::tile::{ROWS, height};
+use crate::tile::{ROWS, height, second};
 use crate::{parallel, scratch, winograd};
 
 /// Columns of a panel: two vectors of AVX2, or of wasm's `simd128`, or one of AVX-512.
@@ -308,9 +308,8 @@ impl Gemm<'_> {
                     (&self.panels[column / COLUMNS * depth..][..depth], column % COLUMNS / S::F32_LANES)
                 };
                 // Where only one vector is left the other is the same once more, and is not stored.
-                let second = if column + S::F32_LANES < width { column + S::F32_LANES } else { column };
+                let vectors = [vector(column), vector(second::<S>(column, width))];
                 let columns = column..width.min(column + 2 * S::F32_LANES);
-                let vectors = [vector(column), vector(second)];
                 let mut place = Place { vectors, row: begin, column: first + column, columns };
                 let mut out = &mut *out;
                 while !out.is_empty() {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use crate::gemm::{COLUMNS, Panel, SMALL};
-use crate::tile::height;
+use crate::tile::{height, second};
 use crate::{parallel, scratch};
 
 /// Rows of the factors that are taken at once: so much of both stays in the cache.
@@ -181,12 +181,6 @@ impl OuterProducts<'_> {
             }
         }
     }
-}
-
-/// Where the second of two vectors of columns begins: where only one is left it is the same once more, and is not added.
-#[inline(always)]
-fn second<S: Simd>(column: usize, columns: usize) -> usize {
-    if column + S::F32_LANES < columns { column + S::F32_LANES } else { column }
 }
 
 /// A function that adds the products of the first elements of a strip's rows, `[rows, WIDE]`, and two vectors of columns to so

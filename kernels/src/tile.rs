@@ -28,3 +28,9 @@ pub(crate) fn height<S: Simd>(left: usize) -> usize {
         _ => 1,
     }
 }
+
+/// Where the second of two vectors of columns begins: where only one is left it is the same once more, and is not used.
+#[inline(always)]
+pub(crate) fn second<S: Simd>(column: usize, columns: usize) -> usize {
+    if column + S::F32_LANES < columns { column + S::F32_LANES } else { column }
+}
