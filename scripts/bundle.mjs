@@ -1,5 +1,5 @@
 // Makes of the built page's modules one file a program, minified, where its own first module stood, and takes comments and
-// spaces out of what else is there: a visitor's browser asks for four files in place of sixty, a third smaller. Beside each
+// spaces out of what else is there: a visitor’s browser asks for few files in place of sixty, a third smaller. Beside each
 // program is its source map, which only developer tools ask for.
 //
 //   node scripts/bundle.mjs dist
