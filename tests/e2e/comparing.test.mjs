@@ -150,7 +150,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
       const cell = (column, row) => [...context.getImageData(image.width - 16 - 256 * (2 - column) - 4 * (1 - column), 16 + 64 + row * 260, 256, 256).data].filter((_, i) => i % 4 === 0);
       return { size: [image.width, image.height], cells: [0, 1, 2].flatMap((row) => [cell(0, row), cell(1, row)]).map((cell) => new Set(cell).size), same: cell(0, 0).join() === cell(1, 0).join() };
     }, [...bytes]);
-    assert.equal(saved.size[1], 16 + 64 + 3 * 260 - 4 + 32 + 16);
+    assert.equal(saved.size[1], 16 + 64 + 3 * 260 - 4 + 48 + 16);
     assert.ok(saved.cells.every((colours) => colours > 4), `each cell has its picture: ${saved.cells}`);
     assert.equal(saved.same, false);
     await close(page);

@@ -50,7 +50,10 @@ export class ComparisonView {
     const { shown, comparison } = state.comparing;
     if (this.#changed.shown(shown)) this.#show(shown);
     if (!shown || !comparison) return;
-    if (this.#changed.values(comparison.values)) this.#build(comparison);
+    if (this.#changed.values(comparison.values)) {
+      this.#build(comparison);
+      byId('comparison-title').focus(); // where the page is long, it is not in sight
+    }
     if (this.#changed.all(comparison, state.settings, phase(state))) this.#request();
   }
 
@@ -94,8 +97,9 @@ export class ComparisonView {
     const isMeasured = comparison.trials.some((trial) => distanceOf(comparison, trial) !== null);
     this.#measure.hidden = isMeasured;
     this.#measure.disabled = !isReady || measureProblem(this.#state) !== '';
-    byId('measure-hint').textContent = isMeasured ? `Distances are from ${referenceWords(comparison)}.` : measureProblem(this.#state)
-      || `Makes first, in about ${duration(referenceTime(comparison))}, ${referenceWords(comparison)}.`;
+    byId('measure-hint').textContent = isMeasured ? `Distances are from ${referenceWords(comparison)}.`
+      : (trialUnderWay(this.#state) ?? 0) >= comparison.trials.length ? `Under way: ${referenceWords(comparison)}.`
+      : measureProblem(this.#state) || `Makes first, in about ${duration(referenceTime(comparison))}, ${referenceWords(comparison)}.`;
   }
 
   async #save() {

@@ -42,7 +42,7 @@ function sizeOf(comparison, { cell, font, left, caption }) {
   return {
     line, above, top,
     width: left + columns.length * (cell + GAP) - GAP,
-    height: top + rows.length * (above + cell + GAP) - GAP + (caption ? line : 0),
+    height: top + rows.length * (above + cell + GAP) - GAP + (caption ? Math.round(1.5 * line) : 0),
   };
 }
 
