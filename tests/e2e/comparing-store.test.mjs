@@ -72,8 +72,8 @@ test('values have defaults that fit the model, and are checked', () => {
   assert.equal(problem({ kind: 'matrix', rows: 'sampler', columns: 'steps', values: { sampler: ['ddim', 'lcm'], steps: '10, 41' } }), 'LCM takes at most 40 steps with this model.');
   assert.equal(problem({ kind: 'matrix', rows: 'class', columns: 'guidance', values: { class: ['oak', 'elm'] } }), '');
   assert.equal(planProblem(from(opened('', LETTERS), wish({ kind: 'matrix', rows: 'class', columns: 'steps', values: { class: 'A, Ä' } }))), 'This model has no class “Ä”.');
-  assert.equal(problem({ count: { columns: '65' } }), 'Images: a whole number from 1 to 64.');
-  assert.equal(problem({ kind: 'matrix', count: { matrix: '10' } }), 'Images: a whole number from 1 to 9.');
+  assert.equal(problem({ count: { columns: '65' } }), 'Images each: a whole number from 1 to 64.');
+  assert.equal(problem({ kind: 'matrix', count: { matrix: '10' } }), 'Images each: a whole number from 1 to 9.');
   assert.match(planProblem(from(opened('', { ...MODEL, width: 1024, height: 1024 }), wish({ count: { columns: '64' } }))), /too much memory/);
   assert.equal(planProblem(from(opened('', { ...PLAIN, num_train_timesteps: 1 }), wish({ kind: 'matrix', rows: 'eta' }))), '', 'η and seed are left');
   assert.deepEqual([['sampler', 'ddim'], ['steps', 1], ['eta', 0.5], ['guidance', 2], ['class', 'oak'], ['seed', 7]].map(([axis, value]) => wordsOf(axis, value)), ['DDIM', '1 step', 'η 0.5', 'guidance 2', 'oak', 'seed 7']);

@@ -192,7 +192,7 @@ test('what is wrong is said, and nothing is offered that does nothing', async ()
   assert.ok(await it.run.isDisabled());
   await it.values('Steps').fill('5, 10');
   await it.count.fill('0');
-  assert.equal(await it.hint.textContent(), 'Images: a whole number from 1 to 64.');
+  assert.equal(await it.hint.textContent(), 'Images each: a whole number from 1 to 64.');
   await it.count.fill('1');
   assert.ok(await it.run.isEnabled());
   await controls(page).seed.fill('x').catch(() => {}); // a number field takes no letters

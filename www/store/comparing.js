@@ -202,7 +202,7 @@ function readValue(state, axis, text) {
 /** @param {State} state @param {Plan} plan  the problem with its number of images, or nothing */
 export function countProblem(state, { kind, count }) {
   const { value, problem } = readField('count', count);
-  return isSpelling(state) || (!problem && value <= MOST_IMAGES[kind]) ? '' : `Images: a whole number from 1 to ${MOST_IMAGES[kind]}.`;
+  return isSpelling(state) || (!problem && value <= MOST_IMAGES[kind]) ? '' : `Images each: a whole number from 1 to ${MOST_IMAGES[kind]}.`;
 }
 
 /** What is wrong with the plan, or nothing. @param {State} state */
