@@ -28,8 +28,9 @@ function opened(query = '', it = MODEL) {
   return from(state, { type: 'open', problems }, { type: 'connect', id: 1, next: null }, { type: 'backend', id: 1, kind: 'cpu', name: 'Some', note: null, half: false, at: 0 }, load(1, 'm', it));
 }
 const wish = (wishes) => ({ type: 'planComparison', wishes });
-const rows = (steps) => Array.from({ length: steps }, (_, i) => ({ timestep: 999 - i, alpha_cumprod: (i + 1) / (steps + 2), signal: 1, prev_from_noise: 0 }));
-const pixels = (value, count) => new Uint8Array(count * 16).fill(value);
+const rows = (steps) => Array.from({ length: steps }, (_, i) => ({ timestep: 999 - i, alpha_cumprod: (i + 1) / (steps + 2), signal: 1, shown: { scale: 1, offset: 0 }, prev_from_noise: 0 }));
+/** Images of which every pixel has this byte. */
+const pixels = (byte, count) => new Float32Array(count * 4).fill(byte / 127.5 - 1);
 const started = (id, steps, count = 4, at = 1000) => ({ type: 'started', id, rows: rows(steps), initial: pixels(0, count), count, width: 2, height: 2, at });
 const frames = (id, steps, last, count = 4, begin = 0) => Array.from({ length: steps - begin }, (_, i) => ({ type: 'frame', id, step: begin + i, x: pixels(begin + i + 1 === steps ? last : i + 1, count), x0: pixels(100, count), milliseconds: 5, at: 1500 }));
 const finished = (id, at = 3000, stopped = false) => ({ type: 'finished', id, stopped, at });

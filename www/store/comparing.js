@@ -9,7 +9,7 @@ import { failed } from './loading.js';
 import { MOST_COMPARED } from './memory.js';
 import { withAnnouncement, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
-import { Recording, pictureIn } from './recording.js';
+import { Recording } from './recording.js';
 import { SAMPLING_SETTINGS } from './recipe.js';
 import { describe, engineSettings, guidanceOf, hasGuidance, isSpelling, loadedOf, phase, weightsOf } from './select.js';
 import { SAMPLERS, defaultEta, isUseful, mostSteps, readField } from './settings.js';
@@ -429,8 +429,8 @@ export const indexAt = (recording, at) => Math.min(recording.newest, Math.round(
 /** How many stops the way of the longest run has. @param {Comparison} comparison */
 export const stopsOf = ({ trials }) => Math.max(1, ...trials.map(({ recording }) => recording?.end ?? 0));
 
-/** The images of a run as they are shown: RGBA8, one after another. @param {Recording} recording @param {number} index @param {'x'|'x0'} view @returns {Uint8Array} */
-export const batchOf = (recording, index, view) => pictureIn(recording.states[index], view);
+/** The images of a run as they are shown: RGBA8, one after another. @param {Recording} recording @param {number} index @param {'x'|'x0'} view */
+export const batchOf = (recording, index, view) => recording.batch(index, view);
 
 /**
  * How far the finished pictures of a run are from its reference's: the root of the mean squared difference of their pixels, from

@@ -7,7 +7,7 @@ import { chooseRun, fork, pin, resume, snapshot } from './forking.js';
 import { arrange, arranged, backend, check, checked, connect, failed, load, model, noModel, preview, progress, stored, want } from './loading.js';
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
 import { reset, restore } from './restoring.js';
-import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, started, stop, togglePlay } from './running.js';
+import { chooseImage, chooseView, finished, frame, generate, inspect, playOn, scrub, setPlayback, started, stop, togglePlay } from './running.js';
 
 /** @typedef {import('./phase.js').Next} Next */
 /** @typedef {import('./settings.js').Settings} Settings */
@@ -47,9 +47,11 @@ import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, star
  *   {type: 'reset'} |
  *   {type: 'history', entries: readonly import('./state.js').Entry[], kept: boolean} |
  *   {type: 'chooseImage', image: number} |
- *   {type: 'chooseView', view: 'x'|'x0'} |
+ *   {type: 'chooseView', view: import('./recording.js').View} |
  *   {type: 'scrub', index: number} |
+ *   {type: 'inspect', pixel: import('./state.js').Selection['pixel']} |
  *   {type: 'togglePlay'} |
+ *   {type: 'setPlayback', speed?: number, loop?: boolean} |
  *   {type: 'playOn'} |
  *   {type: 'noModel', message: string} |
  *   {type: 'refuse', title: string, text: string} |
@@ -125,7 +127,9 @@ function reduceRest(state, action) {
     case 'chooseImage': return chooseImage(state, action);
     case 'chooseView': return chooseView(state, action);
     case 'scrub': return scrub(state, action);
+    case 'inspect': return inspect(state, action);
     case 'togglePlay': return togglePlay(state);
+    case 'setPlayback': return setPlayback(state, action);
     case 'playOn': return playOn(state);
 
     case 'refuse': return withFailure(state, action.title, action.text);

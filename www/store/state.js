@@ -71,7 +71,8 @@ import { FIELD_NAMES } from './settings.js';
  * @property {boolean} following  whether it moves along with the newest one
  * @property {boolean} playing
  * @property {number} image       of the batch
- * @property {'x'|'x0'} view
+ * @property {import('./recording.js').View} view
+ * @property {{x: number, y: number}|null} pixel  of the chosen image whose numbers are shown
  */
 
 /** What a button of a notice asks for. @typedef {(
@@ -119,6 +120,7 @@ import { FIELD_NAMES } from './settings.js';
  * @property {number} losses           of the engine, since a run came to its end
  * @property {number|null} pinned      the run that the selected one is compared with
  * @property {Selection} selection
+ * @property {{speed: number, loop: boolean}} playback  how runs are played
  * @property {import('./comparing.js').Comparing} comparing
  * @property {{done: number, total: number|null}|null} checking  layers
  * @property {Checked|null} checked
@@ -138,7 +140,7 @@ export function noisePreview(count, width, height, layout = gridLayout(count)) {
 export const NO_RUNS = Object.freeze({ byId: {}, order: [] });
 
 /** @type {Selection} */
-export const NOTHING_SELECTED = Object.freeze({ run: null, index: 0, following: true, playing: false, image: 0, view: 'x' });
+export const NOTHING_SELECTED = Object.freeze({ run: null, index: 0, following: true, playing: false, image: 0, view: 'x', pixel: null });
 
 /** @type {import('./comparing.js').Comparing} */
 export const NOTHING_COMPARED = Object.freeze({ open: false, shown: false, wishes: {}, comparison: null });
@@ -181,6 +183,7 @@ export function initialState({ settings, given, wanted, shipped }) {
     losses: 0,
     pinned: null,
     selection: { ...NOTHING_SELECTED, view: settings.view },
+    playback: { speed: 1, loop: false },
     comparing: NOTHING_COMPARED,
     checking: null,
     checked: null,
