@@ -180,6 +180,21 @@ test('Stop ends all runs, and they go on', async () => {
   await close(page);
 });
 
+test('the tour waits for what it speaks of', async () => {
+  const page = await openTiny('');
+  const it = on(page);
+  await page.getByRole('button', { name: 'Help' }).click();
+  await page.locator('#tour-start').click();
+  assert.ok(await page.locator('#tour').isVisible());
+  await it.open.click();
+  await it.run.click();
+  await done(page);
+  assert.ok(await page.locator('#tour').isHidden());
+  await it.back.click();
+  assert.ok(await page.locator('#tour').isVisible());
+  await close(page);
+});
+
 test('what is wrong is said, and nothing is offered that does nothing', async () => {
   const page = await openTiny('');
   const it = on(page);
