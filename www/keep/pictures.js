@@ -63,6 +63,14 @@ export function momentsOf(state, which, most) {
   });
 }
 
+/** The images of the run that is shown one after another, there and back, at the step that is shown. @param {State} state @returns {(() => Picture)[]} */
+export function imagesOf(state) {
+  const { count } = shownShape(state);
+  const there = Array.from({ length: count }, (_, image) => image);
+  const back = there.slice(1, -1).reverse();
+  return [...there, ...back].map((image) => () => shownPicture({ ...state, selection: { ...state.selection, image } }, 'one'));
+}
+
 /** The whole number that brings a picture near a size. @param {Picture} picture @param {number} side @param {(x: number) => number} [round] */
 export const scaleTo = ({ width, height }, side, round = Math.floor) => Math.max(1, round(side / Math.max(width, height)));
 

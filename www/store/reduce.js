@@ -1,12 +1,13 @@
 // What every action makes of the state: a reducer without a page. Everything that happens is an action, what the visitor
 // does as well as what the worker answers. An answer to what is over, or was replaced, changes nothing.
 
-import { chooseBackend, chooseClass, chooseCount, open, set, takeCondition, type } from './choosing.js';
+import { chooseBackend, chooseClass, chooseClassTo, chooseCount, open, set, takeCondition, type } from './choosing.js';
 import { chooseRun, fork, pin, resume, snapshot } from './forking.js';
 import { arrange, arranged, backend, check, checked, connect, failed, load, model, noModel, preview, progress, stored, want } from './loading.js';
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
+import { invert, isOfInversion, picture } from './picture.js';
 import { reset, restore } from './restoring.js';
-import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, started, stop, togglePlay } from './running.js';
+import { chooseImage, chooseView, finished, frame, generate, loopOn, playOn, scrub, started, stop, toggleLoop, togglePlay } from './running.js';
 
 /** @typedef {import('./phase.js').Next} Next */
 /** @typedef {import('./settings.js').Settings} Settings */
@@ -33,8 +34,9 @@ import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, star
  *   {type: 'list', id: number} |
  *   {type: 'type', field: import('./settings.js').Field, text: string} |
  *   {type: 'chooseClass', name: string} |
+ *   {type: 'chooseClassTo', name: string} |
  *   {type: 'chooseTypeface', one: boolean} |
-   {type: 'chooseCount', count: number} |
+ *   {type: 'chooseCount', count: number} |
  *   {type: 'chooseBackend', kind: 'gpu'|'cpu'} |
  *   {type: 'choosePrecision', precision: Settings['precision']} |
  *   {type: 'takeCondition', condition: import('../model/condition.js').Condition} |
@@ -50,6 +52,9 @@ import { chooseImage, chooseView, finished, frame, generate, playOn, scrub, star
  *   {type: 'scrub', index: number} |
  *   {type: 'togglePlay'} |
  *   {type: 'playOn'} |
+ *   {type: 'toggleLoop'} |
+ *   {type: 'loopOn'} |
+ *   {type: 'picture', change: import('./picture.js').Change} |
  *   {type: 'noModel', message: string} |
  *   {type: 'refuse', title: string, text: string} |
  *   {type: 'notify', notice: import('./state.js').Notice} |
@@ -93,15 +98,16 @@ export function reduce(state, action) {
     case 'fork': return fork(state, action);
     case 'resume': return resume(state, action);
     case 'snapshot': return snapshot(state, action);
-    case 'started': return started(state, action);
-    case 'frame': return frame(state, action);
+    case 'started': return isOfInversion(state, action) ? invert(state, action) : started(state, action);
+    case 'frame': return isOfInversion(state, action) ? invert(state, action) : frame(state, action);
     case 'stop': return stop(state, action);
-    case 'finished': return finished(state, action);
+    case 'finished': return isOfInversion(state, action) ? invert(state, action) : finished(state, action);
     case 'check': return check(state, action);
     case 'checked': return checked(state, action);
 
     case 'type': return type(state, action);
     case 'chooseClass': return chooseClass(state, action);
+    case 'chooseClassTo': return chooseClassTo(state, action);
     case 'chooseTypeface': return set(state, { typeface: action.one ? '1' : '0' });
     case 'chooseCount': return chooseCount(state, action);
     case 'chooseBackend': return chooseBackend(state, action);
@@ -121,6 +127,10 @@ export function reduce(state, action) {
     case 'scrub': return scrub(state, action);
     case 'togglePlay': return togglePlay(state);
     case 'playOn': return playOn(state);
+    case 'toggleLoop': return toggleLoop(state);
+    case 'loopOn': return loopOn(state);
+
+    case 'picture': return picture(state, action.change);
 
     case 'refuse': return withFailure(state, action.title, action.text);
     case 'notify': return withNotice(state, action.notice);
