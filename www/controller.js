@@ -22,8 +22,10 @@ import { FAILURES, messageOf } from './words/messages.js';
 /** @typedef {import('./store/settings.js').Settings} Settings */
 /** @typedef {import('./store/state.js').State} State */
 
-/** How long a run is played at most, in milliseconds, the limits of how long a step is shown, and how long an image is. */
-const PLAY = { whole: 4000, shortest: 30, longest: 200, image: 250 };
+/** How long a run is played at most, in milliseconds, and the limits of how long a step is shown. */
+const PLAY = { whole: 4000, shortest: 30, longest: 200 };
+/** How long an image is shown where they are leafed through. */
+const EACH = 250;
 
 /** What a worker says, each of which is an action. @type {Event['type'][]} */
 const EVENTS = ['backend', 'progress', 'preview', 'model', 'started', 'frame', 'snapshot', 'finished', 'checked', 'arranged', 'stored', 'failed'];
@@ -49,8 +51,8 @@ export class Controller {
   /** The step to show once a run that is made again is done. @type {number|null} */
   #stepToShow = null;
   #timer = 0;
-  /** What the clock does. @type {'playOn'|'loopOn'|null} */
-  #kept = null;
+  /** Of images that are leafed through. */
+  #leafing = 0;
 
   /**
    * @param {import('./store/store.js').Store<State, Action>} store
@@ -62,6 +64,7 @@ export class Controller {
     this.#page = page;
     this.#sourceOf = sourceOf;
     store.subscribe((state) => this.#keepTime(state));
+    store.subscribe((state) => this.#keepLeafing(state));
   }
 
   get #state() {
@@ -448,20 +451,22 @@ export class Controller {
     if (this.#state.loaded) history.replaceState(null, '', `?${queryOf(this.#state, location.search)}`);
   }
 
-  /** The clock of a run that is played, or of images that are looked through. @param {State} state */
+  /** The clock of a run that is played. @param {State} state */
   #keepTime(state) {
-    const { playing, looping } = state.selection;
-    const kept = playing ? 'playOn' : looping ? 'loopOn' : null;
-    if (kept === this.#kept) return;
+    const { playing } = state.selection;
+    if (playing === (this.#timer !== 0)) return;
     clearInterval(this.#timer);
-    this.#kept = kept;
-    if (!kept) return;
-    if (kept === 'loopOn') {
-      this.#timer = window.setInterval(() => this.dispatch({ type: 'loopOn' }), PLAY.image);
-      return;
-    }
+    this.#timer = 0;
+    if (!playing) return;
     const each = PLAY.whole / (selectedRun(state)?.recording.newest ?? 1);
     this.#timer = window.setInterval(() => this.dispatch({ type: 'playOn' }), Math.min(PLAY.longest, Math.max(PLAY.shortest, each)));
+  }
+
+  /** The clock of images that are leafed through. @param {State} state */
+  #keepLeafing({ selection: { leafing } }) {
+    if ((leafing !== 0) === (this.#leafing !== 0)) return;
+    clearInterval(this.#leafing);
+    this.#leafing = leafing ? window.setInterval(() => this.dispatch({ type: 'leafOn' }), EACH) : 0;
   }
 
   /** @param {string} key  of a notice */

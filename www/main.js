@@ -21,7 +21,7 @@ import { Gallery } from './view/gallery.js';
 import { History } from './view/history.js';
 import { showSymbols } from './view/maths.js';
 import { ModelMenu } from './view/model-menu.js';
-import { Loop } from './view/loop.js';
+import { Leaf } from './view/leaf.js';
 import { Notices } from './view/notices.js';
 import { PicturePanel } from './view/picture-panel.js';
 import { Readouts } from './view/readouts.js';
@@ -62,7 +62,7 @@ const views = [
   new Notices(controller),
   new PicturePanel(controller),
   new Gallery(controller, store.state),
-  new Loop(controller),
+  new Leaf(controller),
   new Scrubber(controller, store.state),
   new Tree(controller, store.state),
   new Compare(store.state),

@@ -306,11 +306,11 @@ test('a strip is laid out in few rows and looked through there and back', () => 
   for (let at = { image: 0, way: 1 }; seen.length < 6; at = alongStrip(at.image, at.way, 3)) seen.push(at.image);
   assert.deepEqual(seen, [0, 1, 2, 1, 0, 1]);
   assert.equal(alongStrip(0, 1, 1).image, 0);
-  const run = from(after('model=models/digits&count=3&seedTo=9'), generate(2), started(2, 3), { type: 'toggleLoop' });
-  assert.deepEqual([from(run, { type: 'loopOn' }, { type: 'loopOn' }, { type: 'loopOn' }).selection.image, run.selection.looping], [1, 1]);
-  assert.equal(from(run, { type: 'toggleLoop' }, { type: 'loopOn' }).selection.image, 0);
-  const plain = from(READY, generate(2), started(2), { type: 'toggleLoop' });
-  assert.equal(from(plain, { type: 'loopOn' }).selection.looping, 0, 'only a strip is looked through');
+  const run = from(after('model=models/digits&count=3&seedTo=9'), generate(2), started(2, 3), { type: 'toggleLeafing' });
+  assert.deepEqual([from(run, { type: 'leafOn' }, { type: 'leafOn' }, { type: 'leafOn' }).selection.image, run.selection.leafing], [1, 1]);
+  assert.equal(from(run, { type: 'toggleLeafing' }, { type: 'leafOn' }).selection.image, 0);
+  const plain = from(READY, generate(2), started(2), { type: 'toggleLeafing' });
+  assert.equal(from(plain, { type: 'leafOn' }).selection.leafing, 0, 'only a strip is looked through');
 });
 
 test('a team shares the noise that its run begins with', () => {

@@ -68,11 +68,13 @@ const halves = (page, { width = 60, height = 40, name = 'halves.png' } = {}) => 
   return [...new Uint8Array(await (await canvas.convertToBlob({ type: 'image/png' })).arrayBuffer())];
 }, { width, height }).then((bytes) => ({ name, mimeType: 'image/png', buffer: Buffer.from(bytes) }));
 
-const drop = (page, { name, buffer }, type = 'image/png') => page.evaluate(({ name, bytes, type }) => {
+/** Lets a file go over the page, or pastes it. */
+const drop = (page, { name, buffer }, event = 'drop') => page.evaluate(({ name, bytes, event }) => {
   const data = new DataTransfer();
-  data.items.add(new File([new Uint8Array(bytes)], name, { type }));
-  document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
-}, { name, bytes: [...buffer], type });
+  data.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/png' }));
+  const options = { bubbles: true, cancelable: true };
+  document.body.dispatchEvent(event === 'drop' ? new DragEvent('drop', { dataTransfer: data, ...options }) : new ClipboardEvent('paste', { clipboardData: data, ...options }));
+}, { name, bytes: [...buffer], event });
 
 async function save(page, way) {
   await page.getByRole('button', { name: 'Save', exact: true }).click();
@@ -126,17 +128,19 @@ test('a file becomes the picture, chosen, dropped or pasted; what is none is ref
   const on = parts(page);
   const file = await halves(page);
   await drop(page, file);
-  await page.getByText('halves.png has no settings of Denoise in it').waitFor();
+  await page.locator('#errors').getByText('halves.png has no settings of Denoise in it').waitFor();
   await on.summary.click();
   await drop(page, file);
   await page.locator('#picture-name', { hasText: 'halves.png' }).waitFor();
   const picture = await red(page, 'drawing');
   assert.deepEqual([picture[5], picture[26]], [255, 0], 'its middle, in the model’s size');
   await on.file.setInputFiles({ name: 'notes.png', mimeType: 'image/png', buffer: Buffer.from('no picture') });
-  await page.getByText(/notes\.png could not be read as a picture/).waitFor();
+  await page.locator('#errors').getByText(/notes\.png could not be read as a picture/).waitFor();
   equal(await red(page, 'drawing'), picture, 'what was there stays');
   await on.file.setInputFiles(await halves(page, { width: 32, height: 32, name: 'other.png' }));
   await page.locator('#picture-name', { hasText: 'other.png' }).waitFor();
+  await drop(page, { ...file, name: 'pasted.png' }, 'paste');
+  await page.locator('#picture-name', { hasText: 'pasted.png' }).waitFor();
   await closePage(page);
 });
 
@@ -182,7 +186,7 @@ test('the chosen image is the picture, and nothing is missing without being said
   equal(await red(page, 'drawing'), second, 'as it is shown');
   await on.begins(/where it is marked/).check();
   await controls(page).generate.click();
-  await page.getByText(/Nothing is marked to be made anew/).waitFor();
+  await page.locator('#errors').getByText(/Nothing is marked to be made anew/).waitFor();
   await closePage(page);
 });
 
@@ -245,7 +249,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await controls(page).seed.fill('5');
     await generate(page);
     const [first] = await pixels(page);
-    assert.equal(await page.getByRole('button', { name: 'Loop' }).isVisible(), false);
+    assert.equal(await page.getByRole('button', { name: 'Leaf through' }).isVisible(), false);
     await controls(page).count.fill('5');
     await page.getByLabel('Seed to', { exact: true }).fill('9');
     await generate(page);
@@ -255,11 +259,11 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     differ(strip[2], first, 'between');
     assert.match(page.url(), /seedTo=9/);
     assert.match(await page.locator('#caption').textContent(), /seed 5 → 9/);
-    await page.getByRole('button', { name: 'Loop' }).click();
+    await page.getByRole('button', { name: 'Leaf through' }).click();
     await page.waitForFunction(() => document.querySelectorAll('#options [aria-selected=true]').length && [...document.getElementById('options').children].findIndex((option) => option.getAttribute('aria-selected') === 'true') === 3);
     await checkLook(page, `a loop: ${name}`);
     if (name === 'phone') assert.ok(await page.locator('#loupe-x').isVisible(), 'large');
-    await page.getByRole('button', { name: 'Loop' }).click();
+    await page.getByRole('button', { name: 'Leaf through' }).click();
     const gif = await save(page, 'loop');
     assert.match(gif.buffer.subarray(0, 6).toString(), /GIF89a/);
     await closePage(page);

@@ -7,7 +7,7 @@ import { arrange, arranged, backend, check, checked, connect, failed, load, mode
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
 import { invert, isOfInversion, picture } from './picture.js';
 import { reset, restore } from './restoring.js';
-import { chooseImage, chooseView, finished, frame, generate, loopOn, playOn, scrub, started, stop, toggleLoop, togglePlay } from './running.js';
+import { chooseImage, chooseView, finished, frame, generate, leafOn, playOn, scrub, started, stop, toggleLeafing, togglePlay } from './running.js';
 
 /** @typedef {import('./phase.js').Next} Next */
 /** @typedef {import('./settings.js').Settings} Settings */
@@ -52,8 +52,8 @@ import { chooseImage, chooseView, finished, frame, generate, loopOn, playOn, scr
  *   {type: 'scrub', index: number} |
  *   {type: 'togglePlay'} |
  *   {type: 'playOn'} |
- *   {type: 'toggleLoop'} |
- *   {type: 'loopOn'} |
+ *   {type: 'toggleLeafing'} |
+ *   {type: 'leafOn'} |
  *   {type: 'picture', change: import('./picture.js').Change} |
  *   {type: 'noModel', message: string} |
  *   {type: 'refuse', title: string, text: string} |
@@ -127,8 +127,8 @@ export function reduce(state, action) {
     case 'scrub': return scrub(state, action);
     case 'togglePlay': return togglePlay(state);
     case 'playOn': return playOn(state);
-    case 'toggleLoop': return toggleLoop(state);
-    case 'loopOn': return loopOn(state);
+    case 'toggleLeafing': return toggleLeafing(state);
+    case 'leafOn': return leafOn(state);
 
     case 'picture': return picture(state, action.change);
 

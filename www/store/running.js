@@ -88,7 +88,7 @@ export function started(state, event) {
     // A run that begins with noise begins a tree, and the one before goes: recordings are large.
     runs: parent ? { byId: { ...state.runs.byId, [number]: run }, order: [...state.runs.order, number] } : { byId: { [number]: run }, order: [number] },
     pinned: parent ? state.pinned : null,
-    selection: { ...state.selection, run: number, index: recording.newest, following: true, playing: false, looping: 0, image },
+    selection: { ...state.selection, run: number, index: recording.newest, following: true, playing: false, leafing: 0, image },
   };
   return underWay === state.phase ? next : withStatus(next, 'Sampling', `${run.first}/${recording.steps}`, run.first / recording.steps);
 }
@@ -169,7 +169,7 @@ export const scrub = (state, { index }) => moveTo(state, index, false);
 export function togglePlay(state) {
   const { selection } = state;
   if (selection.playing) return { ...state, selection: { ...selection, playing: false } };
-  if (selection.looping) return togglePlay(toggleLoop(state));
+  if (selection.leafing) return togglePlay(toggleLeafing(state));
   const newest = selectedRun(state)?.recording.newest;
   if (!newest) return state;
   return selection.index >= newest ? moveTo(state, 0, true) : { ...state, selection: { ...selection, playing: true } };
@@ -186,18 +186,18 @@ export function playOn(state) {
 export const chooseImage = (state, { image }) => ({ ...state, selection: { ...state.selection, image } });
 
 /** Looks through the images one after another, or no longer. @param {State} state @returns {State} */
-export function toggleLoop(state) {
+export function toggleLeafing(state) {
   const { selection } = state;
-  return { ...state, selection: { ...selection, looping: selection.looping ? 0 : 1, playing: false } };
+  return { ...state, selection: { ...selection, leafing: selection.leafing ? 0 : 1, playing: false } };
 }
 
 /** The next image while they are looked through. @param {State} state @returns {State} */
-export function loopOn(state) {
-  const { looping, image } = state.selection;
+export function leafOn(state) {
+  const { leafing, image } = state.selection;
   const run = selectedRun(state);
-  if (!looping || !run?.strip) return looping ? { ...state, selection: { ...state.selection, looping: 0 } } : state;
-  const next = alongStrip(image, looping, run.recording.count);
-  return { ...state, selection: { ...state.selection, image: next.image, looping: next.way } };
+  if (!leafing || !run?.strip) return leafing ? { ...state, selection: { ...state.selection, leafing: 0 } } : state;
+  const next = alongStrip(image, leafing, run.recording.count);
+  return { ...state, selection: { ...state.selection, image: next.image, leafing: next.way } };
 }
 
 /** @param {State} state @param {ActionOf<'chooseView'>} action @returns {State} */

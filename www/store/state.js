@@ -73,7 +73,7 @@ import { FIELD_NAMES } from './settings.js';
  * @property {number} index       among the states of its recording
  * @property {boolean} following  whether it moves along with the newest one
  * @property {boolean} playing
- * @property {1|-1|0} looping      which way the images are looked through one after another; 0: they are not
+ * @property {1|-1|0} leafing      which way the images are looked through one after another; 0: they are not
  * @property {number} image       of the batch
  * @property {'x'|'x0'} view
  */
@@ -142,7 +142,7 @@ export function noisePreview(count, width, height, layout = gridLayout(count)) {
 export const NO_RUNS = Object.freeze({ byId: {}, order: [] });
 
 /** @type {Selection} */
-export const NOTHING_SELECTED = Object.freeze({ run: null, index: 0, following: true, playing: false, looping: 0, image: 0, view: 'x' });
+export const NOTHING_SELECTED = Object.freeze({ run: null, index: 0, following: true, playing: false, leafing: 0, image: 0, view: 'x' });
 
 /**
  * The state in which the page opens.
