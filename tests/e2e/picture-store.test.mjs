@@ -137,7 +137,7 @@ test('a picture for another model is passed over, and the picture follows the mo
 // ---- Beginning with it ------------------------------------------------------------------------
 
 test('a run begins with the picture at the time that is chosen', () => {
-  assert.equal(timeOf(null, 1000), 599);
+  assert.equal(timeOf(null, 1000), 499);
   assert.deepEqual([leftOut(50, 1), leftOut(50, 0.6), leftOut(50, 0.58), leftOut(50, 0.001), leftOut(1, 0.5)], [0, 20, 21, 49, 0]);
   const state = from(READY, take(255), begin('picture'), picture({ do: 'time', t: 499 }), generate(2));
   const { request } = state.starting;
@@ -193,7 +193,7 @@ test('a recipe carries what a run began with, and brings it back', () => {
   assert.deepEqual(from(restored, generate(9)).starting.request, run.request);
   const other = recipeOf(runOf(take(201), begin('picture')), SHOWN);
   assert.equal(sameRecipe(other, recipe), false);
-  assert.match(parametersOf(other, SHAPE), /Denoising strength: 0.6,/);
+  assert.match(parametersOf(other, SHAPE), /Denoising strength: 0.5,/);
   // One without a picture begins without one.
   const plain = readRecipe(JSON.stringify(recipeOf(runOf(), SHOWN)));
   assert.equal('begins' in plain, false);

@@ -118,10 +118,30 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     assert.equal((await red(page, 'drawing'))[0], 255);
     await on.button('Clear').click();
     assert.ok((await red(page, 'drawing')).every((level) => level === 0));
-    if (name === 'phone') assert.equal(await on.board.evaluate((board) => getComputedStyle(board).touchAction), 'none', 'a finger draws and does not scroll');
     await closePage(page);
   });
 }
+
+test('a finger draws and does not scroll the page', async () => {
+  const page = await open('count=2', { viewport: { width: 320, height: 640 } });
+  await page.evaluate(axe.source);
+  const on = parts(page);
+  await on.summary.click();
+  await on.board.evaluate((board) => board.scrollIntoView({ block: 'center' }));
+  const { x, y, width, height } = await on.board.boundingBox();
+  const scrolled = await page.evaluate(() => scrollY);
+  const client = await page.context().newCDPSession(page);
+  await client.send('Emulation.setTouchEmulationEnabled', { enabled: true });
+  const touch = (type, ...points) => client.send('Input.dispatchTouchEvent', { type, touchPoints: points.map(([right, down]) => ({ x: x + right * width, y: y + down * height })) });
+  await touch('touchStart', [0.5, 0.9]);
+  for (const down of [0.7, 0.5, 0.3, 0.1]) await touch('touchMove', [0.5, down]);
+  await touch('touchEnd');
+  const drawn = await red(page, 'drawing');
+  assert.deepEqual([5, 16, 27].map((row) => drawn[row * 32 + 16]), [255, 255, 255]);
+  assert.equal(await page.evaluate(() => scrollY), scrolled);
+  await checkLook(page, 'a drawing: narrow');
+  await closePage(page);
+});
 
 test('a file becomes the picture, chosen, dropped or pasted; what is none is refused', async () => {
   const page = await open('count=2');

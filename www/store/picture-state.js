@@ -58,4 +58,4 @@ export function beginningOf({ begins, shape, levels, mask, t, inversion }, total
 }
 
 /** @param {number|null} t @param {number} total  T */
-export const timeOf = (t, total) => Math.min(total - 1, t ?? Math.floor(0.6 * total) - 1);
+export const timeOf = (t, total) => Math.min(total - 1, t ?? Math.floor(total / 2) - 1);

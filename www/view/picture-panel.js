@@ -113,7 +113,10 @@ export class PicturePanel {
     if (this.#changed.noise(seed, shape)) this.#epsilon = normals(seed, sizeOf(shape));
     show('noised', noised(numbersOf(levels ?? new Uint8ClampedArray(sizeOf(shape))), this.#epsilon, alpha), shape);
     const product = (/** @type {number} */ value, /** @type {Node} */ symbol) => make('span', { class: 'product' }, make('span', { class: 'number' }, number(value)), ' ', symbol);
-    byId('forward').replaceChildren(term('xt', String(at)), ' = ', product(Math.sqrt(alpha), term('clean')), ' + ', product(Math.sqrt(1 - alpha), term('noise')));
+    byId('forward').replaceChildren(
+      term('xt'), ' = √', term('abar'), ' ', term('clean'), ' + ', term('sigma'), ' ', term('noise'), make('br'),
+      term('xt', String(at)), ' = ', product(Math.sqrt(alpha), term('clean')), ' + ', product(Math.sqrt(1 - alpha), term('noise')),
+    );
   }
 
   /** @param {State} state @param {number} at @param {number} total */
@@ -151,8 +154,8 @@ export class PicturePanel {
 
 /** What is said beside the section's name, so that it is seen while it is closed. @type {Record<NonNullable<Picture['begins']>, (t: number, total: number) => string>} */
 const SAYS = {
-  picture: (t, total) => `· Generate begins with it at t ${t} (${percent((t + 1) / total)})`,
-  part: () => '· Generate makes the marked part anew',
+  picture: (t, total) => `· Generate begins at t ${t} (${percent((t + 1) / total)})`,
+  part: () => '· the marked part is made anew',
   noise: () => '· Generate begins with its noise',
 };
 
