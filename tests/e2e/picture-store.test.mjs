@@ -170,6 +170,14 @@ test('a fork goes on as its tree began', () => {
   assert.equal(forked.starting.request.start.begin, first.runs.byId[2].request.start.begin, 'the same table');
 });
 
+test('a fork of a strip has the noise of the strip', () => {
+  const strip = from(after('model=models/digits&count=2&seedTo=9'), generate(2), started(2, 2), frame(2, 0, new Uint8Array(128)), frame(2, 1, new Uint8Array(128)), finished(2));
+  const cleared = from(strip, { type: 'type', field: 'seedTo', text: '' }, { type: 'scrub', index: 1 }, { type: 'fork', id: 3, seed: 5 });
+  assert.deepEqual(cleared.starting.request.slerp, { seed: 9, weights: [0, 1] });
+  const noiseless = from(READY, generate(2), started(2), frame(2, 0, new Uint8Array(256)), frame(2, 1, new Uint8Array(256)), finished(2), { type: 'type', field: 'seedTo', text: '9' }, { type: 'scrub', index: 1 }, { type: 'fork', id: 3, seed: 5 });
+  assert.equal(noiseless.starting.request.slerp, undefined);
+});
+
 test('an address says that it cannot carry a picture', () => {
   const state = from(READY, take(), begin('picture'));
   const query = new URLSearchParams(queryOf(state, '?other=1'));
@@ -296,8 +304,9 @@ test('a strip goes only where there is something between', () => {
   assert.equal(problemOf(from(READY, { type: 'type', field: 'seedTo', text: 'x' }), 'seedTo').startsWith('a whole number'), true);
   assert.equal(problemOf(from(READY, { type: 'type', field: 'seedTo', text: '' }), 'seedTo'), '');
   const withPicture = from(after('model=models/digits&count=2&seedTo=9'), take(), begin('picture'));
-  assert.equal(isShown(withPicture, 'seedTo'), false, 'no noise is drawn for the beginning');
-  assert.equal(from(withPicture, generate(2)).starting.request.slerp, undefined);
+  assert.deepEqual(from(withPicture, generate(2)).starting.request.slerp, { seed: 9, weights: [0, 1] }, 'a picture has noise as well');
+  assert.equal(isShown(withPicture, 'seedTo'), true);
+  assert.equal(isShown(from(withPicture, begin('noise')), 'seedTo'), false, 'none is drawn where it is there');
 });
 
 test('a strip is laid out in few rows and looked through there and back', () => {

@@ -16,8 +16,8 @@ export const mixes = (classes) => classes !== null && classes.class_kind === 'la
 /** Whether the chosen class is one, from which the strip can go to another. @param {Settings} settings */
 export const isOneClass = ({ class: name }) => name !== ANY && name !== MIXED;
 
-/** Whether a run draws the noise that it begins with, so that it can lie between two. @param {Beginning['kind']|null} [begins] */
-export const drawsNoise = (begins) => begins !== 'picture' && begins !== 'noise';
+/** Whether a run draws the noise that it begins with or a picture is noised with, so that it can lie between two. @param {Beginning['kind']|null} [begins] */
+export const drawsNoise = (begins) => begins !== 'noise';
 
 /**
  * Which strip a run of these settings is.

@@ -52,8 +52,8 @@ export function forkProblem(state) {
   return imageCount(state, forkSettings(state, point.run)) === letters ? '' : `What goes on from here has as many letters: type a word of ${letters}.`;
 }
 
-/** The settings of a fork: the fields', but as many images as there are. @param {State} state @param {Run} run  that it goes on from @returns {Settings} */
-export const forkSettings = ({ settings }, run) => ({ ...settings, count: run.settings.count });
+/** The settings of a fork: the fields', but as many images as there are, from the same noise. @param {State} state @param {Run} run  that it goes on from @returns {Settings} */
+export const forkSettings = ({ settings }, run) => ({ ...settings, count: run.settings.count, seedTo: run.settings.seedTo });
 
 /** Whether a run of these settings goes along the same table. @param {Settings} a @param {Settings} b */
 export const sameTable = (a, b) => a.sampler === b.sampler && a.steps === b.steps && (a.spacing === b.spacing || !isUseful('spacing', a.sampler));
