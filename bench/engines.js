@@ -120,7 +120,7 @@ class Denoise {
     return performance.now() - begin;
   }
 
-  /** The pictures of a run of `steps`: of each step x_t and x̂0. */
+  /** The frames of a run of `steps`: of each step x_t and x̂0. */
   async frames(steps) {
     const run = await this.#start(steps);
     const frames = [];
@@ -145,8 +145,8 @@ class Denoise {
         for (let pixel = 0; pixel < pixels; pixel++) {
           const i = channel * pixels + pixel;
           const exact = row.x0_from_x * sample[i] + row.x0_from_model * output[i];
-          const expected = (Math.min(1, Math.max(-1, exact)) + 1) * 127.5;
-          largest = Math.max(largest, Math.abs(x0[4 * (image * pixels + pixel) + channel] - expected));
+          const level = (value) => (Math.min(1, Math.max(-1, value)) + 1) * 127.5;
+          largest = Math.max(largest, Math.abs(level(x0[image * channels * pixels + i]) - level(exact)));
         }
       }
     }

@@ -20,7 +20,6 @@ struct Coefficients {
     prev_from_noise: f32,
     prev_from_kept: array<f32, REGISTERS>,
     keep: array<Keep, 2>,
-    show_scale: f32,
     threshold_ratio: f32,
     threshold_max: f32,
     learned_sigma: f32, // 0: σ is 1, 1: √v, 2: between min_log and max_log
@@ -35,5 +34,6 @@ struct Coefficients {
     pad0: f32,
     pad1: f32,
     pad2: f32,
+    pad3: f32,
 }
 

@@ -27,7 +27,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Makes a plan ready to run: memory, constants and shaders. `frames` are the outputs to be read after every run;
+    /// Makes a plan ready to run: memory, constants and shaders. `frames` are the outputs, of 32 bits, to be read after every run;
     /// `progress` hears how many shaders of how many are compiled. Parameters that are not known yet can follow, by
     /// [`Executor::upload`].
     ///
@@ -108,7 +108,7 @@ pub enum Pending {
     /// Being computed or read by the GPU.
     Gpu(gpu::Readback),
     /// Already here.
-    Cpu(Vec<Vec<Vec<u8>>>),
+    Cpu(Vec<Vec<Vec<f32>>>),
 }
 
 impl Executor {
@@ -237,7 +237,7 @@ impl Executor {
     ///
     /// # Errors
     /// As [`Executor::submit`].
-    pub async fn run(&self, row: usize) -> Result<Vec<Vec<u8>>> {
+    pub async fn run(&self, row: usize) -> Result<Vec<Vec<f32>>> {
         Ok(self.submit(row..row + 1).await?.wait().await?.pop().unwrap_or_default())
     }
 
@@ -279,11 +279,11 @@ async fn fetch_all(plan: &Plan) -> Result<()> {
 }
 
 impl Pending {
-    /// For each run the frames' bytes, in the order they were named, once they are computed.
+    /// For each run the frames in device layout, in the order they were named, once they are computed.
     ///
     /// # Errors
     /// When the device was lost.
-    pub async fn wait(self) -> Result<Vec<Vec<Vec<u8>>>> {
+    pub async fn wait(self) -> Result<Vec<Vec<Vec<f32>>>> {
         match self {
             Pending::Gpu(readback) => readback.wait().await,
             Pending::Cpu(frames) => Ok(frames),

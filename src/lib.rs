@@ -33,6 +33,7 @@ pub mod loss_curve;
 pub mod model_files;
 pub mod op;
 pub mod passes;
+mod picture;
 mod pipeline;
 pub mod plan;
 pub mod random;
@@ -51,6 +52,7 @@ mod weights;
 
 pub use backend::Backend;
 pub use error::{Error, Result};
+pub use picture::{Shown, rgba8};
 pub use pipeline::{Layout, Pipeline, StepKind};
 pub use sampler::{Frame, Inpainting, Prepared, Sampler, Settings, Share, Snapshot, Start};
 pub use tensor::{Precision, Shape, Tensor};

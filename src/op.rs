@@ -77,11 +77,6 @@ pub trait Op: Any {
         None
     }
 
-    /// Whether what it writes is bytes, four in the place of each number.
-    fn gives_bytes(&self) -> bool {
-        false
-    }
-
     /// The input that is the right side of a matrix product, if one is, and as what: the CPU packs it once.
     fn right_side(&self, _inputs: &[&Shape]) -> Option<(usize, Packing)> {
         None

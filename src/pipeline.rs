@@ -3,8 +3,8 @@
 use crate::config::{Card, ModelIndex, SchedulerConfig, SchedulerFile, SchedulerKind, UNetConfig};
 use crate::graph::{Graph, ValueId};
 use crate::op::{
-    Affine, Concat, Guide, Inpaint, Langevin, LearnedNoise, Norm, PredictX0, Quantile, Remember, Renoise, Repeat,
-    Rescale, Rgba8, RowScale, Slice, Threshold, Update,
+    Concat, Guide, Inpaint, InputScale, Langevin, LearnedNoise, Norm, PredictX0, Quantile, Remember, Renoise, Repeat,
+    Rescale, Slice, Threshold, Update,
 };
 use crate::passes::{Fusion, conditions, cut, fuse};
 use crate::plan::Plan;
@@ -40,8 +40,8 @@ pub(crate) mod names {
     pub const PREV: &str = "prev";
     /// Output: x̂0.
     pub const X0: &str = "x0";
-    /// Frames: x_prev and x̂0 as RGBA8.
-    pub const FRAMES: [&str; 2] = ["prev.rgba8", "x0.rgba8"];
+    /// Frames: what is read after every evaluation.
+    pub const FRAMES: [&str; 2] = [PREV, X0];
 }
 
 /// What a plan for sampling depends on besides the model.
@@ -245,7 +245,7 @@ impl Pipeline {
         learned_classes(self.unet.config())
     }
 
-    /// One step of sampling: the network, x̂0, the update, and both pictures. What the network makes of time and class
+    /// One step of sampling: the network, x̂0 and the update. What the network makes of time and class
     /// alone is an input, [`Pipeline::conditions`].
     ///
     /// # Errors
@@ -316,14 +316,6 @@ impl Pipeline {
         }
         graph.output(names::PREV, prev);
         graph.output(names::X0, x0);
-        let shown = graph.op("scale_shown", RowScale::Show, &[prev, row])?;
-        for (name, mut value) in names::FRAMES.into_iter().zip([shown, x0]) {
-            if layout.step == StepKind::Langevin {
-                value = graph.op(&format!("{name}.centre"), Affine { scale: 2.0, offset: -1.0 }, &[value])?;
-            }
-            let frame = graph.op(name, Rgba8::default(), &[value])?;
-            graph.output(name, frame);
-        }
         graph.feedback(prev, sample);
         graph.feedback(remembered, kept);
         Ok(graph)
@@ -337,7 +329,7 @@ impl Pipeline {
         x: ValueId,
         row: ValueId,
     ) -> Result<(ValueId, Option<ValueId>)> {
-        let mut scaled = graph.op("scale_input", RowScale::Input, &[x, row])?;
+        let mut scaled = graph.op("scale_input", InputScale, &[x, row])?;
         if self.condition_channels() > 0 {
             let shape = [layout.count, layout.height, layout.width, self.condition_channels()];
             let condition = graph.input(names::CONDITION, Shape::new(&shape))?;

@@ -15,7 +15,6 @@ pub use snapshot::Snapshot;
 
 use crate::backend::Executor;
 use crate::conditions::Table;
-use crate::op::{Op, Rgba8, View, ViewMut};
 use crate::pipeline::{StepKind, names};
 use crate::random::Generator;
 use crate::schedule::{Row, Schedule, is_below};
@@ -26,10 +25,11 @@ use crate::{Error, Pipeline, Result, Shape, Tensor};
 pub struct Frame {
     /// Which evaluation made it, from 0.
     pub step: usize,
-    /// x_prev, where the evaluation went, as RGBA8: image after image, `height · width · 4` bytes each.
-    pub prev: Vec<u8>,
-    /// x̂0, what the model made of the x_t it was given, as RGBA8.
-    pub x0: Vec<u8>,
+    /// x_prev, where the evaluation went, in the sampler's own scale: `[N, C, H, W]`, not clamped.
+    /// [`rgba8`](crate::rgba8) makes pictures of it, with what [`Schedule::shown`] says of the row after this one.
+    pub prev: Tensor,
+    /// x̂0, what the model made of the x_t it was given: `[N, C, H, W]`.
+    pub x0: Tensor,
     /// How long it took: the time since the frames before it came, shared among those that came together.
     pub seconds: f64,
 }
@@ -43,8 +43,8 @@ pub struct Sampler {
     table: Table,
     noise: Noise,
     shape: Shape,
-    /// What the run begins with, as it is shown.
-    initial: Vec<f32>,
+    /// What the run begins with.
+    initial: Tensor,
     /// The next evaluation to be submitted.
     next: usize,
     /// The evaluation before which it ends.
@@ -52,7 +52,7 @@ pub struct Sampler {
     /// The next frame to be handed out.
     read: usize,
     /// Frames that have come before they were asked for.
-    ready: VecDeque<Vec<Vec<u8>>>,
+    ready: VecDeque<Vec<Vec<f32>>>,
     /// When the latest came, and how long each of them took.
     came: Instant,
     seconds: f64,
@@ -117,13 +117,8 @@ impl Sampler {
         let coefficients = schedule.coefficients(settings.guidance as f32, settings.guidance_rescale as f32);
         executor.set_rows(names::ROW, bytemuck::cast_slice(&coefficients))?;
 
-        let (sample, kept, initial) = match snapshot {
-            Some(snapshot) => {
-                let (sample, kept) = snapshot.to_device()?;
-                let shown = coefficients.get(snapshot.row.wrapping_sub(1)).map_or(1.0, |row| row.show_scale);
-                let initial = sample.iter().map(|x| x * shown).collect();
-                (sample, kept, initial)
-            }
+        let (sample, kept) = match snapshot {
+            Some(snapshot) => snapshot.to_device()?,
             None => {
                 let (initial, scale) = match (&settings.start, &settings.noise) {
                     (Some(start), _) => noised(start, &schedule.rows[0], &mut noise, &shape)?,
@@ -133,9 +128,10 @@ impl Sampler {
                 let sample = initial.iter().map(|x| x * scale as f32).collect();
                 // What an earlier run kept must not reach this one, not even with a weight of zero: it may not be finite.
                 let kept = vec![0.0; executor.plan().input(names::KEPT)?.shape.len()];
-                (sample, kept, initial)
+                (sample, kept)
             }
         };
+        let initial = Tensor::from_device(&shape, &sample)?;
         executor.write(names::SAMPLE, &sample)?;
         executor.write(names::KEPT, &kept)?;
         if let Some(condition) = &settings.condition {
@@ -177,12 +173,9 @@ impl Sampler {
         &self.schedule
     }
 
-    /// What the run begins with, x_T or the x_t of a snapshot, as RGBA8, image after image.
-    pub fn initial(&self) -> Vec<u8> {
-        let shape = Shape::new(&[self.shape.rows()]);
-        let mut data = vec![0.0; shape.len()];
-        Rgba8::default().cpu(&[View::new(&self.shape, &self.initial)], &mut [ViewMut::new(&shape, &mut data)]);
-        bytemuck::cast_slice(&data[..self.shape.rows()]).to_vec()
+    /// What the run begins with, x_T or the x_t of a snapshot, in the sampler's own scale: `[N, C, H, W]`.
+    pub fn initial(&self) -> &Tensor {
+        &self.initial
     }
 
     /// Has the run end before evaluation `row`, so that its last [`Sampler::snapshot`] is of that: evaluations are submitted
@@ -197,23 +190,9 @@ impl Sampler {
     /// # Errors
     /// When the device was lost, or another run began.
     pub async fn next(&mut self) -> Result<Option<Frame>> {
-        let executor = &self.prepared.executor;
-        self.advance(executor.depth(), executor.batch()).await
-    }
-
-    /// As [`Sampler::next`], but nothing is submitted beyond the frame, so that [`Sampler::sample`] is what it shows if every
-    /// frame before it was taken in this way.
-    ///
-    /// # Errors
-    /// When the device was lost, or another run began.
-    pub async fn next_alone(&mut self) -> Result<Option<Frame>> {
-        self.advance(1, 1).await
-    }
-
-    /// Submits evaluations until `depth` batches of `batch` are under way, and waits for the oldest if no frame is ready.
-    async fn advance(&mut self, depth: usize, batch: usize) -> Result<Option<Frame>> {
         self.check()?;
         let prepared = self.prepared.clone();
+        let (depth, batch) = (prepared.executor.depth(), prepared.executor.batch());
         let under_way = &prepared.under_way;
         while under_way.borrow().len() < depth && self.next < self.end && self.ready.len() < batch {
             let end = self.end.min(self.next + batch);
@@ -233,7 +212,8 @@ impl Sampler {
             unreachable!("a plan for sampling has two frames, and a batch is not empty")
         };
         self.read += 1;
-        Ok(Some(Frame { step: self.read - 1, prev, x0, seconds: self.seconds }))
+        let tensor = |numbers: Vec<f32>| Tensor::from_device(&self.shape, &numbers);
+        Ok(Some(Frame { step: self.read - 1, prev: tensor(prev)?, x0: tensor(x0)?, seconds: self.seconds }))
     }
 
     /// Waits for the oldest batch that is under way, if there is one.

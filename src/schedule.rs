@@ -36,7 +36,7 @@ use bytemuck::{Pod, Zeroable};
 use serde::Serialize;
 
 use crate::config::{PredictionType, SchedulerConfig, SchedulerKind};
-use crate::{Error, Result};
+use crate::{Error, Result, Shown};
 
 /// What to do at one evaluation of the model.
 ///
@@ -129,8 +129,6 @@ pub struct Coefficients {
     pub prev_from_noise: f32,
     pub prev_from_kept: [f32; REGISTERS],
     pub keep: [Keep; KEEPS],
-    /// What x_prev is multiplied by to be shown, so that it is as strong as what the model was trained on.
-    pub show_scale: f32,
     pub threshold_ratio: f32,
     pub threshold_max: f32,
     /// How noise is scaled: 0 by 1, 1 by √v, 2 by exp(½(f · max_log + (1 − f) · min_log)).
@@ -145,7 +143,7 @@ pub struct Coefficients {
     pub known_from_original: f32,
     pub known_from_noise: f32,
     pub langevin: f32,
-    pub pad: [f32; 3],
+    pub pad: [f32; 4],
 }
 
 /// What a row puts in a register.
@@ -177,12 +175,21 @@ impl Schedule {
     /// The table as the device reads it, for classifier-free guidance of scale `guidance` and rescale
     /// `guidance_rescale`.
     pub fn coefficients(&self, guidance: f32, guidance_rescale: f32) -> Vec<Coefficients> {
-        // Where x grows with σ the model is given less of it, and so is the eye.
-        let scale = |row: &Row| if row.input_scale == 1.0 { 1.0 } else { row.alpha_cumprod.sqrt() as f32 };
-        let shown = self.rows.iter().skip(1).map(scale).chain([1.0]);
-        let rows = self.rows.iter().zip(shown);
-        rows.map(|(row, show_scale)| Coefficients { show_scale, guidance, guidance_rescale, ..Coefficients::from(row) })
-            .collect()
+        self.rows.iter().map(|row| Coefficients { guidance, guidance_rescale, ..Coefficients::from(row) }).collect()
+    }
+
+    /// How x is shown before evaluation `row`, or x_0 after the last: where x grows with σ the model is given less of it, and
+    /// so is the eye.
+    pub fn shown(&self, row: usize) -> Shown {
+        let scale = match self.rows.get(row) {
+            Some(row) if row.input_scale != 1.0 => row.alpha_cumprod.sqrt(),
+            _ => 1.0,
+        };
+        // ScoreSdeVe's pictures are over [0, 1].
+        match self.rows.iter().any(|row| row.langevin.is_some()) {
+            true => Shown { scale: 2.0 * scale, offset: -1.0 },
+            false => Shown { scale, offset: 0.0 },
+        }
     }
 }
 
@@ -218,7 +225,6 @@ impl From<&Row> for Coefficients {
             prev_from_noise: row.prev.noise as f32,
             prev_from_kept: row.prev.kept.map(|weight| weight as f32),
             keep,
-            show_scale: 1.0,
             threshold_ratio: threshold.ratio as f32,
             threshold_max: threshold.max as f32,
             learned_sigma,
@@ -230,7 +236,7 @@ impl From<&Row> for Coefficients {
             known_from_original: known_from_original as f32,
             known_from_noise: known_from_noise as f32,
             langevin: row.langevin.unwrap_or(0.0) as f32,
-            pad: [0.0; 3],
+            pad: [0.0; 4],
         }
     }
 }

@@ -476,6 +476,6 @@ impl Trainer {
 /// The loss that a step's frame is.
 async fn loss_of(pending: Pending) -> Result<f32> {
     let frames = pending.wait().await?;
-    let bytes = frames.first().and_then(|run| run.first()).and_then(|frame| frame.get(..4));
-    bytes.map(bytemuck::pod_read_unaligned).ok_or_else(|| Error::Gpu("The loss is missing.".into()))
+    let loss = frames.first().and_then(|run| run.first()).and_then(|frame| frame.first());
+    loss.copied().ok_or_else(|| Error::Gpu("The loss is missing.".into()))
 }

@@ -6,7 +6,7 @@ import { isPicture, recipeIn } from './keep/picture-file.js';
 import { isCondition, readCondition } from './model/condition.js';
 import { isDrawable, readPicture } from './model/image.js';
 import { sourceOfFiles } from './model/source.js';
-import { forkPoint, forkProblem, goesOnByItself, originOf } from './store/forking.js';
+import { endsOnCpu, forkPoint, forkProblem, goesOnByItself, originOf } from './store/forking.js';
 import { beginningProblem, inversionProblem, isOfInversion } from './store/picture.js';
 import { conditionProblem, conditionShape, imageCount, loadOptions, phase, problemOf, queryOf, selectedRun } from './store/select.js';
 import { FIELD_NAMES, randomSeed } from './store/settings.js';
@@ -51,6 +51,8 @@ export class Controller {
   /** The step to show once a run that is made again is done. @type {number|null} */
   #stepToShow = null;
   #timer = 0;
+  /** That the timer has. */
+  #speed = 1;
   /** Of images that are leafed through. */
   #leafing = 0;
 
@@ -114,6 +116,7 @@ export class Controller {
       if (before.phase.next === 'resume') this.#resume();
     }
     if (event.type === 'failed' && goesOnByItself(this.#state)) this.connect('resume');
+    else if (event.type === 'failed' && endsOnCpu(this.#state)) this.changeBackend('cpu', 'resume');
     if (event.type === 'arranged' && event.problem === null && before.arranging) this.load(sourceOfFiles(event.name, before.arranging.files));
     if (event.type === 'checked') this.#act(event.report);
     // The end of a run that makes way for what is restored is not that of the run that is waited for.
@@ -435,7 +438,7 @@ export class Controller {
     this.#writeAddress();
   }
 
-  /** @param {'x'|'x0'} view */
+  /** @param {import('./store/recording.js').View} view */
   chooseView(view) {
     this.dispatch({ type: 'chooseView', view });
     this.#writeAddress();
@@ -453,13 +456,14 @@ export class Controller {
 
   /** The clock of a run that is played. @param {State} state */
   #keepTime(state) {
-    const { playing } = state.selection;
-    if (playing === (this.#timer !== 0)) return;
+    const { selection: { playing }, playback: { speed } } = state;
+    if (playing === (this.#timer !== 0) && speed === this.#speed) return;
     clearInterval(this.#timer);
     this.#timer = 0;
+    this.#speed = speed;
     if (!playing) return;
     const each = PLAY.whole / (selectedRun(state)?.recording.newest ?? 1);
-    this.#timer = window.setInterval(() => this.dispatch({ type: 'playOn' }), Math.min(PLAY.longest, Math.max(PLAY.shortest, each)));
+    this.#timer = window.setInterval(() => this.dispatch({ type: 'playOn' }), Math.min(PLAY.longest, Math.max(PLAY.shortest, each)) / speed);
   }
 
   /** The clock of images that are leafed through. @param {State} state */

@@ -20,16 +20,20 @@ import { Fields } from './view/fields.js';
 import { Gallery } from './view/gallery.js';
 import { History } from './view/history.js';
 import { showSymbols } from './view/maths.js';
+import { Inspector } from './view/inspector.js';
 import { ModelMenu } from './view/model-menu.js';
 import { Leaf } from './view/leaf.js';
+import { setUpNotes } from './view/notes.js';
 import { Notices } from './view/notices.js';
 import { PicturePanel } from './view/picture-panel.js';
+import { Plots } from './view/plots.js';
 import { Readouts } from './view/readouts.js';
 import { SaveMenu } from './view/save-menu.js';
 import { Scrubber } from './view/scrubber.js';
 import { PAGE, setUpKeys, setUpPopovers, setUpTheme } from './view/shell.js';
 import { Title } from './view/title.js';
 import { setUpTooltips } from './view/tooltip.js';
+import { Tour } from './view/tour.js';
 import { Tree } from './view/tree.js';
 import { UpdatePanel } from './view/update-panel.js';
 
@@ -49,6 +53,7 @@ showSymbols();
 setUpTheme();
 setUpPopovers();
 setUpTooltips();
+setUpNotes();
 setUpKeys(controller);
 
 // The last one tells that all of the page shows what is under way.
@@ -62,6 +67,7 @@ const views = [
   new Notices(controller),
   new PicturePanel(controller),
   new Gallery(controller, store.state),
+  new Inspector(controller, store.state),
   new Leaf(controller),
   new Scrubber(controller, store.state),
   new Tree(controller, store.state),
@@ -71,6 +77,8 @@ const views = [
   new History(keeper),
   new Title(),
   new UpdatePanel(),
+  new Plots(store.state),
+  new Tour(),
   new Action(controller),
 ];
 /** @param {import('./store/state.js').State} state */

@@ -349,11 +349,14 @@ macro_rules! tile {
         fn $name<S: Simd>(&self, simd: S, place: &Place<'_>, width: usize, out: &mut [f32]) -> usize {
             $(let (mut $a, mut $b) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));)*
             let [(panels_a, vector_a), (panels_b, vector_b)] = place.vectors;
+            // Where a panel is as wide as the tile both are of the same one, and one pointer does.
+            let is_one = COLUMNS == 2 * S::F32_LANES;
             let panels = panels_a.chunks_exact(self.depth).zip(panels_b.chunks_exact(self.depth));
             for (tap, (panels_a, panels_b)) in self.taps.iter().zip(panels) {
                 $(let $run = &self.input[self.rows[place.row + $index] + tap..][..panels_a.len()];)*
                 for (k, (a, b)) in panels_a.iter().zip(panels_b).enumerate() {
-                    let (a, b) = (S::as_simd_f32s(a).0[vector_a], S::as_simd_f32s(b).0[vector_b]);
+                    let (a, b) = (S::as_simd_f32s(a).0, S::as_simd_f32s(b).0);
+                    let (a, b) = if is_one { (a[0], a[1]) } else { (a[vector_a], b[vector_b]) };
                     $(
                         let x = simd.splat_f32s($run[k]);
                         $a = simd.mul_add_e_f32s(x, a, $a);

@@ -263,7 +263,7 @@ impl Executor {
         })
     }
 
-    pub(super) fn run(&self, row: usize) -> Vec<Vec<u8>> {
+    pub(super) fn run(&self, row: usize) -> Vec<Vec<f32>> {
         self.run_each(row, |memory, step| self.compute(memory, step))
     }
 
@@ -277,7 +277,7 @@ impl Executor {
         times
     }
 
-    fn run_each(&self, row: usize, mut compute: impl FnMut(&mut Memory, &Step)) -> Vec<Vec<u8>> {
+    fn run_each(&self, row: usize, mut compute: impl FnMut(&mut Memory, &Step)) -> Vec<Vec<f32>> {
         let mut memory = self.memory.borrow_mut();
         self.prepare(&mut memory);
         let mut frames = Vec::with_capacity(self.frames.len());
@@ -296,8 +296,7 @@ impl Executor {
                     memory.slots[from] = value;
                 }
                 Command::Read(frame) => {
-                    let value = memory.value(frame);
-                    frames.push(bytemuck::cast_slice(&value[..frame.shape.channels()]).to_vec());
+                    frames.push(memory.value(frame)[..frame.shape.len()].to_vec());
                 }
             }
         }

@@ -311,7 +311,7 @@ impl Gpu {
         let submission = self.submit(encoder);
         let mapped = staging.map();
         self.poll(submission)?;
-        let frames = staging.frames(self, mapped, &[(bytes, bytes)]).await?;
+        let frames = staging.frames(self, mapped, &[bytes]).await?;
         Ok(precision.decode(&frames[0]))
     }
 

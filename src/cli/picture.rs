@@ -2,17 +2,18 @@
 
 use std::path::Path;
 
-use denoise::Tensor;
+use denoise::{Shown, Tensor, rgba8};
 
 use super::Result;
 use super::files::{self, only_tensor};
 
-/// Writes RGBA8 images as one PNG, in a grid as square as can be.
-pub fn write_grid(path: &Path, images: &[u8], count: usize, width: usize, height: usize) -> Result<()> {
+/// Writes images `[N, C, H, W]` as one PNG, in a grid as square as can be.
+pub fn write_grid(path: &Path, images: &Tensor, shown: Shown) -> Result<()> {
+    let [count, _, height, width] = images.shape[..] else { unreachable!("images are [N, C, H, W]") };
     let columns = (1..=count).find(|side| side * side >= count).unwrap_or(1);
     let rows = count.div_ceil(columns);
     let mut grid = vec![0; rows * height * columns * width * 4];
-    for (i, line) in images.chunks_exact(width * 4).enumerate() {
+    for (i, line) in rgba8(images, shown).chunks_exact(width * 4).enumerate() {
         let (image, y) = (i / height, i % height);
         let (row, column) = (image / columns, image % columns);
         grid[((row * height + y) * columns + column) * width * 4..][..width * 4].copy_from_slice(line);

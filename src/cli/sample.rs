@@ -114,18 +114,10 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let evaluations = sampler.schedule().rows.len();
     let bar = progress_bar(evaluations, "evaluations")?;
     let mut trajectory = Vec::new();
-    let mut shown = Vec::new();
-    loop {
-        // Whoever wants every x has to wait for each of them.
-        let frame = match arguments.trajectory {
-            Some(_) => sampler.next_alone().await?,
-            None => sampler.next().await?,
-        };
-        let Some(frame) = frame else { break };
+    while let Some(frame) = sampler.next().await? {
         if arguments.trajectory.is_some() {
-            trajectory.extend(sampler.sample().await?.data);
+            trajectory.extend(frame.prev.data);
         }
-        shown = frame.prev;
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -136,7 +128,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         write_tensors(path, &[("trajectory", &Tensor::new(&shape, trajectory)?)])?;
     }
     match is_png {
-        true => picture::write_grid(&arguments.out, &shown, settings.count, layout.width, layout.height),
+        true => picture::write_grid(&arguments.out, &x_0, sampler.schedule().shown(evaluations)),
         false => write_tensors(&arguments.out, &[("x_0", &x_0)]),
     }
 }

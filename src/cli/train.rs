@@ -4,7 +4,7 @@ mod recipe;
 mod run_folder;
 
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -362,11 +362,9 @@ async fn sample(folder: &RunFolder, recipe: &Recipe, backend: &Backend, bar: &Pr
     let (layout, _) = settings.check(&pipeline)?;
     let prepared = Prepared::new(backend, &pipeline, layout, |_, _| {}).await?;
     let mut sampler = Sampler::new(&pipeline, &prepared, &settings)?;
-    let mut shown = Vec::new();
-    while let Some(frame) = sampler.next().await? {
-        shown = frame.prev;
+    while sampler.next().await?.is_some() {
         bar.tick();
     }
-    let path: &Path = &folder.path("samples.png");
-    picture::write_grid(path, &shown, COUNT, layout.width, layout.height)
+    let shown = sampler.schedule().shown(sampler.schedule().rows.len());
+    picture::write_grid(&folder.path("samples.png"), &sampler.sample().await?, shown)
 }

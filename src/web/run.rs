@@ -1,6 +1,6 @@
 //! A run, and the settings it begins with.
 
-use js_sys::{Object, Reflect, Uint8Array};
+use js_sys::{Float32Array, Object, Reflect};
 use serde::{Deserialize, Serialize};
 use tsify::Tsify;
 use wasm_bindgen::prelude::*;
@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::*;
 use super::{snapshot, to_js};
 use crate::config::{SchedulerKind, TimestepSpacing, VarianceType};
 use crate::schedule::{Row, Schedule, StepOptions};
-use crate::{Frame, Pipeline, Result, Sampler, Settings, Share, Start, Tensor};
+use crate::{Frame, Pipeline, Result, Sampler, Settings, Share, Shown, Start, Tensor};
 
 #[wasm_bindgen(typescript_custom_section)]
 const RUN_REQUEST: &str = "
@@ -119,6 +119,9 @@ struct RowInfo {
     alpha_cumprod: f64,
     /// What the picture is multiplied by in x: √ᾱ, or 1 where a sampler keeps x = x_0 + σ ε.
     signal: f64,
+    /// What x before the evaluation is multiplied by to be shown, and what is added then.
+    #[tsify(type = "Shown")]
+    shown: ShownInfo,
     x0_from_x: f64,
     x0_from_model: f64,
     clip: Option<f64>,
@@ -134,12 +137,21 @@ struct RowInfo {
     prev_from_kept: Vec<f64>,
 }
 
-impl From<&Row> for RowInfo {
-    fn from(row: &Row) -> Self {
+/// How numbers become those of pictures, over [−1, 1].
+#[derive(Serialize, Tsify)]
+#[tsify(rename = "Shown")]
+struct ShownInfo {
+    scale: f64,
+    offset: f64,
+}
+
+impl RowInfo {
+    fn new(row: &Row, Shown { scale, offset }: Shown) -> Self {
         RowInfo {
             timestep: row.timestep,
             alpha_cumprod: row.alpha_cumprod,
             signal: row.signal,
+            shown: ShownInfo { scale, offset },
             x0_from_x: row.x0_from_x,
             x0_from_model: row.x0_from_model,
             clip: row.clip,
@@ -156,11 +168,11 @@ impl From<&Row> for RowInfo {
 
 #[wasm_bindgen(typescript_custom_section)]
 const FRAME: &str = "
-/** What an evaluation made: x_t-1 and x̂0, image after image as RGBA8. */
+/** What an evaluation made: x_t-1, in the sampler's own scale, and x̂0, both [N, C, H, W]. */
 export interface Frame {
     step: number;
-    x: Uint8Array;
-    x0: Uint8Array;
+    x: Float32Array<ArrayBuffer>;
+    x0: Float32Array<ArrayBuffer>;
     /** Evaluations that came together took equally long. */
     milliseconds: number;
 }
@@ -182,12 +194,15 @@ impl Run {
     /// The table: one object an evaluation, with its timestep, ᾱ and coefficients.
     #[wasm_bindgen(unchecked_return_type = "Row[]")]
     pub fn rows(&self) -> std::result::Result<JsValue, JsValue> {
-        to_js(&self.sampler.schedule().rows.iter().map(RowInfo::from).collect::<Vec<_>>())
+        let schedule = self.sampler.schedule();
+        let rows = schedule.rows.iter().enumerate();
+        to_js(&rows.map(|(i, row)| RowInfo::new(row, schedule.shown(i))).collect::<Vec<_>>())
     }
 
-    /// What the run begins with, x_T or the x_t of a snapshot, as RGBA8, image after image.
-    pub fn initial(&self) -> Uint8Array {
-        Uint8Array::from(self.sampler.initial().as_slice())
+    /// What the run begins with, x_T or the x_t of a snapshot, in the sampler's own scale: `[N, C, H, W]`.
+    #[wasm_bindgen(unchecked_return_type = "Float32Array<ArrayBuffer>")]
+    pub fn initial(&self) -> Float32Array {
+        Float32Array::from(self.sampler.initial().data.as_slice())
     }
 
     /// What the next evaluation made, or `undefined` after the last.
@@ -202,8 +217,8 @@ impl Run {
         let frame = Object::new();
         for (key, value) in [
             ("step", step.into()),
-            ("x", Uint8Array::from(prev.as_slice()).into()),
-            ("x0", Uint8Array::from(x0.as_slice()).into()),
+            ("x", Float32Array::from(prev.data.as_slice()).into()),
+            ("x0", Float32Array::from(x0.data.as_slice()).into()),
             ("milliseconds", (1e3 * seconds).into()),
         ] {
             Reflect::set(&frame, &key.into(), &value)?;

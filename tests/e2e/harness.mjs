@@ -58,6 +58,14 @@ export function withModel(address) {
  */
 export async function openPage(browser, address, { viewport = DESKTOP, colorScheme = 'light', before = async () => {}, wait = true } = {}) {
   const context = await browser.newContext({ viewport, colorScheme, reducedMotion: 'reduce' });
+  // The tour is for those who are here for the first time.
+  await context.addInitScript(() => {
+    try {
+      localStorage.setItem('tour', 'seen');
+    } catch {
+      // A page without storage shows none.
+    }
+  });
   const page = await context.newPage();
   page.complaints = [];
   page.on('pageerror', (error) => page.complaints.push(error.message));

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { spelled } from '../../www/model/classes.js';
-import { branchWords, compared, forkHint, forkPoint, forkProblem, goesOnByItself, lanesOf, makerOf, originOf } from '../../www/store/forking.js';
+import { branchWords, compared, forkHint, forkPoint, forkProblem, endsOnCpu, goesOnByItself, lanesOf, makerOf, originOf } from '../../www/store/forking.js';
 import { gridLayout, wordLayout } from '../../www/store/layout.js';
 import { bounded, bytesOf } from '../../www/store/memory.js';
 import { reduce } from '../../www/store/reduce.js';
@@ -48,11 +48,12 @@ const model = (id, of = DIGITS, it = MODEL, more = {}) => ({ type: 'model', id, 
 const failed = (id, during, more = {}) => ({ type: 'failed', id, during, message: 'It went wrong.', at: 0, ...more });
 const READY = after('model=models/digits', connect(), backend(), model(1));
 
-const rows = (steps) => Array.from({ length: steps }, (_, i) => ({ timestep: 999 - i, alpha_cumprod: (i + 1) / (steps + 2), signal: 1, prev_from_noise: 0 }));
+const rows = (steps) => Array.from({ length: steps }, (_, i) => ({ timestep: 999 - i, alpha_cumprod: (i + 1) / (steps + 2), signal: 1, shown: { scale: 1, offset: 0 }, prev_from_noise: 0 }));
 const pixels = (value, count = 2) => new Uint8Array(count * 16).fill(value);
+const numbers = (value, count = 2) => new Float32Array(count * 4).fill(value);
 const generate = (id, seed = 77) => ({ type: 'generate', id, seed });
-const started = (id, steps = 3, count = 2, at = 1000) => ({ type: 'started', id, rows: rows(steps), initial: pixels(0, count), count, width: 2, height: 2, at });
-const frame = (id, step, at = 1500 + step * 500) => ({ type: 'frame', id, step, x: pixels(step + 1), x0: pixels(100 + step), milliseconds: 5, at });
+const started = (id, steps = 3, count = 2, at = 1000) => ({ type: 'started', id, rows: rows(steps), initial: numbers(0, count), count, width: 2, height: 2, at });
+const frame = (id, step, at = 1500 + step * 500) => ({ type: 'frame', id, step, x: numbers(step + 1), x0: numbers(100 + step), milliseconds: 5, at });
 const finished = (id, stopped = false, at = 3000) => ({ type: 'finished', id, stopped, at });
 // Anew each time: recordings are changed in place.
 const running = () => from(READY, generate(2), started(2));
@@ -125,7 +126,7 @@ test('answers to what is over change nothing', () => {
 });
 
 test('an engine that is lost is brought back', () => {
-  const lost = from({ ...running(), losses: 2 }, failed(null, 'run'));
+  const lost = from({ ...running(), losses: 3 }, failed(null, 'run'));
   assert.equal(phase(lost), 'broken');
   assert.deepEqual(labels(lost), ['Try again', 'Use the CPU', 'Check my GPU']);
   assert.deepEqual(lost.notices.at(-1).actions[0].intent, { do: 'connect', next: 'resume' });
@@ -353,6 +354,24 @@ test('a fork goes on from the step that is shown', () => {
   assert.equal(ended.runs.byId[3].recording.states.length, 4);
 });
 
+test('a run is played once, or again and again, and a pixel is looked at', () => {
+  const once = from(done(), { type: 'togglePlay' });
+  assert.deepEqual([once.selection.index, once.selection.playing], [0, true]);
+  const ended = from(once, ...Array(3).fill({ type: 'playOn' }));
+  assert.deepEqual([ended.selection.index, ended.selection.playing], [3, false]);
+  const again = from(done(), { type: 'setPlayback', loop: true }, { type: 'togglePlay' }, ...Array(3).fill({ type: 'playOn' }));
+  assert.deepEqual([again.selection.index, again.selection.playing], [3, true]);
+  assert.equal(from(again, { type: 'playOn' }).selection.index, 0);
+  assert.deepEqual(from(again, { type: 'setPlayback', speed: 2 }).playback, { speed: 2, loop: true });
+  // A run that is under way is waited for.
+  const growing = from(running(), frame(2, 0), { type: 'setPlayback', loop: true }, { type: 'scrub', index: 0 }, { type: 'togglePlay' }, { type: 'playOn' });
+  assert.deepEqual([growing.selection.index, growing.selection.playing], [1, true]);
+  assert.equal(from(growing, { type: 'playOn' }).selection.index, 1);
+  const looked = from(done(), { type: 'inspect', pixel: { x: 1, y: 0 } });
+  assert.deepEqual(looked.selection.pixel, { x: 1, y: 0 });
+  assert.equal(from(looked, { type: 'inspect', pixel: null }).selection.pixel, null);
+});
+
 test('there are no forks of the end, of nothing, or while something is under way', () => {
   same(READY, fork(3));
   assert.match(forkProblem(READY), /^Generate first/);
@@ -496,9 +515,14 @@ test('the third loss in a row is told, and the CPU says that its digits differ',
     if (loss < 3) state = from(state, connect(id, 'resume'), backend(id), model(id), { type: 'resume', id: id + 1 }, started(id + 1));
   }
   assert.match(state.notices.at(-1).text, /3 times in a row/);
-  assert.deepEqual(state.notices.at(-1).actions.map(({ intent }) => intent.next), ['resume', 'resume', 'check']);
+  assert.ok(endsOnCpu(state));
   const cpu = from(state, { type: 'chooseBackend', kind: 'cpu' }, connect(20, 'resume'), backend(20, 'cpu'), model(20), { type: 'resume', id: 21 });
   assert.match(cpu.notices.at(-1).text, /goes on on the CPU/);
+  // What is lost there too is asked about.
+  const lost = from(cpu, started(21), failed(21, 'run'));
+  assert.deepEqual([goesOnByItself(lost), endsOnCpu(lost)], [false, false]);
+  assert.match(lost.notices.at(-1).text, /4 times in a row/);
+  assert.deepEqual(lost.notices.at(-1).actions.map(({ intent }) => intent), [{ do: 'connect', next: 'resume' }]);
 });
 
 test('a run that was to end is not brought back', () => {
@@ -514,7 +538,7 @@ test('the lock and the view are in the address, and come back from it', () => {
     const state = after(query);
     assert.deepEqual([state.keepSeed, state.selection.view], [keepSeed, view], query);
   }
-  assert.match(after('view=z').notices[0].text, /view=z in the address is not x or x0/);
+  assert.match(after('view=z').notices[0].text, /view=z in the address is not x or x0 or eps or change/);
 });
 
 test('every setting survives the way to the address and back', () => {
@@ -671,7 +695,9 @@ test('an engine that does not come back is tried no more than twice', () => {
   for (; goesOnByItself(state) && tries < 10; tries++) state = from(state, connect(10 + tries, 'resume'), failed(10 + tries, 'engine'));
   assert.equal(tries, 2);
   assert.match(state.notices.at(-1).text, /3 times in a row/);
-  assert.deepEqual(state.notices.at(-1).actions[0].intent, { do: 'connect', next: 'resume' });
+  assert.ok(endsOnCpu(state), 'the CPU is what is left');
+  const neither = from(state, { type: 'chooseBackend', kind: 'cpu' }, connect(20, 'resume'), failed(20, 'engine'));
+  assert.deepEqual([endsOnCpu(neither), neither.notices.at(-1).actions[0].intent], [false, { do: 'connect', next: 'resume' }]);
 });
 
 test('what is restored chooses among the images that are shown', () => {

@@ -26,6 +26,7 @@ import dropout
 import gradients_norm
 import loss
 import ops
+import pictures
 import runs
 import schedules
 import training
@@ -51,6 +52,7 @@ def generate(folder, digits_path):
         print(f"{name}: {len(tensors)} tensors")
 
     write("ops", ops.goldens(cases("cases")))
+    write("pictures", pictures.goldens())
     write("draws", draws.goldens())
     write("dataset", dataset.goldens(folder / "dataset"))
     write("gradients_norm", gradients_norm.goldens(cases("gradients_norm")))

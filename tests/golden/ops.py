@@ -1,8 +1,7 @@
 """Goldens of the single operations: one set of tensors for each case of cases.json.
 
 Inputs are float32. The outputs are computed in float64 and rounded once, so they are the exact
-values; the exceptions are `timestep_embedding`, which is diffusers' own float32 function, and
-`rgba8`, which is float32 arithmetic by definition.
+values; the exception is `timestep_embedding`, which is diffusers' own float32 function.
 """
 
 import zlib
@@ -136,19 +135,6 @@ def embedding(case, randn):
     return {"labels": labels, "weight": weight, "output": F.embedding(labels, weight)}
 
 
-def rgba8(case, randn):
-    x = randn(case["n"], case["c"], case["h"], case["w"])
-    # Values whose byte would hang on the last bit become 0.0, which lies on a tie exactly (127.5 -> 128).
-    distance = ((x.double() / 2 + 0.5) * 255 - 0.5) % 1
-    x[(distance < 1e-3) | (distance > 1 - 1e-3)] = 0.0
-    edges = torch.tensor([0.0, 1.0, -1.0, 1.5, -1.5, 1e30, -1e30, 1e-6, -1e-6])[: x.numel()]
-    x.view(-1)[: edges.numel()] = edges
-    levels = torch.round((x / 2 + 0.5).clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1)
-    alpha = torch.full((*levels.shape[:3], 1), 255, dtype=torch.uint8)
-    rgb = levels if case["c"] == 3 else levels.repeat(1, 1, 1, 3)
-    return {"input": x, "output": torch.cat([rgb, alpha], dim=-1)}
-
-
 def goldens(cases):
     """{case}.{tensor} for every case of cases.json; all floating tensors are stored as float32."""
     tensors = {}
@@ -167,7 +153,7 @@ def gradients(cases):
     {case}.output_gradient is random, and {case}.{tensor}_gradient is there for every floating tensor that the
     output follows from. Gradients are computed in float64 and rounded once.
     """
-    without = {"timestep_embedding", "fourier", "rgba8"}
+    without = {"timestep_embedding", "fourier"}
     tensors = {}
     for case in cases:
         if case["op"] in without:

@@ -32,11 +32,11 @@ fn parts() -> (Pipeline, Vec<(String, Tensor)>) {
     (pipeline, tensors.into_iter().map(|(_, tensor)| tensor).collect())
 }
 
-async fn pictures(pipeline: &Pipeline, prepared: &Rc<Prepared>) -> Vec<Vec<u8>> {
+async fn pictures(pipeline: &Pipeline, prepared: &Rc<Prepared>) -> Vec<Vec<f32>> {
     let mut sampler = Sampler::new(pipeline, prepared, &settings()).unwrap();
     let mut pictures = Vec::new();
     while let Some(frame) = sampler.next().await.unwrap() {
-        pictures.extend([frame.prev, frame.x0]);
+        pictures.extend([frame.prev.data, frame.x0.data]);
     }
     pictures
 }

@@ -77,7 +77,7 @@ fn a_whole_step_of_sampling_passes() {
         let plan = pipeline.plan(&settings.layout(&pipeline).unwrap(), None).unwrap();
         let report = report(&gpu, &plan).await;
         assert!(report.ok, "{:?} {:.1e}", report.layers[report.worst], report.output_error);
-        assert!(report.layers.iter().any(|layer| layer.op == "rgba8"));
+        assert!(report.layers.iter().any(|layer| layer.op == "update"));
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["ok"], true);
         assert_eq!(json["layers"][0]["name"], report.layers[0].name);

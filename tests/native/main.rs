@@ -27,6 +27,7 @@ mod memory;
 mod model_files;
 mod naming;
 mod ops;
+mod pictures;
 mod published;
 mod radv;
 mod random;

@@ -7,8 +7,8 @@ use denoise::backend::Gpu;
 use denoise::graph::{Graph, ValueId};
 use denoise::op::{
     Activation, Add, Affine, Attention, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Dropout, Embedding,
-    GroupNorm, Guide, Inpaint, Langevin, LearnedNoise, Linear, Modulate, Moments, Narrow, Norm, PredictX0, Quantile,
-    Remember, Renoise, Repeat, Rescale, Rgba8, RowScale, ScaleShift, Slice, Softmax, Threshold, Tiles,
+    GroupNorm, Guide, Inpaint, InputScale, Langevin, LearnedNoise, Linear, Modulate, Moments, Narrow, Norm, PredictX0, Quantile,
+    Remember, Renoise, Repeat, Rescale, ScaleShift, Slice, Softmax, Threshold, Tiles,
     TimestepEmbedding, Update, Upfirdn2d, Upsample, Variant, View, ViewMut, Widen,
 };
 use denoise::passes::vector_jacobian_product;
@@ -73,11 +73,11 @@ pub type Inputs = Vec<(String, Tensor)>;
 fn tolerance(op: &str) -> f64 {
     match op {
         // Copies.
-        "concat" | "upsample" | "embedding" | "rgba8" | "repeat" | "slice" | "stack" | "pad_channels"
+        "concat" | "upsample" | "embedding" | "repeat" | "slice" | "stack" | "pad_channels"
         | "transpose_kernel" => 0.0,
         "add" | "add_row" | "phases" => 1e-7,
         "activation"
-        | "row_scale"
+        | "input_scale"
         | "remember"
         | "affine"
         | "divide"
@@ -130,7 +130,7 @@ fn tolerance(op: &str) -> f64 {
 }
 
 /// Cases of ops that know no other precision than 32 bits.
-const F32_OPS: [&str; 4] = ["affine", "divide", "dropout", "rgba8"];
+const F32_OPS: [&str; 3] = ["affine", "divide", "dropout"];
 
 /// How far a step's shader may be from the op's CPU function.
 pub fn allowed(step: &Step) -> f64 {
@@ -307,10 +307,6 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
             let table = graph.weight("weight", precision, (table.device_shape().unwrap(), table.to_device().unwrap()));
             graph.op("embedding", Embedding, &[labels, table])
         }
-        "rgba8" => {
-            let x = input(graph, "input", tensor("input"), Precision::F32);
-            graph.op("rgba8", Rgba8::default(), &[x])
-        }
         other => panic!("no such op: {other}"),
     }
     .unwrap_or_else(|error| panic!("{}: {error}", case.name))
@@ -336,10 +332,6 @@ pub fn joined(case: &Case, parts: &[Tensor]) -> Tensor {
 /// The case's output as the golden has it.
 fn as_golden(case: &Case, shape: &Shape, device: &[f32]) -> Vec<f32> {
     match case.op.as_str() {
-        "rgba8" => {
-            let bytes: &[u8] = bytemuck::cast_slice(&device[..shape.channels()]);
-            bytes.iter().map(|&byte| f32::from(byte)).collect()
-        }
         "attention" => {
             let padded = case.head_dim.next_multiple_of(4);
             device.chunks_exact(padded).flat_map(|head| &head[..case.head_dim]).copied().collect()
@@ -450,12 +442,6 @@ pub async fn compare(
                 let (output, margin) = written.split_at(expected.len());
                 let intact = margin.iter().all(|&x| x == sentinel(operand.precision));
                 assert!(intact, "{name}: {op} writes beyond its output");
-                if op == "rgba8" {
-                    let (a, b): (&[u32], &[u32]) = (bytemuck::cast_slice(output), bytemuck::cast_slice(expected));
-                    assert_eq!(a, b, "{name}: {op}");
-                    covered.insert(op, 0.0);
-                    continue;
-                }
                 let error = assert_close(&format!("{name}: {op}"), output, &widen(expected), allowed(&step));
                 let worst = covered.entry(op).or_insert(0.0);
                 *worst = error.max(*worst);
@@ -711,7 +697,6 @@ pub fn updates() -> Vec<(String, Graph, Inputs)> {
         prev_from_x0: 0.6,
         prev_from_noise: 0.2,
         prev_from_kept: [0.1, -0.2, 0.3, -0.4, 0.5],
-        show_scale: 0.6,
         threshold_ratio: 0.83,
         threshold_max: 2.5,
         min_log: -9.0,
@@ -754,7 +739,7 @@ pub fn updates() -> Vec<(String, Graph, Inputs)> {
         let [x, outputs, noise, kept, original, mask] = *ids else { unreachable!("six inputs") };
         let row = graph.input("row", Shape::new(&[Coefficients::LEN])).unwrap();
         let renoised = graph.op("renoised", Renoise, &[x, noise, row]).unwrap();
-        let scaled = graph.op("scaled", RowScale::Input, &[renoised, row]).unwrap();
+        let scaled = graph.op("scaled", InputScale, &[renoised, row]).unwrap();
         let doubled = graph.op("doubled", Repeat, &[scaled]).unwrap();
         let both = graph.op("both", Slice { first: 0, channels: c }, &[outputs]).unwrap();
         let variances = graph.op("variances", Slice { first: c, channels: c }, &[outputs]).unwrap();
@@ -768,15 +753,12 @@ pub fn updates() -> Vec<(String, Graph, Inputs)> {
         let quantile = graph.op("quantile", Quantile, &[original, row]).unwrap();
         let thresholded = graph.op("thresholded", Threshold, &[original, quantile]).unwrap();
         let z = graph.op("learned_noise", LearnedNoise, &[noise, variance, row]).unwrap();
-        let shown = graph.op("shown", RowScale::Show, &[x, row]).unwrap();
         let prev = graph.op("update", Update::default(), &[x, model, predicted, z, kept, row]).unwrap();
         let guiding = graph.op("guiding", PredictX0 { guided: true }, &[x, both, row]).unwrap();
         let guided_beside = graph.further_outputs(guiding).next().unwrap();
         let keeping = Update { keeps: true };
         let keeping = graph.op("keeping", keeping, &[x, model, predicted, z, kept, row]).unwrap();
         let kept_beside = graph.further_outputs(keeping).next().unwrap();
-        let picture = graph.op("picture", Rgba8 { pair: true, scaled: true }, &[x, shown, row]).unwrap();
-        let other_picture = graph.further_outputs(picture).next().unwrap();
         let model_norm = graph.op("model_norm", Norm { centred: false }, &[model]).unwrap();
         let noise_norm = graph.op("noise_norm", Norm { centred: false }, &[z]).unwrap();
         let moved = graph.op("langevin", Langevin, &[prev, model, z, model_norm, noise_norm, row]).unwrap();
@@ -787,7 +769,6 @@ pub fn updates() -> Vec<(String, Graph, Inputs)> {
             ("model", model),
             ("thresholded", thresholded),
             ("z", z),
-            ("shown", shown),
             ("prev", prev),
             ("moved", moved),
             ("painted", painted),
@@ -796,8 +777,6 @@ pub fn updates() -> Vec<(String, Graph, Inputs)> {
             ("guided beside", guided_beside),
             ("keeping", keeping),
             ("kept beside", kept_beside),
-            ("picture", picture),
-            ("other picture", other_picture),
         ] {
             graph.output(name, value);
         }

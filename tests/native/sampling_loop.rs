@@ -53,7 +53,7 @@ fn a_stopped_run_leaves_the_executor_ready() {
             let mut whole = Sampler::new(&pipeline, &prepared, &settings(4)).unwrap();
             let mut expected = Vec::new();
             while let Some(frame) = whole.next().await.unwrap() {
-                expected = frame.prev;
+                expected = frame.prev.data;
             }
             // Stopped with steps still under way.
             let mut stopped = Sampler::new(&pipeline, &prepared, &settings(10)).unwrap();
@@ -68,7 +68,7 @@ fn a_stopped_run_leaves_the_executor_ready() {
             assert_eq!(error, "This run has ended: another one began.");
             let mut last = Vec::new();
             while let Some(frame) = again.next().await.unwrap() {
-                last = frame.prev;
+                last = frame.prev.data;
             }
             assert!(last == expected, "the same pictures after all that");
         }

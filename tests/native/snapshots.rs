@@ -13,7 +13,7 @@ use crate::golden::{self, Golden};
 use crate::runs;
 
 /// Runs to the end: the images, and the frames on the way.
-async fn finish(mut sampler: Sampler) -> (Tensor, Vec<(usize, Vec<u8>)>) {
+async fn finish(mut sampler: Sampler) -> (Tensor, Vec<(usize, Tensor)>) {
     let mut frames = Vec::new();
     while let Some(frame) = sampler.next().await.unwrap() {
         frames.push((frame.step, frame.prev));
@@ -168,7 +168,7 @@ fn a_fork_shares_what_was_before_it_and_nothing_after() {
         assert_ne!(four.0, whole.0);
         assert_eq!(four.1.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [3, 4, 5, 6, 7]);
         let resumed = Sampler::resume(&pipeline, &prepared, &settings, &snapshot).unwrap();
-        assert_eq!(resumed.initial(), whole.1[2].1, "what it begins with is what the run had shown");
+        assert_eq!(*resumed.initial(), whole.1[2].1, "what it begins with is what the run had shown");
     });
 }
 

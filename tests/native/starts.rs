@@ -39,12 +39,12 @@ fn the_second_half_of_a_run_leads_to_its_end() {
             let mut sampler = Sampler::new(&pipeline, &prepared, &whole).unwrap();
             let rows = sampler.schedule().rows.clone();
             let half = if rows.len() == 8 { 4 } else { 8 };
+            let mut x = sampler.initial().clone();
             for _ in 0..half {
-                sampler.next_alone().await.unwrap();
+                x = sampler.next().await.unwrap().unwrap().prev;
             }
             let at = &rows[half];
             let to_variance_1 = (at.alpha_cumprod.sqrt() / at.signal) as f32;
-            let x = sampler.sample().await.unwrap();
             let sample = Tensor { data: x.data.iter().map(|x| x * to_variance_1).collect(), ..x };
             let start = Some(Start { sample, alpha_cumprod: at.alpha_cumprod });
             let scheduler = whole.scheduler.as_ref().unwrap();
@@ -67,11 +67,11 @@ fn every_sampler_takes_over_from_another() {
         let ddim = settings(&pipeline, SchedulerKind::Ddim, 8);
         let prepared = prepare(&Backend::Cpu, &mut pipeline, &ddim).await;
         let mut sampler = Sampler::new(&pipeline, &prepared, &ddim).unwrap();
+        let mut sample = sampler.initial().clone();
         for _ in 0..3 {
-            sampler.next_alone().await.unwrap();
+            sample = sampler.next().await.unwrap().unwrap().prev;
         }
         let alpha_cumprod = sampler.schedule().rows[3].alpha_cumprod;
-        let sample = sampler.sample().await.unwrap();
         for kind in pipeline.scheduler_file().kinds() {
             for steps in [6, 8, 20] {
                 let other = settings(&pipeline, kind, steps);

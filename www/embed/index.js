@@ -1,6 +1,7 @@
 // Denoise for other pages: a model that makes pictures, in a worker of its own. This is what the npm package exports; the
 // engine itself, for those who drive it step by step, is its export `denoise/engine`.
 
+import { rgba8, shownAt, shownPicture } from '../engine/numbers.js';
 import { listen, send } from '../engine/protocol.js';
 import { HUB } from '../model/hub.js';
 import { readSource, sourceOfFiles } from '../model/source.js';
@@ -45,8 +46,9 @@ export class DenoiseError extends Error {
  */
 
 /**
- * One step of a run, as RGBA8, image after image: `x` is x after the step, `x0` what the model expected of the finished picture.
- * @typedef {{step: number, steps: number, count: number, width: number, height: number, x: Uint8ClampedArray<ArrayBuffer>, x0: Uint8ClampedArray<ArrayBuffer>, milliseconds: number}} Step
+ * One step of a run: `x` is x after the step, `x0` what the model expected of the finished picture, as RGBA8, image after
+ * image; `numbers` are the same as the engine has them, `[N, C, H, W]`, x in the sampler's own scale.
+ * @typedef {{step: number, steps: number, count: number, width: number, height: number, x: Uint8ClampedArray<ArrayBuffer>, x0: Uint8ClampedArray<ArrayBuffer>, numbers: {x: Float32Array<ArrayBuffer>, x0: Float32Array<ArrayBuffer>}, milliseconds: number}} Step
  */
 
 /**
@@ -122,7 +124,8 @@ export class DenoiseModel {
     this.#running = id;
     const stop = () => client.send({ type: 'stop' });
     signal?.addEventListener('abort', stop, { once: true });
-    let steps = 0;
+    /** @type {import('../engine/protocol.js').Row[]} */
+    let rows = [];
     let ended = false;
     try {
       while (!ended) {
@@ -130,13 +133,14 @@ export class DenoiseModel {
           ended = true; // the worker has said that there is no such run any more
           throw error;
         });
-        if (event.type === 'started') steps = event.rows.length;
+        if (event.type === 'started') ({ rows } = event);
         if (event.type === 'finished') ended = true;
         if (event.type !== 'frame') continue;
         signal?.throwIfAborted();
         const { step, x, x0, milliseconds } = event;
-        const { width, height } = this.info;
-        yield { step, steps, count, width, height, x: clamped(x), x0: clamped(x0), milliseconds };
+        const { width, height, channels } = this.info;
+        const picture = (/** @type {import('../engine/numbers.js').Numbers} */ numbers, /** @type {import('../pkg/denoise.js').Shown} */ shown) => rgba8(numbers, channels, shown, width * height);
+        yield { step, steps: rows.length, count, width, height, x: picture(x, shownAt(rows, step + 1)), x0: picture(x0, shownPicture(rows)), numbers: { x, x0 }, milliseconds };
       }
       signal?.throwIfAborted();
     } finally {
@@ -160,9 +164,6 @@ export class DenoiseModel {
     this.free();
   }
 }
-
-/** @param {Uint8Array} pixels */
-const clamped = ({ buffer, byteOffset, length }) => new Uint8ClampedArray(/** @type {ArrayBuffer} */ (buffer), byteOffset, length);
 
 /**
  * @param {ModelInfo} info

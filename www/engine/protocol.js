@@ -1,8 +1,8 @@
 // The protocol between the page and the worker that owns the engine.
 //
 // Every message is an object with a `type`. The page sends commands and the worker answers with
-// events; nothing else crosses the border. Pictures travel as transferred RGBA8 buffers, all images
-// of a batch one after another. What the engine's library makes or takes is of the types that it declares itself.
+// events; nothing else crosses the border. What a run makes travels as transferred Float32Arrays [N, C, H, W], x in the
+// sampler's own scale; numbers.js makes pictures of it. What the engine's library makes or takes is of the types that it declares itself.
 
 /** @typedef {import('../model/source.js').Source} Source */
 /** A loaded model. @typedef {import('../pkg/denoise.js').Model} Model */
@@ -56,7 +56,7 @@
  *   {type: 'progress', id: number, stage: LoadingStage, done: number, total: number|null, waiting?: boolean} |
  *   {type: 'preview', id: number, batch: Batch, columns: number, caption: string} |
  *   {type: 'model', id: number, source: Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: Model, count: number, note: string|null} |
- *   {type: 'started', id: number, rows: Row[], initial: Uint8Array, count: number, width: number, height: number} |
+ *   {type: 'started', id: number, rows: Row[], initial: Float32Array<ArrayBuffer>, count: number, width: number, height: number} |
  *   {type: 'frame', id: number, snapshot?: Snapshot} & import('../pkg/denoise.js').Frame |
  *   {type: 'snapshot', id: number, snapshot: Snapshot} |
  *   {type: 'finished', id: number, stopped: boolean} |

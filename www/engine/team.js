@@ -12,7 +12,7 @@ import { listen, send } from './protocol.js';
 /** What the runs of members say. @typedef {Extract<Event, {type: 'model'|'started'|'frame'|'finished'}>} Told */
 /** @typedef {import('./protocol.js').Snapshot} Snapshot */
 /** Makes one snapshot of those of all shares. @typedef {typeof import('../pkg/denoise.js').join_snapshots} Join */
-/** A run of a member that has begun. @typedef {{initial: Uint8Array, member: Member}} Begun */
+/** A run of a member that has begun. @typedef {{initial: Float32Array<ArrayBuffer>, member: Member}} Begun */
 
 /** Bytes that the copies of a model may take together. */
 const MOST_BYTES = 2 ** 30;
@@ -226,9 +226,9 @@ class SharedRun {
   }
 }
 
-/** @param {Uint8Array[]} parts */
+/** @param {Float32Array<ArrayBuffer>[]} parts */
 function joined(parts) {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {
     whole.set(part, at);

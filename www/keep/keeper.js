@@ -96,10 +96,10 @@ export class Keeper {
     const run = state.runs.byId[state.runs.order.at(-1) ?? 0];
     if (!run || run.id <= this.#last || !run.recording.finished) return;
     this.#last = run.id;
-    const { newest, states, count, width, height } = run.recording;
+    const { newest, count, width, height } = run.recording;
     const shape = { count, width, height };
     const recipe = recipeOf(run, { index: newest, view: 'x', image: state.selection.image });
-    const { x } = states[newest];
+    const x = run.recording.batch(newest, 'x');
     const caption = `${recipe.model.title} · ${run.caption}`;
     this.#enqueue(async () => {
       const entry = { key: Date.now(), caption, recipe, shape, layout: run.layout, thumbnail: await thumbnailOf(x, shape), picture: await keptPicture(x, shape) };
@@ -165,7 +165,7 @@ function download(blob, name) {
 /** @param {Blob} blob */
 const bytesOf = async (blob) => new Uint8Array(await blob.arrayBuffer());
 
-/** The first images, four at most: more would be too small to be told apart. @param {Uint8Array} batch @param {Entry['shape']} shape */
+/** The first images, four at most: more would be too small to be told apart. @param {Uint8ClampedArray<ArrayBuffer>} batch @param {Entry['shape']} shape */
 async function thumbnailOf(batch, { count, width, height }) {
   const picture = pictureOf(batch, { width, height }, gridLayout(Math.min(4, count)));
   const whole = await createImageBitmap(new ImageData(picture.pixels, picture.width, picture.height));
@@ -178,10 +178,10 @@ async function thumbnailOf(batch, { count, width, height }) {
   return bytesOf(await canvas.convertToBlob({ type: 'image/png' }));
 }
 
-/** All images, one below the other, as they lie in a batch. @param {Uint8Array} batch @param {Entry['shape']} shape */
+/** All images, one below the other, as they lie in a batch. @param {Uint8ClampedArray<ArrayBuffer>} batch @param {Entry['shape']} shape */
 async function keptPicture(batch, { count, width, height }) {
   if (count * width * height > MOST_PIXELS) return null;
-  const png = await bytesOf(await toPng({ pixels: new Uint8ClampedArray(batch), width, height: count * height }));
+  const png = await bytesOf(await toPng({ pixels: batch, width, height: count * height }));
   return png.length > MOST_BYTES ? null : png;
 }
 

@@ -1,14 +1,13 @@
 // What is shown as pixels: all images as the page lays them out, or the chosen one, enlarged so that pixels stay squares.
 
-import { pictureIn } from '../store/recording.js';
-import { selectedRun, shownLayout, shownShape } from '../store/select.js';
+import { selectedRun, shownShape } from '../store/select.js';
 
 /** @typedef {import('../store/state.js').State} State */
 /** @typedef {{pixels: Uint8ClampedArray<ArrayBuffer>, width: number, height: number}} Picture  as RGBA8 */
 /** @typedef {'all'|'one'} Which  all images, or the chosen one */
 
 /**
- * @param {Uint8Array} batch  the pixels of all images, one after another
+ * @param {Uint8Array|Uint8ClampedArray} batch  the pixels of all images, one after another
  * @param {{width: number, height: number}} size  of an image
  * @param {import('../store/layout.js').Layout} layout
  * @returns {Picture}
@@ -26,21 +25,21 @@ export function pictureOf(batch, { width, height }, { columns, rows, cells }) {
   return { pixels, width: columns * width, height: rows * height };
 }
 
-/** @param {State} state @param {Uint8Array} batch @param {Which} which @returns {Picture} */
-function chosenOf(state, batch, which) {
-  const { width, height } = shownShape(state);
-  const bytes = width * height * 4;
-  const { image } = state.selection;
-  return which === 'all' ? pictureOf(batch, { width, height }, shownLayout(state)) : { pixels: new Uint8ClampedArray(batch.slice(image * bytes, (image + 1) * bytes)), width, height };
+/** @param {State} state @param {number} index  of the run's states @param {Which} which @returns {Picture} */
+function momentOf(state, index, which) {
+  const { recording, layout } = /** @type {import('../store/state.js').Run} */ (selectedRun(state));
+  const { view, image } = state.selection;
+  const { width, height } = recording;
+  return which === 'all' ? pictureOf(recording.batch(index, view), { width, height }, layout) : { pixels: recording.image(index, view, image), width, height };
 }
 
 /** @param {State} state @param {Which} which @returns {Picture} */
 export function shownPicture(state, which) {
   const { selection, preview } = state;
-  const run = selectedRun(state);
-  const shown = run?.recording.states[selection.index];
-  const batch = shown ? (selection.view === 'x' ? shown.x : shown.x0) ?? shown.x : preview.batch.pixels;
-  return chosenOf(state, batch, which);
+  if (selectedRun(state)) return momentOf(state, selection.index, which);
+  const { pixels, width, height } = preview.batch;
+  const bytes = width * height * 4;
+  return which === 'all' ? pictureOf(pixels, { width, height }, preview.layout) : { pixels: new Uint8ClampedArray(pixels.slice(selection.image * bytes, (selection.image + 1) * bytes)), width, height };
 }
 
 /**
@@ -55,11 +54,10 @@ export function momentsOf(state, which, most) {
   const run = selectedRun(state);
   if (!run) return [() => shownPicture(state, which)];
   const { recording } = run;
-  const { view } = state.selection;
   const count = Math.min(most, recording.newest + 1);
   return Array.from({ length: count }, (_, i) => {
-    const at = recording.states[Math.round((i * recording.newest) / Math.max(1, count - 1))];
-    return () => chosenOf(state, pictureIn(at, view), which);
+    const index = Math.round((i * recording.newest) / Math.max(1, count - 1));
+    return () => momentOf(state, index, which);
   });
 }
 

@@ -164,6 +164,9 @@ export function underWay(state) {
 /** Whether the page brings the engine back by itself, to go on with what was interrupted. @param {State} state */
 export const goesOnByItself = ({ phase: { lost }, interrupted, losses }) => lost && interrupted !== null && losses <= MOST_LOSSES;
 
+/** Whether it brings the CPU instead: a GPU that was lost so often in one run will be lost again. @param {State} state */
+export const endsOnCpu = ({ phase: { lost }, interrupted, losses, settings, backend }) => lost && interrupted !== null && losses === MOST_LOSSES + 1 && settings.backend !== 'cpu' && backend?.kind !== 'cpu';
+
 /** @param {State} state @param {ActionOf<'resume'>} action @returns {State} */
 export function resume(state, action) {
   const { interrupted } = state;

@@ -4,7 +4,7 @@ import { isAlphabet } from '../model/classes.js';
 import { megabytes, short } from '../words/format.js';
 import { FAILURES, STAGES } from '../words/messages.js';
 import { choose, set, withClasses, withDefaultEta, withSampling } from './choosing.js';
-import { goesOnByItself, underWay as runUnderWay } from './forking.js';
+import { endsOnCpu, goesOnByItself, underWay as runUnderWay } from './forking.js';
 import { gridLayout, layoutOf } from './layout.js';
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
@@ -187,6 +187,7 @@ export function failed(state, event) {
   const isLost = underWay.lost && next.interrupted !== null;
   if (isLost) next.losses = state.losses + 1;
   if (isLost && goesOnByItself(next)) return withAnnouncement(withStatus(next, 'Interrupted, going on', '', 0), 'The run was interrupted. It goes on by itself.');
+  if (isLost && endsOnCpu(next)) return withNotice(withAnnouncement(withStatus(next, 'Interrupted, going on', '', 0), 'The GPU was lost again. The CPU goes on.'), { key: 'lost', title: 'The CPU takes over', text: `${message} That happened ${next.losses} times in a row.` });
   /** @type {import('./phase.js').Next} */
   const again = next.interrupted ? 'resume' : null;
   const onGpu = state.settings.backend !== 'cpu' && state.backend?.kind !== 'cpu';

@@ -5,7 +5,6 @@ import { isDrawable, levelsOf, numbersOf, refitted, sameShape, sizeOf } from '..
 import { withAnnouncement, withStatus, withoutNotices } from './messages.js';
 import { reducePhase } from './phase.js';
 import { beginningOf } from './picture-state.js';
-import { pictureIn } from './recording.js';
 import { loadedOf, selectedRun, shownShape, weightsOf } from './select.js';
 import { inked, marked, withLine } from './strokes.js';
 
@@ -90,14 +89,11 @@ function takeShown(state) {
   return take(state, { levels: levelsOf(rgba, shape), shape, name: `image ${state.selection.image + 1}` });
 }
 
-/** An image as it was made, as RGBA8. @param {import('./recording.js').Recording} recording @param {number} index @param {'x'|'x0'} view @param {number} image */
-const imageIn = ({ states, width, height }, index, view, image) => pictureIn(states[index], view).subarray(4 * image * width * height, 4 * (image + 1) * width * height);
-
 /** The chosen image as it is shown, as RGBA8; nothing before anything was made. @param {State} state @returns {ArrayLike<number>|null} */
 export function shownImage(state) {
   const { selection: { index, view, image }, preview } = state;
   const run = selectedRun(state);
-  if (run) return imageIn(run.recording, index, view, image);
+  if (run) return run.recording.image(index, view, image);
   const { pixels, width, height } = preview.batch;
   const bytes = 4 * width * height;
   return preview.real ? pixels.subarray(image * bytes, (image + 1) * bytes) : null;
@@ -245,7 +241,7 @@ function inverted(state, { step, x }) {
  * @returns {State}
  */
 export function invert(state, event) {
-  if (event.type === 'frame') return inverted(state, /** @type {any} */ (event));
+  if (event.type === 'frame') return inverted(state, event);
   const phase = reducePhase(state.phase, event);
   if (event.type === 'started') return { ...state, phase };
   const { inversion } = state.picture;

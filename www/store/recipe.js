@@ -40,7 +40,7 @@ export const SAMPLING_SETTINGS = RUN_SETTINGS.filter((name) => name !== 'precisi
  *   fork?: string|null,
  *   begins?: import('./beginning.js').Kept|null,
  *   step: number,
- *   view: 'x'|'x0',
+ *   view: import('./recording.js').View,
  *   image: number,
  * }} Recipe
  * `settings` are the run's, all of them; `forkedAt` is the step of another run that it went on from, and
@@ -61,7 +61,7 @@ export function setupOf(state) {
 
 /**
  * @param {Run} run
- * @param {{index: number, view: 'x'|'x0', image: number}} shown
+ * @param {{index: number, view: import('./recording.js').View, image: number}} shown
  * @returns {Recipe}
  */
 export function recipeOf(run, { index, view, image }) {
@@ -166,7 +166,7 @@ export function readRecipe(text) {
     ...(found.begins && { begins: checked(found.begins) }),
     forkedAt: found.forkedAt === null ? null : check('forkedAt', found.forkedAt ?? 0, whole),
     step: check('step', found.step ?? 0, whole),
-    view: check('view', found.view ?? 'x', among('x', 'x0')),
+    view: check('view', found.view ?? 'x', among('x', 'x0', 'eps', 'change')),
     image: check('image', found.image ?? 0, whole),
   };
   if (problems.length) throw new Error(`has settings in it that are not valid: ${problems.join('; ')}. Nothing was changed`);

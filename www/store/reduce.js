@@ -7,7 +7,7 @@ import { arrange, arranged, backend, check, checked, connect, failed, load, mode
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
 import { invert, isOfInversion, picture } from './picture.js';
 import { reset, restore } from './restoring.js';
-import { chooseImage, chooseView, finished, frame, generate, leafOn, playOn, scrub, started, stop, toggleLeafing, togglePlay } from './running.js';
+import { chooseImage, chooseView, finished, frame, generate, inspect, leafOn, playOn, scrub, setPlayback, started, stop, toggleLeafing, togglePlay } from './running.js';
 
 /** @typedef {import('./phase.js').Next} Next */
 /** @typedef {import('./settings.js').Settings} Settings */
@@ -48,9 +48,11 @@ import { chooseImage, chooseView, finished, frame, generate, leafOn, playOn, scr
  *   {type: 'reset'} |
  *   {type: 'history', entries: readonly import('./state.js').Entry[], kept: boolean} |
  *   {type: 'chooseImage', image: number} |
- *   {type: 'chooseView', view: 'x'|'x0'} |
+ *   {type: 'chooseView', view: import('./recording.js').View} |
  *   {type: 'scrub', index: number} |
+ *   {type: 'inspect', pixel: import('./state.js').Selection['pixel']} |
  *   {type: 'togglePlay'} |
+ *   {type: 'setPlayback', speed?: number, loop?: boolean} |
  *   {type: 'playOn'} |
  *   {type: 'toggleLeafing'} |
  *   {type: 'leafOn'} |
@@ -125,7 +127,9 @@ export function reduce(state, action) {
     case 'chooseImage': return chooseImage(state, action);
     case 'chooseView': return chooseView(state, action);
     case 'scrub': return scrub(state, action);
+    case 'inspect': return inspect(state, action);
     case 'togglePlay': return togglePlay(state);
+    case 'setPlayback': return setPlayback(state, action);
     case 'playOn': return playOn(state);
     case 'toggleLeafing': return toggleLeafing(state);
     case 'leafOn': return leafOn(state);

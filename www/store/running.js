@@ -179,8 +179,19 @@ export function togglePlay(state) {
 export function playOn(state) {
   const { playing, index } = state.selection;
   const newest = selectedRun(state)?.recording.newest ?? 0;
-  return playing ? moveTo(state, index + 1, index + 1 < newest) : state;
+  if (!playing) return state;
+  // A run that is still under way is waited for before it begins again.
+  if (state.playback.loop && index >= newest) return selectedRun(state)?.recording.finished ? moveTo(state, 0, true) : state;
+  return moveTo(state, index + 1, state.playback.loop || index + 1 < newest);
 }
+
+/** @param {State} state @param {ActionOf<'setPlayback'>} action @returns {State} */
+export function setPlayback(state, { speed = state.playback.speed, loop = state.playback.loop }) {
+  return { ...state, playback: { speed, loop } };
+}
+
+/** @param {State} state @param {ActionOf<'inspect'>} action @returns {State} */
+export const inspect = (state, { pixel }) => ({ ...state, selection: { ...state.selection, pixel } });
 
 /** @param {State} state @param {ActionOf<'chooseImage'>} action @returns {State} */
 export const chooseImage = (state, { image }) => ({ ...state, selection: { ...state.selection, image } });

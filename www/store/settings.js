@@ -23,7 +23,7 @@
  * @property {'auto'|'f32'|'f16'} precision
  * @property {'0'|'1'} autotune    whether the fastest kernels of a GPU are looked for
  * @property {'0'|'1'} lock        whether the seed is kept, where the address has one
- * @property {'x'|'x0'} view       what the pictures show when the page opens
+ * @property {import('./recording.js').View} view  what the pictures show when the page opens
  */
 
 /** The settings that have a field to type or choose in. @typedef {'sampler'|'steps'|'count'|'guidance'|'eta'|'seed'|'seedTo'|'spacing'|'variance'} Field */
@@ -145,7 +145,7 @@ const FIELDS = {
   precision: choice('auto', 'f32', 'f16'),
   autotune: choice('0', '1'),
   lock: choice('0', '1'),
-  view: choice('x', 'x0'),
+  view: choice('x', 'x0', 'eps', 'change'),
 };
 const NAMES = /** @type {(keyof Settings)[]} */ (Object.keys(FIELDS));
 

@@ -75,7 +75,8 @@ import { FIELD_NAMES } from './settings.js';
  * @property {boolean} playing
  * @property {1|-1|0} leafing      which way the images are looked through one after another; 0: they are not
  * @property {number} image       of the batch
- * @property {'x'|'x0'} view
+ * @property {import('./recording.js').View} view
+ * @property {{x: number, y: number}|null} pixel  of the chosen image whose numbers are shown
  */
 
 /** What a button of a notice asks for. @typedef {(
@@ -124,6 +125,7 @@ import { FIELD_NAMES } from './settings.js';
  * @property {number} losses           of the engine, since a run came to its end
  * @property {number|null} pinned      the run that the selected one is compared with
  * @property {Selection} selection
+ * @property {{speed: number, loop: boolean}} playback  how runs are played
  * @property {{done: number, total: number|null}|null} checking  layers
  * @property {Checked|null} checked
  * @property {number|null} listing     the command that asks what is stored
@@ -142,7 +144,7 @@ export function noisePreview(count, width, height, layout = gridLayout(count)) {
 export const NO_RUNS = Object.freeze({ byId: {}, order: [] });
 
 /** @type {Selection} */
-export const NOTHING_SELECTED = Object.freeze({ run: null, index: 0, following: true, playing: false, leafing: 0, image: 0, view: 'x' });
+export const NOTHING_SELECTED = Object.freeze({ run: null, index: 0, following: true, playing: false, leafing: 0, image: 0, view: 'x', pixel: null });
 
 /**
  * The state in which the page opens.
@@ -183,6 +185,7 @@ export function initialState({ settings, given, wanted, shipped }) {
     losses: 0,
     pinned: null,
     selection: { ...NOTHING_SELECTED, view: settings.view },
+    playback: { speed: 1, loop: false },
     checking: null,
     checked: null,
     listing: null,

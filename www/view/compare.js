@@ -2,7 +2,6 @@
 // is as much noise in it.
 
 import { branchWords, compared } from '../store/forking.js';
-import { pictureIn } from '../store/recording.js';
 import { selectedRun } from '../store/select.js';
 import { atNextFrame, byId, changes, contextOf, imageData } from './dom.js';
 
@@ -42,13 +41,14 @@ export class Compare {
   }
 
   /** @param {'this'|'other'} which @param {Recording} recording @param {number} index @param {string} words */
-  #show(which, { states, count, width, height }, index, words) {
+  #show(which, recording, index, words) {
     const { image, view } = this.#state.selection;
-    const { step } = states[index];
+    const { width, height } = recording;
+    const { step } = recording.states[index];
     const canvas = byId(`compared-${which}`);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     canvas.setAttribute('aria-label', `${words}, at step ${step}`);
-    contextOf(canvas).putImageData(imageData(pictureIn(states[index], view), Math.min(image, count - 1), width, height), 0, 0);
+    contextOf(canvas).putImageData(imageData(recording.image(index, view, image), 0, width, height), 0, 0);
     byId(`compared-${which}-words`).textContent = words;
     byId(`compared-${which}-step`).textContent = `step ${step}`;
   }

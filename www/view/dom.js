@@ -36,7 +36,7 @@ export function svg(tag, attributes, ...children) {
   return element;
 }
 
-/** RGBA8 pixels of image `index` of a batch. @param {Uint8Array} pixels @param {number} index @param {number} width @param {number} height */
+/** RGBA8 pixels of image `index` of a batch. @param {Uint8Array|Uint8ClampedArray} pixels @param {number} index @param {number} width @param {number} height */
 export function imageData(pixels, index, width, height) {
   const bytes = width * height * 4;
   const image = new Uint8ClampedArray(/** @type {ArrayBuffer} */ (pixels.buffer), pixels.byteOffset + index * bytes, bytes);

@@ -1,18 +1,20 @@
-// The pictures: the grid of a batch, and beside it the chosen image, large, in both views.
+// The pictures: the grid of a batch, and beside it the chosen image, large, in every view.
 
 import { noiseBatch } from '../store/noise.js';
-import { pictureIn } from '../store/recording.js';
 import { phase, selectedRun, shownLayout, shownShape } from '../store/select.js';
 import { atNextFrame, byId, changes, contextOf, imageData, make } from './dom.js';
 
 /** @typedef {import('../store/state.js').State} State */
 
+/** What the views are called. */
+const VIEWS = { x: 'x_t', x0: 'x̂0', eps: 'ε̂', change: 'the last change' };
+
 export class Gallery {
   #canvas = byId('images');
   /** A listbox that lies over the canvas: one option an image, so that keys can choose too. @type {HTMLElement} */
   #list = byId('options');
-  /** @type {HTMLCanvasElement[]} */
-  #loupes = [byId('loupe-x'), byId('loupe-x0')];
+  /** One a view. @type {Record<import('../store/recording.js').View, HTMLCanvasElement>} */
+  #loupes = { x: byId('loupe-x'), x0: byId('loupe-x0'), eps: byId('loupe-eps'), change: byId('loupe-change') };
   #controller;
   /** @type {State} */
   #state;
@@ -60,7 +62,7 @@ export class Gallery {
   #setShape({ columns, rows, cells }, width, height) {
     this.#canvas.width = columns * width;
     this.#canvas.height = rows * height;
-    for (const loupe of this.#loupes) Object.assign(loupe, { width, height });
+    for (const loupe of Object.values(this.#loupes)) Object.assign(loupe, { width, height });
     // Small pictures are looked at pixel by pixel; large ones may be shown smaller than they are.
     this.#canvas.classList.toggle('smooth', Math.max(width, height) >= 128);
     const pictures = this.#canvas.parentElement.parentElement;
@@ -82,21 +84,37 @@ export class Gallery {
     if (!run) {
       const { batch, real } = preview;
       this.#drawGrid(batch.pixels);
-      this.#drawLoupes(noiseBatch(batch.count, batch.width, batch.height).pixels, batch.pixels);
-      byId('loupe-note').textContent = 'what it expects';
+      const noise = noiseBatch(batch.count, batch.width, batch.height).pixels;
+      for (const [view, pixels] of Object.entries({ x: noise, x0: batch.pixels, eps: noise, change: null })) this.#drawLoupe(/** @type {any} */ (view), pixels, selection.image);
+      this.#note('what it expects', 'the noise it sees', 'the last change');
       this.#describe(real ? `${batch.count} images made by this model` : 'Noise: nothing was generated yet');
       return;
     }
     const { recording } = run;
-    const { step, x, x0, x0Step } = recording.states[selection.index];
-    this.#drawGrid(pictureIn(recording.states[selection.index], selection.view));
-    this.#drawLoupes(x, x0 ?? x);
-    this.#describe(`${recording.count} images, ${selection.view === 'x' ? 'x_t' : 'x̂0'} at step ${step} of ${recording.steps}`);
+    const { index, view, image } = selection;
+    const { step, x0, x0Step } = recording.states[index];
+    this.#drawGrid(recording.batch(index, view));
+    for (const one of /** @type {const} */ (['x', 'x0', 'eps', 'change'])) this.#drawLoupe(one, recording.numbers(index, one, 0, 1) && recording.image(index, one, image), 0);
+    this.#describe(`${recording.count} images, ${VIEWS[view]} at step ${step} of ${recording.steps}`);
     // The newest step of a run has no prediction of its own yet.
-    byId('loupe-note').textContent = x0 && x0Step !== step ? `expected at step ${x0Step}` : 'what it expects';
+    const at = recording.evaluation(index)?.step ?? step;
+    const before = recording.before(index);
+    const gain = recording.gain(index);
+    this.#note(
+      x0 && x0Step !== step ? `expected at step ${x0Step}` : 'what it expects',
+      at === step ? 'the noise it sees' : `seen at step ${at}`,
+      before ? `changed since step ${before.step}${gain > 1 ? `, ×${gain}` : ''}` : 'nothing has changed yet',
+    );
   }
 
-  /** @param {Uint8Array} pixels  the batch as the grid shows it */
+  /** What stands beside x̂0, ε̂ and the change. @param {...string} notes */
+  #note(...notes) {
+    for (const [i, id] of ['loupe-note', 'loupe-noise-note', 'loupe-change-note'].entries()) {
+      if (byId(id).textContent !== notes[i]) byId(id).textContent = notes[i];
+    }
+  }
+
+  /** @param {Uint8Array|Uint8ClampedArray} pixels  the batch as the grid shows it */
   #drawGrid(pixels) {
     const { width, height } = shownShape(this.#state);
     const context = contextOf(this.#canvas);
@@ -105,12 +123,12 @@ export class Gallery {
     }
   }
 
-  /** @param {Uint8Array} x @param {Uint8Array} x0  batches in both views, for the loupes */
-  #drawLoupes(x, x0) {
+  /** @param {import('../store/recording.js').View} view @param {Uint8Array|Uint8ClampedArray|null} pixels  null: there is nothing to show @param {number} image  of them */
+  #drawLoupe(view, pixels, image) {
     const { width, height } = shownShape(this.#state);
-    [x, x0].forEach((pixels, i) => {
-      contextOf(this.#loupes[i]).putImageData(imageData(pixels, this.#state.selection.image, width, height), 0, 0);
-    });
+    const context = contextOf(this.#loupes[view]);
+    if (pixels) context.putImageData(imageData(pixels, image, width, height), 0, 0);
+    else context.clearRect(0, 0, width, height);
   }
 
   /** @param {string} text  what the grid shows, for those who cannot see it */

@@ -13,6 +13,7 @@ const SYMBOLS = {
   again: { name: 'x̃_0', build: () => [over('x', 'tilde'), sub('0')], tip: 'x̃_0: the picture that is made of the noise again.' },
   x0: { name: 'x̂0', build: () => [over('x', 'hat'), sub('0')], tip: 'x̂0: the finished picture as the model guesses it from this step. The guess gets sharper as the noise goes.' },
   eps: { name: 'ε̂', build: () => [over('ε', 'hat')], tip: 'ε̂: the noise that the model believes is in the picture. This is what the network computes.' },
+  change: { name: 'Δx', build: () => ['Δx'], tip: 'Δx: what the last step changed in the picture, enlarged to be seen.' },
   out: { name: 'model output', build: () => [over('x', 'hat')], tip: 'The network’s output: here it is the finished picture itself.' },
   v: { name: 'v̂', build: () => [over('v', 'hat')], tip: 'v̂: what the network computes here, a fixed blend of noise and picture.' },
   flow: { name: 'û', build: () => [over('u', 'hat')], tip: 'û: what the network computes here, noise minus picture: the way along which x_t = (1 − σ) x_0 + σ ε goes from one to the other.' },
@@ -22,6 +23,11 @@ const SYMBOLS = {
   sigma: { name: '√(1−ᾱ_t)', build: () => ['√(1−', over('α', 'bar'), sub('t'), ')'], tip: 'Noise level: the strength of the noise at this step, from 1 (only noise) to 0 (none).' },
   snr: { name: 'SNR', build: () => ['SNR'], tip: 'Signal-to-noise ratio. At 0 dB picture and noise are equally strong; below it noise wins.' },
 };
+
+// Those of equations that stand for no value of the run that is shown.
+for (const [key, build] of /** @type {[string, () => (Node|string)[]][]} */ ([
+  ['prev', () => [sub('t−1')]], ['abarPrev', () => [over('α', 'bar'), sub('t−1')]], ['zero', () => [sub('0')]], ['sub_t', () => [sub('t')]], ['T', () => [sub('T')]],
+])) SYMBOLS[key] = { name: key, build, tip: '' };
 
 // With guidance the network is asked twice, with and without the class, and leans towards the first.
 for (const [key, letter, what] of [['eps', 'ε', 'noise'], ['out', 'x', 'finished picture'], ['v', 'v', 'output'], ['flow', 'u', 'way from picture to noise']]) {

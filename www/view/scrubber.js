@@ -4,6 +4,9 @@ import { selectedRun } from '../store/select.js';
 import { byId, changes } from './dom.js';
 import { Strip } from './strip.js';
 
+/** How fast a run can be played. */
+const SPEEDS = [1, 2, 4, 0.25, 0.5];
+
 export class Scrubber {
   /** @type {HTMLInputElement} */
   #slider = byId('step');
@@ -11,6 +14,7 @@ export class Scrubber {
   #views = document.querySelectorAll(/** @type {'input'} */ ('input[name=view]'));
   #strip;
   #changed = changes();
+  #playback = { speed: 1, loop: false };
 
   /** @param {import('../controller.js').Controller} controller @param {import('../store/state.js').State} state */
   constructor(controller, state) {
@@ -26,8 +30,10 @@ export class Scrubber {
       controller.dispatch({ type: 'scrub', index: Math.max(0, Number(slider.value) + move) });
     });
     this.#play.addEventListener('click', () => controller.dispatch({ type: 'togglePlay' }));
+    byId('speed').addEventListener('click', () => controller.dispatch({ type: 'setPlayback', speed: SPEEDS[(SPEEDS.indexOf(this.#playback.speed) + 1) % SPEEDS.length] }));
+    byId('loop').addEventListener('click', () => controller.dispatch({ type: 'setPlayback', loop: !this.#playback.loop }));
     for (const input of this.#views) {
-      input.addEventListener('change', () => controller.chooseView(input.value === 'x' ? 'x' : 'x0'));
+      input.addEventListener('change', () => controller.chooseView(/** @type {import('../store/recording.js').View} */ (input.value)));
     }
   }
 
@@ -35,8 +41,12 @@ export class Scrubber {
   render(state) {
     this.#strip.render(state);
     const run = selectedRun(state);
-    const { selection } = state;
-    if (!this.#changed(selection, run)) return;
+    const { selection, playback } = state;
+    if (!this.#changed(selection, run, playback)) return;
+    this.#playback = playback;
+    byId('speed').textContent = `${playback.speed}×`;
+    byId('speed').setAttribute('aria-label', `Speed: ${playback.speed} times`);
+    byId('loop').setAttribute('aria-pressed', String(playback.loop));
     for (const input of this.#views) input.checked = input.value === selection.view;
     const slider = this.#slider;
     const recording = run?.recording;

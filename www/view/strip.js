@@ -70,28 +70,28 @@ export class Strip {
   #paintPlaceholder(context, place, fraction) {
     const { batch, real } = this.#state.preview;
     const noise = noiseBatch(1, batch.width, batch.height);
-    if (real) this.#paintImage(context, batch.pixels, batch, place, 1);
-    this.#paintImage(context, noise.pixels, noise, place, 1 - fraction ** 2);
+    if (real) this.#paintImage(context, batch.pixels, batch, Math.min(this.#state.selection.image, batch.count - 1), place, 1);
+    this.#paintImage(context, noise.pixels, noise, 0, place, 1 - fraction ** 2);
   }
 
   /** @param {CanvasRenderingContext2D} context @param {Recording} recording @param {Place} place @param {number} fraction  of the run */
   #paintTile(context, recording, place, fraction) {
     const index = Math.round(fraction * recording.end);
     const ready = index <= recording.newest;
-    const { x, x0 } = recording.states[ready ? index : 0];
-    const pixels = (this.#state.selection.view === 'x' ? x : x0) ?? recording.states[0].x;
-    this.#paintImage(context, pixels, recording, place, ready ? 1 : 0.16);
+    const { view, image } = this.#state.selection;
+    this.#paintImage(context, recording.image(ready ? index : 0, ready ? view : 'x', image), recording, 0, place, ready ? 1 : 0.16);
   }
 
   /**
    * @param {CanvasRenderingContext2D} context
-   * @param {Uint8Array} pixels
-   * @param {{width: number, height: number, count: number}} shape
+   * @param {Uint8Array|Uint8ClampedArray} pixels
+   * @param {{width: number, height: number}} shape
+   * @param {number} image  of those that the pixels are of
    * @param {Place} place
    * @param {number} alpha
    */
-  #paintImage(context, pixels, { width, height, count }, place, alpha) {
-    const data = imageData(pixels, Math.min(this.#state.selection.image, count - 1), width, height);
+  #paintImage(context, pixels, { width, height }, image, place, alpha) {
+    const data = imageData(pixels, image, width, height);
     Object.assign(this.#picture, { width, height });
     contextOf(this.#picture).putImageData(data, 0, 0);
     // The middle of the picture, in the tile's proportions.

@@ -1,7 +1,6 @@
 // The runs as a tree: a lane each, that leaves another one at the step where it forks; and the button that forks.
 
 import { branchWords, forkHint, forkProblem, lanesOf, makerOf } from '../store/forking.js';
-import { pictureIn } from '../store/recording.js';
 import { selectedRun } from '../store/select.js';
 import { atNextFrame, byId, changes, contextOf, imageData, make, svg } from './dom.js';
 import { THUMB } from './strip.js';
@@ -95,7 +94,7 @@ export class Tree {
     const [picture, label] = /** @type {any} */ (option.children);
     const { image, view } = this.#state.selection;
     picture.classList.toggle('smooth', Math.max(recording.width, recording.height) >= 128);
-    contextOf(picture).putImageData(imageData(pictureIn(recording.states[recording.newest], view), Math.min(image, recording.count - 1), recording.width, recording.height), 0, 0);
+    contextOf(picture).putImageData(imageData(recording.image(recording.newest, view, image), 0, recording.width, recording.height), 0, 0);
     if (label.textContent !== words) label.textContent = words;
     const pinned = run.id === this.#state.pinned ? ', compared with' : '';
     option.setAttribute('aria-label', run.parent ? `${words}, from step ${run.parent.step}${pinned}` : `The first run, ${words}${pinned}`);

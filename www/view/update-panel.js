@@ -3,7 +3,7 @@
 import { makerOf } from '../store/forking.js';
 import { selectedRun } from '../store/select.js';
 import { number, time } from '../words/format.js';
-import { byId, changes, make, svg } from './dom.js';
+import { byId, changes, make } from './dom.js';
 import { term } from './maths.js';
 
 /** @typedef {import('../engine/protocol.js').Row} Row */
@@ -12,18 +12,14 @@ import { term } from './maths.js';
 
 /** What the model computes. @type {Record<import('../pkg/denoise.js').PredictionType, string>} */
 const OUTPUT = { epsilon: 'eps', sample: 'out', v_prediction: 'v', flow_prediction: 'flow' };
-const CHART = { width: 300, height: 64 };
 
 export class UpdatePanel {
   #title = byId('update-title');
   #formulas = byId('formulas');
-  #chart = byId('chart');
   #changed = changes();
   /** @type {Row[]} */
   #rows = [];
   #output = 'eps';
-  /** Whether x_t is a mixture of picture and noise whose shares add up to one. */
-  #flows = false;
   #guidance = 1;
   /** The coefficients that any step of the run uses: the others' terms are left out throughout. @type {Set<string>} */
   #used = new Set();
@@ -48,7 +44,6 @@ export class UpdatePanel {
       [term('x0'), ' = a ', term('xt'), ' − b ', term('eps')],
       [term('xt', 't−1'), ' = c ', term('x0'), ' + d ', term('eps'), ' + σ ', term('z')],
     );
-    this.#chart.replaceChildren();
   }
 
   /** @param {import('../store/state.js').Run} run */
@@ -56,15 +51,12 @@ export class UpdatePanel {
     this.#rows = rows;
     this.#guidance = guidance;
     this.#output = OUTPUT[predicts];
-    this.#flows = predicts === 'flow_prediction';
     this.#used = new Set(rows.flatMap((row) => Object.entries(row).filter(([, value]) => value).map(([name]) => name)));
     this.#shown = -1;
-    this.#drawChart();
   }
 
   /** Shows the update that leads from state `step` to the next; for the last state, the one that made it. @param {number} step */
   #show(step) {
-    this.#chart.querySelector('.marker').setAttribute('transform', `translate(${(step / this.#rows.length) * CHART.width} 0)`);
     const i = Math.min(step, this.#rows.length - 1);
     if (i === this.#shown) return;
     this.#shown = i;
@@ -120,26 +112,5 @@ export class UpdatePanel {
       // A coefficient and its symbol stay on one line.
       return [sign, make('span', { class: 'product' }, make('span', { class: 'number' }, number(Math.abs(value))), ' ', symbol)];
     });
-  }
-
-  /** How much picture and how much noise there is before an evaluation. @param {Row} row */
-  #shares({ alpha_cumprod: alpha, x0_from_model: sigma }) {
-    if (!this.#flows) return { signal: Math.sqrt(alpha), noise: Math.sqrt(1 - alpha) };
-    // x̂0 = x_t − σ û, or + where the model was trained the other way round.
-    const noise = Math.min(1, Math.abs(sigma));
-    return { signal: 1 - noise, noise };
-  }
-
-  // Two curves over the run: how much picture and how much noise is in x_t.
-  #drawChart() {
-    const { width, height } = CHART;
-    const states = [...this.#rows.map((row) => this.#shares(row)), { signal: 1, noise: 0 }];
-    const line = (/** @type {'signal'|'noise'} */ name) => states.map((shares, i) => `${((i / (states.length - 1)) * width).toFixed(1)},${((1 - shares[name]) * height).toFixed(1)}`).join(' ');
-    this.#chart.setAttribute('viewBox', `0 -2 ${width} ${height + 4}`);
-    this.#chart.replaceChildren(
-      svg('polyline', { class: 'noise', points: line('noise') }),
-      svg('polyline', { class: 'signal', points: line('signal') }),
-      svg('line', { class: 'marker', x1: 0, x2: 0, y1: -2, y2: height + 2 }),
-    );
   }
 }

@@ -366,12 +366,12 @@ impl Executor {
         Ok(Readback::new(&self.gpu, staging, lengths, self.frames.len(), submission))
     }
 
-    /// Submits runs whose frames go to `staging`: where they are, and the last submission.
+    /// Submits runs whose frames go to `staging`: how many bytes each has, and the last submission.
     async fn submit(
         &self,
         staging: &Staging,
         rows: Range<usize>,
-    ) -> Result<(Vec<(usize, usize)>, wgpu::SubmissionIndex)> {
+    ) -> Result<(Vec<usize>, wgpu::SubmissionIndex)> {
         let mut lengths = Vec::with_capacity(self.frames.len() * rows.len());
         let mut encoding = Encoding::new(self);
         let (mut to, mut dispatches) = (0, 0);
@@ -394,7 +394,7 @@ impl Executor {
                         encoding.record(|encoder| {
                             encoder.copy_buffer_to_buffer(self.slot(frame), 0, &staging.buffer, to, size as u64);
                         });
-                        lengths.push((frame.precision.bytes() * frame.shape.channels(), size));
+                        lengths.push(size);
                         to += size as u64;
                     }
                 }

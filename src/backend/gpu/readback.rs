@@ -34,8 +34,8 @@ impl Staging {
         receiver
     }
 
-    /// The frames in the buffer, given of each the bytes that count and the bytes it takes.
-    pub(super) async fn frames(&self, gpu: &Gpu, mapped: Mapped, lengths: &[(usize, usize)]) -> Result<Vec<Vec<u8>>> {
+    /// The frames in the buffer, given of each how many bytes it has.
+    pub(super) async fn frames(&self, gpu: &Gpu, mapped: Mapped, lengths: &[usize]) -> Result<Vec<Vec<u8>>> {
         // A lost device says so itself; what else goes wrong here is only a consequence.
         let failed = |what: String| {
             let other = format!("The GPU's results could not be read ({what}). Try again, or use the CPU.");
@@ -48,9 +48,9 @@ impl Staging {
         }
         let view = self.buffer.slice(..).get_mapped_range().map_err(|error| failed(error.to_string()))?;
         let mut at = 0;
-        let frame = |&(used, taken): &(usize, usize)| {
-            at += taken;
-            view[at - taken..at - taken + used].to_vec()
+        let frame = |&length: &usize| {
+            at += length;
+            view[at - length..at].to_vec()
         };
         Ok(lengths.iter().map(frame).collect())
     }
@@ -61,8 +61,8 @@ pub struct Readback {
     gpu: Rc<Gpu>,
     staging: Rc<Staging>,
     mapped: Option<Mapped>,
-    /// Of each frame, the bytes that count and the bytes it takes.
-    lengths: Vec<(usize, usize)>,
+    /// How many bytes each frame has.
+    lengths: Vec<usize>,
     /// How many frames a run has.
     frames: usize,
     submission: Option<wgpu::SubmissionIndex>,
@@ -74,7 +74,7 @@ impl Readback {
     pub(super) fn new(
         gpu: &Rc<Gpu>,
         staging: Rc<Staging>,
-        lengths: Vec<(usize, usize)>,
+        lengths: Vec<usize>,
         frames: usize,
         submission: wgpu::SubmissionIndex,
     ) -> Self {
@@ -89,7 +89,7 @@ impl Readback {
         }
     }
 
-    pub(in super::super) async fn wait(mut self) -> Result<Vec<Vec<Vec<u8>>>> {
+    pub(in super::super) async fn wait(mut self) -> Result<Vec<Vec<Vec<f32>>>> {
         if self.gpu.counters().submissions == self.submissions {
             self.gpu.count(|counters| counters.waits += 1);
         }
@@ -98,7 +98,8 @@ impl Readback {
         };
         self.gpu.poll(submission)?;
         let frames = self.staging.frames(&self.gpu, mapped, &self.lengths).await?;
-        Ok(frames.chunks(self.frames.max(1)).map(<[_]>::to_vec).collect())
+        let numbers: Vec<Vec<f32>> = frames.iter().map(|frame| bytemuck::pod_collect_to_vec(frame)).collect();
+        Ok(numbers.chunks(self.frames.max(1)).map(<[_]>::to_vec).collect())
     }
 }
 

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use super::Fuser;
 use crate::Result;
 use crate::graph::{Source, ValueId};
-use crate::op::{Add, Guide, Op, PredictX0, Remember, Rgba8, RowScale, Update};
+use crate::op::{Add, Guide, Op, PredictX0, Remember, Update};
 
 impl Fuser<'_> {
-    /// Finds what ops can do along with their own: those of the update guidance, the registers and the other picture; a sum
+    /// Finds what ops can do along with their own: those of the update guidance and the registers; a sum
     /// of gradients one of its parts.
     pub(super) fn find_absorbed(&mut self) {
         for index in 0..self.graph.values.len() {
@@ -37,20 +37,6 @@ impl Fuser<'_> {
                 if let Some(update) = update.filter(same).filter(free) {
                     self.absorb(update, id);
                 }
-            } else if self.op::<Rgba8>(id).is_some() {
-                let same = |other: &ValueId| {
-                    self.op::<Rgba8>(*other).is_some()
-                        && !self.absorbed.contains(*other)
-                        && !self.inner.contains(*other)
-                        && self.uses[other.0].is_empty()
-                        && self.graph.shape(self.inputs(*other)[0]) == self.graph.shape(inputs[0])
-                };
-                if let Some(other) = (0..index).map(ValueId).find(same) {
-                    self.absorb(id, other);
-                    if self.shown(self.inputs(other)[0]) {
-                        self.inner.insert(self.inputs(other)[0], ());
-                    }
-                }
             }
         }
     }
@@ -74,11 +60,6 @@ impl Fuser<'_> {
         self.absorbed.insert(into, id);
     }
 
-    /// Whether a value is nothing but another at the scale that pictures have.
-    fn shown(&self, id: ValueId) -> bool {
-        matches!(self.op::<RowScale>(id), Some(RowScale::Show)) && self.only_use(id).is_some()
-    }
-
     /// An op that does along with its own what another did: one of the update what it leaves beside its own value; a sum of
     /// gradients one of its parts.
     pub(super) fn absorbing(&mut self, id: ValueId, absorbed: ValueId) -> Result<ValueId> {
@@ -92,13 +73,8 @@ impl Fuser<'_> {
         let op: Rc<dyn Op> = if self.op::<PredictX0>(id).is_some() {
             inputs[1] = self.inputs(absorbed)[0];
             Rc::new(PredictX0 { guided: true })
-        } else if self.op::<Update>(id).is_some() {
-            Rc::new(Update { keeps: true })
         } else {
-            let other = self.inputs(absorbed)[0];
-            let scaled = self.shown(other);
-            inputs.extend(if scaled { self.inputs(other) } else { self.inputs(absorbed) });
-            Rc::new(Rgba8 { pair: true, scaled })
+            Rc::new(Update { keeps: true })
         };
         let inputs: Vec<ValueId> = inputs.into_iter().map(|input| self.ids[input]).collect();
         let new = self.fused.shared_op(name, op, &inputs)?;

@@ -1,15 +1,15 @@
-// out = x times one coefficient of the schedule's row. An invocation owns one vec4.
+// What the model is given of x: input_scale · x. An invocation owns one vec4.
 
 struct Params {
-    len: u32,         // vec4s
-    coefficient: u32, // which of the row's
+    len: u32, // vec4s
     pad0: u32,
     pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> row: array<f32>;
+@group(0) @binding(2) var<storage, read> row: Coefficients;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
 
 @compute @workgroup_size(64)
@@ -18,5 +18,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     if i >= params.len {
         return;
     }
-    out[i] = row[params.coefficient] * x[i];
+    out[i] = row.input_scale * x[i];
 }
