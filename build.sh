@@ -290,13 +290,13 @@ build() {
     cp -r www dist
     mkdir dist/pkg
     cp -r pkg/denoise.js pkg/denoise_bg.wasm pkg/snippets dist/pkg/
-    node scripts/strip.mjs dist
+    node scripts/bundle.mjs dist
     node scripts/offline.mjs dist
 
     local wasm page
     wasm=$(gzipped pkg/denoise_bg.wasm)
-    # What a visitor's browser loads: the benchmark and what other pages embed are beside it.
-    page=$(find dist -type f -not -path 'dist/models/*' -not -path 'dist/bench*' -not -path 'dist/embed/*' -print0 | sort -z | xargs -0 -n 1 gzip -9c | wc -c)
+    # What a visitor's browser loads: the benchmark, what other pages embed, examples of that and source maps are beside it.
+    page=$(find dist -type f -not -path 'dist/models/*' -not -path 'dist/bench*' -not -path 'dist/embed/*' -not -path 'dist/examples/*' -not -name '*.map' -print0 | sort -z | xargs -0 -n 1 gzip -9c | wc -c)
     printf 'wasm %d bytes gzipped (limit %d), page without weights %d (limit %d)\n' \
         "$wasm" "$WASM_LIMIT" "$page" "$PAGE_LIMIT"
     [ "$wasm" -le "$WASM_LIMIT" ] || fail "the wasm is over its limit"

@@ -8,7 +8,8 @@ import { isDrawable, readPicture } from './model/image.js';
 import { sourceOfFiles } from './model/source.js';
 import { endsOnCpu, forkPoint, forkProblem, goesOnByItself, originOf } from './store/forking.js';
 import { beginningProblem, inversionProblem, isOfInversion } from './store/picture.js';
-import { conditionProblem, conditionShape, imageCount, loadOptions, phase, problemOf, queryOf, selectedRun } from './store/select.js';
+import { goesOn, newestTrial, planOf, planProblem } from './store/comparing.js';
+import { conditionProblem, conditionShape, imageCount, isSpelling, loadOptions, phase, problemOf, queryOf, selectedRun } from './store/select.js';
 import { FIELD_NAMES, randomSeed } from './store/settings.js';
 import { reportText, verdict } from './words/gpu-check.js';
 import { FAILURES, messageOf } from './words/messages.js';
@@ -123,6 +124,7 @@ export class Controller {
     if (event.type === 'finished' && phase(this.#state) !== 'loading') this.#showStep();
     if (event.type === 'failed') this.#stepToShow = null;
     if (event.type === 'finished' && isOfInversion(before, event)) this.#invert('again');
+    if (goesOn(this.#state)) this.compareOn();
   }
 
   /** @param {'gpu'|'cpu'} kind @param {Next} [next] */
@@ -341,6 +343,37 @@ export class Controller {
     if (!this.dispatch({ type: 'picture', change: { do: what, id } })) return;
     const { inversion } = this.#state.picture;
     if (inversion) this.#send({ type: 'generate', id, settings: inversion.request });
+  }
+
+  /** Begins the runs of a comparison as it is planned. */
+  compare() {
+    const state = this.#state;
+    const plan = planOf(state);
+    if (!plan || planProblem(state)) return;
+    if (this.#mayBegin(isSpelling(state) ? imageCount(state) : Number(plan.count))) this.#beginTrial('compare');
+  }
+
+  /** Goes on with those that are not made yet. */
+  compareOn() {
+    this.#beginTrial('compareOn');
+  }
+
+  /** Makes what the runs of a comparison are measured by. */
+  measure() {
+    this.#beginTrial('measure');
+  }
+
+  /** @param {'compare'|'compareOn'|'measure'} type */
+  #beginTrial(type) {
+    const id = ++this.#lastId;
+    this.dispatch({ type, id });
+    const trial = newestTrial(this.#state);
+    if (trial?.command === id) this.#send({ type: 'generate', id, settings: trial.request });
+  }
+
+  /** @param {number} trial  whose settings are to be in the fields */
+  takeTrial(trial) {
+    if (this.dispatch({ type: 'takeTrial', trial })) this.#writeAddress();
   }
 
   stop() {

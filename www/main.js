@@ -15,6 +15,8 @@ import { BackendMenu } from './view/backend-menu.js';
 import { CheckReport } from './view/check-report.js';
 import { ClassChoice } from './view/class-choice.js';
 import { Compare } from './view/compare.js';
+import { ComparingForm } from './view/comparing.js';
+import { ComparisonView } from './view/comparison.js';
 import { ConditionRow } from './view/condition-row.js';
 import { Fields } from './view/fields.js';
 import { Gallery } from './view/gallery.js';
@@ -72,6 +74,8 @@ const views = [
   new Scrubber(controller, store.state),
   new Tree(controller, store.state),
   new Compare(store.state),
+  new ComparingForm(controller),
+  new ComparisonView(controller, store.state),
   new Readouts(),
   new SaveMenu(controller, keeper),
   new History(keeper),

@@ -1,12 +1,12 @@
 // What is made of the page's files when it is built.
 
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { bundle, stripped } from '../../scripts/bundle.mjs';
 import { catalogueOf } from '../../scripts/catalogue.mjs';
-import { stripped } from '../../scripts/strip.mjs';
 import { folderOf } from './harness.mjs';
 
 test('the shipped models are listed as their cards say', async () => {
@@ -36,12 +36,42 @@ test('a folder with a card is one more model', async () => {
 
 test('comments and spaces go, names and texts stay', async () => {
   for (const [text, expected] of [
-    ['// first\nexport let a = 1; // trailing\n', 'export let a=1;\n'],
-    ['export const name = (/** @type {number} */ argument) => argument;\n', 'export const name=argument=>argument;\n'],
-    ['export let a = "// no", b = `/* ${ 1 /* yes */ }  no */ ü`, c = /[/*]\\/\\//;\n', 'export let a="// no",b=`/* ${1}  no */ ü`,c=/[/*]\\/\\//;\n'],
+    ['// first\nlet a = 1; // trailing\n', 'let a=1;\n'],
+    ['const name = (/** @type {number} */ argument) => argument;\n', 'const name=argument=>argument;\n'],
+    ['let a = "// no", b = `/* ${ 1 /* yes */ }  no */ ü`, c = /[/*]\\/\\//;\n', 'let a="// no",b=`/* ${1}  no */ ü`,c=/[/*]\\/\\//;\n'],
   ]) assert.equal(await stripped(text, 'js'), expected);
   assert.equal(await stripped('/* a */\n.b { color: red; }\n', 'css'), '.b{color:red}\n');
-  for (const name of await readdir(folderOf('www'), { recursive: true })) {
-    if (name.endsWith('.js')) assert.doesNotMatch(await stripped(await readFile(join(folderOf('www'), name), 'utf8'), 'js'), /@param/);
+});
+
+test('of the page’s modules one file a program is left, and the way back to them', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'denoise-bundle-'));
+  t.after(() => rm(folder, { recursive: true }));
+  await cp(folderOf('www'), folder, { recursive: true });
+  const scripts = async () => (await readdir(folder, { recursive: true })).filter((path) => path.endsWith('.js') && !path.startsWith('examples/'));
+  const modules = await scripts();
+  await bundle(folder);
+  const left = await scripts();
+  assert.deepEqual(left.sort(), ['bench/main.js', 'embed/element.js', 'embed/index.js', 'engine/worker.js', 'keep/gif-worker.js', 'main.js', 'service-worker.js', 'theme.js']);
+  const originals = new Set(['service-worker.js', 'theme.js']);
+  for (const path of left) {
+    const text = await readFile(join(folder, path), 'utf8');
+    assert.doesNotMatch(text, /@param/);
+    if (originals.has(path)) continue;
+    assert.match(text, new RegExp(`\n//# sourceMappingURL=${basename(path)}\\.map\n$`));
+    const { sources, sourcesContent } = JSON.parse(await readFile(join(folder, `${path}.map`), 'utf8'));
+    for (const [i, source] of sources.entries()) {
+      const original = join(dirname(path), source);
+      originals.add(original);
+      assert.equal(sourcesContent[i], await readFile(join(folderOf('www'), original), 'utf8'), `${path} leads to ${original} as it is`);
+    }
   }
+  assert.deepEqual([...originals].sort(), modules.sort(), 'every module is in some program');
+});
+
+test('a module that no program has is not left out in silence', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'denoise-bundle-'));
+  t.after(() => rm(folder, { recursive: true }));
+  await cp(folderOf('www'), folder, { recursive: true });
+  await writeFile(join(folder, 'view/lonely.js'), 'export const nobody = 1;\n');
+  await assert.rejects(bundle(folder), /No program imports view\/lonely\.js/);
 });

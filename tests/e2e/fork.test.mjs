@@ -47,7 +47,7 @@ const open = (query, options) => openPage(browser, server.url + query, options);
 
 const tree = (page) => ({
   fork: page.getByRole('button', { name: 'Fork here' }),
-  compare: page.getByRole('button', { name: 'Compare' }),
+  compare: page.getByRole('button', { name: 'Compare branches' }),
   lanes: page.getByRole('listbox', { name: 'Branches' }).getByRole('option'),
   hint: page.locator('#fork-hint'),
 });

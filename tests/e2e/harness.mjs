@@ -1,8 +1,12 @@
 // What the story and the screenshots share: a served page in headless Chromium, and ways to read it.
 
 import assert from 'node:assert/strict';
+import { appendFile, cp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
+import { bundle } from '../../scripts/bundle.mjs';
+import { keepForOffline } from '../../scripts/offline.mjs';
 import { serve } from '../../scripts/serve.mjs';
 
 export const DESKTOP = { width: 1440, height: 900 };
@@ -39,6 +43,22 @@ export function servePage(mounts = {}) {
   if (DENOISE_PKG) mounts = { '/pkg/': DENOISE_PKG, ...mounts };
   if (DENOISE_MODELS) mounts = { '/models/': DENOISE_MODELS, '/models/catalogue.js': folderOf('www/models/catalogue.js'), ...mounts };
   return serve({ port: 0, mounts });
+}
+
+/**
+ * Puts the page as it is delivered into a folder, engine and all.
+ * @param {string} folder
+ * @param {{style?: string}} [options]  something that another version of it has besides
+ * @returns {Promise<string>} its version
+ */
+export async function deliver(folder, { style = '' } = {}) {
+  await rm(folder, { recursive: true, force: true });
+  await cp(folderOf('www'), folder, { recursive: true });
+  await cp(process.env.DENOISE_PKG ?? folderOf('pkg'), join(folder, 'pkg'), { recursive: true });
+  for (const part of ['embed', 'engine', 'model', 'words']) await rm(join(folder, 'pkg', part), { recursive: true, force: true }); // the npm package's
+  if (style) await appendFile(join(folder, 'style.css'), style);
+  await bundle(folder);
+  return keepForOffline(folder);
 }
 
 /** The address with the model that most tests are about, unless it names one itself. @param {string} address */

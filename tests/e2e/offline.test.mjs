@@ -1,29 +1,18 @@
 // The page without the network: it opens as it was, and a newer version replaces it whole or not at all.
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { appendFile, cp, mkdtemp, rm } from 'node:fs/promises';
+import { appendFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
-import { promisify } from 'node:util';
-import { keepForOffline } from '../../scripts/offline.mjs';
 import { serve } from '../../scripts/serve.mjs';
-import { controls, folderOf, generate, launch, ready } from './harness.mjs';
+import { controls, deliver, generate, launch, ready } from './harness.mjs';
 
 let browser, folder, server, version;
 const QUERY = '?backend=cpu&steps=2&class=ON';
 
 /** What is on the server: the page as it is, or with another style. */
-async function publish({ style = '' } = {}) {
-  await rm(folder, { recursive: true, force: true });
-  await cp(folderOf('www'), folder, { recursive: true });
-  await cp(folderOf('pkg'), join(folder, 'pkg'), { recursive: true });
-  if (style) await appendFile(join(folder, 'style.css'), style);
-  // As it is built.
-  await promisify(execFile)(process.execPath, [folderOf('scripts/strip.mjs'), folder]);
-  return keepForOffline(folder);
-}
+const publish = (options) => deliver(folder, options);
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'denoise-offline-'));

@@ -31,7 +31,8 @@ async function gifOf(moments, scale, progress, delay) {
   const canvas = canvasFor(new OffscreenCanvas(1, 1), moments[0](), scale);
   const { width, height } = canvas;
   const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext('2d', { willReadFrequently: true }));
-  const worker = new Worker(new URL('./gif-worker.js', import.meta.url), { type: 'module' });
+  // Relative to the page: the built page has this module in a file elsewhere.
+  const worker = new Worker(new URL('keep/gif-worker.js', document.baseURI), { type: 'module' });
   try {
     let gif = null;
     for (const [i, moment] of moments.entries()) {

@@ -153,7 +153,7 @@ export class Keeper {
 }
 
 /** @param {Blob} blob @param {string} name */
-function download(blob, name) {
+export function download(blob, name) {
   const address = URL.createObjectURL(blob);
   const link = document.createElement('a');
   link.href = address;

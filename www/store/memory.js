@@ -4,6 +4,8 @@ import { withNotice } from './messages.js';
 
 /** Bytes: as much as one run. */
 const MOST = 400e6;
+/** Bytes of a comparison, beside the tree. */
+export const MOST_COMPARED = 100e6;
 
 /** @typedef {import('./state.js').State} State */
 /** @typedef {import('./state.js').Run} Run */

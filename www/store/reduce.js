@@ -2,6 +2,7 @@
 // does as well as what the worker answers. An answer to what is over, or was replaced, changes nothing.
 
 import { chooseBackend, chooseClass, chooseClassTo, chooseCount, open, set, takeCondition, type } from './choosing.js';
+import { besideComparison, reduceComparing } from './comparing.js';
 import { chooseRun, fork, pin, resume, snapshot } from './forking.js';
 import { arrange, arranged, backend, check, checked, connect, failed, load, model, noModel, preview, progress, stored, want } from './loading.js';
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
@@ -67,7 +68,7 @@ import { chooseImage, chooseView, finished, frame, generate, inspect, leafOn, pl
  * case one is to be drawn. `resume` goes on with the run that was interrupted, `pin` says what the selected run is compared with. `announce` says something aloud, and in the status line if that is to say something else.
  */
 
-/** @typedef {Heard | Done} Action */
+/** @typedef {Heard | Done | import('./comparing.js').Action} Action */
 
 /**
  * @template {Action['type']} Type
@@ -80,6 +81,11 @@ import { chooseImage, chooseView, finished, frame, generate, inspect, leafOn, pl
  * @returns {State}  the very same one when the action changes nothing
  */
 export function reduce(state, action) {
+  return reduceComparing(state, action) ?? reduceRest(besideComparison(state, action), action);
+}
+
+/** What has nothing to do with comparisons. @param {State} state @param {Action} action @returns {State} */
+function reduceRest(state, action) {
   switch (action.type) {
     case 'open': return open(state, action);
     case 'connect': return connect(state, action);

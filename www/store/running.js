@@ -11,7 +11,7 @@ import { beginningOf } from './picture-state.js';
 import { Recording } from './recording.js';
 import { setupOf } from './recipe.js';
 import { describe, engineSettings, guidanceOf, isSpelling, loadedOf, phase, runOfCommand, selectedRun, weightsOf } from './select.js';
-import { NOTHING_SELECTED, NO_RUNS } from './state.js';
+import { NOTHING_COMPARED, NOTHING_SELECTED, NO_RUNS } from './state.js';
 
 /** @typedef {import('./state.js').State} State */
 /**
@@ -138,7 +138,7 @@ export function finished(state, event) {
 /** All runs go, because their model does. @param {State} state @returns {State} */
 export function withoutRuns(state) {
   const { image, view } = state.selection;
-  return { ...state, runs: NO_RUNS, snapshot: null, interrupted: null, pinned: null, selection: { ...NOTHING_SELECTED, image, view } };
+  return { ...state, comparing: { ...NOTHING_COMPARED, open: state.comparing.open }, runs: NO_RUNS, snapshot: null, interrupted: null, pinned: null, selection: { ...NOTHING_SELECTED, image, view } };
 }
 
 // ---- Looking at them --------------------------------------------------------------------------

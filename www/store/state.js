@@ -126,6 +126,7 @@ import { FIELD_NAMES } from './settings.js';
  * @property {number|null} pinned      the run that the selected one is compared with
  * @property {Selection} selection
  * @property {{speed: number, loop: boolean}} playback  how runs are played
+ * @property {import('./comparing.js').Comparing} comparing
  * @property {{done: number, total: number|null}|null} checking  layers
  * @property {Checked|null} checked
  * @property {number|null} listing     the command that asks what is stored
@@ -145,6 +146,9 @@ export const NO_RUNS = Object.freeze({ byId: {}, order: [] });
 
 /** @type {Selection} */
 export const NOTHING_SELECTED = Object.freeze({ run: null, index: 0, following: true, playing: false, leafing: 0, image: 0, view: 'x', pixel: null });
+
+/** @type {import('./comparing.js').Comparing} */
+export const NOTHING_COMPARED = Object.freeze({ open: false, shown: false, wishes: {}, comparison: null });
 
 /**
  * The state in which the page opens.
@@ -186,6 +190,7 @@ export function initialState({ settings, given, wanted, shipped }) {
     pinned: null,
     selection: { ...NOTHING_SELECTED, view: settings.view },
     playback: { speed: 1, loop: false },
+    comparing: NOTHING_COMPARED,
     checking: null,
     checked: null,
     listing: null,
