@@ -9,8 +9,8 @@ use super::files::{ModelArguments, ModelFolder, check_place, write_tensors};
 use super::sample::{class_labels, fields};
 use super::{Device, Result, open, picture, precision, progress_bar, size};
 
-/// What denoise sample makes of the noise with DDIM, as many steps and the same class comes the nearer to the image, the more
-/// steps there are. Nothing is clipped on the way, since what is cut off cannot be found again; so nothing should be on the
+/// What denoise sample makes of the noise with DDIM, as many steps, the same class and no guidance comes the nearer to the
+/// image, the more steps there are. Nothing is clipped on the way, since what is cut off cannot be found again; so nothing should be on the
 /// way back.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -23,8 +23,8 @@ pub struct Arguments {
     model: ModelArguments,
     /// The image: PNG, or safetensors with image [B, C, H, W] over [−1, 1]
     image: PathBuf,
-    /// Steps
-    #[arg(long, default_value_t = 100)]
+    /// Steps: with few of them much of the image is lost
+    #[arg(long, default_value_t = 200)]
     steps: usize,
     /// The class of the image, or of each: K1,K2,… [default: no class, where the model has that]
     #[arg(long, value_delimiter = ',', value_name = "K")]
