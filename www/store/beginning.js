@@ -36,7 +36,8 @@ export function beginningRequest(beginning, steps, count) {
   switch (beginning?.kind) {
     case 'picture': return { start: { sample: repeated(numbersOf(beginning.levels), count), alpha_cumprod: 1, begin: leftOut(steps, beginning.share) } };
     case 'part': return { inpaint: { original: numbersOf(beginning.levels), mask: Float32Array.from(beginning.mask, (anew) => 1 - anew) } };
-    case 'noise': return { noise: repeated(beginning.noise, count) };
+    // It was found without x̂0 being clipped, which nothing undoes.
+    case 'noise': return { noise: repeated(beginning.noise, count), clip_sample: false };
     default: return {};
   }
 }

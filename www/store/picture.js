@@ -208,6 +208,7 @@ function find(state, id) {
     sampler: 'ddim_inverse', steps, eta: 0, seed: 0, count: 1, guidance: 1,
     class_labels: labels && labels.slice(at, at + 1),
     timestep_spacing: spacing,
+    clip_sample: false, // what is clipped on the way up does not come back
     ...(state.condition && { condition: state.condition.values.subarray(0, state.condition.values.length / state.condition.images) }),
     start: { sample: numbersOf(levels), alpha_cumprod: 1 },
   };
