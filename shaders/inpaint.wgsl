@@ -1,4 +1,4 @@
-// Puts what is known of an image in its place, with the noise of the step. An invocation owns one vec4.
+// Puts what is known of an image in its place, as noisy as the step leaves it. An invocation owns one vec4.
 
 struct Params {
     len: u32, // vec4s

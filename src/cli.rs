@@ -4,6 +4,7 @@ mod check;
 mod eps;
 mod files;
 mod inspect;
+mod invert;
 mod loss;
 mod picture;
 mod sample;
@@ -34,6 +35,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 Examples:
   denoise sample www/models/sprites --scheduler ddim --class 12 --guidance 3 --count 16 --out trees.png
   denoise sample my-model --seed 0 --trajectory run.safetensors --out x0.safetensors
+  denoise invert my-model photo.png --out x_T.safetensors
   denoise eps my-model --in io.safetensors --out eps.safetensors --backend cpu
   denoise inspect my-model
   denoise check my-model"
@@ -49,6 +51,8 @@ enum Command {
     Eps(eps::Arguments),
     /// Make images out of noise
     Sample(Box<sample::Arguments>),
+    /// Find the noise that an image is made of
+    Invert(invert::Arguments),
     /// List the layers, what they cost and what the model needs
     Inspect(inspect::Arguments),
     /// Train a network on images
@@ -137,6 +141,7 @@ pub fn main() -> ExitCode {
         match arguments.command {
             Command::Eps(arguments) => eps::run(arguments).await,
             Command::Sample(arguments) => sample::run(*arguments).await,
+            Command::Invert(arguments) => invert::run(arguments).await,
             Command::Inspect(arguments) => inspect::run(&arguments),
             Command::Train(arguments) => train::run(*arguments).await,
             Command::Loss(arguments) => loss::run(arguments).await,

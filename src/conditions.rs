@@ -9,6 +9,7 @@ use crate::backend::{Backend, Executor};
 use crate::passes::ranges;
 use crate::pipeline::names;
 use crate::plan::Plan;
+use crate::sampler::ClassMix;
 use crate::{Pipeline, Result};
 
 /// Times and classes that are evaluated together.
@@ -21,12 +22,22 @@ pub(crate) struct Conditions {
     widths: Vec<usize>,
 }
 
+/// What the network is told of an image's class.
+#[derive(PartialEq)]
+struct Class {
+    /// Its label, or the numbers that a model without labels takes; empty for a model without classes.
+    numbers: Vec<f32>,
+    /// The label that it is mixed with, and how much of that there is in it.
+    to: f32,
+    weight: f64,
+}
+
 /// The conditions of a run.
 pub(crate) struct Table {
     /// t of each row.
     timesteps: Vec<f32>,
-    /// The different classes, `width` numbers each.
-    classes: Vec<Vec<f32>>,
+    /// The different classes.
+    classes: Vec<Class>,
     /// Which of them each image is of.
     images: Vec<usize>,
     /// The rows that are evaluated.
@@ -37,14 +48,18 @@ pub(crate) struct Table {
 
 impl Table {
     /// A run of these rows. `labels` are those of `images` images one after another, or empty for a model without
-    /// classes.
-    pub(crate) fn new(timesteps: Vec<f32>, labels: &[f32], images: usize) -> Self {
-        let mut classes: Vec<Vec<f32>> = Vec::new();
+    /// classes. `mix` is that of the first images; those after them, of the null class, are not mixed.
+    pub(crate) fn new(timesteps: Vec<f32>, labels: &[f32], mix: Option<&ClassMix>, images: usize) -> Self {
+        let mut classes: Vec<Class> = Vec::new();
         let width = labels.len() / images;
         let index = |image: usize| {
-            let label = &labels[image * width..][..width];
-            classes.iter().position(|class| class == label).unwrap_or_else(|| {
-                classes.push(label.to_vec());
+            let numbers = labels[image * width..][..width].to_vec();
+            let mixed = mix.and_then(|mix| Some((*mix.labels.get(image)?, *mix.weights.get(image)?)));
+            // One that nothing is mixed with is mixed with nothing of itself.
+            let (to, weight) = mixed.unwrap_or((numbers.first().copied().unwrap_or(0.0), 0.0));
+            let class = Class { numbers, to, weight };
+            classes.iter().position(|known| *known == class).unwrap_or_else(|| {
+                classes.push(class);
                 classes.len() - 1
             })
         };
@@ -96,19 +111,23 @@ impl Conditions {
     async fn evaluate(&self, table: &mut Table, first: usize) -> Result<()> {
         let classes = table.classes.len();
         let end = table.timesteps.len().min(first + (TOGETHER / classes).max(1));
-        let pairs: Vec<(f32, &[f32])> = (first..end)
+        let pairs: Vec<(f32, &Class)> = (first..end)
             .flat_map(|row| table.classes.iter().map(move |class| (row, class)))
-            .map(|(row, class)| (table.timesteps[row], &class[..]))
+            .map(|(row, class)| (table.timesteps[row], class))
             .collect();
         let mut values = vec![Vec::new(); self.widths.len()];
         for pairs in pairs.chunks(TOGETHER) {
             // Those beyond the last are evaluated and dropped.
             let padded = |i: usize| pairs[i.min(pairs.len() - 1)];
-            let timesteps: Vec<f32> = (0..TOGETHER).map(|i| padded(i).0).collect();
-            self.executor.write(names::TIMESTEP, &self.laid_out(names::TIMESTEP, &timesteps)?)?;
-            if !pairs[0].1.is_empty() {
-                let labels: Vec<f32> = (0..TOGETHER).flat_map(|i| padded(i).1.iter().copied()).collect();
-                self.executor.write(names::CLASS_LABELS, &self.laid_out(names::CLASS_LABELS, &labels)?)?;
+            self.write(names::TIMESTEP, (0..TOGETHER).map(|i| padded(i).0).collect())?;
+            if !pairs[0].1.numbers.is_empty() {
+                let numbers = (0..TOGETHER).flat_map(|i| padded(i).1.numbers.iter().copied()).collect();
+                self.write(names::CLASS_LABELS, numbers)?;
+            }
+            if self.executor.plan().input(names::CLASS_LABELS_TO).is_ok() {
+                self.write(names::CLASS_LABELS_TO, (0..TOGETHER).map(|i| padded(i).1.to).collect())?;
+                self.write(names::CLASS_SHARE, (0..TOGETHER).map(|i| (1.0 - padded(i).1.weight) as f32).collect())?;
+                self.write(names::CLASS_SHARE_TO, (0..TOGETHER).map(|i| padded(i).1.weight as f32).collect())?;
             }
             self.executor.run(0).await?;
             for (part, (values, width)) in values.iter_mut().zip(&self.widths).enumerate() {
@@ -120,9 +139,9 @@ impl Conditions {
         Ok(())
     }
 
-    /// Numbers as an input of this name has them.
-    fn laid_out(&self, input: &str, data: &[f32]) -> Result<Vec<f32>> {
+    /// Writes numbers to the input of this name.
+    fn write(&self, input: &str, data: Vec<f32>) -> Result<()> {
         let shape = self.executor.plan().input(input)?.shape.dims();
-        crate::Tensor::new(shape, data.to_vec())?.to_device()
+        self.executor.write(input, &crate::Tensor::new(shape, data)?.to_device()?)
     }
 }

@@ -54,6 +54,6 @@ pub use backend::Backend;
 pub use error::{Error, Result};
 pub use picture::{Shown, rgba8};
 pub use pipeline::{Layout, Pipeline, StepKind};
-pub use sampler::{Frame, Inpainting, Prepared, Sampler, Settings, Share, Snapshot, Start};
+pub use sampler::{ClassMix, Frame, Inpainting, Prepared, Sampler, Settings, Share, Slerp, Snapshot, Start};
 pub use tensor::{Precision, Shape, Tensor};
 pub use weights::{Weights, WeightsReader};

@@ -25,7 +25,12 @@ pub fn rgba8(images: &Tensor, Shown { scale, offset }: Shown) -> Vec<u8> {
     let size = height * width;
     let colours = if channels < 3 { [0; 3] } else { [0, size, 2 * size] };
     let image = |image: &[f32]| -> Vec<u8> {
-        (0..size).flat_map(|i| { let [r, g, b] = colours.map(|from| byte(image[from + i])); [r, g, b, 255] }).collect()
+        (0..size)
+            .flat_map(|i| {
+                let [r, g, b] = colours.map(|from| byte(image[from + i]));
+                [r, g, b, 255]
+            })
+            .collect()
     };
     images.data.chunks_exact((channels * size).max(1)).flat_map(image).collect()
 }

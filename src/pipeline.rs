@@ -20,6 +20,12 @@ pub(crate) mod names {
     pub const TIMESTEP: &str = "timestep";
     /// Input: the class of each image.
     pub const CLASS_LABELS: &str = "class_labels";
+    /// Input, where the network has learned its classes: the class that each is mixed with,
+    pub const CLASS_LABELS_TO: &str = "class_labels.to";
+    /// how much of its own embedding there is in the mixture,
+    pub const CLASS_SHARE: &str = "class_share";
+    /// and how much of the other one's.
+    pub const CLASS_SHARE_TO: &str = "class_share.to";
     /// Input: what the network makes of time and class alone.
     pub const CONDITIONS: &str = "conditions";
     /// Input: the coefficients of a row of the schedule.
@@ -30,12 +36,14 @@ pub(crate) mod names {
     pub const CONDITION: &str = "condition";
     /// Input: z.
     pub const NOISE: &str = "noise";
-    /// Input, for inpainting: the weighed noise of a jump back.
+    /// Input, for RePaint: the weighed noise of a jump back.
     pub const UNDO_NOISE: &str = "undo_noise";
     /// Input, for inpainting: the image of which a part is kept.
     pub const ORIGINAL: &str = "original";
     /// Input, for inpainting: 1 where the image is kept.
     pub const MASK: &str = "mask";
+    /// Input, for inpainting with any sampler but RePaint: the noise that is added to the image where it is kept.
+    pub const KNOWN_NOISE: &str = "known_noise";
     /// Output: x_prev.
     pub const PREV: &str = "prev";
     /// Output: x̂0.
@@ -61,6 +69,8 @@ pub struct Layout {
     pub thresholded: bool,
     /// What a step of the scheduler is besides the network.
     pub step: StepKind,
+    /// Whether a part of the images is known, and put in its place after every step.
+    pub inpainted: bool,
     /// In how many bits the network keeps its weights and activations.
     pub precision: Precision,
 }
@@ -71,8 +81,8 @@ pub enum StepKind {
     /// An update.
     #[default]
     Plain,
-    /// RePaint: jumps back, and a known part of the image.
-    Inpaint,
+    /// RePaint: an update, with jumps back before some of them.
+    RePaint,
     /// ScoreSdeVe: Langevin steps; its images are over [0, 1].
     Langevin,
 }
@@ -81,7 +91,7 @@ impl StepKind {
     /// What this scheduler does.
     pub fn of(kind: SchedulerKind) -> Self {
         match kind {
-            SchedulerKind::RePaint => StepKind::Inpaint,
+            SchedulerKind::RePaint => StepKind::RePaint,
             SchedulerKind::ScoreSdeVe => StepKind::Langevin,
             _ => StepKind::Plain,
         }
@@ -89,7 +99,8 @@ impl StepKind {
 }
 
 /// What the network's conditions follow from.
-const GIVEN: [&str; 2] = [names::TIMESTEP, names::CLASS_LABELS];
+const GIVEN: [&str; 5] =
+    [names::TIMESTEP, names::CLASS_LABELS, names::CLASS_LABELS_TO, names::CLASS_SHARE, names::CLASS_SHARE_TO];
 
 /// A model with its scheduler.
 pub struct Pipeline {
@@ -258,7 +269,7 @@ impl Pipeline {
         }
     }
 
-    /// What the network makes of `count` times and classes, and nothing of images: the parts of the input of
+    /// What the network makes of `count` times and classes, or mixtures of two, and nothing of images: the parts of the input of
     /// [`Pipeline::plan`] of that name, in their order, as outputs `"0"`, `"1"`, ….
     ///
     /// # Errors
@@ -266,7 +277,7 @@ impl Pipeline {
     pub(crate) fn conditions(&self, count: usize) -> Result<Plan> {
         let side = 2 << (self.unet.config().block_out_channels.len() - 1);
         let mut graph = Graph::new();
-        self.unet.build(&mut graph, count, side, side, Precision::F32)?;
+        self.unet.build_mixing(&mut graph, count, side)?;
         for (i, id) in conditions(&graph, &GIVEN).into_iter().enumerate() {
             graph.output(&i.to_string(), id);
         }
@@ -282,7 +293,7 @@ impl Pipeline {
         let sample = graph.input(names::SAMPLE, shape.clone())?;
         let noise = graph.input(names::NOISE, shape.clone())?;
         let x = match layout.step {
-            StepKind::Inpaint => {
+            StepKind::RePaint => {
                 let undo_noise = graph.input(names::UNDO_NOISE, shape.clone())?;
                 graph.op("renoise", Renoise, &[sample, undo_noise, row])?
             }
@@ -302,17 +313,22 @@ impl Pipeline {
         let remembered = graph.op("remember", Remember, &[x, model, x0, kept, row])?;
         let mut prev = graph.op("update", Update::default(), &[x, model, x0, noise, kept, row])?;
         match layout.step {
-            StepKind::Plain => {}
-            StepKind::Inpaint => {
-                let original = graph.input(names::ORIGINAL, shape.clone())?;
-                let mask = graph.input(names::MASK, shape)?;
-                prev = graph.op("inpaint", Inpaint, &[prev, original, mask, noise, row])?;
-            }
+            StepKind::Plain | StepKind::RePaint => {}
             StepKind::Langevin => {
                 let model_norm = graph.op("model_norm", Norm { centred: false }, &[model])?;
                 let noise_norm = graph.op("noise_norm", Norm { centred: false }, &[noise])?;
                 prev = graph.op("langevin", Langevin, &[prev, model, noise, model_norm, noise_norm, row])?;
             }
+        }
+        if layout.inpainted {
+            let original = graph.input(names::ORIGINAL, shape.clone())?;
+            let mask = graph.input(names::MASK, shape.clone())?;
+            let noise = match layout.step {
+                // The step's own, as diffusers has it.
+                StepKind::RePaint => noise,
+                StepKind::Plain | StepKind::Langevin => graph.input(names::KNOWN_NOISE, shape)?,
+            };
+            prev = graph.op("inpaint", Inpaint, &[prev, original, mask, noise, row])?;
         }
         graph.output(names::PREV, prev);
         graph.output(names::X0, x0);

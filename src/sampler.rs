@@ -1,5 +1,7 @@
 //! The sampling loop: from noise to images, one model evaluation after another.
 
+mod inpainting;
+mod noise;
 pub(crate) mod prepared;
 mod settings;
 mod snapshot;
@@ -9,16 +11,19 @@ use std::rc::Rc;
 
 use web_time::Instant;
 
+pub use inpainting::Inpainting;
+pub use noise::Slerp;
 pub use prepared::Prepared;
-pub use settings::{Inpainting, Settings, Share, Start};
+pub use settings::{ClassMix, Settings, Share, Start};
 pub use snapshot::Snapshot;
 
 use crate::backend::Executor;
 use crate::conditions::Table;
-use crate::pipeline::{StepKind, names};
-use crate::random::Generator;
+use crate::pipeline::names;
 use crate::schedule::{Row, Schedule, is_below};
 use crate::{Error, Pipeline, Result, Shape, Tensor};
+use inpainting::Known;
+use noise::Noise;
 
 /// A frame of a run.
 #[derive(Clone, Debug)]
@@ -113,19 +118,24 @@ impl Sampler {
             let rows: Vec<f32> = timesteps.iter().flat_map(|&t| std::iter::repeat_n(t, each)).collect();
             executor.set_rows(names::TIMESTEP, &rows)?;
         }
-        let table = Table::new(timesteps, &labels, images);
+        let table = Table::new(timesteps, &labels, settings.class_mix.as_ref(), images);
         let coefficients = schedule.coefficients(settings.guidance as f32, settings.guidance_rescale as f32);
         executor.set_rows(names::ROW, bytemuck::cast_slice(&coefficients))?;
 
+        let known = Known::new(settings, &layout, &shape)?;
         let (sample, kept) = match snapshot {
             Some(snapshot) => snapshot.to_device()?,
             None => {
-                let (initial, scale) = match (&settings.start, &settings.noise) {
-                    (Some(start), _) => noised(start, &schedule.rows[0], &mut noise, &shape)?,
-                    (None, Some(noise)) => (noise.to_device()?, schedule.init_noise_sigma),
-                    (None, None) => (noise.draw(&shape)?, schedule.init_noise_sigma),
+                let row = &schedule.rows[0];
+                let (x, scale) = match &settings.start {
+                    Some(start) if settings.scheduler(pipeline)?.kind.inverts() => (start.sample.to_device()?, 1.0),
+                    Some(start) => (noised(start, row, settings, &mut noise, &shape)?, row.scale()),
+                    None => (noise.first(settings, &shape)?, schedule.init_noise_sigma),
                 };
-                let sample = initial.iter().map(|x| x * scale as f32).collect();
+                let mut sample: Vec<f32> = x.iter().map(|x| x * scale as f32).collect();
+                if let Some(known) = &known {
+                    known.put(&mut sample, row);
+                }
                 // What an earlier run kept must not reach this one, not even with a weight of zero: it may not be finite.
                 let kept = vec![0.0; executor.plan().input(names::KEPT)?.shape.len()];
                 (sample, kept)
@@ -139,9 +149,8 @@ impl Sampler {
             let input = executor.plan().input(names::CONDITION)?.shape.len();
             executor.write(names::CONDITION, &one.repeat(input / one.len()))?;
         }
-        if let (StepKind::Inpaint, Some(inpaint)) = (layout.step, &settings.inpaint) {
-            executor.write(names::ORIGINAL, &inpaint.original.to_device()?)?;
-            executor.write(names::MASK, &inpaint.mask.to_device()?)?;
+        if let Some(known) = &known {
+            known.write(executor)?;
         }
         // What is written before each evaluation: rows for as many as are submitted at once.
         for input in [names::NOISE, names::UNDO_NOISE, names::CONDITIONS] {
@@ -280,18 +289,17 @@ impl Sampler {
     }
 }
 
-/// What a run begins with, with the noise that its first row expects, and what the sampler multiplies that by.
-fn noised(start: &Start, row: &Row, noise: &mut Noise, shape: &Shape) -> Result<(Vec<f32>, f64)> {
+/// What a run begins with, with the noise that its first row expects, of a variance of 1.
+fn noised(start: &Start, row: &Row, settings: &Settings, noise: &mut Noise, shape: &Shape) -> Result<Vec<f32>> {
     // Ho et al. 2020, equation 2, over several steps at once.
     let kept = (row.alpha_cumprod / start.alpha_cumprod).min(1.0);
     let mut x = start.sample.to_device()?;
     if !is_below(start.alpha_cumprod, row.alpha_cumprod) {
         let (from_x, from_noise) = (kept.sqrt() as f32, (1.0 - kept).sqrt() as f32);
-        let drawn = noise.draw(shape)?;
+        let drawn = noise.first(settings, shape)?;
         x.iter_mut().zip(drawn).for_each(|(x, z)| *x = from_x * *x + from_noise * z);
     }
-    let scale = if row.alpha_cumprod > 0.0 { row.signal / row.alpha_cumprod.sqrt() } else { 1.0 };
-    Ok((x, scale))
+    Ok(x)
 }
 
 /// Draws the noise that a row takes, a jump back's first, and writes it to the tables of the plan.
@@ -308,53 +316,4 @@ fn write_noise(executor: &Executor, index: usize, row: &Row, noise: &mut Noise, 
         executor.write_row(names::NOISE, index, &noise.draw(shape)?)?;
     }
     Ok(())
-}
-
-/// Where the noise of a run comes from: one generator for its whole batch, or one for each image.
-struct Noise {
-    generators: Vec<Generator>,
-    /// Which of the images that they draw for are those of the run.
-    share: Share,
-}
-
-impl Noise {
-    fn new(settings: &Settings) -> Self {
-        let all = Share { total: settings.count, first: 0 };
-        let share = settings.share.unwrap_or(all);
-        let generators = |seeds: &[u64]| seeds.iter().map(|&seed| Generator::new(seed)).collect();
-        match settings.seeds.as_slice() {
-            one @ [_] => Noise { generators: generators(one), share },
-            // Each image has its own, so those of the others need not be drawn.
-            each => Noise { generators: generators(&each[share.first..][..settings.count]), share: all },
-        }
-    }
-
-    /// Goes on from where other generators stood, if there are any; a single one stands for all.
-    fn resume(&mut self, states: &[Vec<u8>]) -> Result<()> {
-        let (found, expected) = (states.len(), self.generators.len());
-        if found > 1 && found != expected {
-            return Err(Error::State(format!(
-                "The snapshot has {found} random generators; these settings have {expected}."
-            )));
-        }
-        for (generator, state) in self.generators.iter_mut().zip(states.iter().cycle()) {
-            *generator = Generator::from_state(state)?;
-        }
-        Ok(())
-    }
-
-    /// Where the generators stand.
-    fn states(&self) -> Vec<Vec<u8>> {
-        self.generators.iter().map(Generator::state).collect()
-    }
-
-    /// `torch.randn` of the images, `[N, H, W, C]`, in device layout.
-    fn draw(&mut self, shape: &Shape) -> Result<Vec<f32>> {
-        let [n, h, w, c] = shape.nhwc("noise")?;
-        let image = c * h * w;
-        let each = self.share.total * image / self.generators.len();
-        let all = self.generators.iter_mut().flat_map(|generator| generator.randn(each));
-        let drawn = all.skip(self.share.first * image).take(n * image).collect();
-        Tensor::new(&[n, c, h, w], drawn)?.to_device()
-    }
 }

@@ -68,6 +68,10 @@ pub struct Row {
     pub draws_noise: bool,
     /// What the noise is multiplied by, element by element, if the model's output says so.
     pub learned_sigma: Option<LearnedSigma>,
+    /// Inpainting: where the picture is known, x becomes this times the picture,
+    pub known_from_original: f64,
+    /// and this times noise: as much of both as the next row expects; after the last row the picture itself.
+    pub known_from_noise: f64,
     /// RePaint: what a step does besides.
     pub repaint: Option<RePaint>,
     /// ScoreSdeVe: the signal-to-noise ratio of a Langevin step, which then replaces `prev`.
@@ -105,10 +109,6 @@ pub struct RePaint {
     pub undo_scale: f64,
     /// The weight of each noise that is drawn for the jump.
     pub undo_draws: Vec<f64>,
-    /// Where the image is known, x becomes this times the image,
-    pub known_from_original: f64,
-    /// and this times the step's noise.
-    pub known_from_noise: f64,
 }
 
 /// How many registers a row may write.
@@ -210,10 +210,6 @@ impl From<&Row> for Coefficients {
             Some(LearnedSigma::Variance) => (1.0, 0.0, 0.0),
             Some(LearnedSigma::Range { min_log, max_log }) => (2.0, min_log, max_log),
         };
-        let (undo_scale, known_from_original, known_from_noise) = match &row.repaint {
-            None => (1.0, 0.0, 0.0),
-            Some(repaint) => (repaint.undo_scale, repaint.known_from_original, repaint.known_from_noise),
-        };
         Coefficients {
             input_scale: row.input_scale as f32,
             x0_from_x: row.x0_from_x as f32,
@@ -232,9 +228,9 @@ impl From<&Row> for Coefficients {
             max_log: max_log as f32,
             guidance: 1.0,
             guidance_rescale: 0.0,
-            undo_scale: undo_scale as f32,
-            known_from_original: known_from_original as f32,
-            known_from_noise: known_from_noise as f32,
+            undo_scale: row.repaint.as_ref().map_or(1.0, |repaint| repaint.undo_scale as f32),
+            known_from_original: row.known_from_original as f32,
+            known_from_noise: row.known_from_noise as f32,
             langevin: row.langevin.unwrap_or(0.0) as f32,
             pad: [0.0; 4],
         }
@@ -343,7 +339,7 @@ impl Schedule {
             check_evaluations(steps.saturating_mul(config.correct_steps + 1))?;
         }
         let run = Run { config, alphas_cumprod: &alphas_cumprod, steps, options: *options };
-        let (init_noise_sigma, rows) = match config.kind {
+        let (init_noise_sigma, mut rows) = match config.kind {
             Ddpm => (1.0, ddpm::rows(&run)?),
             Ddim => (1.0, ddim::rows(&run)?),
             DdimInverse => (1.0, ddim::inverse(&run)?),
@@ -371,6 +367,12 @@ impl Schedule {
             EdmEuler => euler::euler(&run)?,
             EdmDpmSolver => (edm::levels(&run).init_noise_sigma, dpm_solver::rows(&run)?),
         };
+        // RePaint's own say where its steps lead, since a jump back may come before the next.
+        if config.kind != RePaint {
+            for i in 1..rows.len() {
+                (rows[i - 1].known_from_original, rows[i - 1].known_from_noise) = rows[i].shares();
+            }
+        }
         for row in &rows {
             let coefficients: [f32; Coefficients::LEN] = bytemuck::cast(Coefficients::from(row));
             if coefficients.iter().any(|coefficient| !coefficient.is_finite()) {
@@ -540,9 +542,21 @@ impl Row {
         keep: Vec::new(),
         draws_noise: false,
         learned_sigma: None,
+        known_from_original: 1.0,
+        known_from_noise: 0.0,
         repaint: None,
         langevin: None,
     };
+
+    /// The shares of the picture and of standard normal noise in x at this row, in the sampler's own scale.
+    pub fn shares(&self) -> (f64, f64) {
+        (self.signal, self.scale() * (1.0 - self.alpha_cumprod).max(0.0).sqrt())
+    }
+
+    /// What x of a variance of 1 is multiplied by to be in the sampler's own scale.
+    pub(crate) fn scale(&self) -> f64 {
+        if self.alpha_cumprod > 0.0 { self.signal / self.alpha_cumprod.sqrt() } else { 1.0 }
+    }
 
     /// The row with x̂0 bounded as the configuration says.
     fn bounded(mut self, config: &SchedulerConfig) -> Row {

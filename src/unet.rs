@@ -13,7 +13,7 @@ mod weights_file;
 
 use std::rc::Rc;
 
-use builder::{Builder, ParametersOf};
+use builder::{Builder, ClassMix, ParametersOf};
 pub(crate) use parameters::Learned;
 use parameters::{Parameter, Parameters};
 pub use weights_file::WeightsFile;
@@ -22,6 +22,7 @@ use crate::backend::fetch;
 use crate::config::{TimeEmbeddingType, UNetConfig, UpBlockType};
 use crate::graph::{Graph, ValueId};
 use crate::passes::read_by_conditions;
+use crate::pipeline::names;
 use crate::state::State;
 use crate::weights::AwaitedTensor;
 use crate::{Error, Precision, Result, Shape, Tensor, Weights};
@@ -255,7 +256,18 @@ impl UNet2DModel {
     /// When the network cannot take images of this size.
     pub fn append(&self, graph: &mut Graph, sample: ValueId, precision: Precision) -> Result<UNetValues> {
         let parameters = ParametersOf::Placed(&self.parameters);
-        lay_out(graph, &self.config, parameters, sample, precision, None)
+        lay_out(graph, &self.config, parameters, sample, precision, Variant::Plain)
+    }
+
+    /// The same as [`UNet2DModel::build`] for square images in 32 bits, with inputs for a second class of each image, if the
+    /// classes are learned ones, and for the shares that the embeddings of both have in what it is told.
+    ///
+    /// # Errors
+    /// As [`UNet2DModel::build`].
+    pub(crate) fn build_mixing(&self, graph: &mut Graph, count: usize, side: usize) -> Result<UNetValues> {
+        let sample = graph.input("sample", Shape::new(&[count, side, side, self.config.in_channels]))?;
+        let parameters = ParametersOf::Placed(&self.parameters);
+        lay_out(graph, &self.config, parameters, sample, Precision::F32, Variant::Mixing)
     }
 
     /// The same in 32 bits as it learns: with the configuration's dropout in every residual block, whose masks follow from
@@ -270,18 +282,29 @@ impl UNet2DModel {
             return Err(Error::Config { file: "unet/config.json", problem });
         }
         let parameters = ParametersOf::Placed(&self.parameters);
-        lay_out(graph, &self.config, parameters, sample, Precision::F32, Some(seed))
+        lay_out(graph, &self.config, parameters, sample, Precision::F32, Variant::Learning(seed))
     }
 }
 
-/// Appends a network to `graph`, with dropout if there is a seed for it.
+/// What a network is laid out for.
+#[derive(Clone, Copy)]
+enum Variant {
+    /// To be evaluated.
+    Plain,
+    /// For classes that are mixed.
+    Mixing,
+    /// To learn, with dropout, whose masks follow from this.
+    Learning(ValueId),
+}
+
+/// Appends a network to `graph`.
 fn lay_out(
     graph: &mut Graph,
     config: &UNetConfig,
     parameters: ParametersOf<'_>,
     sample: ValueId,
     precision: Precision,
-    dropout_seed: Option<ValueId>,
+    variant: Variant,
 ) -> Result<UNetValues> {
     let [count, height, width, _] = graph.shape(sample).nhwc("sample")?;
     let divisor = 1 << (config.block_out_channels.len() - 1);
@@ -297,8 +320,18 @@ fn lay_out(
         Some(1) => Some(graph.input("class_labels", Shape::new(&[count]))?),
         Some(width) => Some(graph.input("class_labels", Shape::new(&[count, width]))?),
     };
-    let mut builder = Builder::new(graph, parameters, config, precision, timestep, class_labels)?;
-    builder.dropout_seed = dropout_seed;
+    let class_mix = match (variant, config.class_width(), config.class_embed_type) {
+        (Variant::Mixing, Some(_), None) => {
+            let mut input = |name| graph.input(name, Shape::new(&[count]));
+            let labels = input(names::CLASS_LABELS_TO)?;
+            Some(ClassMix { labels, shares: [input(names::CLASS_SHARE)?, input(names::CLASS_SHARE_TO)?] })
+        }
+        _ => None,
+    };
+    let mut builder = Builder::new(graph, parameters, config, precision, timestep, class_labels, class_mix)?;
+    if let Variant::Learning(seed) = variant {
+        builder.dropout_seed = Some(seed);
+    }
     let output = builder.unet(sample, timestep)?;
     Ok(UNetValues { sample, timestep, class_labels, output })
 }
@@ -311,7 +344,7 @@ fn declare(config: &UNetConfig) -> Result<Parameters> {
     let mut graph = Graph::new();
     let sample = graph.input("sample", Shape::new(&[1, side, side, config.in_channels]))?;
     let mut declared = Vec::new();
-    lay_out(&mut graph, config, ParametersOf::Declared(&mut declared), sample, Precision::F32, None)?;
+    lay_out(&mut graph, config, ParametersOf::Declared(&mut declared), sample, Precision::F32, Variant::Plain)?;
     let conditions = read_by_conditions(&graph, &["timestep", "class_labels"]);
     let parameters = declared.into_iter().map(|(id, parameter)| {
         let is_condition = conditions.contains(id);

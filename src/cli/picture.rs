@@ -28,15 +28,38 @@ pub fn write_grid(path: &Path, images: &Tensor, shown: Shown) -> Result<()> {
 /// The images of a file as `[N, C, H, W]`: a PNG, whose bytes `value` turns into numbers, or the tensor `name` of a
 /// safetensors file, whose numbers are at most 1. One image counts for all N.
 pub fn read(path: &Path, name: &str, shape: [usize; 4], value: impl Fn(u8) -> f32) -> Result<Tensor> {
-    let [n, c, h, w] = shape;
-    let one = match path.extension().and_then(|extension| extension.to_str()) {
+    let [_, c, h, w] = shape;
+    spread(path, load(path, name, [c, h, w], value)?, shape)
+}
+
+/// The images of a file over [−1, 1] as `[N, C, H, W]`, as many as it has.
+pub fn read_images(path: &Path, [c, h, w]: [usize; 3]) -> Result<Tensor> {
+    let images = load(path, "image", [c, h, w], signed)?;
+    let n = images.shape.first().copied().unwrap_or(0);
+    spread(path, images, [n, c, h, w])
+}
+
+/// A byte of a picture over [−1, 1].
+pub fn signed(byte: u8) -> f32 {
+    f32::from(byte) / 127.5 - 1.0
+}
+
+/// What a file has, of whatever shape.
+fn load(path: &Path, name: &str, image: [usize; 3], value: impl Fn(u8) -> f32) -> Result<Tensor> {
+    let loaded = match path.extension().and_then(|extension| extension.to_str()) {
         Some("safetensors") => only_tensor(path, name)?,
-        _ => read_png(path, [c, h, w], value)?,
+        _ => read_png(path, image, value)?,
     };
     let least = if name == "mask" { 0.0 } else { -1.0 };
-    if let Some(x) = one.data.iter().find(|&&x| !(least..=1.0).contains(&x)) {
-        return Err(format!("{}: {name} has {x}, which is not between {least} and 1.", path.display()).into());
+    match loaded.data.iter().find(|&&x| !(least..=1.0).contains(&x)) {
+        Some(x) => Err(format!("{}: {name} has {x}, which is not between {least} and 1.", path.display()).into()),
+        None => Ok(loaded),
     }
+}
+
+/// Images of this shape, of one or as many, in grey or in colours.
+fn spread(path: &Path, one: Tensor, shape: [usize; 4]) -> Result<Tensor> {
+    let [n, c, h, w] = shape;
     let fits = matches!(*one.shape, [images, channels, height, width]
         if (images == n || images == 1) && (channels == c || channels == 1) && (height, width) == (h, w));
     if !fits {
@@ -57,9 +80,7 @@ pub fn read_condition(path: &Path, shape: [usize; 4]) -> Result<Tensor> {
     let [_, channels, height, width] = shape;
     let tensor = match path.extension().and_then(|extension| extension.to_str()) {
         Some("safetensors") => only_tensor(path, "condition")?,
-        _ if channels == 1 || channels == 3 => {
-            read_png(path, [channels, height, width], |byte| f32::from(byte) / 127.5 - 1.0)?
-        }
+        _ if channels == 1 || channels == 3 => read_png(path, [channels, height, width], signed)?,
         _ => {
             let (path, given) = (path.display(), "safetensors with condition [B or 1, K, H, W]");
             return Err(format!(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use denoise::config::{SchedulerConfig, SchedulerKind};
 use denoise::schedule::StepOptions;
-use denoise::{Inpainting, Pipeline, Prepared, Sampler, Settings, Start, Tensor};
+use denoise::{ClassMix, Inpainting, Pipeline, Prepared, Sampler, Settings, Slerp, Start, Tensor};
 
 use super::files::{ModelArguments, ModelFolder, check_place, only_tensor, read_text, write_tensors};
 use super::{Device, Result, open, picture, precision, progress_bar, size};
@@ -17,7 +17,10 @@ Examples:
   denoise sample MODEL_DIR --scheduler-config '{\"timestep_spacing\": \"trailing\"}' --steps 20 --out x.png
   denoise sample MODEL_DIR --seed 1,2,3,4 --class 0,1,2,3 --out x0.safetensors --trajectory run.safetensors
   denoise sample MODEL_DIR --image drawing.png --strength 0.6 --class 7 --out edited.png
-  denoise sample MODEL_DIR --scheduler repaint --image photo.png --mask kept.png --out whole.png")]
+  denoise sample MODEL_DIR --image photo.png --mask hole.png --out whole.png
+  denoise sample MODEL_DIR --scheduler repaint --image photo.png --mask hole.png --out whole.png
+  denoise sample MODEL_DIR --scheduler ddim --class 3 --class-to 8 --count 8 --out between.png
+  denoise sample MODEL_DIR --scheduler ddim --noise x_T.safetensors --out again.png    # of denoise invert")]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
@@ -36,9 +39,15 @@ pub struct Arguments {
     /// A seed for all images, or one for each: S1,S2,…
     #[arg(long, value_delimiter = ',', default_value = "0")]
     seed: Vec<u64>,
+    /// A second seed: the images begin between the noises that both draw for one image, from the first to the second
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["noise"])]
+    seed_to: Option<u64>,
     /// A class for all images, or one for each: K1,K2,… [default: no class, where the model has that]
     #[arg(long, value_delimiter = ',', value_name = "K")]
     class: Vec<f32>,
+    /// A second class: the images are between both, from the first to the second, of a model that has learned its classes
+    #[arg(long, value_name = "K")]
+    class_to: Option<f32>,
     /// Scale of classifier-free guidance; 1 is none
     #[arg(long, default_value_t = 1.0, value_name = "W")]
     guidance: f64,
@@ -54,21 +63,24 @@ pub struct Arguments {
     /// Size of the images, as 64 or 64x48 (height x width) [default: the model's own]
     #[arg(long, value_parser = size)]
     size: Option<(usize, usize)>,
-    /// A safetensors file with x_T [B, C, H, W] in place of seeded noise, before it is multiplied by init_noise_sigma
+    /// A safetensors file with x_T [B, C, H, W] in place of seeded noise, as denoise invert writes it; it is still multiplied
+    /// by init_noise_sigma
     #[arg(long, value_name = "FILE")]
     noise: Option<PathBuf>,
     /// For a model that takes one beside its images: the condition, as the picture to be enlarged: PNG, or safetensors with
     /// condition [B or 1, K, H, W]
     #[arg(long, value_name = "FILE")]
     condition: Option<PathBuf>,
-    /// An image to begin with in place of noise (SDEdit), or with RePaint to keep a part of: PNG, or safetensors with image
+    /// An image to begin with in place of noise (SDEdit), or with --mask to keep a part of: PNG, or safetensors with image
     /// [B, C, H, W] over [−1, 1]
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
-    /// How much of the run is made of the image, from 0 to 1: 1 is all of it, of which little of the image is left [default: 0.8]
-    #[arg(long, value_name = "S", requires = "image", conflicts_with = "mask")]
+    /// How much of the run is made of the image, from 0 to 1: 1 is all of it, of which little of the image is left [default:
+    /// 0.8; with --mask the run begins with noise]
+    #[arg(long, value_name = "S", requires = "image")]
     strength: Option<f64>,
-    /// For RePaint: what is kept of the image: PNG, white where it is, or safetensors with mask [B, C, H, W], 1 where it is
+    /// What is made anew of the image, with any sampler, as diffusers' inpainting has it: PNG, white where it is made anew and
+    /// black where it is kept; or safetensors with mask [B, C, H, W], as RePaint has it: 1 where it is kept, 0 where it is not
     #[arg(long, value_name = "FILE", requires = "image")]
     mask: Option<PathBuf>,
     /// For RePaint: steps of a jump back
@@ -160,20 +172,16 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
         null_class: arguments.null_class,
         condition: None,
         inpaint: None,
+        slerp: arguments.seed_to.map(|seed| Slerp { seed, weights: evenly(count) }),
+        class_mix: None,
         precision: precision(arguments.f16),
     };
     // So many images are possible: what follows makes something for each of them.
     let layout = settings.layout(pipeline)?;
-    settings.class_labels = match *arguments.class.as_slice() {
-        [label] if width == 1 => vec![label; count],
-        [] if pipeline.classes() > 0 => {
-            let null = arguments.null_class.or(pipeline.card().null_class).ok_or_else(|| {
-                format!("The model has classes; choose one with --class, from 0 to {}.", pipeline.classes() - 1)
-            })?;
-            vec![null as f32; count]
-        }
-        _ => arguments.class.clone(),
-    };
+    settings.class_labels = class_labels(&arguments.class, arguments.null_class, count, pipeline)?;
+    if let Some(label) = arguments.class_to {
+        settings.class_mix = Some(ClassMix { labels: vec![label; count], weights: evenly(count) });
+    }
     if let (Some(condition), channels @ 1..) = (&arguments.condition, pipeline.condition_channels()) {
         let shape = [count, channels, layout.height, layout.width];
         settings.condition = Some(picture::read_condition(condition, shape)?);
@@ -183,16 +191,23 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
     }
     if let Some(image) = &arguments.image {
         let shape = [count, pipeline.channels(), layout.height, layout.width];
-        let image = picture::read(image, "image", shape, |byte| f32::from(byte) / 127.5 - 1.0)?;
+        let image = picture::read(image, "image", shape, picture::signed)?;
         if let Some(mask) = &arguments.mask {
-            let mask = picture::read(mask, "mask", shape, |byte| f32::from(u8::from(byte > 127)))?;
-            settings.inpaint = Some(Inpainting { original: image, mask });
-        } else {
+            let mask = picture::read(mask, "mask", shape, |byte| f32::from(u8::from(byte <= 127)))?;
+            settings.inpaint = Some(Inpainting { original: image.clone(), mask });
+        }
+        let unsaid = arguments.mask.is_none().then_some(0.8);
+        if let Some(strength) = arguments.strength.or(unsaid) {
             settings.start = Some(Start { sample: image, alpha_cumprod: 1.0 });
-            settings.options.begin = begin(settings.steps, arguments.strength.unwrap_or(0.8))?;
+            settings.options.begin = begin(settings.steps, strength)?;
         }
     }
     Ok(settings)
+}
+
+/// The weights of images from one end to the other.
+fn evenly(count: usize) -> Vec<f64> {
+    (0..count).map(|i| i as f64 / (count.max(2) - 1) as f64).collect()
 }
 
 /// The first step of a run that is made to this strength, at least the last of them (diffusers
@@ -204,15 +219,35 @@ fn begin(steps: usize, strength: f64) -> Result<usize> {
     Ok(steps - ((steps as f64 * strength) as usize).clamp(1, steps.max(1)))
 }
 
+/// The class of each image: the one that is given, or those, or no class where the model has that.
+pub fn class_labels(classes: &[f32], null_class: Option<usize>, count: usize, pipeline: &Pipeline) -> Result<Vec<f32>> {
+    let width = pipeline.unet().config().class_width().unwrap_or(1);
+    Ok(match *classes {
+        [label] if width == 1 => vec![label; count],
+        [] if pipeline.classes() > 0 => {
+            let null = null_class.or(pipeline.card().null_class).ok_or_else(|| {
+                format!("The model has classes; choose one with --class, from 0 to {}.", pipeline.classes() - 1)
+            })?;
+            vec![null as f32; count]
+        }
+        _ => classes.to_vec(),
+    })
+}
+
+/// The fields of a scheduler's configuration that an argument gives, itself or as a file's name.
+pub fn fields(argument: Option<&String>) -> Result<String> {
+    match argument {
+        Some(json) if json.trim_start().starts_with('{') => Ok(json.clone()),
+        Some(path) => read_text(Path::new(path)),
+        None => Ok("{}".to_string()),
+    }
+}
+
 /// The model's own scheduler with what the arguments change of it.
 fn scheduler(arguments: &Arguments, pipeline: &Pipeline) -> Result<SchedulerConfig> {
     let named = arguments.scheduler.clone().map(SchedulerKind::try_from);
     let kind = named.transpose().map_err(|problem| format!("{problem}."))?;
-    let json = match &arguments.scheduler_config {
-        Some(json) if json.trim_start().starts_with('{') => json.clone(),
-        Some(path) => read_text(Path::new(path))?,
-        None => "{}".to_string(),
-    };
+    let json = fields(arguments.scheduler_config.as_ref())?;
     let file = pipeline.scheduler_file();
     let config = file.config(kind, &json)?;
     let special = config.kind.inverts() || config.kind == SchedulerKind::RePaint;

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::Inpainting;
+use super::noise::{Slerp, check_weights};
 use crate::config::{SchedulerConfig, SchedulerKind, VarianceType};
 use crate::graph;
 use crate::pipeline::{Layout, StepKind};
@@ -42,8 +44,12 @@ pub struct Settings {
     /// What a model with [`Pipeline::condition_channels`] takes beside x_t, `[N, K, H, W]` or `[1, K, H, W]`, in the numbers
     /// that it was trained on; a picture over [−1, 1].
     pub condition: Option<Tensor>,
-    /// For RePaint: the image, and where it is kept.
+    /// A picture of which a part is kept, with any sampler; RePaint needs one.
     pub inpaint: Option<Inpainting>,
+    /// x_T between two noises.
+    pub slerp: Option<Slerp>,
+    /// The class of each image mixed with another one.
+    pub class_mix: Option<ClassMix>,
     /// In how many bits the network keeps its weights and activations.
     pub precision: Precision,
 }
@@ -66,13 +72,15 @@ impl Default for Settings {
             null_class: None,
             condition: None,
             inpaint: None,
+            slerp: None,
+            class_mix: None,
             precision: Precision::F32,
         }
     }
 }
 
 /// What a run begins with in place of noise: a picture, as SDEdit does (Meng et al. 2021, section 3), or x_t of another run.
-/// The noise that it lacks for the first step is drawn and added.
+/// The noise that it lacks for the first step is drawn and added; an inversion takes it as it is.
 #[derive(Clone, Debug)]
 pub struct Start {
     /// √ᾱ x_0 + √(1 − ᾱ) ε, whatever the sampler's own scale: `[N, C, H, W]`. For a picture over [−1, 1] ᾱ is 1.
@@ -91,13 +99,27 @@ pub struct Share {
     pub first: usize,
 }
 
-/// What RePaint keeps.
-#[derive(Clone, Debug)]
-pub struct Inpainting {
-    /// The image over [−1, 1]: `[N, C, H, W]`.
-    pub original: Tensor,
-    /// 1 where it is kept, 0 where it is made anew: `[N, C, H, W]`.
-    pub mask: Tensor,
+/// Images between two classes: the class embedding of an image is 1 − w times the row that the network has learned for its
+/// own class plus w times that for the other one. The null class of guidance stays as it is.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
+pub struct ClassMix {
+    /// The other class of each image.
+    pub labels: Vec<f32>,
+    /// w of each image, from 0 to 1.
+    pub weights: Vec<f64>,
+}
+
+impl ClassMix {
+    /// Checks that so many images of `pipeline` can be between two classes.
+    fn check(&self, pipeline: &Pipeline, count: usize) -> Result<()> {
+        if pipeline.classes() == 0 {
+            let problem = "Only learned classes can be mixed, and this model has none; leave class_mix out.";
+            return Err(Error::Settings(problem.into()));
+        }
+        check_weights("class_mix", &self.weights, count)?;
+        pipeline.unet().check_labels(&self.labels, count)
+    }
 }
 
 impl Settings {
@@ -130,6 +152,7 @@ impl Settings {
                 2 * pipeline.channels()
             )));
         }
+        let step = StepKind::of(scheduler.kind);
         let guided = self.guidance != 1.0;
         if guided {
             self.null_class(pipeline)?;
@@ -141,7 +164,8 @@ impl Settings {
             guided,
             rescaled: guided && self.guidance_rescale != 0.0,
             thresholded: scheduler.thresholding,
-            step: StepKind::of(scheduler.kind),
+            step,
+            inpainted: step == StepKind::RePaint || self.inpaint.is_some(),
             precision: self.precision,
         })
     }
@@ -171,21 +195,34 @@ impl Settings {
         self.check_start(layout.step, &schedule)?;
         let mut given: Vec<(&str, &Tensor)> = self.noise.iter().map(|noise| ("The noise", noise)).collect();
         given.extend(self.start.iter().map(|start| ("What the run begins with", &start.sample)));
-        match (layout.step, &self.inpaint) {
-            (StepKind::Inpaint, Some(inpaint)) => {
-                given.extend([("The image", &inpaint.original), ("The mask", &inpaint.mask)]);
-            }
-            (StepKind::Inpaint, None) => {
-                return Err(Error::Settings("RePaint needs an image and a mask of what is kept of it.".into()));
-            }
-            (StepKind::Plain | StepKind::Langevin, _) => {}
-        }
         for (what, tensor) in given {
             if tensor.shape != shape {
                 return Err(Error::shape(what, format!("{shape:?}"), format!("{:?}", tensor.shape)));
             }
         }
+        self.check_inpaint(pipeline, layout.step, shape)?;
+        if let Some(slerp) = &self.slerp {
+            slerp.check(self)?;
+        }
+        if let Some(mix) = &self.class_mix {
+            mix.check(pipeline, self.count)?;
+        }
         Ok((layout, schedule))
+    }
+
+    /// Checks that there is a picture where the sampler needs one, of the shape of the images.
+    fn check_inpaint(&self, pipeline: &Pipeline, step: StepKind, shape: [usize; 4]) -> Result<()> {
+        let problem = match &self.inpaint {
+            None if step == StepKind::RePaint => "RePaint needs an image and a mask of what is kept of it.".into(),
+            None => return Ok(()),
+            Some(inpaint) => match self.scheduler(pipeline)?.kind {
+                kind if kind.inverts() => {
+                    format!("{} leads from an image to its noise: nothing of it is made anew.", kind.class())
+                }
+                _ => return inpaint.check(shape),
+            },
+        };
+        Err(Error::Settings(problem))
     }
 
     /// Checks that what the run begins with can be brought to its first step.

@@ -32,12 +32,9 @@ pub(super) fn rows(run: &Run) -> Result<Vec<Row>> {
             let row = Row {
                 prev: ddim::step(epsilon, alpha_cumprod_prev, eta * variance.max(0.0).sqrt()),
                 draws_noise: true,
-                repaint: Some(RePaint {
-                    undo_scale,
-                    undo_draws: std::mem::take(&mut undo_draws),
-                    known_from_original: alpha_cumprod_prev.sqrt(),
-                    known_from_noise: (1.0 - alpha_cumprod_prev).sqrt(),
-                }),
+                known_from_original: alpha_cumprod_prev.sqrt(),
+                known_from_noise: (1.0 - alpha_cumprod_prev).sqrt(),
+                repaint: Some(RePaint { undo_scale, undo_draws: std::mem::take(&mut undo_draws) }),
                 ..Row::at(config.prediction_type, t as f64, alpha_cumprod)
             };
             rows.push(row.bounded(config));

@@ -15,6 +15,14 @@ pub(super) enum ParametersOf<'a> {
     Declared(&'a mut Vec<(ValueId, Parameter)>),
 }
 
+/// What the class of each image is mixed with.
+pub(super) struct ClassMix {
+    /// The label of another one, `[N]`.
+    pub(super) labels: ValueId,
+    /// How much there is of the embedding of either in the mixture, `[N]` each.
+    pub(super) shares: [ValueId; 2],
+}
+
 /// Lays out a network layer by layer.
 pub(super) struct Builder<'a> {
     pub(super) graph: &'a mut Graph,
@@ -60,11 +68,12 @@ impl<'a> Builder<'a> {
         precision: Precision,
         timestep: ValueId,
         class_labels: Option<ValueId>,
+        class_mix: Option<ClassMix>,
     ) -> Result<Self> {
         let (embedding, temb) = (timestep, timestep);
         let mut builder =
             Builder { graph, parameters, config, precision, embedding, temb, dropout_seed: None, dropouts: 0 };
-        builder.embedding = builder.time_and_class(timestep, class_labels)?;
+        builder.embedding = builder.time_and_class(timestep, class_labels, class_mix)?;
         builder.temb = builder.graph.op("embedding.act", config.act_fn, &[builder.embedding])?;
         Ok(builder)
     }

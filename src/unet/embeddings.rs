@@ -1,15 +1,20 @@
 //! What the time and the class are to the network.
 
-use super::builder::Builder;
+use super::builder::{Builder, ClassMix};
 use super::layers::FREQUENCIES;
 use crate::config::{ClassEmbedType, TimeEmbeddingType};
 use crate::graph::ValueId;
-use crate::op::{Activation, Add, Embedding, TimestepEmbedding};
+use crate::op::{Activation, Add, Embedding, Mix, TimestepEmbedding};
 use crate::{Result, Tensor};
 
 impl Builder<'_> {
     /// The sum of the embeddings of the time and the class, `[N, time_embed_dim]`.
-    pub(super) fn time_and_class(&mut self, timestep: ValueId, class_labels: Option<ValueId>) -> Result<ValueId> {
+    pub(super) fn time_and_class(
+        &mut self,
+        timestep: ValueId,
+        class_labels: Option<ValueId>,
+        class_mix: Option<ClassMix>,
+    ) -> Result<ValueId> {
         let config = self.config;
         let width = config.time_embed_dim();
         let x = self.time_proj("time_proj", timestep)?;
@@ -23,7 +28,14 @@ impl Builder<'_> {
                 }
                 (None, classes) => {
                     let table = self.table("class_embedding.weight", classes.unwrap_or(0), width)?;
-                    self.graph.op("class_embedding", Embedding, &[labels, table])?
+                    let class = self.graph.op("class_embedding", Embedding, &[labels, table])?;
+                    match class_mix {
+                        None => class,
+                        Some(ClassMix { labels, shares: [share, share_to] }) => {
+                            let to = self.graph.op("class_embedding.to", Embedding, &[labels, table])?;
+                            self.graph.op("class_embedding.mix", Mix, &[class, to, share, share_to])?
+                        }
+                    }
                 }
             };
             embedding = self.graph.op("embedding", Add::PLAIN, &[embedding, class])?;

@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::*;
 use super::{snapshot, to_js};
 use crate::config::{SchedulerKind, TimestepSpacing, VarianceType};
 use crate::schedule::{Row, Schedule, StepOptions};
-use crate::{Frame, Pipeline, Result, Sampler, Settings, Share, Shown, Start, Tensor};
+use crate::{ClassMix, Frame, Inpainting, Pipeline, Result, Sampler, Settings, Share, Shown, Slerp, Start, Tensor};
 
 #[wasm_bindgen(typescript_custom_section)]
 const RUN_REQUEST: &str = "
@@ -42,6 +42,28 @@ pub(super) struct RunSettings {
     #[tsify(type = "Float32Array | null")]
     noise: Option<Vec<f32>>,
     start: Option<StartSettings>,
+    inpaint: Option<InpaintSettings>,
+    /// x_T of each image between the noise of `seed` and that of another one.
+    slerp: Option<Slerp>,
+    /// The class of each image between that of `class_labels` and another one, of a model that has learned its classes.
+    class_mix: Option<ClassMix>,
+}
+
+/// A picture of which a part is kept, with any sampler.
+#[derive(Deserialize, Tsify)]
+struct InpaintSettings {
+    /// Over [−1, 1], `[N or 1, C, H, W]`.
+    #[tsify(type = "Float32Array")]
+    original: Vec<f32>,
+    /// 1 where it is kept, 0 where it is made anew: `[N or 1, 1, H, W]`.
+    #[tsify(type = "Float32Array")]
+    mask: Vec<f32>,
+    /// Of the sampler `repaint`: steps of a jump back, 10 if it is not said,
+    #[tsify(optional, type = "number | null")]
+    jump_length: Option<usize>,
+    /// and how often each is made, 10 if it is not said.
+    #[tsify(optional, type = "number | null")]
+    jump_n_sample: Option<usize>,
 }
 
 /// What a run begins with in place of noise: a picture, or x_t of another run.
@@ -70,6 +92,15 @@ impl RunSettings {
         let scheduler = pipeline.scheduler_file().config(self.sampler, &changes)?;
         let mut options = StepOptions { eta: self.eta, ..StepOptions::default() };
         let image = |numbers| images(pipeline, self.count, numbers);
+        let inpaint = match self.inpaint {
+            None => None,
+            Some(InpaintSettings { original, mask, jump_length, jump_n_sample }) => {
+                options.jump_length = jump_length.unwrap_or(options.jump_length);
+                options.jump_n_sample = jump_n_sample.unwrap_or(options.jump_n_sample);
+                let original = planes(pipeline, pipeline.channels(), original)?;
+                Some(Inpainting { original, mask: planes(pipeline, 1, mask)? })
+            }
+        };
         let start = match self.start {
             None => None,
             Some(StartSettings { sample, alpha_cumprod, begin }) => {
@@ -91,7 +122,13 @@ impl RunSettings {
             class_labels: self.class_labels.unwrap_or_default(),
             guidance: self.guidance.unwrap_or(1.0),
             guidance_rescale: self.guidance_rescale.unwrap_or(0.0),
-            condition: self.condition.map(|numbers| condition(pipeline, numbers)).transpose()?,
+            condition: self
+                .condition
+                .map(|numbers| planes(pipeline, pipeline.condition_channels(), numbers))
+                .transpose()?,
+            inpaint,
+            slerp: self.slerp,
+            class_mix: self.class_mix,
             ..Settings::default()
         })
     }
@@ -103,9 +140,9 @@ fn images(pipeline: &Pipeline, count: usize, numbers: Vec<f32>) -> Result<Tensor
     Tensor::new(&[count, pipeline.channels(), height, width], numbers)
 }
 
-/// A condition for one image or for each.
-fn condition(pipeline: &Pipeline, numbers: Vec<f32>) -> Result<Tensor> {
-    let ((height, width), channels) = (pipeline.unet().config().sample_size()?, pipeline.condition_channels());
+/// So many channels of the model's size, for one image or for each.
+fn planes(pipeline: &Pipeline, channels: usize, numbers: Vec<f32>) -> Result<Tensor> {
+    let (height, width) = pipeline.unet().config().sample_size()?;
     let count = numbers.len() / (channels * height * width).max(1);
     Tensor::new(&[count, channels, height, width], numbers)
 }

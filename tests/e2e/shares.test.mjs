@@ -40,3 +40,21 @@ test('what a run begins with in place of noise is shared out too', () => {
   assert.deepEqual(parts.map(({ sample }) => [...sample]), [[1, 2, 3, 4], [5, 6]]);
   assert.deepEqual(parts.map(({ alpha_cumprod: alpha }) => alpha), [0.5, 0.5]);
 });
+
+test('what is known of an image, and where it lies between two noises and two classes, go with it', () => {
+  const original = Float32Array.of(1, 2, 3, 4, 5, 6);
+  const settings = {
+    count: 3, steps: 1, class_labels: [0, 1, 2],
+    inpaint: { original, mask: Float32Array.of(0), jump_length: 5 },
+    slerp: { seed: 9, weights: [0, 0.5, 1] },
+    class_mix: { labels: [3, 4, 5], weights: [0.1, 0.2, 0.3] },
+  };
+  const [ours, theirs] = shares(settings, 2, { image: 2, pixels: 1 });
+  assert.deepEqual(ours.inpaint, { original: original.slice(0, 4), mask: Float32Array.of(0), jump_length: 5 });
+  assert.deepEqual(theirs.inpaint, { original: original.slice(4), mask: Float32Array.of(0), jump_length: 5 });
+  assert.deepEqual([ours.slerp, theirs.slerp], [{ seed: 9, weights: [0, 0.5] }, { seed: 9, weights: [1] }]);
+  assert.deepEqual([ours.class_mix, theirs.class_mix], [{ labels: [3, 4], weights: [0.1, 0.2] }, { labels: [5], weights: [0.3] }]);
+  const masks = { ...settings, inpaint: { original, mask: Float32Array.of(0, 1, 0.5) } };
+  assert.deepEqual(shares(masks, 2, { image: 6, pixels: 1 }).map((share) => [...share.inpaint.mask]), [[0, 1], [0.5]]);
+  assert.deepEqual(shares(masks, 2, { image: 6, pixels: 1 }).map((share) => share.inpaint.original.length), [6, 6]);
+});

@@ -23,6 +23,7 @@ import dataset
 import digits
 import draws
 import dropout
+import edits
 import gradients_norm
 import loss
 import ops
@@ -66,6 +67,7 @@ def generate(folder, digits_path):
         write(name, tensors)
     write("digits", digits.goldens(digits_path, cases("trajectories")))
     write("runs", runs.goldens(digits_path.parent, lambda name, model: model.save_pretrained(folder / name), cases("runs")))
+    write("edits", edits.goldens(digits_path.parent, cases("edits")))
 
 
 def error(made, kept):

@@ -67,8 +67,8 @@ fn a_whole_step_of_sampling_passes() {
         // Everything that sampling may do besides.
         let settings = Settings { count: 2, guidance: 2.0, guidance_rescale: 0.5, ..Settings::default() };
         let mut layout = settings.layout(&pipeline).unwrap();
-        for step in [StepKind::Plain, StepKind::Inpaint, StepKind::Langevin] {
-            (layout.step, layout.thresholded) = (step, step == StepKind::Plain);
+        for step in [StepKind::Plain, StepKind::RePaint, StepKind::Langevin] {
+            (layout.step, layout.thresholded, layout.inpainted) = (step, step == StepKind::Plain, true);
             let plan = pipeline.plan(&layout, None).unwrap();
             let inputs = check::inputs(&pipeline, &plan).unwrap();
             let report = check::check(&gpu, &plan, &inputs, |_, _| {}).await.unwrap();

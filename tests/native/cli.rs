@@ -200,6 +200,91 @@ fn sample_takes_noise_and_makes_pictures() {
     assert!(weak < 0.3 && strong > 2.0 * weak, "{weak} and {strong}");
 }
 
+/// A grey PNG of 32 × 32 pixels.
+fn write_png(path: &str, pixel: impl Fn(usize, usize) -> u8) {
+    let pixels: Vec<u8> = (0..32 * 32).map(|i| pixel(i % 32, i / 32)).collect();
+    let mut encoder = png::Encoder::new(std::fs::File::create(path).unwrap(), 32, 32);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+}
+
+#[test]
+fn sample_makes_anew_what_is_white_in_a_mask() {
+    let folder = Folder::new("inpaint");
+    let (image, mask, out) = (folder.path("image.png"), folder.path("mask.png"), folder.path("x_0.safetensors"));
+    write_png(&image, |x, y| (4 * x + 3 * y) as u8);
+    write_png(&mask, |x, _| if x < 12 { 0 } else { 255 });
+    let inpaint = ["sample", DIGITS, "--image", &image, "--mask", &mask, "--count", "2", "--out", &out];
+    for options in [
+        &["--scheduler", "ddim", "--steps", "4", "--backend", "cpu"][..],
+        &["--scheduler", "ddpm", "--steps", "4", "--backend", "gpu"],
+        &["--scheduler", "dpm_solver", "--steps", "8", "--strength", "0.5", "--backend", "cpu"],
+        &["--scheduler", "repaint", "--steps", "4", "--jump-length", "2", "--jump-n-sample", "2", "--backend", "cpu"],
+    ] {
+        succeed(&[&inpaint[..], options].concat());
+        let made = read(&out, "x_0");
+        let given = |i: usize| ((4 * (i % 32) + 3 * (i / 32 % 32)) as f32) / 127.5 - 1.0;
+        let (kept, anew): (Vec<usize>, Vec<usize>) = (0..made.data.len()).partition(|i| i % 32 < 12);
+        assert!(kept.iter().all(|&i| (made.data[i] - given(i)).abs() < 1e-6), "{options:?}: black is kept");
+        let changed = anew.iter().filter(|&&i| (made.data[i] - given(i)).abs() > 1e-3).count();
+        assert!(changed * 10 > anew.len() * 9, "{options:?}: white is made anew");
+    }
+    fail(&[&inpaint[..], &["--scheduler", "ddim_inverse"]].concat(), &["nothing of it is made anew"]);
+}
+
+#[test]
+fn invert_finds_the_noise_of_an_image() {
+    let folder = Folder::new("invert");
+    let (image, x_t, again) = (folder.path("4.png"), folder.path("x_T.safetensors"), folder.path("again.safetensors"));
+    let unclipped = ["--scheduler", "ddim", "--scheduler-config", r#"{"clip_sample": false}"#, "--class", "4"];
+    let sample = [&["sample", DIGITS, "--backend", "cpu"][..], &unclipped].concat();
+    succeed(&[&sample[..], &["--steps", "25", "--out", &image]].concat());
+    let invert = ["invert", DIGITS, &image, "--class", "4", "--steps", "60", "--out", &x_t];
+    succeed(&[&invert[..], &["--backend", "cpu"]].concat());
+    assert_eq!(read(&x_t, "x_T").shape, [1, 1, 32, 32]);
+    succeed(&[&sample[..], &["--steps", "60", "--noise", &x_t, "--out", &again]].concat());
+    let file = std::fs::File::open(&image).unwrap();
+    let mut decoder = png::Decoder::new(std::io::BufReader::new(file));
+    decoder.set_transformations(png::Transformations::EXPAND);
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    let pixels: Vec<f64> = pixels.chunks_exact(4).map(|pixel| f64::from(pixel[0]) / 127.5 - 1.0).collect();
+    let error = golden::relative_error(&read(&again, "x_0").data, &pixels);
+    println!("{error:.3}");
+    assert!(error < 0.25, "{error:.3}");
+    fail(&["invert", "tests/golden/unet_number", &image, "--out", &x_t], &["the images here have 8×8"]);
+    fail(&[&invert[..], &["--steps", "5"]].concat(), &["cannot be used multiple times"]);
+    fail(&["invert", DIGITS, "nowhere.png", "--out", &x_t], &["nowhere.png could not be read"]);
+    let linspace = ["--scheduler-config", r#"{"timestep_spacing": "linspace"}"#];
+    fail(&[&invert[..], &linspace].concat(), &["DDIM's inversion has no linspace spacing"]);
+}
+
+#[test]
+fn sample_goes_from_one_seed_or_class_to_another() {
+    let folder = Folder::new("between");
+    let out = folder.path("x_0.safetensors");
+    let made = |options: &[&str]| {
+        let sample = ["sample", DIGITS, "--scheduler", "ddim", "--steps", "4", "--backend", "cpu", "--out", &out];
+        succeed(&[&sample[..], options].concat());
+        read(&out, "x_0").data
+    };
+    let near = |a: &[f32], b: &[f32]| golden::relative_error(a, &golden::widen(b)) < 1e-5;
+    let (from, to) = (made(&["--class", "3", "--seed", "5"]), made(&["--class", "3", "--seed", "6"]));
+    let strip = made(&["--class", "3", "--seed", "5", "--seed-to", "6", "--count", "3"]);
+    let image = from.len();
+    assert!(near(&strip[..image], &from) && near(&strip[2 * image..], &to));
+    assert!(!near(&strip[image..2 * image], &from) && !near(&strip[image..2 * image], &to));
+    let other = made(&["--class", "8", "--seed", "5"]);
+    let strip = made(&["--class", "3", "--class-to", "8", "--seed", "5,5,5"]);
+    assert!(near(&strip[..image], &from) && near(&strip[2 * image..], &other));
+    assert!(!near(&strip[image..2 * image], &from) && !near(&strip[image..2 * image], &other));
+    fail(
+        &["sample", "tests/golden/unet_number", "--class", "0.5", "--class-to", "2", "--out", &out],
+        &["Only learned classes can be mixed"],
+    );
+}
+
 #[test]
 fn mistakes_are_explained() {
     let folder = Folder::new("mistakes");
@@ -210,7 +295,10 @@ fn mistakes_are_explained() {
         (&["--steps", "0"][..], "Steps is 0; this model takes between 1 and 1000"),
         (&["--scheduler", "dalle"], "There is no scheduler dalle"),
         (&["--strength", "0.5"], "--image"),
-        (&["--image", "x.png", "--mask", "m.png", "--strength", "0.5"], "cannot be used with"),
+        (&["--mask", "m.png"], "--image"),
+        (&["--seed-to", "5", "--noise", "x.safetensors"], "cannot be used with"),
+        (&["--seed", "1,2", "--seed-to", "5"], "the run has 2"),
+        (&["--class", "1", "--class-to", "20"], "Class 20 does not exist; this model has 0 to 10"),
         (&["--class", "11"], "Class 11 does not exist; this model has 0 to 10"),
         (&["--class", "1,2", "--count", "3"], "There are 2 class labels for 3 images"),
         (&["--seed", "1,2", "--count", "3"], "There are 2 seeds for 3 images"),

@@ -14,6 +14,7 @@ mod digits;
 mod docs;
 mod dropout;
 mod economy;
+mod edits;
 mod epochs;
 mod gradient_cases;
 mod gradients;

@@ -7,9 +7,9 @@ use denoise::backend::Gpu;
 use denoise::graph::{Graph, ValueId};
 use denoise::op::{
     Activation, Add, Affine, Attention, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Dropout, Embedding,
-    GroupNorm, Guide, Inpaint, InputScale, Langevin, LearnedNoise, Linear, Modulate, Moments, Narrow, Norm, PredictX0, Quantile,
-    Remember, Renoise, Repeat, Rescale, ScaleShift, Slice, Softmax, Threshold, Tiles,
-    TimestepEmbedding, Update, Upfirdn2d, Upsample, Variant, View, ViewMut, Widen,
+    GroupNorm, Guide, Inpaint, InputScale, Langevin, LearnedNoise, Linear, Modulate, Moments, Narrow, Norm, PredictX0,
+    Quantile, Remember, Renoise, Repeat, Rescale, ScaleShift, Slice, Softmax, Threshold, Tiles, TimestepEmbedding,
+    Update, Upfirdn2d, Upsample, Variant, View, ViewMut, Widen,
 };
 use denoise::passes::vector_jacobian_product;
 use denoise::passes::{Fusion, fuse};
@@ -73,8 +73,7 @@ pub type Inputs = Vec<(String, Tensor)>;
 fn tolerance(op: &str) -> f64 {
     match op {
         // Copies.
-        "concat" | "upsample" | "embedding" | "repeat" | "slice" | "stack" | "pad_channels"
-        | "transpose_kernel" => 0.0,
+        "concat" | "upsample" | "embedding" | "repeat" | "slice" | "stack" | "pad_channels" | "transpose_kernel" => 0.0,
         "add" | "add_row" | "phases" => 1e-7,
         "activation"
         | "input_scale"

@@ -134,9 +134,9 @@ impl<'a> Interpreter<'a> {
                 *prev += step * model[i] + (2.0 * step).sqrt() * noise[i];
             }
         }
-        if let (Some(repaint), Some((original, mask))) = (&row.repaint, self.known) {
+        if let (Some(_), Some((original, mask))) = (&row.repaint, self.known) {
             for (i, prev) in prev.iter_mut().enumerate() {
-                let known = repaint.known_from_original * original[i] + repaint.known_from_noise * noise[i];
+                let known = row.known_from_original * original[i] + row.known_from_noise * noise[i];
                 *prev = mask[i] * known + (1.0 - mask[i]) * *prev;
             }
         }

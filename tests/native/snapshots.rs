@@ -13,7 +13,7 @@ use crate::golden::{self, Golden};
 use crate::runs;
 
 /// Runs to the end: the images, and the frames on the way.
-async fn finish(mut sampler: Sampler) -> (Tensor, Vec<(usize, Tensor)>) {
+pub async fn finish(mut sampler: Sampler) -> (Tensor, Vec<(usize, Tensor)>) {
     let mut frames = Vec::new();
     while let Some(frame) = sampler.next().await.unwrap() {
         frames.push((frame.step, frame.prev));
@@ -22,7 +22,7 @@ async fn finish(mut sampler: Sampler) -> (Tensor, Vec<(usize, Tensor)>) {
 }
 
 /// A run of these settings, stopped once it has given so many frames. Where evaluations are submitted ahead it stands further.
-async fn interrupted(pipeline: &Pipeline, prepared: &Rc<Prepared>, settings: &Settings, frames: usize) -> Snapshot {
+pub async fn interrupted(pipeline: &Pipeline, prepared: &Rc<Prepared>, settings: &Settings, frames: usize) -> Snapshot {
     let mut sampler = Sampler::new(pipeline, prepared, settings).unwrap();
     for _ in 0..frames {
         sampler.next().await.unwrap();
@@ -31,7 +31,7 @@ async fn interrupted(pipeline: &Pipeline, prepared: &Rc<Prepared>, settings: &Se
 }
 
 /// Interrupts a run at the start, on its way and at its end. What fails is named.
-async fn check(
+pub async fn check(
     pipeline: &Pipeline,
     prepared: &Rc<Prepared>,
     settings: &Settings,

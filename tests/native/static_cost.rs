@@ -246,8 +246,9 @@ fn plans() -> Vec<Plan> {
         for precision in both {
             for (count, guided) in [(1, false), (1, true), (many, false), (many, true)] {
                 for fusion in [Fusion::STAGED, Fusion::DIRECT, Fusion::QUADS] {
-                    let (rescaled, thresholded, step) = (false, false, StepKind::Plain);
-                    let layout = Layout { count, height, width, guided, rescaled, thresholded, step, precision };
+                    let (rescaled, thresholded, step, inpainted) = (false, false, StepKind::Plain, false);
+                    let layout =
+                        Layout { count, height, width, guided, rescaled, thresholded, step, inpainted, precision };
                     plans.push(pipeline.plan(&layout, Some(fusion)).unwrap());
                 }
             }

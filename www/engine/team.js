@@ -21,7 +21,7 @@ export class Team {
   #gather;
   /** @type {Member[]} */
   #members;
-  /** Numbers of an image, and of an image's condition. */
+  /** Numbers of an image, of an image's condition, and of a mask. */
   #planes;
   #join;
 
@@ -36,7 +36,7 @@ export class Team {
     const size = Math.min(navigator.hardwareConcurrency, count, Math.floor(MOST_BYTES / model.bytes)) - 1;
     const options = { count: Math.ceil(count / (size + 1)), precision: model.precision, guidance: null };
     const pixels = model.height * model.width;
-    this.#planes = { image: model.channels * pixels, condition: model.condition_channels * pixels };
+    this.#planes = { image: model.channels * pixels, condition: model.condition_channels * pixels, pixels };
     this.#join = join;
     this.#gather = () => Array.from({ length: Math.max(size, 0) }, () => new Member(source, options));
     this.#members = this.#gather();
@@ -76,10 +76,10 @@ export class Team {
  * The settings of each share, which are of the same size or one smaller.
  * @param {EngineSettings} settings
  * @param {number} workers
- * @param {{image?: number, condition?: number}} planes  numbers of an image, and of an image's condition
+ * @param {{image?: number, condition?: number, pixels?: number}} planes  numbers of an image, of an image's condition, and of a mask
  */
-export function shares(settings, workers, { image = 0, condition: plane = 0 } = {}) {
-  const { count, class_labels: labels, condition, start } = settings;
+export function shares(settings, workers, { image = 0, condition: plane = 0, pixels = 0 } = {}) {
+  const { count, class_labels: labels, condition, start, inpaint, slerp, class_mix: mix } = settings;
   const size = Math.min(workers, count);
   if (size === 1) return [settings];
   // A class may be several numbers.
@@ -91,6 +91,13 @@ export function shares(settings, workers, { image = 0, condition: plane = 0 } = 
     // Seeds stay those of the whole batch, be it one or one an image: the engine takes its share of them.
     if (condition?.length === count * plane) share.condition = condition.slice(first * plane, end * plane);
     if (start) share.start = { ...start, sample: start.sample.slice(first * image, end * image) };
+    if (inpaint) {
+      // A picture and a mask are for all images, or one for each.
+      const own = (/** @type {Float32Array} */ all, /** @type {number} */ size) => (all.length === count * size ? all.slice(first * size, end * size) : all);
+      share.inpaint = { ...inpaint, original: own(inpaint.original, image), mask: own(inpaint.mask, pixels) };
+    }
+    if (slerp) share.slerp = { ...slerp, weights: slerp.weights.slice(first, end) };
+    if (mix) share.class_mix = { labels: mix.labels.slice(first, end), weights: mix.weights.slice(first, end) };
     return share;
   });
 }

@@ -367,11 +367,7 @@ impl Executor {
     }
 
     /// Submits runs whose frames go to `staging`: how many bytes each has, and the last submission.
-    async fn submit(
-        &self,
-        staging: &Staging,
-        rows: Range<usize>,
-    ) -> Result<(Vec<usize>, wgpu::SubmissionIndex)> {
+    async fn submit(&self, staging: &Staging, rows: Range<usize>) -> Result<(Vec<usize>, wgpu::SubmissionIndex)> {
         let mut lengths = Vec::with_capacity(self.frames.len() * rows.len());
         let mut encoding = Encoding::new(self);
         let (mut to, mut dispatches) = (0, 0);

@@ -4,7 +4,7 @@ use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
 use crate::{Error, Result, Shape};
 
 /// `mask · (known_from_original · original + known_from_noise · z) + (1 − mask) · x_prev` (Lugmayr et al. 2022, equation 8;
-/// diffusers scheduling_repaint.py), with the coefficients of a row of the schedule.
+/// diffusers scheduling_repaint.py, pipeline_stable_diffusion_inpaint.py), with the coefficients of a row of the schedule.
 ///
 /// Inputs: x_prev, the original, the mask (1 where the original is kept) and the noise z, all `[N, H, W, C]`, and the
 /// row, a [`crate::schedule::Coefficients`].
