@@ -192,7 +192,7 @@ test('a matrix is two settings, of which only the finished pictures are kept', (
 
 test('recordings of columns keep fewer states where pictures are large', () => {
   const state = from(opened(), STEPS, { type: 'compare', id: 3 });
-  const initial = new Uint8Array(4e6);
+  const initial = new Float32Array(1e6);
   const large = from(state, { ...started(3, 100), initial });
   // Two columns share 100 MB, a state is 8 MB: six states of a hundred.
   assert.equal(comparisonOf(large).trials[0].recording.keepEvery, 17);

@@ -180,6 +180,21 @@ test('Stop ends all runs, and they go on', async () => {
   await close(page);
 });
 
+test('the tour waits for what it speaks of', async () => {
+  const page = await openTiny('');
+  const it = on(page);
+  await page.getByRole('button', { name: 'Help' }).click();
+  await page.locator('#tour-start').click();
+  assert.ok(await page.locator('#tour').isVisible());
+  await it.open.click();
+  await it.run.click();
+  await done(page);
+  assert.ok(await page.locator('#tour').isHidden());
+  await it.back.click();
+  assert.ok(await page.locator('#tour').isVisible());
+  await close(page);
+});
+
 test('what is wrong is said, and nothing is offered that does nothing', async () => {
   const page = await openTiny('');
   const it = on(page);
@@ -223,5 +238,25 @@ test('words are compared whole, and another model takes its comparison along', a
   assert.ok(await page.locator('#comparison').isHidden());
   assert.ok(await exact(page, 'button', 'Show the last one').isHidden());
   assert.equal((await pixels(page)).length, 16);
+  await close(page);
+});
+
+test('on the GPU the runs are those that Generate makes', async (t) => {
+  const withGpu = await launch();
+  t.after(() => withGpu.close());
+  const page = await openPage(withGpu, `${server.url}?backend=gpu&autotune=0&model=tiny&count=2&seed=5&class=1&steps=4`);
+  const it = on(page);
+  await generate(page);
+  const run = await gallery(page);
+  await it.open.click();
+  for (const sampler of await it.values('Sampler').getByRole('checkbox').all()) await sampler.setChecked(['DDIM', 'UniPC'].includes(await sampler.evaluate((input) => input.parentElement.textContent)));
+  await it.run.click();
+  await done(page);
+  assert.deepEqual(await it.column.locator('b').allTextContents(), ['DDIM', 'UniPC']);
+  const [ddim, unipc] = await columns(page);
+  equal(ddim, run, 'the same settings');
+  await it.take('UniPC').click();
+  await generate(page);
+  equal(await gallery(page), unipc, 'the settings that were taken');
   await close(page);
 });

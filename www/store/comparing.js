@@ -392,7 +392,7 @@ function finished(state, index, event) {
   const { recording } = trial;
   const isWhole = recording?.finished ?? false;
   const { comparison } = state.comparing;
-  if (isWhole && recording && comparison && !isScrubbed(comparison, index)) recording.states = recording.states.slice(-1);
+  if (isWhole && recording && comparison && !isScrubbed(comparison, index)) recording.states = recording.states.slice(-1).map((last) => ({ ...last, made: null }));
   const next = withComparison(withTrial({ ...state, phase: underWay }, index, { milliseconds: isWhole ? event.at - trial.startedAt : null }), { stopped: event.stopped });
   return phaseOf(underWay) === 'loading' ? next : withEnd(next);
 }

@@ -32,7 +32,10 @@ export class ComparingForm {
     this.#button.addEventListener('click', () => controller.dispatch({ type: 'openComparing', open: !this.#isOpen }));
     for (const input of this.#kinds) input.addEventListener('change', () => plan({ kind: input.value === 'matrix' ? 'matrix' : 'columns' }));
     this.#count.addEventListener('input', () => plan({ count: { [this.#kind]: this.#count.value } }));
-    this.#run.addEventListener('click', () => controller.compare());
+    this.#run.addEventListener('click', () => {
+      byId('generate').scrollIntoView({ block: 'nearest' }); // which ends it, and below which it is told how far it is
+      controller.compare();
+    });
     this.#show.addEventListener('click', () => controller.dispatch({ type: 'showComparison', shown: true }));
   }
 

@@ -5,6 +5,7 @@ import { densityOf, mixtureOf, rms, shownAt } from '../engine/numbers.js';
 import { selectedRun } from '../store/select.js';
 import { number } from '../words/format.js';
 import { atNextFrame, byId, changes, make, svg } from './dom.js';
+import { symbol } from './maths.js';
 
 /** @typedef {import('../engine/numbers.js').Numbers} Numbers */
 /** @typedef {import('../store/recording.js').Recording} Recording */
@@ -77,7 +78,7 @@ export class Plots {
     if (plot === 'mixture') {
       const shares = [...rows.map(sharesOf), { signal: 1, noise: 0 }];
       const line = (/** @type {'signal'|'noise'} */ name) => ({ name, points: shares.map((share, i) => /** @type {[number, number]} */ ([i, share[name]])) });
-      return { lines: [line('noise'), line('signal')], caption: [key('signal', 'picture'), ' ', key('noise', 'noise'), ' in x_t, over the run'] };
+      return { lines: [line('noise'), line('signal')], caption: [key('signal', 'picture'), ' ', key('noise', 'noise'), ' in ', symbol('xt'), ', over the run'] };
     }
     if (plot === 'snr') {
       const decibels = (/** @type {number} */ alpha) => 10 * Math.log10(alpha / (1 - alpha));
@@ -115,7 +116,7 @@ export class Plots {
       ...density.map((value, i) => svg('rect', { class: 'bar', x: ((i + 0.1) * width) / bins, y: height - at(value), width: (0.8 * width) / bins, height: at(value) })),
       svg('polyline', { class: 'signal', points: normal.map((value, i) => `${2 * i},${(height - at(value)).toFixed(1)}`).join(' ') }),
     );
-    this.#caption.replaceChildren(key('bars', 'x_t of the chosen image'), ` from −${limit} to ${limit}; `, key('signal', 'the normal density'));
+    this.#caption.replaceChildren(key('bars', ''), symbol('xt'), ' of the chosen image', ` from −${limit} to ${limit}; `, key('signal', 'the normal density'));
   }
 }
 

@@ -13,7 +13,7 @@ export class Readouts {
     const shown = run?.recording.states[state.selection.index];
     if (!this.#changed(run?.id, shown?.step)) return;
     if (!run || !shown) {
-      for (const readout of document.querySelectorAll('.readouts dd')) readout.textContent = '–';
+      for (const readout of document.querySelectorAll('.readouts dd[id]')) readout.textContent = '–';
       return;
     }
     const { rows, steps } = run.recording;

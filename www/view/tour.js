@@ -24,6 +24,8 @@ function seen() {
 export class Tour {
   #bubble = byId('tour');
   #stop = -1;
+  /** While something hides what it speaks of. */
+  #waits = false;
 
   constructor() {
     byId('tour-start').addEventListener('click', () => {
@@ -40,7 +42,12 @@ export class Tour {
   }
 
   /** Begins, if there is somebody who has not seen it and something to be seen. @param {import('../store/state.js').State} state */
-  render({ loaded }) {
+  render({ loaded, comparing: { shown } }) {
+    if (this.#waits !== shown) {
+      this.#waits = shown;
+      this.#bubble.hidden = shown || !(this.#stop in STOPS);
+      this.#place();
+    }
     if (loaded && this.#stop === -1 && !seen()) this.#go(0);
   }
 
@@ -65,7 +72,7 @@ export class Tour {
     const target = byId(at.target);
     target.classList.add('toured');
     target.scrollIntoView({ block: 'nearest' });
-    this.#bubble.hidden = false;
+    this.#bubble.hidden = this.#waits;
     this.#place();
   }
 
