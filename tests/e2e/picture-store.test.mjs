@@ -240,7 +240,7 @@ test('the noise of a picture is found, and the picture made of it again', () => 
   const finding = from(taken, find(2));
   assert.equal(phase(finding), 'starting');
   const { request } = finding.picture.inversion;
-  assert.deepEqual([request.sampler, request.steps, request.eta, request.count, request.guidance, request.start.alpha_cumprod], ['ddim_inverse', 2, 0, 1, 1, 1]);
+  assert.deepEqual([request.sampler, request.steps, request.eta, request.count, request.guidance, request.start.alpha_cumprod, request.clip_sample], ['ddim_inverse', 2, 0, 1, 1, 1, false]);
   const noise = new Float32Array(16).fill(0.5);
   const up = from(finding, started(2, 1), frame(2, 0, new Float32Array(16)), frame(2, 1, noise), finished(2));
   assert.equal(phase(up), 'ready');
@@ -253,7 +253,7 @@ test('the noise of a picture is found, and the picture made of it again', () => 
   assert.equal(stage, 'done');
   assert.ok(Math.abs(error - 0.1) < 1e-6, 'relative to the picture');
   const run = from(done, begin('noise'), generate(4));
-  assert.equal(run.starting.request.noise.length, 64);
+  assert.deepEqual([run.starting.request.noise.length, run.starting.request.clip_sample], [64, false], 'as it was found, so that it comes back');
   assert.ok(run.starting.request.noise.every((x) => x === 0.5));
   const recipe = readRecipe(JSON.stringify(recipeOf(selectedRun(from(run, started(4))), SHOWN)));
   const restored = from(READY, { type: 'restore', recipe, preview: null, name: 'x.png' });
