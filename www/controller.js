@@ -4,8 +4,10 @@
 import { listen, send } from './engine/protocol.js';
 import { isPicture, recipeIn } from './keep/picture-file.js';
 import { isCondition, readCondition } from './model/condition.js';
+import { isDrawable, readPicture } from './model/image.js';
 import { sourceOfFiles } from './model/source.js';
 import { endsOnCpu, forkPoint, forkProblem, goesOnByItself, originOf } from './store/forking.js';
+import { beginningProblem, inversionProblem, isOfInversion } from './store/picture.js';
 import { goesOn, newestTrial, planOf, planProblem } from './store/comparing.js';
 import { conditionProblem, conditionShape, imageCount, isSpelling, loadOptions, phase, problemOf, queryOf, selectedRun } from './store/select.js';
 import { FIELD_NAMES, randomSeed } from './store/settings.js';
@@ -23,6 +25,8 @@ import { FAILURES, messageOf } from './words/messages.js';
 
 /** How long a run is played at most, in milliseconds, and the limits of how long a step is shown. */
 const PLAY = { whole: 4000, shortest: 30, longest: 200 };
+/** How long an image is shown where they are leafed through. */
+const EACH = 250;
 
 /** What a worker says, each of which is an action. @type {Event['type'][]} */
 const EVENTS = ['backend', 'progress', 'preview', 'model', 'started', 'frame', 'snapshot', 'finished', 'checked', 'arranged', 'stored', 'failed'];
@@ -50,6 +54,8 @@ export class Controller {
   #timer = 0;
   /** That the timer has. */
   #speed = 1;
+  /** Of images that are leafed through. */
+  #leafing = 0;
 
   /**
    * @param {import('./store/store.js').Store<State, Action>} store
@@ -61,6 +67,7 @@ export class Controller {
     this.#page = page;
     this.#sourceOf = sourceOf;
     store.subscribe((state) => this.#keepTime(state));
+    store.subscribe((state) => this.#keepLeafing(state));
   }
 
   get #state() {
@@ -116,6 +123,7 @@ export class Controller {
     // The end of a run that makes way for what is restored is not that of the run that is waited for.
     if (event.type === 'finished' && phase(this.#state) !== 'loading') this.#showStep();
     if (event.type === 'failed') this.#stepToShow = null;
+    if (event.type === 'finished' && isOfInversion(before, event)) this.#invert('again');
     if (goesOn(this.#state)) this.compareOn();
   }
 
@@ -151,8 +159,8 @@ export class Controller {
   }
 
   /**
-   * Files of the visitor's. One picture with its settings inside brings them back; any other is what the model takes beside
-   * x_t, if it takes anything; all else may be a model.
+   * Files of the visitor's. One picture with its settings inside brings them back; any other is what runs can begin with, where
+   * that is open, or what the model takes beside x_t, if it takes anything; all else may be a model.
    * @param {Found[] | Promise<Found[]>} given
    */
   async takeFiles(given) {
@@ -177,13 +185,32 @@ export class Controller {
     try {
       recipe = await recipeIn(file);
     } catch (error) {
+      if (this.#state.picture.open) return this.takePicture(file);
       if (isConditioned) return false;
       refuse(`${file.name} ${messageOf(error)}. Give a PNG as it was saved on this page.`);
       return true;
     }
     if (recipe) this.restore({ recipe, preview: null, name: file.name }, 'generate');
+    else if (this.#state.picture.open) return this.takePicture(file);
     else if (isConditioned) return false;
-    else refuse(`${file.name} has no settings of Denoise in it. A PNG that was saved on this page has; screenshots, copies through the clipboard and what other programs saved again have not.`);
+    else refuse(`${file.name} has no settings of Denoise in it. A PNG that was saved on this page has; screenshots, copies through the clipboard and what other programs saved again have not. To begin a run with it, open Picture in the settings first.`);
+    return true;
+  }
+
+  /** A picture that runs can begin with. @param {File} file @returns {Promise<true>} once it is taken, or refused */
+  async takePicture(file) {
+    const { shape } = this.#state.picture;
+    const refuse = (/** @type {string} */ text) => this.dispatch({ type: 'refuse', title: 'The picture is not taken', text });
+    if (!shape) refuse('No model is loaded yet, whose size it is to have. Load one first.');
+    else if (!isDrawable(shape)) refuse(`This model’s images have ${shape.channels} channels; a picture has 1 or 3.`);
+    else {
+      try {
+        const levels = await readPicture(file, shape);
+        this.dispatch({ type: 'picture', change: { do: 'take', levels, shape, name: file.name } });
+      } catch (error) {
+        refuse(messageOf(error));
+      }
+    }
     return true;
   }
 
@@ -283,6 +310,12 @@ export class Controller {
       this.#page.focus('condition');
       return false;
     }
+    const beginning = count === undefined ? beginningProblem(state) : ''; // what goes on from a run begins there
+    if (beginning) {
+      this.dispatch({ type: 'refuse', title: FAILURES.start, text: beginning });
+      this.#page.focus('picture-choose');
+      return false;
+    }
     const wrong = FIELD_NAMES.find((name) => problemOf(state, name));
     if (wrong) this.#page.focus(wrong);
     return !wrong;
@@ -295,6 +328,21 @@ export class Controller {
     const { id, run, request } = starting;
     this.#writeAddress();
     this.#send({ type: 'generate', id, run, settings: request, origin: originOf(this.#state, starting), snapshot: snapshot?.run === run ? snapshot.snapshot : null });
+  }
+
+  /** Looks for the noise of the picture. */
+  findNoise() {
+    const problem = inversionProblem(this.#state);
+    if (problem) this.dispatch({ type: 'announce', text: problem });
+    else this.#invert('find');
+  }
+
+  /** Goes up to the noise of the picture, or makes the picture of it again. @param {'find'|'again'} what */
+  #invert(what) {
+    const id = ++this.#lastId;
+    if (!this.dispatch({ type: 'picture', change: { do: what, id } })) return;
+    const { inversion } = this.#state.picture;
+    if (inversion) this.#send({ type: 'generate', id, settings: inversion.request });
   }
 
   /** Begins the runs of a comparison as it is planned. */
@@ -383,6 +431,16 @@ export class Controller {
     if (this.dispatch({ type: 'chooseClass', name })) this.#writeAddress();
   }
 
+  /** @param {string} name  of the class that the images go to, or nothing */
+  chooseClassTo(name) {
+    if (this.dispatch({ type: 'chooseClassTo', name })) this.#writeAddress();
+  }
+
+  /** @param {import('./store/picture.js').Change} change  to the picture */
+  change(change) {
+    if (this.dispatch({ type: 'picture', change }) && (change.do === 'begin' || change.do === 'clear')) this.#writeAddress();
+  }
+
   /** @param {boolean} one  typeface for all letters of a word */
   chooseTypeface(one) {
     this.dispatch({ type: 'chooseTypeface', one });
@@ -439,6 +497,13 @@ export class Controller {
     if (!playing) return;
     const each = PLAY.whole / (selectedRun(state)?.recording.newest ?? 1);
     this.#timer = window.setInterval(() => this.dispatch({ type: 'playOn' }), Math.min(PLAY.longest, Math.max(PLAY.shortest, each)) / speed);
+  }
+
+  /** The clock of images that are leafed through. @param {State} state */
+  #keepLeafing({ selection: { leafing } }) {
+    if ((leafing !== 0) === (this.#leafing !== 0)) return;
+    clearInterval(this.#leafing);
+    this.#leafing = leafing ? window.setInterval(() => this.dispatch({ type: 'leafOn' }), EACH) : 0;
   }
 
   /** @param {string} key  of a notice */

@@ -6,6 +6,7 @@ import { SHIPPED } from './models/catalogue.js';
 import { firstSource, readerOf } from './model/source.js';
 import { setUpOffline, update } from './offline.js';
 import { reduce } from './store/reduce.js';
+import { missingFrom } from './store/beginning.js';
 import { DEFAULTS, readQuery } from './store/settings.js';
 import { initialState } from './store/state.js';
 import { createStore } from './store/store.js';
@@ -23,8 +24,10 @@ import { History } from './view/history.js';
 import { showSymbols } from './view/maths.js';
 import { Inspector } from './view/inspector.js';
 import { ModelMenu } from './view/model-menu.js';
+import { Leaf } from './view/leaf.js';
 import { setUpNotes } from './view/notes.js';
 import { Notices } from './view/notices.js';
+import { PicturePanel } from './view/picture-panel.js';
 import { Plots } from './view/plots.js';
 import { Readouts } from './view/readouts.js';
 import { SaveMenu } from './view/save-menu.js';
@@ -41,6 +44,7 @@ const { settings, given, problems } = readQuery(query);
 const sourceOf = readerOf(query, new URL('.', document.baseURI).href);
 const { source: wanted, problem } = firstSource(settings, sourceOf, DEFAULTS.model);
 if (problem) problems.push(problem);
+problems.push(...missingFrom(query));
 
 const store = createStore(reduce, initialState({ settings, given, wanted, shipped: SHIPPED }));
 const controller = new Controller(store, { ...PAGE, update }, sourceOf);
@@ -63,8 +67,10 @@ const views = [
   new BackendMenu(controller),
   new CheckReport(controller),
   new Notices(controller),
+  new PicturePanel(controller),
   new Gallery(controller, store.state),
   new Inspector(controller, store.state),
+  new Leaf(controller),
   new Scrubber(controller, store.state),
   new Tree(controller, store.state),
   new Compare(store.state),

@@ -5,7 +5,8 @@ use tsify::Tsify;
 use wasm_bindgen::JsValue;
 
 use super::to_js;
-use crate::config::{ClassEmbedType, PredictionType, SchedulerKind};
+use crate::config::{ClassEmbedType, Family, PredictionType, SchedulerKind};
+use crate::schedule::alphas_cumprod;
 use crate::{Pipeline, Precision, Prepared};
 
 #[derive(Serialize, Tsify)]
@@ -32,6 +33,8 @@ struct ModelInfo<'a> {
     precision: &'static str,
     prediction_type: PredictionType,
     num_train_timesteps: usize,
+    /// ᾱ of each of these times; none for a model whose noise is counted otherwise.
+    alphas_cumprod: Vec<f64>,
     /// What the model's own scheduler is called in settings, where it can be used.
     own_sampler: Option<&'static str>,
     /// Why it cannot be used, if it cannot.
@@ -84,6 +87,10 @@ pub(super) fn model_info(pipeline: &Pipeline, prepared: &Prepared) -> std::resul
         },
         prediction_type: scheduler.prediction_type,
         num_train_timesteps: scheduler.num_train_timesteps,
+        alphas_cumprod: match scheduler.kind.family() {
+            Family::Beta if scheduler.prediction_type != PredictionType::FlowPrediction => alphas_cumprod(&scheduler),
+            _ => Vec::new(),
+        },
         own_sampler: pipeline.scheduler().ok().map(|own| own.kind.short_name()),
         // Which others there are the menu of samplers says.
         scheduler_problem: pipeline.scheduler().err().map(|error| {

@@ -35,6 +35,8 @@ pub(super) struct RunSettings {
     guidance_rescale: Option<f64>,
     timestep_spacing: Option<TimestepSpacing>,
     variance_type: Option<VarianceType>,
+    /// Whether x̂0 is kept within [−1, 1], if not as the model's scheduler has it. An inversion only leads back without that.
+    clip_sample: Option<bool>,
     /// `[N or 1, K, H, W]`, for a model that takes one.
     #[tsify(type = "Float32Array | null")]
     condition: Option<Vec<f32>>,
@@ -87,6 +89,9 @@ impl RunSettings {
         }
         if let Some(variance) = self.variance_type {
             changes.insert("variance_type".into(), serde_json::json!(variance));
+        }
+        if let Some(clip) = self.clip_sample {
+            changes.insert("clip_sample".into(), clip.into());
         }
         let changes = serde_json::Value::Object(changes).to_string();
         let scheduler = pipeline.scheduler_file().config(self.sampler, &changes)?;

@@ -542,7 +542,7 @@ test('the lock and the view are in the address, and come back from it', () => {
 });
 
 test('every setting survives the way to the address and back', () => {
-  const given = 'sampler=ddpm&steps=20&eta=0.5&seed=7&class=elm&guidance=3&spacing=leading&variance=fixed_large&count=4&model=models%2Ftrees&network=unet_ema&variant=fp16&backend=cpu&precision=f32&autotune=0&lock=0&view=x0&typeface=1';
+  const given = 'sampler=ddpm&steps=20&eta=0.5&seed=7&seedTo=8&class=elm&classTo=oak&guidance=3&spacing=leading&variance=fixed_large&count=4&model=models%2Ftrees&network=unet_ema&variant=fp16&backend=cpu&precision=f32&autotune=0&lock=0&view=x0&typeface=1';
   assert.deepEqual([...readQuery(new URLSearchParams(given)).given].sort(), Object.keys(DEFAULTS).sort());
   const trees = { ...TREES, network: 'unet_ema', variant: 'fp16' };
   const networks = [{ folder: 'unet', variants: ['', 'fp16'] }, { folder: 'unet_ema', variants: ['', 'fp16'] }];

@@ -78,7 +78,7 @@ export function resumed(settings, origin, snapshot) {
   const alpha = alphaAtBeginning(origin);
   if (alpha === null) return { settings, snapshot };
   // Its table begins at that noise. What it began with does not matter any more, but for its size.
-  return { settings: { ...settings, start: { sample: snapshot.sample, alpha_cumprod: alpha } }, snapshot };
+  return { settings: startedAt(settings, snapshot.sample, alpha), snapshot };
 }
 
 /**
@@ -97,8 +97,11 @@ export function forked(settings, origin, snapshot) {
   const { alpha_cumprod: alpha, signal } = origin.level;
   // x with a variance of 1, whatever scale the other's sampler keeps it in.
   const scale = signal > 0 ? Math.sqrt(alpha) / signal : 1;
-  return { settings: { ...settings, start: { sample: snapshot.sample.map((x) => x * scale), alpha_cumprod: alpha } }, snapshot: null };
+  return { settings: startedAt(settings, snapshot.sample.map((x) => x * scale), alpha), snapshot: null };
 }
+
+/** Begins with x in place of any noise. @param {EngineSettings} settings @param {Float32Array} sample @param {number} alpha  ᾱ @returns {EngineSettings} */
+const startedAt = (settings, sample, alpha) => ({ ...settings, noise: null, slerp: null, start: { sample, alpha_cumprod: alpha } });
 
 /** @param {EngineSettings} a @param {EngineSettings} b */
 const sameSeeds = (a, b) => a.seed === b.seed && String(a.seeds ?? '') === String(b.seeds ?? '');

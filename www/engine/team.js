@@ -79,7 +79,7 @@ export class Team {
  * @param {{image?: number, condition?: number, pixels?: number}} planes  numbers of an image, of an image's condition, and of a mask
  */
 export function shares(settings, workers, { image = 0, condition: plane = 0, pixels = 0 } = {}) {
-  const { count, class_labels: labels, condition, start, inpaint, slerp, class_mix: mix } = settings;
+  const { count, class_labels: labels, condition, noise, start, inpaint, slerp, class_mix: mix } = settings;
   const size = Math.min(workers, count);
   if (size === 1) return [settings];
   // A class may be several numbers.
@@ -90,6 +90,7 @@ export function shares(settings, workers, { image = 0, condition: plane = 0, pix
     const share = { ...settings, count: end - first, class_labels: labels && labels.slice(first * width, end * width), share: { total: count, first } };
     // Seeds stay those of the whole batch, be it one or one an image: the engine takes its share of them.
     if (condition?.length === count * plane) share.condition = condition.slice(first * plane, end * plane);
+    if (noise) share.noise = noise.slice(first * image, end * image);
     if (start) share.start = { ...start, sample: start.sample.slice(first * image, end * image) };
     if (inpaint) {
       // A picture and a mask are for all images, or one for each.

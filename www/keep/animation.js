@@ -9,6 +9,9 @@ const WHOLE = 4000;
 const LAST = 1500;
 const [SHORTEST, LONGEST] = [40, 200];
 
+/** How long an image of a loop is shown. */
+const EACH = 120;
+
 /** @param {number} frames @param {number} i */
 const delayOf = (frames, i) => (i === frames - 1 ? LAST : Math.min(LONGEST, Math.max(SHORTEST, WHOLE / frames)));
 
@@ -18,7 +21,13 @@ const delayOf = (frames, i) => (i === frames - 1 ? LAST : Math.min(LONGEST, Math
  * @param {(done: number) => void} progress
  * @returns {Promise<Blob>}
  */
-export async function toGif(moments, scale, progress) {
+export const toGif = (moments, scale, progress) => gifOf(moments, scale, progress, (i) => delayOf(moments.length, i));
+
+/** The same, each for as long, so that it has no beginning and no end. @type {typeof toGif} */
+export const toLoop = (moments, scale, progress) => gifOf(moments, scale, progress, () => EACH);
+
+/** @param {(() => Picture)[]} moments @param {number} scale @param {(done: number) => void} progress @param {(i: number) => number} delay */
+async function gifOf(moments, scale, progress, delay) {
   const canvas = canvasFor(new OffscreenCanvas(1, 1), moments[0](), scale);
   const { width, height } = canvas;
   const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext('2d', { willReadFrequently: true }));
@@ -34,7 +43,7 @@ export async function toGif(moments, scale, progress) {
         worker.onmessage = ({ data }) => done(data);
         worker.onerror = ({ message }) => failed(new Error(message || 'its worker could not be loaded'));
       });
-      worker.postMessage({ pixels, width, height, delay: Math.round(delayOf(moments.length, i) / 10), last: i === moments.length - 1 }, [pixels.buffer]);
+      worker.postMessage({ pixels, width, height, delay: Math.round(delay(i) / 10), last: i === moments.length - 1 }, [pixels.buffer]);
       gif = await answer;
       progress(i + 1);
     }

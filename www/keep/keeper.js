@@ -4,17 +4,17 @@ import { gridLayout } from '../store/layout.js';
 import { recipeOf, sameRecipe, shownRecipe } from '../store/recipe.js';
 import { shownShape } from '../store/select.js';
 import { messageOf } from '../words/messages.js';
-import { toGif, toWebm } from './animation.js';
+import { toGif, toLoop, toWebm } from './animation.js';
 import { bounded, read, write } from './database.js';
 import { withRecipe } from './picture-file.js';
-import { momentsOf, pictureOf, scaleTo, shownPicture, toPng } from './pictures.js';
+import { imagesOf, momentsOf, pictureOf, scaleTo, shownPicture, toPng } from './pictures.js';
 
 /** @typedef {import('./pictures.js').Which} Which */
 /** @typedef {import('../store/state.js').Entry} Entry */
 /** @typedef {import('../store/state.js').Preview} Preview */
 /** @typedef {import('../store/state.js').State} State */
 
-/** What can be done with what is shown. @typedef {'png'|'gif'|'webm'|'copy'|'share'} Way */
+/** What can be done with what is shown. @typedef {'png'|'gif'|'loop'|'webm'|'copy'|'share'} Way */
 
 /** How long the sides of a picture are at least, in pixels, and those of a moving one also at most. */
 const SIDE = { still: 768, moving: 256, most: 1024 };
@@ -56,8 +56,8 @@ export class Keeper {
       if (way === 'png') download(await this.#png(which), `${name}.png`);
       else if (way === 'copy') await navigator.clipboard.write([new ClipboardItem({ 'image/png': this.#png(which) })]);
       else if (way === 'share') await navigator.share({ files: [new File([await this.#png(which)], `${name}.png`, { type: 'image/png' })] });
-      else download(await this.#animation(way, which), `${name}.${way}`);
-      this.#say({ copy: 'Picture copied', share: 'Picture shared' }[/** @type {string} */ (way)] ?? `${way === 'webm' ? 'WebM' : way.toUpperCase()} saved`);
+      else download(await this.#animation(way, which), `${name}.${way === 'loop' ? 'gif' : way}`);
+      this.#say({ copy: 'Picture copied', share: 'Picture shared' }[/** @type {string} */ (way)] ?? `${{ webm: 'WebM', loop: 'GIF' }[/** @type {string} */ (way)] ?? way.toUpperCase()} saved${way === 'png' && recipe.begins?.data === null ? ' without the picture it began with, which is too large' : ''}`);
     } catch (error) {
       if (error instanceof DOMException && error.name === 'AbortError') return; // the visitor thought better of sharing it
       const did = { copy: 'copied', share: 'shared' }[/** @type {string} */ (way)] ?? 'saved';
@@ -74,13 +74,13 @@ export class Keeper {
     return withRecipe(await toPng(picture, scaleTo(picture, SIDE.still)), recipe, shownShape(state));
   }
 
-  /** @param {'gif'|'webm'} way @param {Which} which */
+  /** @param {'gif'|'loop'|'webm'} way @param {Which} which */
   async #animation(way, which) {
-    const moments = momentsOf(this.#state, which, MOST_FRAMES);
+    const moments = way === 'loop' ? imagesOf(this.#state) : momentsOf(this.#state, which, MOST_FRAMES);
     const first = moments[0]();
     const longest = Math.max(first.width, first.height);
     const scale = longest > SIDE.most ? SIDE.most / longest : scaleTo(first, SIDE.moving, Math.ceil);
-    const [make, text] = way === 'gif' ? [toGif, 'Making the GIF'] : [toWebm, 'Recording'];
+    const [make, text] = way === 'webm' ? [toWebm, 'Recording'] : [way === 'loop' ? toLoop : toGif, 'Making the GIF'];
     return make(moments, scale, (done) => this.#say(`${text} · ${done}/${moments.length}`, false));
   }
 

@@ -1,6 +1,6 @@
 // What is shown as pixels: all images as the page lays them out, or the chosen one, enlarged so that pixels stay squares.
 
-import { selectedRun } from '../store/select.js';
+import { selectedRun, shownShape } from '../store/select.js';
 
 /** @typedef {import('../store/state.js').State} State */
 /** @typedef {{pixels: Uint8ClampedArray<ArrayBuffer>, width: number, height: number}} Picture  as RGBA8 */
@@ -59,6 +59,14 @@ export function momentsOf(state, which, most) {
     const index = Math.round((i * recording.newest) / Math.max(1, count - 1));
     return () => momentOf(state, index, which);
   });
+}
+
+/** The images of the run that is shown one after another, there and back, at the step that is shown. @param {State} state @returns {(() => Picture)[]} */
+export function imagesOf(state) {
+  const { count } = shownShape(state);
+  const there = Array.from({ length: count }, (_, image) => image);
+  const back = there.slice(1, -1).reverse();
+  return [...there, ...back].map((image) => () => shownPicture({ ...state, selection: { ...state.selection, image } }, 'one'));
 }
 
 /** The whole number that brings a picture near a size. @param {Picture} picture @param {number} side @param {(x: number) => number} [round] */

@@ -1,6 +1,7 @@
 // What the visitor chooses, and what the page chooses where the visitor has not.
 
 import { classNames, defaultClass, hasClass, hasClasses, isAlphabet, spelled } from '../model/classes.js';
+import { mixes } from './between.js';
 import { layoutOf } from './layout.js';
 import { withAnnouncement, withNotice, withoutNotices } from './messages.js';
 import { fieldOf, imageCount, isShown, problemOf } from './select.js';
@@ -46,7 +47,7 @@ export function type(state, { field, text }) {
   if (problem) return typed;
   const taken = { ...typed, settings: { ...typed.settings, [field]: value } };
   if (CHOSEN_BY_TYPING.includes(field)) return choose(taken, field);
-  if (field === 'seed') return { ...taken, keepSeed: true }; // who types a seed wants that seed
+  if (field === 'seed' || (field === 'seedTo' && value !== '')) return { ...taken, keepSeed: true }; // who types a seed wants that seed
   if (field !== 'sampler') return taken;
   // Other fields do something now, and others are possible in them.
   return takeFields(withDefaultEta(withoutNotices(choose(taken, field), 'sampler')));
@@ -56,6 +57,12 @@ export function type(state, { field, text }) {
 export function chooseClass(state, { name }) {
   if (state.loaded && !hasClass(state.loaded.model, name)) return state;
   return withoutNotices(choose(set(state, { class: name }), 'class'), 'class');
+}
+
+/** @param {State} state @param {{name: string}} action  nothing: the images do not go to another class @returns {State} */
+export function chooseClassTo(state, { name }) {
+  if (name && !(state.classes && classNames(state.classes).includes(name))) return state;
+  return choose(set(state, { classTo: name }), 'classTo');
 }
 
 /** @param {State} state @param {{count: number}} action @returns {State} */
@@ -97,6 +104,12 @@ export function open(state, { problems }) {
  * @returns {State}
  */
 export function withClasses(state, classes, asked) {
+  const { classTo } = state.settings;
+  if (classTo && !(mixes(classes) && classNames(classes).includes(classTo))) {
+    const text = `The images cannot go to the class “${classTo}”, which this model ${mixes(classes) ? 'has not' : 'cannot mix'}.`;
+    const told = asked || state.chosen.classTo ? withNotice(state, { key: 'classTo', text }) : state;
+    return withClasses(choose(set(told, { classTo: '' }), 'classTo', false), classes, asked);
+  }
   const next = { ...state, classes };
   const wanted = asked || state.chosen.class ? state.settings.class : defaultClass(classes);
   // A word may be written as it is typed.

@@ -1,6 +1,7 @@
 // The tree of runs: how a run goes on from another one, or goes on after it was interrupted, and which of them is looked at.
 
 import { hasClasses } from '../model/classes.js';
+import { stripOf } from './between.js';
 import { set } from './choosing.js';
 import { withNotice } from './messages.js';
 import { reducePhase } from './phase.js';
@@ -51,8 +52,8 @@ export function forkProblem(state) {
   return imageCount(state, forkSettings(state, point.run)) === letters ? '' : `What goes on from here has as many letters: type a word of ${letters}.`;
 }
 
-/** The settings of a fork: the fields', but as many images as there are. @param {State} state @param {Run} run  that it goes on from @returns {Settings} */
-export const forkSettings = ({ settings }, run) => ({ ...settings, count: run.settings.count });
+/** The settings of a fork: the fields', but as many images as there are, from the same noise. @param {State} state @param {Run} run  that it goes on from @returns {Settings} */
+export const forkSettings = ({ settings }, run) => ({ ...settings, count: run.settings.count, seedTo: run.settings.seedTo });
 
 /** Whether a run of these settings goes along the same table. @param {Settings} a @param {Settings} b */
 export const sameTable = (a, b) => a.sampler === b.sampler && a.steps === b.steps && (a.spacing === b.spacing || !isUseful('spacing', a.sampler));
@@ -65,7 +66,8 @@ export function fork(state, action) {
   const { run, step } = point;
   const next = drawsSeed(state, run) ? set(state, { seed: action.seed }) : state;
   const settings = forkSettings(next, run);
-  const begun = { id: action.id, run: action.id, parent: { run: run.id, step }, resumes: sameTable(settings, run.settings), settings, request: engineSettings(next, settings) };
+  const { beginning } = run;
+  const begun = { id: action.id, run: action.id, parent: { run: run.id, step }, resumes: sameTable(settings, run.settings), settings, beginning, request: engineSettings(next, settings, beginning) };
   return withBegun({ ...next, phase: underWay, losses: 0 }, begun);
 }
 
@@ -85,12 +87,13 @@ function drawsSeed(state, run) {
  */
 function differences(state, settings, run) {
   const was = run.settings;
-  const { sampler, steps, eta, seed, spacing, variance, typeface, class: name } = settings;
+  const { sampler, steps, eta, seed, spacing, variance, typeface, class: name, classTo } = settings;
   const words = [];
   if (sampler !== was.sampler) words.push(SAMPLERS[sampler]);
   if (steps !== was.steps) words.push(steps === 1 ? '1 step' : `${steps} steps`);
   if (isUseful('eta', sampler) && (eta !== was.eta || !isUseful('eta', was.sampler))) words.push(`η ${eta}`);
-  if (hasClasses(run.model) && name !== was.class) words.push(isSpelling(state) ? `“${name}”` : `class ${name}`);
+  const to = stripOf(run.model, settings).classes ? classTo : '';
+  if (hasClasses(run.model) && (name !== was.class || to !== (stripOf(run.model, was).classes ? was.classTo : ''))) words.push(isSpelling(state) ? `“${name}”` : `class ${name}${to && ` → ${to}`}`);
   if (isSpelling(state) && typeface !== was.typeface) words.push(typeface === '1' ? 'one typeface' : 'many typefaces');
   if (hasGuidance(state, settings) && guidanceOf(state, settings) !== run.guidance) words.push(`guidance ${settings.guidance}`);
   if (sampler === was.sampler && isUseful('spacing', sampler) && spacing !== was.spacing) words.push(`spacing ${spacing}`);
@@ -155,7 +158,7 @@ export function underWay(state) {
   if (command === null || loading !== null || (activity !== 'starting' && activity !== 'running')) return null;
   if (state.starting) return state.starting;
   const run = runOfCommand(state, command);
-  return run ? { id: command, run: run.id, parent: run.parent, resumes: run.resumes, settings: run.settings, request: run.request } : null;
+  return run ? { id: command, run: run.id, parent: run.parent, resumes: run.resumes, settings: run.settings, beginning: run.beginning, request: run.request } : null;
 }
 
 /** Whether the page brings the engine back by itself, to go on with what was interrupted. @param {State} state */

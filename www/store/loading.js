@@ -8,6 +8,7 @@ import { endsOnCpu, goesOnByItself, underWay as runUnderWay } from './forking.js
 import { gridLayout, layoutOf } from './layout.js';
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
+import { fitted } from './picture.js';
 import { restore, withKept } from './restoring.js';
 import { withoutRuns } from './running.js';
 import { modelDefaults } from './select.js';
@@ -92,6 +93,7 @@ export function model(state, event) {
 
   let next = withoutNotices({ ...state, loaded, phase: reducePhase(state.phase, event) }, 'failure', 'model');
   if (note) next = withNotice(next, { key: 'model', text: note });
+  next = fitted(next);
   if (!isAlphabet(model)) next = set(next, { count });
   if (changed && !(first && state.chosen.guidance)) next = set(next, { guidance: modelDefaults(next).guidance });
   if (changed && !first) next = choose(next, 'class', false);

@@ -1,8 +1,10 @@
 // How pictures were made: what a saved picture carries, and each entry of the history. What comes back from a file may have
 // been written by anybody, so every value is checked by the rules of the address.
 
+import { checkedBeginning, keptBeginning } from './beginning.js';
 import { loadedOf, selectedRun } from './select.js';
 import { DEFAULTS, SAMPLERS, isUseful, readField } from './settings.js';
+import { messageOf } from '../words/messages.js';
 
 /** @typedef {import('./settings.js').Settings} Settings */
 /** @typedef {import('./state.js').Run} Run */
@@ -11,7 +13,7 @@ import { DEFAULTS, SAMPLERS, isUseful, readField } from './settings.js';
 /** Of what is written; what is newer cannot be read. */
 const VERSION = 1;
 /** Longer than any that the page writes. */
-const MOST_LETTERS = 1 << 16;
+const MOST_LETTERS = 1 << 17;
 
 /** Settings of the page, not of a run. */
 const OF_THE_PAGE = ['model', 'network', 'variant', 'backend', 'autotune', 'lock', 'view'];
@@ -36,12 +38,13 @@ export const SAMPLING_SETTINGS = RUN_SETTINGS.filter((name) => name !== 'precisi
  *   settings: Partial<Settings>,
  *   forkedAt: number|null,
  *   fork?: string|null,
+ *   begins?: import('./beginning.js').Kept|null,
  *   step: number,
  *   view: import('./recording.js').View,
  *   image: number,
  * }} Recipe
  * `settings` are the run's, all of them; `forkedAt` is the step of another run that it went on from, and
- * `fork` tells it from others of that step, whose way there may be another. What is shown is the
+ * `fork` tells it from others of that step, whose way there may be another; `begins` is what it began with in place of noise. What is shown is the
  * chosen `image`, or all of them, in a `view` at a `step`.
  */
 
@@ -70,6 +73,7 @@ export function recipeOf(run, { index, view, image }) {
     settings: { ...Object.fromEntries(RUN_SETTINGS.map((name) => [name, run.settings[name]])), count: run.recording.count },
     forkedAt: run.parent?.step ?? null,
     fork: run.parent && `${run.id} at ${run.startedAt}`,
+    ...(run.beginning && { begins: keptBeginning(run.beginning) }),
     step: view === 'x0' && x0Step >= 0 ? x0Step : step,
     view,
     image,
@@ -87,7 +91,7 @@ export function shownRecipe(state) {
  * @param {Recipe} recipe
  * @param {{width: number, height: number}} size  of an image
  */
-export function parametersOf({ model, settings, backend, precision }, { width, height }) {
+export function parametersOf({ model, settings, backend, precision, begins }, { width, height }) {
   const { sampler = DEFAULTS.sampler, steps, seed, guidance, eta, count, class: name = DEFAULTS.class } = settings;
   const quoted = (/** @type {string} */ text) => (/[,:\n"]/.test(text) ? JSON.stringify(text) : text);
   const facts = {
@@ -95,6 +99,7 @@ export function parametersOf({ model, settings, backend, precision }, { width, h
     Sampler: SAMPLERS[sampler],
     'CFG scale': guidance,
     Seed: seed,
+    ...(begins?.kind === 'picture' && { 'Denoising strength': Math.round(100 * begins.share) / 100 }),
     Size: `${width}x${height}`,
     Model: quoted(model.title),
     ...(isUseful('eta', sampler) && { Eta: eta }),
@@ -136,6 +141,15 @@ export function readRecipe(text) {
   const whole = (/** @type {string} */ text) => (/^\d{1,4}$/.test(text) ? { value: Number(text), problem: null } : { value: 0, problem: 'a whole number from 0 to 9999' });
   const words = (/** @type {string} */ text) => ({ value: text.slice(0, 200), problem: null });
 
+  const checked = (/** @type {unknown} */ begins) => {
+    try {
+      return checkedBeginning(begins);
+    } catch (error) {
+      problems.push(messageOf(error));
+      return null;
+    }
+  };
+
   const { model } = found;
   const recipe = {
     version: VERSION,
@@ -149,6 +163,7 @@ export function readRecipe(text) {
     backend: check('backend', found.backend, among('gpu', 'cpu')),
     precision: check('precision', found.precision, among('f32', 'f16')),
     condition: found.condition === null ? null : check('condition', found.condition ?? '', words) || null,
+    ...(found.begins && { begins: checked(found.begins) }),
     forkedAt: found.forkedAt === null ? null : check('forkedAt', found.forkedAt ?? 0, whole),
     step: check('step', found.step ?? 0, whole),
     view: check('view', found.view ?? 'x', among('x', 'x0', 'eps', 'change')),
@@ -167,4 +182,4 @@ function short(value) {
 /** Whether two recipes make the same pictures. @param {Recipe} a @param {Recipe} b */
 export const sameRecipe = (a, b) => makes(a) === makes(b);
 /** @param {Recipe} recipe */
-const makes = ({ model, settings, backend, precision, condition, forkedAt, fork }) => JSON.stringify([model, settings, backend, precision, condition, forkedAt, fork ?? null]);
+const makes = ({ model, settings, backend, precision, condition, forkedAt, fork, begins }) => JSON.stringify([model, settings, backend, precision, condition, forkedAt, fork ?? null, begins ?? null]);

@@ -1,13 +1,14 @@
 // What every action makes of the state: a reducer without a page. Everything that happens is an action, what the visitor
 // does as well as what the worker answers. An answer to what is over, or was replaced, changes nothing.
 
-import { chooseBackend, chooseClass, chooseCount, open, set, takeCondition, type } from './choosing.js';
+import { chooseBackend, chooseClass, chooseClassTo, chooseCount, open, set, takeCondition, type } from './choosing.js';
 import { besideComparison, reduceComparing } from './comparing.js';
 import { chooseRun, fork, pin, resume, snapshot } from './forking.js';
 import { arrange, arranged, backend, check, checked, connect, failed, load, model, noModel, preview, progress, stored, want } from './loading.js';
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
+import { invert, isOfInversion, picture } from './picture.js';
 import { reset, restore } from './restoring.js';
-import { chooseImage, chooseView, finished, frame, generate, inspect, playOn, scrub, setPlayback, started, stop, togglePlay } from './running.js';
+import { chooseImage, chooseView, finished, frame, generate, inspect, leafOn, playOn, scrub, setPlayback, started, stop, toggleLeafing, togglePlay } from './running.js';
 
 /** @typedef {import('./phase.js').Next} Next */
 /** @typedef {import('./settings.js').Settings} Settings */
@@ -34,8 +35,9 @@ import { chooseImage, chooseView, finished, frame, generate, inspect, playOn, sc
  *   {type: 'list', id: number} |
  *   {type: 'type', field: import('./settings.js').Field, text: string} |
  *   {type: 'chooseClass', name: string} |
+ *   {type: 'chooseClassTo', name: string} |
  *   {type: 'chooseTypeface', one: boolean} |
-   {type: 'chooseCount', count: number} |
+ *   {type: 'chooseCount', count: number} |
  *   {type: 'chooseBackend', kind: 'gpu'|'cpu'} |
  *   {type: 'choosePrecision', precision: Settings['precision']} |
  *   {type: 'takeCondition', condition: import('../model/condition.js').Condition} |
@@ -53,6 +55,9 @@ import { chooseImage, chooseView, finished, frame, generate, inspect, playOn, sc
  *   {type: 'togglePlay'} |
  *   {type: 'setPlayback', speed?: number, loop?: boolean} |
  *   {type: 'playOn'} |
+ *   {type: 'toggleLeafing'} |
+ *   {type: 'leafOn'} |
+ *   {type: 'picture', change: import('./picture.js').Change} |
  *   {type: 'noModel', message: string} |
  *   {type: 'refuse', title: string, text: string} |
  *   {type: 'notify', notice: import('./state.js').Notice} |
@@ -101,15 +106,16 @@ function reduceRest(state, action) {
     case 'fork': return fork(state, action);
     case 'resume': return resume(state, action);
     case 'snapshot': return snapshot(state, action);
-    case 'started': return started(state, action);
-    case 'frame': return frame(state, action);
+    case 'started': return isOfInversion(state, action) ? invert(state, action) : started(state, action);
+    case 'frame': return isOfInversion(state, action) ? invert(state, action) : frame(state, action);
     case 'stop': return stop(state, action);
-    case 'finished': return finished(state, action);
+    case 'finished': return isOfInversion(state, action) ? invert(state, action) : finished(state, action);
     case 'check': return check(state, action);
     case 'checked': return checked(state, action);
 
     case 'type': return type(state, action);
     case 'chooseClass': return chooseClass(state, action);
+    case 'chooseClassTo': return chooseClassTo(state, action);
     case 'chooseTypeface': return set(state, { typeface: action.one ? '1' : '0' });
     case 'chooseCount': return chooseCount(state, action);
     case 'chooseBackend': return chooseBackend(state, action);
@@ -131,6 +137,10 @@ function reduceRest(state, action) {
     case 'togglePlay': return togglePlay(state);
     case 'setPlayback': return setPlayback(state, action);
     case 'playOn': return playOn(state);
+    case 'toggleLeafing': return toggleLeafing(state);
+    case 'leafOn': return leafOn(state);
+
+    case 'picture': return picture(state, action.change);
 
     case 'refuse': return withFailure(state, action.title, action.text);
     case 'notify': return withNotice(state, action.notice);

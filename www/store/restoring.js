@@ -1,10 +1,13 @@
 // Going back: to how a saved picture was made, and to a model's own settings.
 
+import { readBeginning } from './beginning.js';
 import { choose, set, takeFields, withClasses, withDefaultEta } from './choosing.js';
 import { withAnnouncement, withNotice, withoutNotices } from './messages.js';
+import { withBeginning } from './picture.js';
 import { RUN_SETTINGS, SAMPLING_SETTINGS, recipeOf, sameRecipe } from './recipe.js';
 import { imageCount, isSpelling, loadedOf, modelDefaults, shownShape } from './select.js';
 import { DEFAULTS, SAMPLERS } from './settings.js';
+import { sameShape } from '../model/image.js';
 
 /** @typedef {import('./recipe.js').Recipe} Recipe */
 /** @typedef {import('./state.js').Restoring} Restoring */
@@ -33,7 +36,12 @@ export function restore(state, { recipe, preview, name }) {
   const { backend } = state;
   if (backend && backend.kind !== recipe.backend) notes.push(`It was made on ${DEVICES[recipe.backend]} and is made on ${DEVICES[backend.kind]} now, so it may differ by a shade.`);
   else if (model.precision !== recipe.precision) notes.push(`It was made in ${recipe.precision === 'f16' ? 16 : 32} bit and is made in ${model.precision === 'f16' ? 16 : 32} bit now, so it may differ by a shade.`);
-  if (recipe.forkedAt !== null) notes.push(`It went on from step ${recipe.forkedAt} of another run, which a picture cannot carry: made from noise, it is another picture.`);
+  const beginning = recipe.begins ? readBeginning(recipe.begins) : null;
+  const { channels, width, height } = model;
+  const fits = !beginning || sameShape(beginning.shape, { channels, width, height });
+  next = withBeginning(next, fits ? beginning : null);
+  if (recipe.begins && (!beginning || !fits)) notes.push(beginning ? 'It began with a picture of another size than this model’s: made from noise, it is another picture.' : 'It began with a picture that was too large to be kept in the file: made from noise, it is another picture.');
+  if (recipe.forkedAt !== null) notes.push(`It went on from step ${recipe.forkedAt} of another run, which a picture cannot carry: made from its beginning, it is another picture.`);
   if (notes.length) {
     const actions = backend?.kind === 'gpu' && recipe.backend === 'cpu' ? [{ label: 'Use the CPU', intent: /** @type {const} */ ({ do: 'changeBackend', kind: 'cpu', next: 'generate' }) }] : [];
     next = withNotice(next, { key: 'restored', text: `${name}: ${notes.join(' ')}`, actions });
@@ -66,6 +74,6 @@ export function reset(state) {
   const sampler = modelDefaults(state).sampler;
   const defaults = modelDefaults({ ...state, settings: { ...state.settings, sampler } });
   const changes = Object.fromEntries(SAMPLING_SETTINGS.map((name) => [name, defaults[name]]));
-  const next = set({ ...state, chosen, keepSeed: false, lastSeed: null }, { ...changes, seed: DEFAULTS.seed, count: isSpelling(state) ? DEFAULTS.count : loaded.count });
+  const next = set({ ...withBeginning(state, null), chosen, keepSeed: false, lastSeed: null }, { ...changes, seed: DEFAULTS.seed, count: isSpelling(state) ? DEFAULTS.count : loaded.count });
   return withAnnouncement(takeFields(withoutNotices(next, 'class', 'sampler', 'restored')), 'The settings are the model’s own again.');
 }

@@ -2,13 +2,15 @@
 
 import { duration } from '../words/format.js';
 import { set } from './choosing.js';
+import { alongStrip, isStrip, stripLayout, stripOf } from './between.js';
 import { layoutOf } from './layout.js';
 import { bounded } from './memory.js';
 import { withAnnouncement, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
+import { beginningOf } from './picture-state.js';
 import { Recording } from './recording.js';
 import { setupOf } from './recipe.js';
-import { describe, engineSettings, guidanceOf, loadedOf, phase, runOfCommand, selectedRun, weightsOf } from './select.js';
+import { describe, engineSettings, guidanceOf, isSpelling, loadedOf, phase, runOfCommand, selectedRun, weightsOf } from './select.js';
 import { NOTHING_COMPARED, NOTHING_SELECTED, NO_RUNS } from './state.js';
 
 /** @typedef {import('./state.js').State} State */
@@ -25,7 +27,8 @@ export function generate(state, action) {
   const drawn = !state.keepSeed && state.settings.seed === state.lastSeed;
   const next = drawn ? set(state, { seed: action.seed }) : state;
   const { settings } = next;
-  const begun = { id: action.id, run: action.id, parent: null, resumes: false, settings, request: engineSettings(next, settings) };
+  const beginning = beginningOf(next.picture, loadedOf(next).model.num_train_timesteps);
+  const begun = { id: action.id, run: action.id, parent: null, resumes: false, settings, beginning, request: engineSettings(next, settings, beginning) };
   return withBegun({ ...next, phase: underWay, losses: 0 }, begun);
 }
 
@@ -48,12 +51,13 @@ export function stop(state, action) {
 export function started(state, event) {
   const { id, at } = event;
   if (id !== state.phase.command || state.starting?.id !== id) return state;
-  const { run: number, parent, resumes, settings, request } = state.starting;
+  const { run: number, parent, resumes, settings, beginning, request } = state.starting;
   const underWay = reducePhase(state.phase, event);
   const interrupted = state.runs.byId[number];
   if (interrupted) return goOn({ ...state, phase: underWay, starting: null }, { ...interrupted, command: id });
   const before = parent && { recording: state.runs.byId[parent.run].recording, step: parent.step, resumes };
   const recording = new Recording(event, before);
+  const strip = isStrip(stripOf(state.classes, settings, beginning?.kind)) && recording.count > 1;
   const run = {
     id: number,
     command: id,
@@ -61,19 +65,22 @@ export function started(state, event) {
     resumes,
     settings,
     request,
-    caption: describe(state, settings),
+    beginning,
+    caption: describe(state, settings, beginning),
     guidance: guidanceOf(state, settings),
     model: loadedOf(state).model,
     weights: weightsOf(loadedOf(state)),
     backend: state.backend?.kind ?? null,
     setup: setupOf(state),
-    layout: layoutOf(state.classes, settings.class, recording.count),
+    strip,
+    layout: strip && !isSpelling(state) ? stripLayout(recording.count) : layoutOf(state.classes, settings.class, recording.count),
     recording,
     revision: 0,
     first: parent?.step ?? 0,
     startedAt: at,
   };
   const image = Math.min(state.selection.image, recording.count - 1);
+  /** @type {State} */
   const next = {
     ...state,
     phase: underWay,
@@ -81,7 +88,7 @@ export function started(state, event) {
     // A run that begins with noise begins a tree, and the one before goes: recordings are large.
     runs: parent ? { byId: { ...state.runs.byId, [number]: run }, order: [...state.runs.order, number] } : { byId: { [number]: run }, order: [number] },
     pinned: parent ? state.pinned : null,
-    selection: { ...state.selection, run: number, index: recording.newest, following: true, playing: false, image },
+    selection: { ...state.selection, run: number, index: recording.newest, following: true, playing: false, leafing: 0, image },
   };
   return underWay === state.phase ? next : withStatus(next, 'Sampling', `${run.first}/${recording.steps}`, run.first / recording.steps);
 }
@@ -162,6 +169,7 @@ export const scrub = (state, { index }) => moveTo(state, index, false);
 export function togglePlay(state) {
   const { selection } = state;
   if (selection.playing) return { ...state, selection: { ...selection, playing: false } };
+  if (selection.leafing) return togglePlay(toggleLeafing(state));
   const newest = selectedRun(state)?.recording.newest;
   if (!newest) return state;
   return selection.index >= newest ? moveTo(state, 0, true) : { ...state, selection: { ...selection, playing: true } };
@@ -187,6 +195,21 @@ export const inspect = (state, { pixel }) => ({ ...state, selection: { ...state.
 
 /** @param {State} state @param {ActionOf<'chooseImage'>} action @returns {State} */
 export const chooseImage = (state, { image }) => ({ ...state, selection: { ...state.selection, image } });
+
+/** Looks through the images one after another, or no longer. @param {State} state @returns {State} */
+export function toggleLeafing(state) {
+  const { selection } = state;
+  return { ...state, selection: { ...selection, leafing: selection.leafing ? 0 : 1, playing: false } };
+}
+
+/** The next image while they are looked through. @param {State} state @returns {State} */
+export function leafOn(state) {
+  const { leafing, image } = state.selection;
+  const run = selectedRun(state);
+  if (!leafing || !run?.strip) return leafing ? { ...state, selection: { ...state.selection, leafing: 0 } } : state;
+  const next = alongStrip(image, leafing, run.recording.count);
+  return { ...state, selection: { ...state.selection, image: next.image, leafing: next.way } };
+}
 
 /** @param {State} state @param {ActionOf<'chooseView'>} action @returns {State} */
 export const chooseView = (state, { view }) => ({ ...state, selection: { ...state.selection, view } });

@@ -2,6 +2,8 @@
 
 import { ANY, classLabels, defaultClass, hasClasses, isAlphabet, lettersOf, spells } from '../model/classes.js';
 import { whatIsTaken } from '../model/condition.js';
+import { beginningRequest, beginningWords, withBegins } from './beginning.js';
+import { drawsNoise, stripOf, stripRequest } from './between.js';
 import { phaseOf } from './phase.js';
 import { DEFAULTS, SAMPLERS, defaultEta, defaultSampling, isUseful, mostSteps, readField, writeQuery } from './settings.js';
 
@@ -42,6 +44,7 @@ export const doesSomething = ({ settings, loaded }, name) => isUseful(name, sett
 export function isShown(state, name) {
   if (name === 'guidance') return hasGuidance(state);
   if (name === 'count') return !isSpelling(state);
+  if (name === 'seedTo') return drawsNoise(state.picture.begins);
   return name === 'eta' || name === 'variance' || name === 'spacing' ? doesSomething(state, name) : true;
 }
 
@@ -78,7 +81,7 @@ export function queryOf(state, search) {
   const lock = state.keepSeed ? '1' : '0';
   // A word has as many images as letters.
   const count = isSpelling(state) ? DEFAULTS.count : state.settings.count;
-  return writeQuery({ ...state.settings, ...named, count, lock, view: state.selection.view }, new URLSearchParams(search), modelDefaults(state));
+  return writeQuery({ ...state.settings, ...named, count, lock, view: state.selection.view }, withBegins(new URLSearchParams(search), state.picture.begins), modelDefaults(state));
 }
 
 /** @param {State} state @returns {import('../engine/protocol.js').LoadOptions} */
@@ -96,34 +99,47 @@ export function loadOptions(state) {
   return { count, precision, guidance: known ? settings.guidance : null };
 }
 
-/** @param {State} state @param {Settings} settings @returns {import('../engine/protocol.js').EngineSettings} */
-export function engineSettings(state, settings) {
+/**
+ * @param {State} state
+ * @param {Settings} settings
+ * @param {import('./beginning.js').Beginning|null} [beginning]  in place of noise
+ * @returns {import('../engine/protocol.js').EngineSettings}
+ */
+export function engineSettings(state, settings, beginning = null) {
   const { sampler, steps, eta, seed, spacing, variance, class: name } = settings;
   const count = imageCount(state, settings);
-  const alike = isSpelling(state) && settings.typeface === '1';
+  const { model } = loadedOf(state);
+  const strip = stripRequest(model, settings, count, beginning?.kind);
+  // Both ends of a strip are one image's noise already.
+  const alike = isSpelling(state) && settings.typeface === '1' && !strip.slerp;
   return {
     sampler,
     steps,
     eta: isUseful('eta', sampler) ? eta : 0,
     ...(alike ? { seeds: Array(count).fill(seed) } : { seed }),
     count,
-    class_labels: classLabels(loadedOf(state).model, name, count),
+    class_labels: classLabels(model, name, count),
     guidance: guidanceOf(state, settings),
     ...(state.condition && { condition: state.condition.values }),
     timestep_spacing: doesSomething(state, 'spacing') ? spacing : null,
     variance_type: variance === 'own' ? null : variance,
+    ...strip,
+    ...beginningRequest(beginning, steps, count),
   };
 }
 
-/** The settings of a run in words. @param {State} state @param {Settings} settings */
-export function describe(state, settings) {
-  const { sampler, steps, eta, seed, class: name } = settings;
+/** The settings of a run in words. @param {State} state @param {Settings} settings @param {import('./beginning.js').Beginning|null} [beginning]  in place of noise */
+export function describe(state, settings, beginning = null) {
+  const { sampler, steps, eta, seed, seedTo, class: name, classTo } = settings;
+  const strip = stripOf(state.classes, settings, beginning?.kind);
   const parts = [SAMPLERS[sampler], steps === 1 ? '1 step' : `${steps} steps`];
   if (isUseful('eta', sampler) && eta > 0) parts.push(`η ${eta}`);
   if (isSpelling(state)) parts.unshift(`“${name}”${settings.typeface === '1' ? ' in one typeface' : ''}`);
-  else if (hasClasses(loadedOf(state).model)) parts.push(`class ${name}`);
+  else if (hasClasses(loadedOf(state).model)) parts.push(`class ${name}${strip.classes ? ` → ${classTo}` : ''}`);
   if (guidanceOf(state, settings) !== 1) parts.push(`guidance ${guidanceOf(state, settings)}`);
-  return [...parts, `seed ${seed}`].join(' · ');
+  parts.push(`seed ${seed}${strip.seeds ? ` → ${seedTo}` : ''}`);
+  if (beginning) parts.push(beginningWords(beginning));
+  return parts.join(' · ');
 }
 
 // ---- What some models take beside x_t ---------------------------------------------------------

@@ -8,7 +8,9 @@
  * @property {number} steps
  * @property {number} eta
  * @property {number} seed
+ * @property {number|''} seedTo   another seed: the images go from the one's noise to the other's; nothing: they do not
  * @property {string} class        a class of the model, "any", or "mixed": each image the next class in turn; where classes are letters, a word
+ * @property {string} classTo      another class: the images go from the one to the other; nothing: they do not
  * @property {'0'|'1'} typeface    whether the letters of a word all begin with the same noise
  * @property {number} guidance     how strongly the class is followed; 1 is the model's own way
  * @property {'leading'|'trailing'|'linspace'} spacing
@@ -24,10 +26,10 @@
  * @property {import('./recording.js').View} view  what the pictures show when the page opens
  */
 
-/** The settings that have a field to type or choose in. @typedef {'sampler'|'steps'|'count'|'guidance'|'eta'|'seed'|'spacing'|'variance'} Field */
+/** The settings that have a field to type or choose in. @typedef {'sampler'|'steps'|'count'|'guidance'|'eta'|'seed'|'seedTo'|'spacing'|'variance'} Field */
 
 /** In the order in which their mistakes are told. @type {readonly Field[]} */
-export const FIELD_NAMES = ['sampler', 'steps', 'count', 'guidance', 'eta', 'seed', 'spacing', 'variance'];
+export const FIELD_NAMES = ['sampler', 'steps', 'count', 'guidance', 'eta', 'seed', 'seedTo', 'spacing', 'variance'];
 
 /** The ways to sample, by the engine's names. @type {Readonly<Record<string, string>>} */
 export const SAMPLERS = Object.freeze({
@@ -102,7 +104,9 @@ export const DEFAULTS = Object.freeze({
   steps: 50,
   eta: 0,
   seed: 1234,
+  seedTo: '',
   class: 'any',
+  classTo: '',
   typeface: '0',
   guidance: 1,
   spacing: 'trailing',
@@ -126,7 +130,9 @@ const FIELDS = {
   steps: whole(1, 1000),
   eta: decimal(0, 1),
   seed: whole(0, Number.MAX_SAFE_INTEGER),
+  seedTo: orNothing(whole(0, Number.MAX_SAFE_INTEGER)),
   class: { read: (text) => text || undefined, allowed: 'a class of the model, any or mixed' },
+  classTo: { read: (text) => text, allowed: 'a class of the model, or nothing' },
   typeface: choice('0', '1'),
   guidance: decimal(0, 20),
   spacing: choice('leading', 'trailing', 'linspace'),
@@ -155,6 +161,11 @@ function whole(low, high) {
     read: (text) => (/^\d{1,16}$/.test(text) && Number(text) >= low && Number(text) <= high ? Number(text) : undefined),
     allowed: `a whole number from ${low} to ${limit}`,
   };
+}
+
+/** @param {Reader} reader @returns {Reader} */
+function orNothing({ read, allowed }) {
+  return { read: (text) => (text === '' ? '' : read(text)), allowed: `${allowed}, or nothing` };
 }
 
 /** @param {number} low @param {number} high @returns {Reader} */

@@ -4,6 +4,7 @@
 import { gridLayout } from './layout.js';
 import { noiseBatch } from './noise.js';
 import { INITIAL } from './phase.js';
+import { NO_PICTURE } from './picture-state.js';
 import { FIELD_NAMES } from './settings.js';
 
 /** @typedef {import('../engine/protocol.js').Batch} Batch */
@@ -38,12 +39,14 @@ import { FIELD_NAMES } from './settings.js';
  * @property {boolean} resumes      whether it goes on along its parent's table, from its very state
  * @property {Settings} settings    it was begun with
  * @property {import('../engine/protocol.js').EngineSettings} request  the same as the engine has them
+ * @property {import('./beginning.js').Beginning|null} beginning  what its tree begins with in place of noise
  * @property {string} caption       the same in words
  * @property {number} guidance
  * @property {Model} model          that made it
  * @property {string} weights       that made it, by what they are loaded as
  * @property {'gpu'|'cpu'|null} backend  that it began on
  * @property {import('./recipe.js').Setup} setup
+ * @property {boolean} strip        whether its images go from one noise or class to another
  * @property {Layout} layout        of its images
  * @property {import('./recording.js').Recording} recording  everything it has shown
  * @property {number} revision      of its recording
@@ -58,7 +61,7 @@ import { FIELD_NAMES } from './settings.js';
 
 /**
  * A run that is asked for, by a command: a new one, or one that was interrupted and goes on.
- * @typedef {Pick<Run, 'parent'|'resumes'|'settings'|'request'> & {id: number, run: number}} Begun
+ * @typedef {Pick<Run, 'parent'|'resumes'|'settings'|'request'|'beginning'> & {id: number, run: number}} Begun
  */
 
 /** All runs there are, in the order they were begun: one that began with noise, and those that go on from it or from one another. A run never goes before those that go on from it. @typedef {{byId: Readonly<Record<number, Run>>, order: readonly number[]}} Runs */
@@ -70,6 +73,7 @@ import { FIELD_NAMES } from './settings.js';
  * @property {number} index       among the states of its recording
  * @property {boolean} following  whether it moves along with the newest one
  * @property {boolean} playing
+ * @property {1|-1|0} leafing      which way the images are looked through one after another; 0: they are not
  * @property {number} image       of the batch
  * @property {import('./recording.js').View} view
  * @property {{x: number, y: number}|null} pixel  of the chosen image whose numbers are shown
@@ -108,6 +112,7 @@ import { FIELD_NAMES } from './settings.js';
  * @property {Loaded|null} loaded
  * @property {Classes|null} classes    of the loaded model, or of a shipped one that is on its way
  * @property {import('../model/condition.js').Condition|null} condition  what the model takes beside x_t, if it takes anything
+ * @property {import('./picture-state.js').Picture} picture  of the visitor's, which a run can begin with
  * @property {Preview} preview
  * @property {Preview|null} nextPreview  of the model that is being loaded
  * @property {Restoring|null} restoring
@@ -140,7 +145,7 @@ export function noisePreview(count, width, height, layout = gridLayout(count)) {
 export const NO_RUNS = Object.freeze({ byId: {}, order: [] });
 
 /** @type {Selection} */
-export const NOTHING_SELECTED = Object.freeze({ run: null, index: 0, following: true, playing: false, image: 0, view: 'x', pixel: null });
+export const NOTHING_SELECTED = Object.freeze({ run: null, index: 0, following: true, playing: false, leafing: 0, image: 0, view: 'x', pixel: null });
 
 /** @type {import('./comparing.js').Comparing} */
 export const NOTHING_COMPARED = Object.freeze({ open: false, shown: false, wishes: {}, comparison: null });
@@ -171,6 +176,7 @@ export function initialState({ settings, given, wanted, shipped }) {
     loaded: null,
     classes: null,
     condition: null,
+    picture: NO_PICTURE,
     preview: noisePreview(settings.count, 32, 32),
     nextPreview: null,
     restoring: null,

@@ -2,6 +2,7 @@
 // where classes are letters.
 
 import { classChoices, classNames, hasClasses, isAlphabet, spelled } from '../model/classes.js';
+import { isOneClass, mixes } from '../store/between.js';
 import { byId, changes, make } from './dom.js';
 
 /** More than these would be a wall of chips. */
@@ -12,9 +13,10 @@ const MOST_CHIPS = 24;
 export class ClassChoice {
   #place = byId('classes');
   #label = byId('class-label');
+  #to = byId('classTo');
   /** @type {Classes|null} */
   #classes = null;
-  #changed = { classes: changes(), chosen: changes(), typeface: changes() };
+  #changed = { classes: changes(), chosen: changes(), typeface: changes(), to: changes() };
 
   /** @param {import('../controller.js').Controller} controller */
   constructor(controller) {
@@ -27,6 +29,7 @@ export class ClassChoice {
     this.#place.addEventListener('keydown', (/** @type {any} */ event) => {
       if (event.target.id === 'word' && event.key === 'Enter' && !event.isComposing) controller.generate();
     });
+    this.#to.addEventListener('change', () => controller.chooseClassTo(this.#to.value));
     // A field that was left without a letter has again what is chosen.
     this.#place.addEventListener('focusout', (/** @type {any} */ { target }) => {
       if (target.id === 'word' && !target.value.trim()) this.#show(target.dataset.chosen, '');
@@ -34,7 +37,8 @@ export class ClassChoice {
   }
 
   /** @param {import('../store/state.js').State} state */
-  render({ classes, settings: { class: chosen, typeface } }) {
+  render({ classes, settings }) {
+    const { class: chosen, typeface, classTo } = settings;
     if (!classes) return; // nothing is known of the model yet
     const others = this.#changed.classes(classes);
     if (others) {
@@ -42,8 +46,11 @@ export class ClassChoice {
       this.#label.textContent = isAlphabet(classes) ? 'Word' : 'Class';
       byId('class-row').hidden = !hasClasses(classes);
       this.#place.replaceChildren(...controls(classes));
+      byId('class-to-label').hidden = !mixes(classes);
+      this.#to.replaceChildren(make('option', { value: '' }, '–'), ...classNames(classes).map((name) => make('option', { value: name }, name)));
     }
     if (this.#changed.chosen(chosen) || others) this.#show(chosen, document.activeElement?.id ?? '');
+    if (this.#changed.to(classTo, chosen) || others) Object.assign(this.#to, { value: classTo, disabled: !isOneClass(settings) });
     if (this.#changed.typeface(typeface) || others) for (const input of this.#place.querySelectorAll('#typeface')) input.checked = typeface === '1';
   }
 

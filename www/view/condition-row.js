@@ -18,11 +18,11 @@ export class ConditionRow {
 
   /** @param {import('../store/state.js').State} state */
   render(state) {
-    const { condition, loaded } = state;
-    if (!this.#changed(condition, loaded)) return;
+    const { condition, loaded, picture: { open } } = state;
+    if (!this.#changed(condition, loaded, open)) return;
     const shape = conditionShape(state);
     byId('condition-row').hidden = !shape;
-    byId('drop-text').textContent = shape ? 'Drop an image, a model’s folder, or a PNG from here to make it again' : 'Drop a model’s folder to load it, or a PNG from here to make it again';
+    byId('drop-text').textContent = open || shape ? `Drop ${open ? 'a picture to begin with' : 'an image'}, a model’s folder, or a PNG from here to make it again` : 'Drop a model’s folder to load it, or a PNG from here to make it again';
     if (!shape) return;
     const { channels, width, height } = shape;
     byId('condition').accept = channels === 1 || channels === 3 ? '.png,.jpg,.jpeg,.webp,.safetensors' : '.safetensors';

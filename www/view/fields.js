@@ -37,8 +37,8 @@ export class Fields {
   /** @param {State} state */
   render(state) {
     this.#state = state;
-    const { settings, texts, keepSeed, loaded, classes } = state;
-    if (!this.#changed.fields(settings, texts, keepSeed, loaded, classes)) return;
+    const { settings, texts, keepSeed, loaded, classes, picture: { begins } } = state;
+    if (!this.#changed.fields(settings, texts, keepSeed, loaded, classes, begins)) return;
     const samplers = loaded?.model.samplers ?? ALL_SAMPLERS;
     if (this.#changed.samplers(samplers)) byId('sampler').replaceChildren(...samplers.map((name) => make('option', { value: name }, SAMPLERS[name] ?? name)));
     for (const name of FIELD_NAMES) {

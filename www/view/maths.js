@@ -7,6 +7,10 @@ import { make } from './dom.js';
 /** @type {Record<string, Symbol>} */
 const SYMBOLS = {
   xt: { name: 'x_t', build: () => ['x', sub('t')], tip: 'x_t: the picture as it is at this step, part image and part noise.' },
+  clean: { name: 'x_0', build: () => ['x', sub('0')], tip: 'x_0: the picture without noise.' },
+  noise: { name: 'ε', build: () => ['ε'], tip: 'ε: standard normal noise, drawn from the seed.' },
+  xT: { name: 'x_T', build: () => ['x', sub('T')], tip: 'x_T: the noise that the picture would have come from.' },
+  again: { name: 'x̃_0', build: () => [over('x', 'tilde'), sub('0')], tip: 'x̃_0: the picture that is made of the noise again.' },
   x0: { name: 'x̂0', build: () => [over('x', 'hat'), sub('0')], tip: 'x̂0: the finished picture as the model guesses it from this step. The guess gets sharper as the noise goes.' },
   eps: { name: 'ε̂', build: () => [over('ε', 'hat')], tip: 'ε̂: the noise that the model believes is in the picture. This is what the network computes.' },
   change: { name: 'Δx', build: () => ['Δx'], tip: 'Δx: what the last step changed in the picture, enlarged to be seen.' },

@@ -12,6 +12,7 @@ import { byId, changes } from './dom.js';
 const CAN = {
   png: () => true,
   gif: () => true,
+  loop: () => true,
   webm: hasWebm,
   copy: () => 'clipboard' in navigator && 'ClipboardItem' in globalThis,
   share: () => Boolean(navigator.canShare?.({ files: [new File([], 'picture.png', { type: 'image/png' })] })),
@@ -64,14 +65,15 @@ export class SaveMenu {
     const made = shownRecipe(state) !== null;
     const moves = Boolean(selectedRun(state));
     const several = shownShape(state).count > 1;
-    if (!this.#changed(made, moves, several)) return;
+    const strip = selectedRun(state)?.strip ?? false;
+    if (!this.#changed(made, moves, several, strip)) return;
     byId('save-nothing').hidden = made;
     byId('save-ways').hidden = !made;
     this.#which.hidden = !made || !several;
     for (const button of this.#ways) {
       const way = /** @type {Way} */ (button.dataset.way);
       const { parentElement: item } = button;
-      if (item) item.hidden = !CAN[way]() || (!moves && (way === 'gif' || way === 'webm'));
+      if (item) item.hidden = !CAN[way]() || (!moves && (way === 'gif' || way === 'webm')) || (way === 'loop' && !strip);
     }
   }
 }

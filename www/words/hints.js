@@ -1,7 +1,7 @@
 // What the settings are called, and what they do in a line: told while a field is in use.
 
 /** @type {Record<import('../store/settings.js').Field, string>} */
-export const LABELS = { sampler: 'Sampler', steps: 'Steps', count: 'Images', guidance: 'Guidance', eta: 'η', seed: 'Seed', spacing: 'Spacing', variance: 'Variance' };
+export const LABELS = { sampler: 'Sampler', steps: 'Steps', count: 'Images', guidance: 'Guidance', eta: 'η', seed: 'Seed', seedTo: 'Seed to', spacing: 'Spacing', variance: 'Variance' };
 /** What a field does, by its name: told while it has the focus. @type {Record<string, string>} */
 export const HINTS = {
   steps: 'Steps: evaluations of the model from noise to picture. More are slower and often better.',
@@ -9,6 +9,7 @@ export const HINTS = {
   guidance: 'Guidance: how strongly the class is followed. 1 is the model’s own way; more is clearer and less varied.',
   eta: 'η: fresh noise in each step; 0 none, 1 as much as there can be.',
   seed: 'Seed: where the noise comes from. The same seed and settings make the same pictures.',
+  seedTo: 'To another seed: the images are a strip from the one’s noise to the other’s, along a great circle.',
   spacing: 'Spacing: which of the trained times the steps fall on.',
   variance: 'Variance: how much fresh noise DDPM adds in a step.',
 };
