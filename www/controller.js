@@ -524,6 +524,9 @@ export class Controller {
       case 'openModelMenu': return this.#page.openModelMenu();
       case 'showReport': return this.#page.openPopover('backend-menu');
       case 'copyReport': return this.copyReport();
+      case 'makeAgain':
+        this.dismiss('underWay');
+        return this.restore({ recipe: intent.recipe, preview: null, name: intent.name }, 'generate');
       case 'update': return this.#page.update();
     }
   }

@@ -2,6 +2,7 @@
 
 import { Controller } from './controller.js';
 import { Keeper } from './keep/keeper.js';
+import { UnderWay } from './keep/under-way.js';
 import { SHIPPED } from './models/catalogue.js';
 import { firstSource, readerOf } from './model/source.js';
 import { setUpOffline, update } from './offline.js';
@@ -50,6 +51,7 @@ const store = createStore(reduce, initialState({ settings, given, wanted, shippe
 const controller = new Controller(store, { ...PAGE, update }, sourceOf);
 const keeper = new Keeper(store, controller);
 store.dispatch({ type: 'open', problems });
+new UnderWay(store);
 
 showSymbols();
 setUpTheme();

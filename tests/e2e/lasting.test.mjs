@@ -105,6 +105,28 @@ test('a run goes on to the same pixels when its GPU is destroyed, and when the b
   }
 });
 
+test('a page that is reloaded in the midst of a run offers to make it again', async () => {
+  const page = await openPage(browser, `${server.url}counted/?model=models/digits&backend=cpu&count=2&steps=40&class=4`);
+  await controls(page).generate.click();
+  await reaches(page, 3);
+  const seed = await controls(page).seed.inputValue();
+  await page.reload();
+  await ready(page);
+  const notice = page.locator('.notice', { hasText: 'A run was under way' });
+  assert.match(await notice.textContent(), /DDIM · 40 steps · class 4 · seed \d+ was not done when the page was closed/);
+  await generate(page, () => notice.getByRole('button', { name: 'Make it again' }).click());
+  assert.equal(await controls(page).seed.inputValue(), seed);
+  const again = await pixels(page);
+  await page.reload();
+  await ready(page);
+  assert.ok(await notice.isHidden(), 'it is done now');
+  await closePage(page);
+  const whole = await openPage(browser, `${server.url}?model=models/digits&backend=cpu&count=2&steps=40&class=4&seed=${seed}`);
+  await generate(whole);
+  equal(again, await pixels(whole), 'the same pictures');
+  await closePage(whole);
+});
+
 test(`${RUNS} runs and ${CHANGES} other models leave no more behind than a few`, async () => {
   const page = await openPage(browser, `${server.url}counted/?model=models/digits&backend=gpu&count=4&steps=1`);
   const run = async (times) => {

@@ -88,6 +88,7 @@ import { FIELD_NAMES } from './settings.js';
  *   {do: 'openModelMenu'} |
  *   {do: 'showReport'} |
  *   {do: 'copyReport'} |
+ *   {do: 'makeAgain', recipe: import('./recipe.js').Recipe, name: string} |
  *   {do: 'update'}
  * )} Intent */
 
