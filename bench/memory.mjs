@@ -5,7 +5,7 @@ import { readdir, readFile } from 'node:fs/promises';
 const read = (path) => readFile(path, 'utf8').catch(() => ''); // a process may end at any time
 
 /** The children of a process, theirs, and so on. @param {number} root @returns {Promise<number[]>} */
-async function descendants(root) {
+export async function descendants(root) {
   const children = new Map();
   for (const entry of await readdir('/proc')) {
     if (!/^\d+$/.test(entry)) continue;
