@@ -1,5 +1,6 @@
 //! `denoise`: what the page does, natively, and what there is to look at in a model.
 
+mod bound;
 mod check;
 mod eps;
 mod files;
@@ -37,6 +38,7 @@ Examples:
   denoise sample my-model --seed 0 --trajectory run.safetensors --out x0.safetensors
   denoise invert my-model photo.png --out x_T.safetensors
   denoise eps my-model --in io.safetensors --out eps.safetensors --backend cpu
+  denoise bound my-model photos/ --count 64 --steps 100
   denoise inspect my-model
   denoise check my-model"
 )]
@@ -59,6 +61,8 @@ enum Command {
     Train(Box<train::Arguments>),
     /// The loss of a batch, and its gradients by all parameters
     Loss(loss::Arguments),
+    /// How many bits a number of an image takes the model at most
+    Bound(Box<bound::Arguments>),
     /// Compare the GPU with the CPU, layer by layer
     Check(check::Arguments),
 }
@@ -145,6 +149,7 @@ pub fn main() -> ExitCode {
             Command::Inspect(arguments) => inspect::run(&arguments),
             Command::Train(arguments) => train::run(*arguments).await,
             Command::Loss(arguments) => loss::run(arguments).await,
+            Command::Bound(arguments) => bound::run(*arguments).await,
             Command::Check(arguments) => check::run(arguments).await,
         }
     });

@@ -12,10 +12,12 @@
 //! - `checkpoint` writes folders whole or not at all, `loss_curve` notes and draws how a loss went.
 //! - `dataset` has the images that a network learns from, [`epochs`] the order in which it sees them.
 //! - [`training`] is the step that makes a loss smaller.
+//! - [`bound`] says how many bits a number of an image takes a model at most.
 //! - [`inspect`] counts what a network is made of.
 //! - `web` is what JavaScript sees of it.
 
 pub mod backend;
+pub mod bound;
 pub mod check;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod checkpoint;

@@ -30,7 +30,7 @@ mod unipc;
 
 use combination::adams_bashforth;
 pub use combination::{Combination, REGISTERS};
-pub(crate) use forward::posterior_variance;
+pub(crate) use forward::Posterior;
 
 use bytemuck::{Pod, Zeroable};
 use serde::Serialize;
@@ -576,12 +576,12 @@ fn each(steps: usize, row: &dyn Fn(usize) -> Row) -> Vec<Row> {
 }
 
 /// The shares of the picture and of the noise in x_t at ᾱ.
-fn preserving(alpha_cumprod: f64) -> (f64, f64) {
+pub(crate) fn preserving(alpha_cumprod: f64) -> (f64, f64) {
     (alpha_cumprod.sqrt(), (1.0 - alpha_cumprod).sqrt())
 }
 
 /// x̂0 from x_t and the model's output, as weights of the two.
-fn predict_x0(prediction: PredictionType, (signal, noise): (f64, f64)) -> (f64, f64) {
+pub(crate) fn predict_x0(prediction: PredictionType, (signal, noise): (f64, f64)) -> (f64, f64) {
     match prediction {
         PredictionType::Epsilon => (1.0 / signal, -noise / signal), // Ho et al. 2020, equation 15
         PredictionType::Sample => (0.0, 1.0),

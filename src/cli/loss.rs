@@ -47,7 +47,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 }
 
 /// The numbers of a tensor, which have to be whole and not negative.
-fn whole(tensor: &Tensor, name: &str) -> Result<Vec<usize>> {
+pub(super) fn whole(tensor: &Tensor, name: &str) -> Result<Vec<usize>> {
     let number = |&number: &f32| match number >= 0.0 && number.fract() == 0.0 {
         true => Ok(number as usize),
         false => Err(format!("{name} has {number}, which is not a whole number from 0 up.").into()),

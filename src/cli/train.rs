@@ -266,7 +266,7 @@ fn diverged(step: u64) -> Box<dyn std::error::Error> {
 }
 
 /// Images as the network takes them: of its channels and, with a black border, of its size.
-fn fitted(dataset: Dataset, config: &UNetConfig, height: usize, width: usize) -> Result<Dataset> {
+pub(super) fn fitted(dataset: Dataset, config: &UNetConfig, height: usize, width: usize) -> Result<Dataset> {
     let [_, channels, h, w] = dataset.shape();
     if channels != config.in_channels {
         return Err(format!(

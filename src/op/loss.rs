@@ -15,3 +15,4 @@ pub use mix::Mix;
 pub use spread::Spread;
 pub use sum::Sum;
 pub use variational_bound::VariationalBound;
+pub(crate) use variational_bound::{divergence, level};

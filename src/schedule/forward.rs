@@ -64,8 +64,33 @@ fn zero_terminal_snr(betas: &[f64]) -> Vec<f64> {
 }
 
 /// β̃: the variance of x at an earlier timestep, given x_t and x_0 (Ho et al. 2020, equation 7).
-pub(crate) fn posterior_variance(alpha_cumprod: f64, alpha_cumprod_prev: f64) -> f64 {
+pub(super) fn posterior_variance(alpha_cumprod: f64, alpha_cumprod_prev: f64) -> f64 {
     (1.0 - alpha_cumprod_prev) / (1.0 - alpha_cumprod) * (1.0 - alpha_cumprod / alpha_cumprod_prev)
+}
+
+/// q(x_{t−1} | x_t, x_0), as far as the variational bound needs it (Ho et al. 2020, equation 7).
+pub(crate) struct Posterior {
+    /// The mean's coefficient of x_0.
+    pub(crate) from_x0: f64,
+    /// ln β̃_t; of the first timestep, whose β̃ is 0, that of the second, as improved-diffusion has it.
+    pub(crate) log_variance: f64,
+    /// ln β_t.
+    pub(crate) log_beta: f64,
+}
+
+impl Posterior {
+    /// That of a timestep which exists. Of a process with only one timestep the variance is 0.
+    pub(crate) fn at(alphas_cumprod: &[f64], timestep: usize) -> Self {
+        let signal = alphas_cumprod[timestep];
+        let before = |timestep: usize| if timestep == 0 { 1.0 } else { alphas_cumprod[timestep - 1] };
+        let beta = 1.0 - signal / before(timestep);
+        let variance = match alphas_cumprod.get(timestep.max(1)) {
+            Some(&signal) => posterior_variance(signal, before(timestep.max(1))),
+            None => 0.0,
+        };
+        let from_x0 = before(timestep).sqrt() * beta / (1.0 - signal);
+        Posterior { from_x0, log_variance: libm::log(variance), log_beta: libm::log(beta) }
+    }
 }
 
 /// `count` numbers evenly from `start` to `end`, computed as numpy's `linspace` does.

@@ -2,7 +2,7 @@
 
 use crate::config::{Family, PredictionType, SchedulerConfig, VarianceType};
 use crate::op::VariationalBound;
-use crate::schedule::{alphas_cumprod, posterior_variance};
+use crate::schedule::{Posterior, alphas_cumprod};
 use crate::{Error, Result};
 
 /// What an image at a timestep costs.
@@ -134,19 +134,12 @@ impl Objective {
 /// What [`VariationalBound`] is given of an image at `timestep`.
 fn bound(alphas_cumprod: &[f64], prediction: PredictionType, timestep: usize) -> [f32; 4] {
     let signal = alphas_cumprod[timestep];
-    let before = |timestep: usize| if timestep == 0 { 1.0 } else { alphas_cumprod[timestep - 1] };
-    let beta = 1.0 - signal / before(timestep);
-    // The first timestep's β̃ is 0: in its place is the second's, as the authors have it.
-    let posterior = match alphas_cumprod.get(timestep.max(1)) {
-        Some(&signal) => posterior_variance(signal, before(timestep.max(1))),
-        None => 0.0,
-    };
-    // The mean's coefficient of x_0 (Ho et al. 2020, equation 7), and of what x_0 follows from.
-    let from_x0 = before(timestep).sqrt() * beta / (1.0 - signal);
+    let Posterior { from_x0, log_variance, log_beta } = Posterior::at(alphas_cumprod, timestep);
+    // What x_0 follows from is what is predicted.
     let factor = match prediction {
         PredictionType::Epsilon => -from_x0 * ((1.0 - signal) / signal).sqrt(),
         PredictionType::VPrediction => -from_x0 * (1.0 - signal).sqrt(),
         PredictionType::Sample | PredictionType::FlowPrediction => from_x0,
     };
-    VariationalBound::row(factor, libm::log(posterior), libm::log(beta), timestep == 0)
+    VariationalBound::row(factor, log_variance, log_beta, timestep == 0)
 }

@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import bound
 import dataset
 import digits
 import draws
@@ -67,6 +68,7 @@ def generate(folder, digits_path):
         write(name, tensors)
     write("digits", digits.goldens(digits_path, cases("trajectories")))
     write("runs", runs.goldens(digits_path.parent, lambda name, model: model.save_pretrained(folder / name), cases("runs")))
+    write("bound", bound.goldens(digits_path.parent, cases("bound")))
     write("edits", edits.goldens(digits_path.parent, cases("edits")))
 
 

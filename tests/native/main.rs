@@ -6,6 +6,7 @@
 mod golden;
 
 mod arriving;
+mod bound;
 mod check;
 mod checkpoint;
 mod cli;

@@ -60,22 +60,25 @@ impl Given {
         let distance = self.factor * f64::from(target - prediction);
         let part = 0.5 * (f64::from(v) + 1.0);
         let log_variance = self.min_log + part * self.range;
-        let [loss, by_log_variance] = if self.first {
-            level(f64::from(x0), distance, log_variance)
-        } else {
-            // ½ (−1 + ln σ² − ln β̃ + β̃ / σ² + distance² / σ²).
-            let ratio = -part * self.range;
-            let square = distance * distance * (-log_variance).exp();
-            [0.5 * (ratio.exp_m1() - ratio + square), -0.5 * (ratio.exp_m1() + square)]
+        let [loss, by_log_variance] = match self.first {
+            true => level(f64::from(x0), distance, log_variance),
+            false => divergence(distance, -part * self.range, log_variance),
         };
         [loss, 0.5 * self.range * by_log_variance]
     }
 }
 
+/// KL(N(μ, σ₁²) ‖ N(μ + distance, σ²)) in nats, with `ratio` = ln σ₁² − ln σ², and its derivative by the logarithm of σ²:
+/// ½ (−1 + ln σ² − ln σ₁² + σ₁² / σ² + distance² / σ²).
+pub(crate) fn divergence(distance: f64, ratio: f64, log_variance: f64) -> [f64; 2] {
+    let square = distance * distance * (-log_variance).exp();
+    [0.5 * (ratio.exp_m1() - ratio + square), -0.5 * (ratio.exp_m1() + square)]
+}
+
 /// −ln of the probability of a number within half a level of x_0, of which there are 256 from −1 to 1, where x_0 is `distance`
 /// above the mean, and its derivative by the logarithm of the variance (`discretized_gaussian_log_likelihood`). The last
 /// levels also have what lies beyond them. Probabilities below 1e-12 count as that, with no derivative.
-fn level(x0: f64, distance: f64, log_variance: f64) -> [f64; 2] {
+pub(crate) fn level(x0: f64, distance: f64, log_variance: f64) -> [f64; 2] {
     let inverse = (-0.5 * log_variance).exp();
     let [above, below] = [distance + 1.0 / 255.0, distance - 1.0 / 255.0].map(|edge| inverse * edge);
     // By the logarithm of the variance, an edge changes by −½ of itself.
