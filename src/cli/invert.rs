@@ -16,7 +16,7 @@ use super::{Device, Result, open, picture, precision, progress_bar, size};
 #[command(after_help = "\
 Example:
   denoise invert MODEL_DIR photo.png --steps 200 --class 7 --out x_T.safetensors
-  denoise sample MODEL_DIR --scheduler ddim --scheduler-config '{\"clip_sample\": false}' --steps 200 --class 7 \\
+  denoise sample MODEL_DIR --scheduler ddim --scheduler-config '{\"clip_sample\": false, \"thresholding\": false}' --steps 200 --class 7 \\
       --noise x_T.safetensors --out photo-again.png")]
 pub struct Arguments {
     #[command(flatten)]
@@ -52,6 +52,9 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Result<()> {
     check_place(&arguments.out)?;
     let pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;
+    if pipeline.condition_channels() > 0 {
+        return Err("This model takes a condition beside its images; only models without can be inverted.".into());
+    }
     let file = pipeline.scheduler_file();
     if !file.kinds().contains(&SchedulerKind::Ddim) {
         let class = file.class().unwrap_or("another scheduler");

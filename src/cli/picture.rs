@@ -48,6 +48,8 @@ pub fn signed(byte: u8) -> f32 {
 fn load(path: &Path, name: &str, image: [usize; 3], value: impl Fn(u8) -> f32) -> Result<Tensor> {
     let loaded = match path.extension().and_then(|extension| extension.to_str()) {
         Some("safetensors") => only_tensor(path, name)?,
+        // Of a mask all channels are alike.
+        _ if name == "mask" => read_png(path, [1, image[1], image[2]], value)?,
         _ => read_png(path, image, value)?,
     };
     let least = if name == "mask" { 0.0 } else { -1.0 };

@@ -149,7 +149,10 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
     let noise = arguments.noise.as_deref().map(|path| only_tensor(path, "x_T")).transpose()?;
     let (width, seeds) = (pipeline.unet().config().class_width().unwrap_or(1), arguments.seed.len());
     let from_noise = noise.as_ref().and_then(|noise| noise.shape.first().copied());
-    let count = arguments.count.or(from_noise).unwrap_or((arguments.class.len() / width).max(seeds).max(1));
+    // From one end to another there are some between.
+    let least = if arguments.seed_to.is_some() || arguments.class_to.is_some() { BETWEEN } else { 1 };
+    let said = (arguments.class.len() / width).max(seeds);
+    let count = arguments.count.or(from_noise).unwrap_or(if said > 1 { said } else { least });
     let scheduler = scheduler(arguments, pipeline)?;
     let mut settings = Settings {
         steps: arguments.steps.unwrap_or(scheduler.default_steps()),
@@ -204,6 +207,9 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
     }
     Ok(settings)
 }
+
+/// How many images there are from one end to the other, if nobody says.
+const BETWEEN: usize = 8;
 
 /// The weights of images from one end to the other.
 fn evenly(count: usize) -> Vec<f64> {

@@ -114,7 +114,7 @@ impl ClassMix {
     /// Checks that so many images of `pipeline` can be between two classes.
     fn check(&self, pipeline: &Pipeline, count: usize) -> Result<()> {
         if pipeline.classes() == 0 {
-            let problem = "Only learned classes can be mixed, and this model has none; leave class_mix out.";
+            let problem = "Only learned classes can be mixed, and this model has none.";
             return Err(Error::Settings(problem.into()));
         }
         check_weights("class_mix", &self.weights, count)?;

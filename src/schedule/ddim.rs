@@ -2,7 +2,7 @@
 //! scheduling_ddim_inverse.py).
 
 use super::{Combination, Row, Run, each, epsilon_of_x0, forward, predict_epsilon, preserving};
-use crate::config::TimestepSpacing;
+use crate::config::{PredictionType, TimestepSpacing};
 use crate::{Error, Result};
 
 /// Song et al. 2020, equations 12 and 16. ε is the model's, not re-derived from a clipped x̂0 unless that is asked for.
@@ -48,6 +48,13 @@ pub(super) fn inverse(run: &Run) -> Result<Vec<Row>> {
     if config.timestep_spacing == TimestepSpacing::Linspace {
         return Err(Error::Settings(
             "DDIM's inversion has no linspace spacing; choose leading or trailing for timestep_spacing.".into(),
+        ));
+    }
+    if config.prediction_type == PredictionType::Sample && config.set_alpha_to_one {
+        return Err(Error::Settings(
+            "DDIM's inversion begins where there is no noise, of which a model that predicts x_0 says nothing; give \
+             set_alpha_to_one: false."
+                .into(),
         ));
     }
     let row = |timestep: usize| {

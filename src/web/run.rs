@@ -92,6 +92,9 @@ impl RunSettings {
         }
         if let Some(clip) = self.clip_sample {
             changes.insert("clip_sample".into(), clip.into());
+            if !clip {
+                changes.insert("thresholding".into(), false.into()); // which bounds x̂0 as well
+            }
         }
         let changes = serde_json::Value::Object(changes).to_string();
         let scheduler = pipeline.scheduler_file().config(self.sampler, &changes)?;

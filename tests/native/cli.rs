@@ -258,6 +258,8 @@ fn invert_finds_the_noise_of_an_image() {
     fail(&["invert", DIGITS, "nowhere.png", "--out", &x_t], &["nowhere.png could not be read"]);
     let linspace = ["--scheduler-config", r#"{"timestep_spacing": "linspace"}"#];
     fail(&[&invert[..], &linspace].concat(), &["DDIM's inversion has no linspace spacing"]);
+    let of_x0 = ["--scheduler-config", "{\"prediction_type\": \"sample\"}"];
+    fail(&[&invert[..], &of_x0].concat(), &["a model that predicts x_0 says nothing", "set_alpha_to_one"]);
 }
 
 #[test]
@@ -275,6 +277,8 @@ fn sample_goes_from_one_seed_or_class_to_another() {
     let image = from.len();
     assert!(near(&strip[..image], &from) && near(&strip[2 * image..], &to));
     assert!(!near(&strip[image..2 * image], &from) && !near(&strip[image..2 * image], &to));
+    let eight = made(&["--class", "3", "--seed", "5", "--seed-to", "6"]);
+    assert!(eight.len() == 8 * image && near(&eight[7 * image..], &to), "who says no number gets some between");
     let other = made(&["--class", "8", "--seed", "5"]);
     let strip = made(&["--class", "3", "--class-to", "8", "--seed", "5,5,5"]);
     assert!(near(&strip[..image], &from) && near(&strip[2 * image..], &other));

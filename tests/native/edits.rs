@@ -561,5 +561,5 @@ fn edits_that_cannot_be_made_say_why() {
     let number = runs::pipeline("unet_number");
     let numbers = Settings { class_labels: vec![0.5], class_mix: mix(vec![1.0], vec![0.5]), ..Settings::default() };
     let refused = numbers.check(&number).err().unwrap().to_string();
-    assert_eq!(refused, "Only learned classes can be mixed, and this model has none; leave class_mix out.");
+    assert_eq!(refused, "Only learned classes can be mixed, and this model has none.");
 }

@@ -101,7 +101,7 @@ export function forked(settings, origin, snapshot) {
 }
 
 /** Begins with x in place of any noise. @param {EngineSettings} settings @param {Float32Array} sample @param {number} alpha  ᾱ @returns {EngineSettings} */
-const startedAt = (settings, sample, alpha) => ({ ...settings, noise: null, slerp: null, start: { sample, alpha_cumprod: alpha } });
+const startedAt = (settings, sample, alpha) => ({ ...settings, noise: null, start: { sample, alpha_cumprod: alpha } });
 
 /** @param {EngineSettings} a @param {EngineSettings} b */
 const sameSeeds = (a, b) => a.seed === b.seed && String(a.seeds ?? '') === String(b.seeds ?? '');

@@ -28,7 +28,7 @@ const RING: usize = DEPTH + 1;
 const MAX_RUNS: usize = 16;
 
 /// Bytes of the frames that a batch has at most, unless those of one run are more.
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 16 << 20;
 
 /// Into how many pieces all dispatches together may be cut beyond one each.
 const PIECES: usize = 1024;

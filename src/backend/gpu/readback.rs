@@ -98,8 +98,8 @@ impl Readback {
         };
         self.gpu.poll(submission)?;
         let frames = self.staging.frames(&self.gpu, mapped, &self.lengths).await?;
-        let numbers: Vec<Vec<f32>> = frames.iter().map(|frame| bytemuck::pod_collect_to_vec(frame)).collect();
-        Ok(numbers.chunks(self.frames.max(1)).map(<[_]>::to_vec).collect())
+        let numbers = |run: &[Vec<u8>]| run.iter().map(|frame| bytemuck::pod_collect_to_vec(frame)).collect();
+        Ok(frames.chunks(self.frames.max(1)).map(numbers).collect())
     }
 }
 
