@@ -72,7 +72,8 @@ test('values have defaults that fit the model, and are checked', () => {
   assert.equal(problem({ values: { sampler: ['ddim', 'lcm'] } }, 'steps=40'), '');
   assert.equal(problem({ kind: 'matrix', rows: 'sampler', columns: 'steps', values: { sampler: ['ddim', 'lcm'], steps: '10, 41' } }), 'LCM takes at most 40 steps with this model.');
   assert.equal(problem({ kind: 'matrix', rows: 'class', columns: 'guidance', values: { class: ['oak', 'elm'] } }), '');
-  assert.equal(planProblem(from(opened('', LETTERS), wish({ kind: 'matrix', rows: 'class', columns: 'steps', values: { class: 'A, Ä' } }))), 'This model has no class “Ä”.');
+  assert.equal(planProblem(from(opened('', LETTERS), wish({ kind: 'matrix', rows: 'class', columns: 'steps', values: { class: 'A, ä!' } }))), '“ä!” cannot be spelled with this model’s letters.');
+  assert.equal(planProblem(from(opened('', LETTERS), wish({ kind: 'matrix', rows: 'class', columns: 'steps', values: { class: 'a, b' } }))), '', 'a word may be typed in small letters');
   assert.equal(problem({ count: { columns: '65' } }), 'Images each: a whole number from 1 to 64.');
   assert.equal(problem({ kind: 'matrix', count: { matrix: '10' } }), 'Images each: a whole number from 1 to 9.');
   assert.match(planProblem(from(opened('', { ...MODEL, width: 1024, height: 1024 }), wish({ count: { columns: '64' } }))), /too much memory/);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { shares } from '../../www/engine/team.js';
 import { averaged, levelsOf, numbersOf, refitted, rgbaOf } from '../../www/model/image.js';
-import { beginningRequest, leftOut, missingFrom, readBeginning } from '../../www/store/beginning.js';
+import { beginningRequest, checkedBeginning, keptBeginning, leftOut, missingFrom, readBeginning } from '../../www/store/beginning.js';
 import { alongStrip, stripLayout } from '../../www/store/between.js';
 import { normals, noised } from '../../www/store/forward.js';
 import { beginningOf, timeOf } from '../../www/store/picture-state.js';
@@ -327,4 +327,14 @@ test('a team shares the noise that its run begins with', () => {
   assert.deepEqual([...request.noise], [1, 2, 1, 2, 1, 2]);
   const parts = shares({ count: 3, steps: 2, class_labels: null, ...request }, 2, { image: 2 });
   assert.deepEqual(parts.map(({ noise }) => [...noise]), [[1, 2, 1, 2], [1, 2]]);
+});
+
+test('what is too large to be kept in a file is still told from another', () => {
+  const kept = (level) => keptBeginning({ kind: 'picture', shape: { channels: 3, width: 256, height: 256 }, levels: new Uint8ClampedArray(3 * 256 * 256).fill(level), t: 499, share: 0.5 });
+  const [a, b] = [kept(10), kept(11)];
+  assert.equal(a.data, null);
+  assert.match(a.digest, /^[0-9a-f]{8}$/);
+  assert.notEqual(a.digest, b.digest);
+  assert.deepEqual(checkedBeginning(JSON.parse(JSON.stringify(a))), a, 'and comes back from a file');
+  assert.equal(checkedBeginning({ ...a, digest: '<b>' }).digest, null);
 });

@@ -367,6 +367,9 @@ test('a run is played once, or again and again, and a pixel is looked at', () =>
   const growing = from(running(), frame(2, 0), { type: 'setPlayback', loop: true }, { type: 'scrub', index: 0 }, { type: 'togglePlay' }, { type: 'playOn' });
   assert.deepEqual([growing.selection.index, growing.selection.playing], [1, true]);
   assert.equal(from(growing, { type: 'playOn' }).selection.index, 1);
+  // One that was stopped has no more to come.
+  const stopped = from(running(), frame(2, 0), finished(2, true), { type: 'setPlayback', loop: true }, { type: 'togglePlay' }, { type: 'playOn' });
+  assert.deepEqual([stopped.selection.index, from(stopped, { type: 'playOn' }).selection.index], [1, 0]);
   const looked = from(done(), { type: 'inspect', pixel: { x: 1, y: 0 } });
   assert.deepEqual(looked.selection.pixel, { x: 1, y: 0 });
   assert.equal(from(looked, { type: 'inspect', pixel: null }).selection.pixel, null);

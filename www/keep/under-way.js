@@ -27,10 +27,11 @@ export class UnderWay {
     try {
       const { caption, recipe } = JSON.parse(text);
       const read = readRecipe(JSON.stringify(recipe));
+      const isWhole = read.forkedAt === null && read.condition === null && read.begins?.data !== null;
       this.#store.dispatch({ type: 'notify', notice: {
         key: 'underWay',
         title: 'A run was under way',
-        text: `${caption} was not done when the page was closed. Its seed and settings make the same pictures again.`,
+        text: `${caption} was not done when the page was closed. ${isWhole ? 'Its seed and settings make the same pictures again.' : 'What it began with, or was given beside its noise, is gone: made from its seed and settings it is another picture.'}`,
         actions: [{ label: 'Make it again', intent: { do: 'makeAgain', recipe: read, name: String(caption) } }],
       } });
     } catch (error) {

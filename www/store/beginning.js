@@ -16,7 +16,7 @@ import { numbersOf, sizeOf } from '../model/image.js';
  * )} Beginning
  */
 
-/** What is too large to be kept says only what it was. @typedef {{kind: 'picture'|'part'|'noise', t: number, share: number, shape: [number, number, number], data: string|null, mask: string|null}} Kept */
+/** What is too large to be kept says only what it was. @typedef {{kind: 'picture'|'part'|'noise', t: number, share: number, shape: [number, number, number], data: string|null, mask: string|null, digest: string|null}} Kept  `digest` tells what is not kept from another */
 
 /** Of what a file keeps, in bytes. */
 const MOST_BYTES = 64e3;
@@ -85,19 +85,19 @@ export function keptBeginning(beginning) {
   const data = kind === 'noise' ? new Uint8Array(beginning.noise.buffer, beginning.noise.byteOffset, beginning.noise.byteLength) : beginning.levels;
   const mask = kind === 'part' ? beginning.mask : new Uint8Array();
   const fits = data.length + mask.length <= MOST_BYTES;
-  return { kind, t, share, shape: [channels, height, width], data: fits ? toText(data) : null, mask: fits && mask.length ? toText(mask) : null };
+  return { kind, t, share, shape: [channels, height, width], data: fits ? toText(data) : null, mask: fits && mask.length ? toText(mask) : null, digest: fits ? null : digestOf(data, mask) };
 }
 
 /** @param {any} found  in a file, written by anybody @returns {Kept|null} an error says what is wrong with it */
 export function checkedBeginning(found) {
   if (found === null || found === undefined) return null;
-  const { kind, t, share, shape, data, mask } = found;
+  const { kind, t, share, shape, data, mask, digest } = found;
   const whole = (/** @type {unknown} */ x, /** @type {number} */ most) => Number.isInteger(x) && Number(x) >= 0 && Number(x) <= most;
   const isShape = Array.isArray(shape) && shape.length === 3 && shape.every((x) => whole(x, MOST_SIDE) && x > 0);
   const isText = (/** @type {unknown} */ x) => x === null || (typeof x === 'string' && /^[A-Za-z0-9+/]*={0,2}$/.test(x));
   if (!['picture', 'part', 'noise'].includes(kind) || !whole(t, 9999) || !(share > 0 && share <= 1) || !isShape || !isText(data) || !isText(mask ?? null)) throw new Error('what it began with is not a picture, a part of one or noise, with its shape');
   /** @type {Kept} */
-  const kept = { kind, t, share, shape: [shape[0], shape[1], shape[2]], data, mask: mask ?? null };
+  const kept = { kind, t, share, shape: [shape[0], shape[1], shape[2]], data, mask: mask ?? null, digest: typeof digest === 'string' && /^[0-9a-f]{8}$/.test(digest) ? digest : null };
   if (data !== null) readBeginning(kept);
   return kept;
 }
@@ -119,6 +119,15 @@ export function readBeginning({ kind, t, share, shape: [channels, height, width]
   const marked = fromText(mask ?? '');
   if (marked.length !== width * height || marked.some((x) => x > 1)) throw new Error(`its mask has ${marked.length} numbers; it should have ${width * height} of 0 or 1`);
   return { kind, shape, levels, mask: marked };
+}
+
+/** FNV-1a, in hexadecimal. @param {...ArrayLike<number>} parts */
+function digestOf(...parts) {
+  let hash = 0x811c9dc5;
+  for (const part of parts) {
+    for (let i = 0; i < part.length; i++) hash = Math.imul(hash ^ part[i], 0x01000193);
+  }
+  return (hash >>> 0).toString(16).padStart(8, '0');
 }
 
 /** @param {ArrayLike<number>} bytes */

@@ -1,7 +1,7 @@
 // Comparisons: the same noise with several values of one setting, side by side, or of two, as a matrix. Their runs are made
 // one after another, apart from the tree of runs, which is as it was when the visitor comes back to it.
 
-import { MOST_LETTERS, classNames, hasClass, hasClasses, isAlphabet } from '../model/classes.js';
+import { MOST_LETTERS, classNames, hasClass, hasClasses, isAlphabet, lettersOf, spelled } from '../model/classes.js';
 import { duration } from '../words/format.js';
 import { choose, set, takeFields } from './choosing.js';
 import { layoutOf } from './layout.js';
@@ -9,6 +9,7 @@ import { failed } from './loading.js';
 import { MOST_COMPARED } from './memory.js';
 import { withAnnouncement, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
+import { withBeginning } from './picture.js';
 import { Recording } from './recording.js';
 import { SAMPLING_SETTINGS } from './recipe.js';
 import { describe, engineSettings, guidanceOf, hasGuidance, isSpelling, loadedOf, phase, weightsOf } from './select.js';
@@ -194,6 +195,11 @@ export function valuesOf(state, { kind, axes }, axis) {
 /** @param {State} state @param {Axis} axis @param {string} text @returns {{value: any, problem: string|null}} */
 function readValue(state, axis, text) {
   const { model } = state.loaded ?? {};
+  if (axis === 'class' && model && isAlphabet(model)) {
+    const word = spelled(model, text).trim();
+    const isWhole = word.length > 0 && lettersOf(word).length === [...text.replace(/\s/g, '')].length;
+    return isWhole ? { value: word, problem: null } : { value: text, problem: `“${text}” cannot be spelled with this model’s letters.` };
+  }
   if (axis === 'class') return model && hasClass(model, text) ? { value: text, problem: null } : { value: text, problem: `This model has no class “${text}”.` };
   const { value, problem } = readField(axis, text);
   return { value, problem: problem && `“${text}” is not ${problem}.` };
@@ -461,6 +467,8 @@ function takeTrial(state, { trial: index }) {
   if (!comparison || !trial || !isLoaded(comparison, state.loaded)) return state;
   let next = withoutNotices(set(state, Object.fromEntries(TAKEN.map((name) => [name, trial.settings[name]]))), 'sampler', 'class');
   for (const axis of comparison.axes) next = choose(next, axis);
+  // The runs of a comparison begin with noise.
+  next = withBeginning(next, null);
   // The next run has this seed too, kept or not.
   return withAnnouncement(takeFields({ ...next, lastSeed: null }), `The settings have ${trial.words} now.`);
 }

@@ -193,6 +193,13 @@ export function inversionOf(state) {
   return inversion && (inversion.stage === 'done' || isOfInversion(state, inversion)) ? inversion : null;
 }
 
+/** What an image is given beside its noise: its own, or what all are. @param {import('../model/condition.js').Condition} condition @param {number} image */
+function conditionOf({ values, images }, image) {
+  const each = values.length / images;
+  const from = images > 1 ? Math.min(image, images - 1) * each : 0;
+  return values.subarray(from, from + each);
+}
+
 /** Up to x_T, one image of the chosen one's class, without guidance: the way back is the same. @param {State} state @param {number} id @returns {State} */
 function find(state, id) {
   const phase = reducePhase(state.phase, { type: 'generate', id });
@@ -209,7 +216,7 @@ function find(state, id) {
     class_labels: labels && labels.slice(at, at + 1),
     timestep_spacing: spacing,
     clip_sample: false, // what is clipped on the way up does not come back
-    ...(state.condition && { condition: state.condition.values.subarray(0, state.condition.values.length / state.condition.images) }),
+    ...(state.condition && { condition: conditionOf(state.condition, at) }),
     start: { sample: numbersOf(levels), alpha_cumprod: 1 },
   };
   const inversion = { id, stage: /** @type {const} */ ('finding'), shape, levels, weights: weightsOf(loadedOf(state)), request, noise: null, made: null, error: null };

@@ -74,7 +74,8 @@ export function recipeOf(run, { index, view, image }) {
     forkedAt: run.parent?.step ?? null,
     fork: run.parent && `${run.id} at ${run.startedAt}`,
     ...(run.beginning && { begins: keptBeginning(run.beginning) }),
-    step: view === 'x0' && x0Step >= 0 ? x0Step : step,
+    // What the newest state of a run shows of these is of an earlier step.
+    step: view === 'x0' && x0Step >= 0 ? x0Step : view === 'eps' ? run.recording.evaluation(index)?.step ?? step : step,
     view,
     image,
   };

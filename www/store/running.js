@@ -178,10 +178,11 @@ export function togglePlay(state) {
 /** The next step while a run is played. @param {State} state @returns {State} */
 export function playOn(state) {
   const { playing, index } = state.selection;
-  const newest = selectedRun(state)?.recording.newest ?? 0;
+  const run = selectedRun(state);
+  const newest = run?.recording.newest ?? 0;
   if (!playing) return state;
   // A run that is still under way is waited for before it begins again.
-  if (state.playback.loop && index >= newest) return selectedRun(state)?.recording.finished ? moveTo(state, 0, true) : state;
+  if (state.playback.loop && index >= newest) return run?.command === state.phase.command ? state : moveTo(state, 0, true);
   return moveTo(state, index + 1, state.playback.loop || index + 1 < newest);
 }
 

@@ -134,7 +134,7 @@ export function describe(state, settings, beginning = null) {
   const strip = stripOf(state.classes, settings, beginning?.kind);
   const parts = [SAMPLERS[sampler], steps === 1 ? '1 step' : `${steps} steps`];
   if (isUseful('eta', sampler) && eta > 0) parts.push(`η ${eta}`);
-  if (isSpelling(state)) parts.unshift(`“${name}”${settings.typeface === '1' ? ' in one typeface' : ''}`);
+  if (isSpelling(state)) parts.unshift(`“${name}”${settings.typeface === '1' && !strip.seeds ? ' in one typeface' : ''}`);
   else if (hasClasses(loadedOf(state).model)) parts.push(`class ${name}${strip.classes ? ` → ${classTo}` : ''}`);
   if (guidanceOf(state, settings) !== 1) parts.push(`guidance ${guidanceOf(state, settings)}`);
   parts.push(`seed ${seed}${strip.seeds ? ` → ${seedTo}` : ''}`);

@@ -99,7 +99,7 @@ export class ComparisonView {
     this.#measure.disabled = !isReady || measureProblem(this.#state) !== '';
     byId('measure-hint').textContent = isMeasured ? `Distances are from ${referenceWords(comparison)}.`
       : (trialUnderWay(this.#state) ?? 0) >= comparison.trials.length ? `Under way: ${referenceWords(comparison)}.`
-      : measureProblem(this.#state) || `Makes first, in about ${duration(referenceTime(comparison))}, ${referenceWords(comparison)}.`;
+      : comparison.references.find(({ problem }) => problem)?.problem || measureProblem(this.#state) || `Makes first, in about ${duration(referenceTime(comparison))}, ${referenceWords(comparison)}.`;
   }
 
   async #save() {

@@ -95,7 +95,7 @@ export class Gallery {
     const { step, x0, x0Step } = recording.states[index];
     this.#drawGrid(recording.batch(index, view));
     for (const one of /** @type {const} */ (['x', 'x0', 'eps', 'change'])) this.#drawLoupe(one, recording.numbers(index, one, 0, 1) && recording.image(index, one, image), 0);
-    this.#describe(`${recording.count} images, ${VIEWS[view]} at step ${step} of ${recording.steps}`);
+    this.#describe(`${recording.count} images, ${VIEWS[recording.numbers(index, view, 0, 1) ? view : 'x']} at step ${step} of ${recording.steps}`);
     // The newest step of a run has no prediction of its own yet.
     const at = recording.evaluation(index)?.step ?? step;
     const before = recording.before(index);

@@ -31,9 +31,16 @@ export class Inspector {
     for (const loupe of this.#loupes) {
       loupe.addEventListener('pointermove', (event) => this.#point(loupe, event));
       loupe.addEventListener('pointerdown', (event) => this.#point(loupe, event));
-      loupe.addEventListener('pointerleave', () => this.#inspect(null));
+      loupe.addEventListener('pointerleave', ({ pointerType }) => {
+        if (pointerType === 'mouse') this.#inspect(null);
+      });
       loupe.addEventListener('keydown', (event) => this.#key(event));
-      loupe.addEventListener('blur', () => this.#inspect(null));
+      // Said aloud to those who go from pixel to pixel by the keys, not at every move of a pointer.
+      loupe.addEventListener('focus', () => this.#text.setAttribute('aria-live', 'polite'));
+      loupe.addEventListener('blur', () => {
+        this.#text.setAttribute('aria-live', 'off');
+        this.#inspect(null);
+      });
     }
     // In the grid too, where a finger chooses image and pixel at once.
     const options = byId('options');

@@ -4,9 +4,9 @@
 import { isDrawable, numbersOf, rgbaOf, shownLevels, sameShape, sizeOf } from '../model/image.js';
 import { leftOut, percent } from '../store/beginning.js';
 import { noised, normals } from '../store/forward.js';
-import { inversionOf, inversionProblem, shownImage } from '../store/picture.js';
+import { inversionOf, inversionProblem } from '../store/picture.js';
 import { timeOf } from '../store/picture-state.js';
-import { phase, shownShape } from '../store/select.js';
+import { phase, selectedRun, shownShape } from '../store/select.js';
 import { number } from '../words/format.js';
 import { byId, changes, contextOf, make } from './dom.js';
 import { Drawing } from './drawing.js';
@@ -84,7 +84,7 @@ export class PicturePanel {
   #showTools(state, shape) {
     const { picture: { tool, size, ink, earlier, levels, mask, name }, selection } = state;
     const { width, height } = shownShape(state);
-    const hasShown = width === shape.width && height === shape.height && shownImage(state) !== null;
+    const hasShown = width === shape.width && height === shape.height && (selectedRun(state) !== null || state.preview.real);
     if (!this.#changed.tools(tool, size, ink, earlier, levels === null, mask === null, name, hasShown, selection.image)) return;
     for (const input of this.#tools) input.checked = input.value === tool;
     byId('brush').value = String(size);

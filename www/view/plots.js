@@ -3,7 +3,7 @@
 
 import { densityOf, mixtureOf, rms, shownAt } from '../engine/numbers.js';
 import { selectedRun } from '../store/select.js';
-import { number } from '../words/format.js';
+import { number, snr } from '../words/format.js';
 import { atNextFrame, byId, changes, make, svg } from './dom.js';
 import { symbol } from './maths.js';
 
@@ -85,7 +85,7 @@ export class Plots {
       const points = rows.map(({ alpha_cumprod: alpha }, i) => /** @type {[number, number]} */ ([i, (decibels(alpha) - SNR.from) / (SNR.to - SNR.from)]));
       const zero = -SNR.from / (SNR.to - SNR.from);
       const lines = [{ name: 'noise', points: /** @type {[number, number][]} */ ([[0, zero], [steps, zero]]) }, { name: 'signal', points }];
-      const here = rows[step] ? `${number(decibels(rows[step].alpha_cumprod))} dB here` : 'no noise is left here';
+      const here = rows[step] ? `${snr(rows[step].alpha_cumprod)} here` : 'no noise is left here';
       return { lines, caption: [`Signal to noise from ${SNR.from} to ${SNR.to} dB; `, key('noise', 'as much of each'), `; ${here}`] };
     }
     const image = Math.min(this.#state.selection.image, recording.count - 1);
@@ -98,7 +98,7 @@ export class Plots {
     const text = here === null || here === undefined ? '' : `; ${number(here)} here`;
     return { lines, caption: plot === 'noise'
       ? ['Size of ε̂ in the chosen image, root mean square, up to ', number(most), '; ', key('noise', 'that of pure noise'), text]
-      : ['How much x̂0 of the chosen image changed since the step before, root mean square, up to ', number(most), text] };
+      : ['How much x̂0 of the chosen image changed since the state before, root mean square, up to ', number(most), text] };
   }
 
   /** The numbers of x_t in the chosen image against the normal density. @param {Recording} recording */
@@ -136,6 +136,9 @@ class Sizes {
   /** By the x̂0 of an evaluation, and then the image. @type {Record<'noise'|'change', WeakMap<Numbers, Map<number, number>>>} */
   #known = { noise: new WeakMap(), change: new WeakMap() };
 
+  /** The x̂0 that a change was counted from. @type {WeakMap<Numbers, Numbers>} */
+  #before = new WeakMap();
+
   /** The root mean square of an evaluation's ε̂; null for a state that has none of its own. @param {Recording} recording @param {number} index @param {number} image */
   noise(recording, index, image) {
     const { step, x0, x0Step } = recording.states[index];
@@ -149,6 +152,10 @@ class Sizes {
     const before = index > 0 ? recording.numbers(index - 1, 'x0', image, 1) : null;
     const now = recording.numbers(index, 'x0', image, 1);
     if (!x0 || !now || !before || x0Step !== step) return null;
+    // After thinning another state is before it.
+    const since = recording.states[index - 1].x0 ?? before;
+    if (this.#before.get(x0) !== since) this.#known.change.delete(x0);
+    this.#before.set(x0, since);
     return this.#once('change', x0, image, () => sparse(now.map((value, i) => value - before[i])));
   }
 

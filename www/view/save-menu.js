@@ -2,7 +2,6 @@
 
 import { hasWebm } from '../keep/animation.js';
 import { chosenFiles } from '../model/folder.js';
-import { shownRecipe } from '../store/recipe.js';
 import { selectedRun, shownShape } from '../store/select.js';
 import { byId, changes } from './dom.js';
 
@@ -62,7 +61,7 @@ export class SaveMenu {
 
   /** @param {import('../store/state.js').State} state */
   render(state) {
-    const made = shownRecipe(state) !== null;
+    const made = selectedRun(state) !== null || Boolean(state.preview.recipe);
     const moves = Boolean(selectedRun(state));
     const several = shownShape(state).count > 1;
     const strip = selectedRun(state)?.strip ?? false;

@@ -23,7 +23,7 @@ export function alphaBar(value) {
 /** Signal-to-noise ratio of a state with this ᾱ, in decibels. @param {number} alphaCumprod */
 export function snr(alphaCumprod) {
   const decibels = 10 * Math.log10(alphaCumprod / (1 - alphaCumprod));
-  return `${Number.isFinite(decibels) ? signed(decibels.toFixed(1)) : '∞'} dB`;
+  return `${Number.isFinite(decibels) ? signed(decibels.toFixed(1)) : decibels < 0 ? '−∞' : '∞'} dB`;
 }
 
 /** @param {number} milliseconds */

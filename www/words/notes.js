@@ -40,7 +40,7 @@ export const NOTES = {
   },
   spacing: {
     title: 'Which times the steps fall on',
-    text: 'The network knows 1000 times. With fewer steps some are left out: “trailing” begins at the last, which is pure noise; “leading” ends at the first; “linspace” has both ends.',
+    text: 'The network knows as many times as it was trained on, mostly 1000. With fewer steps some are left out: “trailing” begins at the last, which is pure noise; “leading” ends at the first; “linspace” has both ends.',
     formula: ['t = T, T − T/N, …, T/N'], paper: 'Lin et al. 2023, table 2', url: 'https://arxiv.org/abs/2305.08891',
   },
   variance: {
