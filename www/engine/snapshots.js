@@ -101,7 +101,23 @@ export function forked(settings, origin, snapshot) {
 }
 
 /** Begins with x in place of any noise. @param {EngineSettings} settings @param {Float32Array} sample @param {number} alpha  ᾱ @returns {EngineSettings} */
-const startedAt = (settings, sample, alpha) => ({ ...settings, noise: null, start: { sample, alpha_cumprod: alpha } });
+const startedAt = (settings, sample, alpha) => ({ ...settings, ...otherSeeds(settings), noise: null, start: { sample, alpha_cumprod: alpha } });
+
+/**
+ * Seeds in place of a run's own. What those draw first is what x began with, and much of it is in x still: added once more it
+ * would not be noise that x has nothing of.
+ * @param {EngineSettings} settings
+ * @returns {Pick<EngineSettings, 'seed'|'seeds'|'slerp'>}
+ */
+function otherSeeds({ seed, seeds, slerp }) {
+  // PyTorch's generator takes the lower 32 bits.
+  const other = (/** @type {number} */ one) => one - (one % 2 ** 32) + (((one % 2 ** 32) ^ 0x5bd1e995) >>> 0);
+  return {
+    ...(typeof seed === 'number' && { seed: other(seed) }),
+    ...(seeds && { seeds: seeds.map(other) }),
+    ...(slerp && { slerp: { ...slerp, seed: other(slerp.seed) } }),
+  };
+}
 
 /** @param {EngineSettings} a @param {EngineSettings} b */
 const sameSeeds = (a, b) => a.seed === b.seed && String(a.seeds ?? '') === String(b.seeds ?? '');

@@ -106,6 +106,8 @@ export function parametersOf({ model, settings, backend, precision, begins }, { 
     ...(isUseful('eta', sampler) && { Eta: eta }),
     'Batch size': count,
     Class: quoted(name),
+    ...(settings.seedTo && { 'Seed to': settings.seedTo }),
+    ...(settings.classTo && { 'Class to': quoted(settings.classTo) }),
     Backend: backend,
     Precision: precision,
     Version: 'Denoise',
