@@ -138,23 +138,16 @@ impl<'a> Bound<'a> {
 
     /// The model's outputs for a batch of images, or fewer: then the last of them takes the places that are left.
     async fn evaluate(&self, x_t: &[Vec<f32>], timesteps: &[usize], class_labels: &[f32]) -> Result<Vec<Vec<f32>>> {
-        let all = |parts: Vec<&[f32]>| -> Vec<f32> {
-            let last = parts.last().copied();
-            let rest = std::iter::repeat_n(last.unwrap_or_default(), self.batch - parts.len());
-            parts.into_iter().chain(rest).flatten().copied().collect()
-        };
-        let write = |name: &str, shape: &[usize], numbers: Vec<f32>| -> Result<()> {
-            self.executor.write(name, &Tensor::new(shape, numbers)?.to_device()?)
+        let write = |name: &str, shape: &[usize], parts: Vec<&[f32]>| -> Result<()> {
+            self.executor.write(name, &Tensor::new(shape, filled(&parts, self.batch))?.to_device()?)
         };
         let [channels, height, width] = self.image;
-        let sample = all(x_t.iter().map(Vec::as_slice).collect());
-        write("sample", &[self.batch, channels, height, width], sample)?;
+        write("sample", &[self.batch, channels, height, width], x_t.iter().map(Vec::as_slice).collect())?;
         let times: Vec<f32> = timesteps.iter().map(|&t| t as f32).collect();
-        write("timestep", &[self.batch], all(times.chunks(1).collect()))?;
+        write("timestep", &[self.batch], times.chunks(1).collect())?;
         if !class_labels.is_empty() {
-            let labels = all(class_labels.chunks(class_labels.len() / x_t.len()).collect());
             let shape = self.executor.plan().input("class_labels")?.shape.clone();
-            write("class_labels", shape.dims(), labels)?;
+            write("class_labels", shape.dims(), class_labels.chunks(class_labels.len() / x_t.len()).collect())?;
         }
         self.executor.run(0).await?;
         let shape = &self.executor.plan().output(OUTPUT)?.shape;
@@ -178,4 +171,11 @@ impl<'a> Bound<'a> {
             None => Ok(count),
         }
     }
+}
+
+/// What a batch is given of each of its images; where there are fewer, the last of them takes the places that are left.
+pub(crate) fn filled(parts: &[&[f32]], batch: usize) -> Vec<f32> {
+    let last = parts.last().copied().unwrap_or_default();
+    let rest = std::iter::repeat_n(last, batch - parts.len());
+    parts.iter().copied().chain(rest).flatten().copied().collect()
 }

@@ -136,13 +136,9 @@ async fn estimate(arguments: &Arguments, path: &Path) -> Result<()> {
     let pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;
     let scheduler = scheduler(arguments, &pipeline)?;
     let mut generator = Generator::new(arguments.seed);
-    let (images, own) = read_images(arguments, path, &pipeline, &mut generator)?;
+    let (images, own) = read_images(path, arguments.count, COUNT, &pipeline, &mut generator)?;
     let &[count, _, height, width] = &images.shape[..] else { unreachable!("images are [N, C, H, W]") };
-    let labels = match (arguments.class, own) {
-        (None, Some(own)) if pipeline.classes() > 0 => own,
-        (class, _) => class_labels(class.as_slice(), arguments.null_class, count, &pipeline)?,
-    };
-    pipeline.unet().check_labels(&labels, count)?;
+    let labels = labels(arguments.class, arguments.null_class, own, count, &pipeline)?;
     let total = scheduler.num_train_timesteps;
     let strata = strata(total, arguments.steps.unwrap_or(total))?;
 
@@ -186,15 +182,33 @@ fn scheduler(arguments: &Arguments, pipeline: &Pipeline) -> Result<SchedulerConf
     Ok(file.config(Some(SchedulerKind::Ddpm), &fields(arguments.scheduler_config.as_ref())?)?)
 }
 
-/// The images that are asked for, as the network takes them, and their classes, if they have any.
-fn read_images(
-    arguments: &Arguments,
+/// The class of each image: the one that is given, or its own, or none.
+pub(super) fn labels(
+    class: Option<f32>,
+    null_class: Option<usize>,
+    own: Option<Vec<f32>>,
+    count: usize,
+    pipeline: &Pipeline,
+) -> Result<Vec<f32>> {
+    let labels = match (class, own) {
+        (None, Some(own)) if pipeline.classes() > 0 => own,
+        (class, _) => class_labels(class.as_slice(), null_class, count, pipeline)?,
+    };
+    pipeline.unet().check_labels(&labels, count)?;
+    Ok(labels)
+}
+
+/// `count` of the images at `path`, or up to `most`, drawn at random, as the network takes them, and their classes, if they
+/// have any.
+pub(super) fn read_images(
     path: &Path,
+    count: Option<usize>,
+    most: usize,
     pipeline: &Pipeline,
     generator: &mut Generator,
 ) -> Result<(Tensor, Option<Vec<f32>>)> {
     let mut choose = |there: usize| -> Result<Vec<usize>> {
-        let count = arguments.count.unwrap_or(there.min(COUNT));
+        let count = count.unwrap_or(there.min(most));
         if !(1..=there).contains(&count) {
             return Err(format!("--count is {count}; {} has {there} images.", path.display()).into());
         }
