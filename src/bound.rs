@@ -74,7 +74,7 @@ impl<'a> Bound<'a> {
         let values = unet.build(&mut graph, batch, height, width, Precision::F32)?;
         graph.output(OUTPUT, values.output);
         let plan = Plan::new(&fuse(&graph, Fusion::new(backend.tuning()))?);
-        let executor = backend.compile(plan, &[], |_, _| {}).await?;
+        let executor = backend.compile(plan, &[OUTPUT], |_, _| {}).await?;
         Ok(Bound { pipeline, terms, executor, batch, image: [channels, height, width] })
     }
 
@@ -98,6 +98,9 @@ impl<'a> Bound<'a> {
         let count = self.check(images)?;
         if noise.shape != images.shape {
             return Err(Error::shape("noise", format!("{:?}", images.shape), format!("{:?}", noise.shape)));
+        }
+        if let Some(x) = noise.data.iter().find(|x| !x.is_finite()) {
+            return Err(Error::Settings(format!("The noise has {x}, which is not a finite number.")));
         }
         if timesteps.len() != count {
             return Err(Error::shape("timestep", format!("{count} of them, one an image"), timesteps.len()));
@@ -149,9 +152,8 @@ impl<'a> Bound<'a> {
             let shape = self.executor.plan().input("class_labels")?.shape.clone();
             write("class_labels", shape.dims(), class_labels.chunks(class_labels.len() / x_t.len()).collect())?;
         }
-        self.executor.run(0).await?;
-        let shape = &self.executor.plan().output(OUTPUT)?.shape;
-        let output = Tensor::from_device(shape, &self.executor.read(OUTPUT).await?)?;
+        let frames = self.executor.run(0).await?;
+        let output = Tensor::from_device(&self.executor.plan().output(OUTPUT)?.shape, &frames[0])?;
         let len = output.data.len() / self.batch;
         Ok(output.data.chunks_exact(len).take(x_t.len()).map(<[f32]>::to_vec).collect())
     }

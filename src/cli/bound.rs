@@ -10,7 +10,7 @@ use denoise::random::Generator;
 use denoise::{Pipeline, Tensor};
 use serde::Serialize;
 
-use super::files::{ModelArguments, ModelFolder, check_place, only_tensor, read_tensors, write, write_tensors};
+use super::files::{ModelArguments, ModelFolder, check_place, read_tensors, write, write_tensors};
 use super::loss::whole;
 use super::sample::{class_labels, fields};
 use super::train::fitted;
@@ -32,7 +32,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// The images: a folder of PNG or JPEG (with a folder a class in it), an .npz, MNIST's files, or safetensors with sample
-    /// [B, C, H, W] over [−1, 1]
+    /// [B, C, H, W] over [−1, 1], of 256 levels, and class_labels [B] if they have classes
     #[arg(required_unless_present = "input", conflicts_with = "input")]
     images: Option<PathBuf>,
     /// A safetensors file with sample, noise, timestep and class_labels
@@ -191,7 +191,7 @@ pub(super) fn labels(
     pipeline: &Pipeline,
 ) -> Result<Vec<f32>> {
     let labels = match (class, own) {
-        (None, Some(own)) if pipeline.classes() > 0 => own,
+        (None, Some(own)) if pipeline.unet().config().class_width().is_some() => own,
         (class, _) => class_labels(class.as_slice(), null_class, count, pipeline)?,
     };
     pipeline.unet().check_labels(&labels, count)?;
@@ -215,14 +215,27 @@ pub(super) fn read_images(
         Ok(generator.randperm(there)[..count].to_vec())
     };
     if path.extension().is_some_and(|extension| extension == "safetensors") {
-        let all = only_tensor(path, "sample")?;
+        let shown = path.display();
+        let mut given = read_tensors(path)?;
+        let labels = given.remove("class_labels");
+        let all = given.remove("sample").ok_or_else(|| format!("{shown} has no sample."))?;
         let &[there, c, h, w] = &all.shape[..] else {
-            let (path, shape) = (path.display(), &all.shape);
-            return Err(format!("{path}: sample has the shape {shape:?}; it must be [B, C, H, W].").into());
+            return Err(format!("{shown}: sample has the shape {:?}; it must be [B, C, H, W].", all.shape).into());
         };
         let chosen = choose(there)?;
-        let numbers = chosen.iter().flat_map(|&i| all.data[i * c * h * w..][..c * h * w].iter().copied());
-        return Ok((Tensor::new(&[chosen.len(), c, h, w], numbers.collect())?, None));
+        let of = |numbers: &[f32], each: usize| -> Vec<f32> {
+            chosen.iter().flat_map(|&i| numbers[i * each..][..each].iter().copied()).collect()
+        };
+        let each = pipeline.unet().config().class_width().unwrap_or(1);
+        if let Some(labels) = labels.iter().find(|labels| labels.data.len() != there * each) {
+            let found = &labels.shape;
+            return Err(format!(
+                "{shown}: class_labels have the shape {found:?}; {there} images have {there} × {each}."
+            )
+            .into());
+        }
+        let images = Tensor::new(&[chosen.len(), c, h, w], of(&all.data, c * h * w))?;
+        return Ok((images, labels.map(|labels| of(&labels.data, each))));
     }
     let channels = pipeline.channels();
     let dataset = Dataset::read(path, [1, 3].contains(&channels).then_some(channels))?;
