@@ -74,7 +74,7 @@ impl<'a> Bound<'a> {
         let values = unet.build(&mut graph, batch, height, width, Precision::F32)?;
         graph.output(OUTPUT, values.output);
         let plan = Plan::new(&fuse(&graph, Fusion::new(backend.tuning()))?);
-        let executor = backend.compile(plan, &[], |_, _| {}).await?;
+        let executor = backend.compile(plan, &[OUTPUT], |_, _| {}).await?;
         Ok(Bound { pipeline, terms, executor, batch, image: [channels, height, width] })
     }
 
@@ -98,6 +98,9 @@ impl<'a> Bound<'a> {
         let count = self.check(images)?;
         if noise.shape != images.shape {
             return Err(Error::shape("noise", format!("{:?}", images.shape), format!("{:?}", noise.shape)));
+        }
+        if let Some(x) = noise.data.iter().find(|x| !x.is_finite()) {
+            return Err(Error::Settings(format!("The noise has {x}, which is not a finite number.")));
         }
         if timesteps.len() != count {
             return Err(Error::shape("timestep", format!("{count} of them, one an image"), timesteps.len()));
@@ -138,27 +141,19 @@ impl<'a> Bound<'a> {
 
     /// The model's outputs for a batch of images, or fewer: then the last of them takes the places that are left.
     async fn evaluate(&self, x_t: &[Vec<f32>], timesteps: &[usize], class_labels: &[f32]) -> Result<Vec<Vec<f32>>> {
-        let all = |parts: Vec<&[f32]>| -> Vec<f32> {
-            let last = parts.last().copied();
-            let rest = std::iter::repeat_n(last.unwrap_or_default(), self.batch - parts.len());
-            parts.into_iter().chain(rest).flatten().copied().collect()
-        };
-        let write = |name: &str, shape: &[usize], numbers: Vec<f32>| -> Result<()> {
-            self.executor.write(name, &Tensor::new(shape, numbers)?.to_device()?)
+        let write = |name: &str, shape: &[usize], parts: Vec<&[f32]>| -> Result<()> {
+            self.executor.write(name, &Tensor::new(shape, filled(&parts, self.batch))?.to_device()?)
         };
         let [channels, height, width] = self.image;
-        let sample = all(x_t.iter().map(Vec::as_slice).collect());
-        write("sample", &[self.batch, channels, height, width], sample)?;
+        write("sample", &[self.batch, channels, height, width], x_t.iter().map(Vec::as_slice).collect())?;
         let times: Vec<f32> = timesteps.iter().map(|&t| t as f32).collect();
-        write("timestep", &[self.batch], all(times.chunks(1).collect()))?;
+        write("timestep", &[self.batch], times.chunks(1).collect())?;
         if !class_labels.is_empty() {
-            let labels = all(class_labels.chunks(class_labels.len() / x_t.len()).collect());
             let shape = self.executor.plan().input("class_labels")?.shape.clone();
-            write("class_labels", shape.dims(), labels)?;
+            write("class_labels", shape.dims(), class_labels.chunks(class_labels.len() / x_t.len()).collect())?;
         }
-        self.executor.run(0).await?;
-        let shape = &self.executor.plan().output(OUTPUT)?.shape;
-        let output = Tensor::from_device(shape, &self.executor.read(OUTPUT).await?)?;
+        let frames = self.executor.run(0).await?;
+        let output = Tensor::from_device(&self.executor.plan().output(OUTPUT)?.shape, &frames[0])?;
         let len = output.data.len() / self.batch;
         Ok(output.data.chunks_exact(len).take(x_t.len()).map(<[f32]>::to_vec).collect())
     }
@@ -178,4 +173,11 @@ impl<'a> Bound<'a> {
             None => Ok(count),
         }
     }
+}
+
+/// What a batch is given of each of its images; where there are fewer, the last of them takes the places that are left.
+pub(crate) fn filled(parts: &[&[f32]], batch: usize) -> Vec<f32> {
+    let last = parts.last().copied().unwrap_or_default();
+    let rest = std::iter::repeat_n(last, batch - parts.len());
+    parts.iter().copied().chain(rest).flatten().copied().collect()
 }

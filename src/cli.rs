@@ -6,6 +6,7 @@ mod eps;
 mod files;
 mod inspect;
 mod invert;
+mod likelihood;
 mod loss;
 mod picture;
 mod sample;
@@ -63,6 +64,8 @@ enum Command {
     Loss(loss::Arguments),
     /// How many bits a number of an image takes the model at most
     Bound(Box<bound::Arguments>),
+    /// How likely the model finds images, by its probability-flow ODE
+    Likelihood(Box<likelihood::Arguments>),
     /// Compare the GPU with the CPU, layer by layer
     Check(check::Arguments),
 }
@@ -150,6 +153,7 @@ pub fn main() -> ExitCode {
             Command::Train(arguments) => train::run(*arguments).await,
             Command::Loss(arguments) => loss::run(arguments).await,
             Command::Bound(arguments) => bound::run(*arguments).await,
+            Command::Likelihood(arguments) => likelihood::run(*arguments).await,
             Command::Check(arguments) => check::run(arguments).await,
         }
     });

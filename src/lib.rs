@@ -12,7 +12,7 @@
 //! - `checkpoint` writes folders whole or not at all, `loss_curve` notes and draws how a loss went.
 //! - `dataset` has the images that a network learns from, [`epochs`] the order in which it sees them.
 //! - [`training`] is the step that makes a loss smaller.
-//! - [`bound`] says how many bits a number of an image takes a model at most.
+//! - [`bound`] says how many bits a number of an image takes a model at most, [`likelihood`] how many by its ODE.
 //! - [`inspect`] counts what a network is made of.
 //! - `web` is what JavaScript sees of it.
 
@@ -30,6 +30,7 @@ mod error;
 pub mod graph;
 pub mod initialise;
 pub mod inspect;
+pub mod likelihood;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod loss_curve;
 pub mod model_files;

@@ -31,6 +31,7 @@ mod unipc;
 use combination::adams_bashforth;
 pub use combination::{Combination, REGISTERS};
 pub(crate) use forward::Posterior;
+pub(crate) use sigmas::{table as sigma_table, timestep as sigma_to_timestep};
 
 use bytemuck::{Pod, Zeroable};
 use serde::Serialize;
@@ -596,7 +597,7 @@ fn epsilon_of_x0((signal, noise): (f64, f64)) -> Combination {
 }
 
 /// ε from x_t and the model's output.
-fn predict_epsilon(prediction: PredictionType, (signal, noise): (f64, f64)) -> Combination {
+pub(crate) fn predict_epsilon(prediction: PredictionType, (signal, noise): (f64, f64)) -> Combination {
     let (x, model) = match prediction {
         PredictionType::Epsilon => (0.0, 1.0),
         PredictionType::Sample => (1.0 / noise, -signal / noise),

@@ -126,7 +126,7 @@ impl Terms {
                 }
             };
             // Else `level` would take a probability that is no number for none at all.
-            if !(distance.is_finite() && log_variance.is_finite()) {
+            if !(prediction.is_finite() && distance.is_finite() && log_variance.is_finite()) {
                 return Err(Error::Settings(format!(
                     "At timestep {timestep} the model's output is not finite, so its bound is not either. Its weights may be \
                      damaged."
@@ -136,6 +136,11 @@ impl Terms {
                 0 => level(x0, distance, log_variance)[0],
                 _ => divergence(distance, step.log_true - log_variance, log_variance)[0],
             };
+        }
+        if !sum.is_finite() {
+            return Err(Error::Settings(format!(
+                "At timestep {timestep} the bound is infinite: the variance that the model says there is next to none."
+            )));
         }
         Ok(sum / x0.len() as f64 / LN_2)
     }

@@ -10,7 +10,7 @@ use denoise::random::Generator;
 use denoise::{Pipeline, Tensor};
 use serde::Serialize;
 
-use super::files::{ModelArguments, ModelFolder, check_place, only_tensor, read_tensors, write, write_tensors};
+use super::files::{ModelArguments, ModelFolder, check_place, read_tensors, write, write_tensors};
 use super::loss::whole;
 use super::sample::{class_labels, fields};
 use super::train::fitted;
@@ -32,7 +32,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// The images: a folder of PNG or JPEG (with a folder a class in it), an .npz, MNIST's files, or safetensors with sample
-    /// [B, C, H, W] over [−1, 1]
+    /// [B, C, H, W] over [−1, 1], of 256 levels, and class_labels [B] if they have classes
     #[arg(required_unless_present = "input", conflicts_with = "input")]
     images: Option<PathBuf>,
     /// A safetensors file with sample, noise, timestep and class_labels
@@ -136,13 +136,9 @@ async fn estimate(arguments: &Arguments, path: &Path) -> Result<()> {
     let pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;
     let scheduler = scheduler(arguments, &pipeline)?;
     let mut generator = Generator::new(arguments.seed);
-    let (images, own) = read_images(arguments, path, &pipeline, &mut generator)?;
+    let (images, own) = read_images(path, arguments.count, COUNT, &pipeline, &mut generator)?;
     let &[count, _, height, width] = &images.shape[..] else { unreachable!("images are [N, C, H, W]") };
-    let labels = match (arguments.class, own) {
-        (None, Some(own)) if pipeline.classes() > 0 => own,
-        (class, _) => class_labels(class.as_slice(), arguments.null_class, count, &pipeline)?,
-    };
-    pipeline.unet().check_labels(&labels, count)?;
+    let labels = labels(arguments.class, arguments.null_class, own, count, &pipeline)?;
     let total = scheduler.num_train_timesteps;
     let strata = strata(total, arguments.steps.unwrap_or(total))?;
 
@@ -186,29 +182,60 @@ fn scheduler(arguments: &Arguments, pipeline: &Pipeline) -> Result<SchedulerConf
     Ok(file.config(Some(SchedulerKind::Ddpm), &fields(arguments.scheduler_config.as_ref())?)?)
 }
 
-/// The images that are asked for, as the network takes them, and their classes, if they have any.
-fn read_images(
-    arguments: &Arguments,
+/// The class of each image: the one that is given, or its own, or none.
+pub(super) fn labels(
+    class: Option<f32>,
+    null_class: Option<usize>,
+    own: Option<Vec<f32>>,
+    count: usize,
+    pipeline: &Pipeline,
+) -> Result<Vec<f32>> {
+    let labels = match (class, own) {
+        (None, Some(own)) if pipeline.unet().config().class_width().is_some() => own,
+        (class, _) => class_labels(class.as_slice(), null_class, count, pipeline)?,
+    };
+    pipeline.unet().check_labels(&labels, count)?;
+    Ok(labels)
+}
+
+/// `count` of the images at `path`, or up to `most`, drawn at random, as the network takes them, and their classes, if they
+/// have any.
+pub(super) fn read_images(
     path: &Path,
+    count: Option<usize>,
+    most: usize,
     pipeline: &Pipeline,
     generator: &mut Generator,
 ) -> Result<(Tensor, Option<Vec<f32>>)> {
     let mut choose = |there: usize| -> Result<Vec<usize>> {
-        let count = arguments.count.unwrap_or(there.min(COUNT));
+        let count = count.unwrap_or(there.min(most));
         if !(1..=there).contains(&count) {
             return Err(format!("--count is {count}; {} has {there} images.", path.display()).into());
         }
         Ok(generator.randperm(there)[..count].to_vec())
     };
     if path.extension().is_some_and(|extension| extension == "safetensors") {
-        let all = only_tensor(path, "sample")?;
+        let shown = path.display();
+        let mut given = read_tensors(path)?;
+        let labels = given.remove("class_labels");
+        let all = given.remove("sample").ok_or_else(|| format!("{shown} has no sample."))?;
         let &[there, c, h, w] = &all.shape[..] else {
-            let (path, shape) = (path.display(), &all.shape);
-            return Err(format!("{path}: sample has the shape {shape:?}; it must be [B, C, H, W].").into());
+            return Err(format!("{shown}: sample has the shape {:?}; it must be [B, C, H, W].", all.shape).into());
         };
         let chosen = choose(there)?;
-        let numbers = chosen.iter().flat_map(|&i| all.data[i * c * h * w..][..c * h * w].iter().copied());
-        return Ok((Tensor::new(&[chosen.len(), c, h, w], numbers.collect())?, None));
+        let of = |numbers: &[f32], each: usize| -> Vec<f32> {
+            chosen.iter().flat_map(|&i| numbers[i * each..][..each].iter().copied()).collect()
+        };
+        let each = pipeline.unet().config().class_width().unwrap_or(1);
+        if let Some(labels) = labels.iter().find(|labels| labels.data.len() != there * each) {
+            let found = &labels.shape;
+            return Err(format!(
+                "{shown}: class_labels have the shape {found:?}; {there} images have {there} × {each}."
+            )
+            .into());
+        }
+        let images = Tensor::new(&[chosen.len(), c, h, w], of(&all.data, c * h * w))?;
+        return Ok((images, labels.map(|labels| of(&labels.data, each))));
     }
     let channels = pipeline.channels();
     let dataset = Dataset::read(path, [1, 3].contains(&channels).then_some(channels))?;

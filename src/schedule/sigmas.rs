@@ -18,7 +18,7 @@ pub(super) struct Sigmas {
 }
 
 /// σ of every timestep of the forward process.
-pub(super) fn table(alphas_cumprod: &[f64]) -> Vec<f64> {
+pub(crate) fn table(alphas_cumprod: &[f64]) -> Vec<f64> {
     alphas_cumprod.iter().map(|alpha| ((1.0 - alpha) / alpha).sqrt()).collect()
 }
 
@@ -93,7 +93,7 @@ pub(super) fn interpolate(table: &[f64], t: f64) -> f64 {
 }
 
 /// The fractional timestep of a level, linear in ln σ.
-pub(super) fn timestep(table: &[f64], sigma: f64) -> f64 {
+pub(crate) fn timestep(table: &[f64], sigma: f64) -> f64 {
     let log = libm::log(sigma.max(1e-10));
     let low =
         table.partition_point(|&level| libm::log(level) <= log).saturating_sub(1).min(table.len().saturating_sub(2));

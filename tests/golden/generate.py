@@ -26,6 +26,7 @@ import draws
 import dropout
 import edits
 import gradients_norm
+import likelihood
 import loss
 import ops
 import pictures
@@ -69,6 +70,7 @@ def generate(folder, digits_path):
     write("digits", digits.goldens(digits_path, cases("trajectories")))
     write("runs", runs.goldens(digits_path.parent, lambda name, model: model.save_pretrained(folder / name), cases("runs")))
     write("bound", bound.goldens(digits_path.parent, cases("bound")))
+    write("likelihood", likelihood.goldens(digits_path.parent, cases("likelihood")))
     write("edits", edits.goldens(digits_path.parent, cases("edits")))
 
 

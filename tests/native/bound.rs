@@ -252,6 +252,17 @@ fn the_command_estimates_the_bound_of_images() {
     assert!((mean(&again(&["--seed", "1"]), "sum") - one).abs() > 1e-3);
     // Each image has had its own class: with another one it costs something else.
     assert!((mean(&again(&["--class", "5"]), "sum") - one).abs() > 1e-3);
+    // A file of tensors has classes too, and they count.
+    let tensors = folder.path("images.safetensors");
+    let (sample, labels) = (bytes(&images.data, Dtype::F32), bytes(&[0.0, 1.0], Dtype::I64));
+    let views = [
+        ("sample", TensorView::new(Dtype::F32, images.shape.clone(), &sample).unwrap()),
+        ("class_labels", TensorView::new(Dtype::I64, vec![2], &labels).unwrap()),
+    ];
+    std::fs::write(&tensors, safetensors::serialize(views, None).unwrap()).unwrap();
+    let of_tensors = ["bound", &digits, &tensors, "--backend", "cpu", "--steps", "12", "--json"];
+    let report: Value = serde_json::from_str(&succeed(&of_tensors)).unwrap();
+    assert!((mean(&report, "sum") - one).abs() < 1e-4, "the same images, classes and noise");
 
     let table = succeed(&bound[..7]);
     for expected in ["2 images, 12 of 1000 timesteps", "L_T", "Σ L_{t−1}", "L_0", "sum", "standard error"] {
