@@ -266,7 +266,7 @@ function compare(state, { id }) {
   const caption = described[0].filter((part) => described.every((parts) => parts.includes(part))).join(' · ');
   /** @type {Comparison} */
   const comparison = { kind, axes, values, caption, title: loaded.title, model: loaded.model, weights: weightsOf(loaded), trials, references: [], newest: null, stopped: false, at: 1, view: 'x' };
-  return begin({ ...state, comparing: { ...state.comparing, shown: true, comparison } }, id);
+  return begin({ ...resting(state), comparing: { ...state.comparing, shown: true, comparison } }, id);
 }
 
 /** The runs that the references need: one for each guidance, which leads elsewhere. @param {State} state @param {Extract<Action, {type: 'measure'}>} action @returns {State} */
@@ -482,6 +482,9 @@ const ELSEWHERE = ['generate', 'restore', 'chooseRun'];
 /** After which a comparison goes on only when it is asked to. */
 const ENDS = ['generate', 'fork', 'resume', 'connect'];
 
+/** What is behind a comparison does not go on playing. @param {State} state @returns {State} */
+const resting = (state) => ({ ...state, selection: { ...state.selection, playing: false, leafing: 0 } });
+
 /** @param {State} state @param {Partial<Comparing>} changes @returns {State} */
 const withComparing = (state, changes) => ({ ...state, comparing: { ...state.comparing, ...changes } });
 
@@ -502,7 +505,7 @@ export function reduceComparing(state, action) {
     case 'compare': return compare(state, action);
     case 'compareOn': return begin(state, action.id);
     case 'measure': return measure(state, action);
-    case 'showComparison': return withComparing(state, { shown: action.shown && comparing.comparison !== null });
+    case 'showComparison': return withComparing(action.shown ? resting(state) : state, { shown: action.shown && comparing.comparison !== null });
     case 'scrubComparison': return withComparison(state, { at: action.at });
     case 'viewComparison': return withComparison(state, { view: action.view });
     case 'takeTrial': return takeTrial(state, action);

@@ -66,7 +66,8 @@ export function started(state, event) {
     settings,
     request,
     beginning,
-    caption: describe(state, settings, beginning),
+    // Its first step may be a little further than where the slider stood.
+    caption: describe(state, settings, beginning?.kind === 'picture' ? { ...beginning, t: Math.round(event.rows[0].timestep) } : beginning),
     guidance: guidanceOf(state, settings),
     model: loadedOf(state).model,
     weights: weightsOf(loadedOf(state)),

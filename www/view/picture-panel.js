@@ -54,9 +54,9 @@ export class PicturePanel {
     const { open, shape, begins, t } = picture;
     const total = loaded?.model.num_train_timesteps ?? 1000;
     const at = timeOf(t, total);
-    if (this.#changed.says(begins, at, open, settings.steps, total)) {
+    if (this.#changed.says(begins, at, open, settings.steps, total, picture.levels, picture.inversion)) {
       this.#section.open = open;
-      byId('picture-says').textContent = begins ? SAYS[begins](at, total) : '';
+      byId('picture-says').textContent = begins ? SAYS[begins](at, total, inversionOf(state)?.levels === state.picture.levels) : '';
     }
     if (!open) return;
     if (this.#changed.shape(shape)) this.#setShape(shape);
@@ -152,11 +152,11 @@ export class PicturePanel {
   }
 }
 
-/** What is said beside the section's name, so that it is seen while it is closed. @type {Record<NonNullable<Picture['begins']>, (t: number, total: number) => string>} */
+/** What is said beside the section's name, so that it is seen while it is closed. @type {Record<NonNullable<Picture['begins']>, (t: number, total: number, isOfThis: boolean) => string>} */
 const SAYS = {
-  picture: (t, total) => `· Generate begins at t ${t} (${percent((t + 1) / total)})`,
+  picture: (t, total) => `· Generate begins at about t ${t} (${percent((t + 1) / total)})`,
   part: () => '· the marked part is made anew',
-  noise: () => '· Generate begins with its noise',
+  noise: (t, total, isOfThis) => (isOfThis ? '· Generate begins with its noise' : '· Generate begins with the noise of another picture'),
 };
 
 /** @param {string} id  of a canvas @param {Levels} levels @param {Shape} shape */
