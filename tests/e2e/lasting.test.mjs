@@ -11,7 +11,7 @@ import { wrapEngine } from './engines.mjs';
 import { closePage, controls, equal, folderOf, generate, launch, loadModel, openPage, pixels, ready, servePage } from './harness.mjs';
 
 /** Of each; LASTING=200,40 is a long life. */
-const [RUNS, CHANGES] = (process.env.LASTING ?? '30,6').split(',').map(Number);
+const [RUNS, CHANGES] = (process.env.LASTING ?? '16,4').split(',').map(Number);
 
 let browser;
 let server;
@@ -76,7 +76,7 @@ async function heapOf(page) {
 const reaches = (page, step) => page.waitForFunction((least) => document.body.dataset.phase === 'running' && Number(document.getElementById('step').value) >= least, step, { timeout: 120_000 });
 
 test('a run goes on to the same pixels when its GPU is destroyed, and when the browser loses its GPU process', async () => {
-  const address = `${server.url}counted/?model=models/digits&backend=gpu&count=2&steps=40&seed=8&class=4`;
+  const address = `${server.url}counted/?model=models/digits&backend=gpu&count=1&steps=30&seed=8&class=4`;
   const whole = await openPage(browser, address);
   await generate(whole);
   const expected = await pixels(whole);
@@ -95,13 +95,13 @@ test('a run goes on to the same pixels when its GPU is destroyed, and when the b
     try {
       const page = await openPage(own, address);
       await controls(page).generate.click();
-      await reaches(page, 12);
+      await reaches(page, 8);
       await lose(page);
       await page.waitForSelector('body[data-phase="loading"]', { timeout: 60_000 }).catch((error) => {
         throw new Error(`${what}: the page did not notice.`, { cause: error });
       });
       await ready(page);
-      assert.equal(await controls(page).step.inputValue(), '40', `${what}: to the end`);
+      assert.equal(await controls(page).step.inputValue(), '30', `${what}: to the end`);
       equal(await pixels(page), expected, `${what}: the same pictures`);
       assert.ok(await page.locator('.notice.error').isHidden());
     } finally {
