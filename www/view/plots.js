@@ -133,17 +133,14 @@ function sharesOf(row) {
 
 /** Sizes of what evaluations found, each computed once. */
 class Sizes {
-  /** By the x̂0 of an evaluation, and then the image. @type {Record<'noise'|'change', WeakMap<Numbers, Map<number, number>>>} */
+  /** By the x̂0 of an evaluation, with the x̂0 that a change is counted from, and then the image. @type {Record<'noise'|'change', WeakMap<Numbers, {before: Numbers|null, sizes: Map<number, number>}>>} */
   #known = { noise: new WeakMap(), change: new WeakMap() };
-
-  /** The x̂0 that a change was counted from. @type {WeakMap<Numbers, Numbers>} */
-  #before = new WeakMap();
 
   /** The root mean square of an evaluation's ε̂; null for a state that has none of its own. @param {Recording} recording @param {number} index @param {number} image */
   noise(recording, index, image) {
     const { step, x0, x0Step } = recording.states[index];
     if (!x0 || x0Step !== step || step === recording.steps) return null;
-    return this.#once('noise', x0, image, () => sparse(recording.numbers(index, 'eps', image, 1)));
+    return this.#once('noise', x0, null, image, () => sparse(recording.numbers(index, 'eps', image, 1)));
   }
 
   /** That of what its x̂0 has that the one before has not. @param {Recording} recording @param {number} index @param {number} image */
@@ -153,18 +150,15 @@ class Sizes {
     const now = recording.numbers(index, 'x0', image, 1);
     if (!x0 || !now || !before || x0Step !== step) return null;
     // After thinning another state is before it.
-    const since = recording.states[index - 1].x0 ?? before;
-    if (this.#before.get(x0) !== since) this.#known.change.delete(x0);
-    this.#before.set(x0, since);
-    return this.#once('change', x0, image, () => sparse(now.map((value, i) => value - before[i])));
+    return this.#once('change', x0, recording.states[index - 1].x0, image, () => sparse(now.map((value, i) => value - before[i])));
   }
 
-  /** @param {'noise'|'change'} what @param {Numbers} of @param {number} image @param {() => number} size */
-  #once(what, of, image, size) {
-    const known = this.#known[what].get(of) ?? new Map();
-    if (!known.has(image)) known.set(image, size());
-    this.#known[what].set(of, known);
-    return /** @type {number} */ (known.get(image));
+  /** @param {'noise'|'change'} what @param {Numbers} of @param {Numbers|null} before @param {number} image @param {() => number} size */
+  #once(what, of, before, image, size) {
+    let known = this.#known[what].get(of);
+    if (known?.before !== before) this.#known[what].set(of, known = { before, sizes: new Map() });
+    if (!known.sizes.has(image)) known.sizes.set(image, size());
+    return /** @type {number} */ (known.sizes.get(image));
   }
 }
 
