@@ -1,0 +1,208 @@
+// The Teach page: a network learns in the browser, is paused, reloaded, stopped, used, downloaded and taught further.
+
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import axe from 'axe-core';
+import { unzip } from '../../www/teach/zip.js';
+import { checkLook, closePage, generate, launch, openPage, PHONE, pixels, ready, servePage } from './harness.mjs';
+
+/** A network so small that its steps take no time; what is tested does not depend on how well it learns. */
+const TINY = 'backend=cpu&widths=8+16&batch=4&seed=3';
+
+let browser;
+let server;
+let folder;
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'denoise-teach-'));
+  server = await servePage();
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.close();
+  if (folder) await rm(folder, { recursive: true, force: true });
+});
+
+const open = (query, options = {}) => openPage(browser, `${server.url}teach.html?${query}`, options);
+const button = (page, name) => page.getByRole('button', { name, exact: true });
+const text = (page, id) => page.locator(`#${id}`).textContent();
+const stepOf = async (page) => Number((await text(page, 'read-step')).split(' ')[0]);
+
+/** Waits until the run is in a phase; says what the page says if it fails instead. */
+async function reach(page, phase, timeout = 60_000) {
+  await page.waitForFunction((wanted) => [wanted, 'failed'].includes(document.body.dataset.phase), phase, { timeout });
+  assert.equal(await page.evaluate(() => document.body.dataset.phase), phase, await text(page, 'errors'));
+}
+
+/** Clicks Teach once there is something to learn from. */
+async function teach(page) {
+  await page.waitForFunction(() => !document.getElementById('teach').disabled);
+  await button(page, 'Teach').click();
+}
+
+const atStep = (page, step) => page.waitForFunction((least) => parseInt(document.getElementById('read-step').textContent) >= least, step, { timeout: 60_000 });
+const isKept = (page) => page.waitForFunction(() => document.getElementById('read-kept').textContent === `step ${parseInt(document.getElementById('read-step').textContent)}`);
+
+/** SHA-256 of the files of the checkpoint that the browser keeps. */
+const kept = (page) => page.evaluate(async () => {
+  const settled = (request) => new Promise((done, failed) => {
+    request.onsuccess = () => done(request.result);
+    request.onerror = () => failed(request.error);
+  });
+  const database = await settled(indexedDB.open('denoise-taught', 1));
+  const { files } = await settled(database.transaction('taught').objectStore('taught').get('run'));
+  database.close();
+  const hash = async (blob) => [...new Uint8Array(await crypto.subtle.digest('SHA-256', await blob.arrayBuffer()))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  return Object.fromEntries(await Promise.all(Object.keys(files).sort().map(async (name) => [name, await hash(files[name])])));
+});
+
+/** The bytes of what is downloaded. */
+async function download(page, path) {
+  const [arriving] = await Promise.all([page.waitForEvent('download'), button(page, 'Download').click()]);
+  await arriving.saveAs(path);
+  return new File([await readFile(path)], arriving.suggestedFilename());
+}
+
+/** Gives the page files as if they were chosen. */
+const choose = (page, ...paths) => page.locator('#own-files').setInputFiles(paths);
+
+/** @param {string} id  of a canvas */
+const colours = (page, id) => page.evaluate((of) => {
+  const canvas = document.getElementById(of);
+  return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data].filter((_, i) => i % 4 === 0);
+}, id);
+
+test('a run that is paused, reloaded and goes on has the bits of one that is not; it is used, and downloaded', async () => {
+  const steps = 24;
+  const whole = await open(`${TINY}&steps=${steps}`);
+  await teach(whole);
+  await reach(whole, 'finished');
+  await isKept(whole);
+  const expected = await kept(whole);
+  assert.deepEqual(Object.keys(expected), ['average.safetensors', 'epochs.bin', 'generator.bin', 'm.safetensors', 'parameters.safetensors', 'training.json', 'v.safetensors']);
+  const before = await colours(whole, 'before');
+  assert.notDeepEqual(await colours(whole, 'now'), before, 'what it makes of the noise has changed');
+  assert.ok(Number(await text(whole, 'read-loss')) > 0);
+  await closePage(whole);
+
+  const page = await open(`${TINY}&steps=${steps}`);
+  await teach(page);
+  await reach(page, 'learning');
+  await atStep(page, 3);
+  await button(page, 'Pause').click();
+  const asked = await stepOf(page);
+  await reach(page, 'paused');
+  const paused = await stepOf(page);
+  assert.ok(paused > 0 && paused < steps, `paused at ${paused}, asked at ${asked}`);
+  await isKept(page);
+  assert.match(await page.title(), /^\d+ % – Denoise/);
+  const early = join(folder, 'early.zip');
+  await download(page, early);
+
+  await page.reload();
+  await reach(page, 'stopped');
+  assert.equal(await stepOf(page), paused);
+  assert.deepEqual(await colours(page, 'before'), before, 'the film is there again');
+  assert.ok(await page.locator('#loss .smooth').getAttribute('points'), 'and the losses are');
+  await button(page, 'Go on').click();
+  await reach(page, 'finished');
+  await isKept(page);
+  assert.deepEqual(await kept(page), expected);
+  assert.equal(await page.locator('#time').getAttribute('max').then(Number) >= 1, true, 'one can look back');
+
+  // The slider goes over training time; what is before stays.
+  await page.locator('#time').focus();
+  await page.keyboard.press('Home');
+  assert.equal(await text(page, 'now-step'), 'step 0');
+  assert.deepEqual(await colours(page, 'now'), before);
+  await button(page, 'Newest').click();
+  assert.equal(await text(page, 'now-step'), `step ${steps}`);
+
+  const archive = await download(page, process.env.TEACH_ZIP ?? join(folder, 'taught.zip'));
+  const found = await unzip(archive);
+  const root = `${found[0].path.split('/')[0]}/`;
+  const paths = found.map(({ path }) => path.slice(root.length));
+  for (const path of ['unet/config.json', 'unet/diffusion_pytorch_model.safetensors', 'scheduler/scheduler_config.json', 'model_index.json', 'card.json', 'checkpoint/training.json', 'images.npz', 'losses.csv']) {
+    assert.ok(paths.includes(path), path);
+  }
+  const losses = await found.find(({ path }) => path.endsWith('losses.csv')).file.text();
+  assert.equal(losses.trim().split('\n').length, steps + 1);
+
+  // What was downloaded in the midst of it goes on where nothing is kept, as exactly.
+  const other = await open('backend=cpu');
+  await choose(other, early);
+  await other.waitForFunction((at) => document.getElementById('hint').textContent.startsWith(`It goes on from step ${at} of`), paused);
+  await teach(other);
+  await reach(other, 'finished');
+  await isKept(other);
+  assert.deepEqual(await kept(other), expected);
+  await closePage(other);
+
+  await page.getByRole('link', { name: 'Use it' }).click();
+  await page.waitForURL(/\?model=taught:/);
+  await ready(page);
+  assert.equal(await text(page, 'model-name'), 'Digits, taught here');
+  await page.getByLabel('Steps', { exact: true }).fill('4');
+  await generate(page);
+  const [first] = await pixels(page);
+  assert.equal(first.length, 28 * 28);
+  assert.ok(new Set(first).size > 1);
+  await closePage(page);
+
+  const gone = await openPage(browser, `${server.url}?model=taught:digits-0000&backend=cpu`, { wait: false });
+  await gone.locator('.notice.error').waitFor();
+  assert.match(await text(gone, 'errors'), /digits-0000 that was taught in this browser is gone/);
+  await closePage(gone);
+});
+
+test('it learns on the GPU too, and stops within a step', async () => {
+  const page = await open('backend=gpu&widths=8+16&batch=4&steps=500');
+  await teach(page);
+  await reach(page, 'learning', 120_000);
+  assert.equal(await page.evaluate(() => document.getElementById('backend-badge').dataset.kind), 'gpu');
+  await atStep(page, 2);
+  await page.evaluate(() => {
+    globalThis.told = [];
+    new MutationObserver(() => globalThis.told.push(parseInt(document.getElementById('read-step').textContent))).observe(document.getElementById('read-step'), { childList: true });
+  });
+  const asked = await stepOf(page);
+  await button(page, 'Stop').click();
+  await reach(page, 'stopped');
+  const stopped = await stepOf(page);
+  assert.ok(stopped >= asked && stopped < 500);
+  await isKept(page);
+  // Another run does not replace what is kept unasked.
+  await button(page, 'Teach').click();
+  await page.getByText('One run is kept at a time').waitFor();
+  assert.equal(await page.evaluate(() => document.body.dataset.phase), 'stopped');
+  await button(page, 'Begin anew').click();
+  await reach(page, 'learning', 120_000);
+  await button(page, 'Stop').click();
+  await page.waitForFunction(() => ['stopped', 'ready'].includes(document.body.dataset.phase));
+  await closePage(page);
+});
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`it is accessible and fits a phone, ${colorScheme}`, async () => {
+    const page = await open(`${TINY}&steps=6`, { viewport: PHONE, colorScheme });
+    await page.evaluate(axe.source);
+    await page.waitForFunction(() => !document.getElementById('teach').disabled);
+    await page.getByText('Expert').click();
+    await checkLook(page, 'ready');
+    await page.getByRole('radio', { name: 'Drawings made here' }).check({ force: true });
+    await checkLook(page, 'drawing');
+    await page.getByRole('radio', { name: 'Digits 4,000' }).check({ force: true });
+    await teach(page);
+    await reach(page, 'finished');
+    await isKept(page);
+    await checkLook(page, 'done');
+    await page.setViewportSize({ width: 320, height: 640 });
+    await checkLook(page, '320 pixels');
+    await closePage(page);
+  });
+}
