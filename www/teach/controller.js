@@ -29,6 +29,8 @@ import { unzip } from './zip.js';
 
 /** A film is played in so many milliseconds, a frame at least so long. */
 const PLAY = { whole: 6000, shortest: 60, longest: 400 };
+/** Sizes that pictures are read in. */
+const SIDES = [28, 32, 64];
 /** How long drawings rest before they are kept. */
 const REST = 500;
 
@@ -209,6 +211,10 @@ export class Controller {
     }
     const { source, problem } = this.#sourceOf(text);
     if (!source) return this.#sayWrong('There is no such model', problem);
+    const { from } = this.#state;
+    // What the shipped models learned from is there.
+    const sheet = /** @type {From[]} */ (['digits', 'letters']).find((name) => source.id === `models/${name}`);
+    if (sheet && (from === 'digits' || from === 'letters')) this.choose(sheet);
     await this.#beginWith(source, SHIPPED.find(({ folder }) => folder === source.id)?.title ?? source.id);
   }
 
@@ -218,7 +224,14 @@ export class Controller {
     this.dispatch({ type: 'begin', beginning: { kind: 'model', source, title, known: null } });
     try {
       const known = await knownOf(source);
-      if (asked === this.#asked) this.dispatch({ type: 'begin', beginning: { kind: 'model', source, title, known } });
+      if (asked !== this.#asked) return;
+      this.dispatch({ type: 'begin', beginning: { kind: 'model', source, title, known } });
+      const { from, pictures } = this.#state;
+      if (!known || (from !== 'files' && known.channels === 1)) return;
+      // Pictures are read as the model makes them.
+      const channels = known.channels === 1 ? 1 : 3;
+      const side = known.side === null ? pictures.side : SIDES.findLast((side) => side <= (known.side ?? side)) ?? pictures.side;
+      if (from !== 'files' || channels !== pictures.channels || side !== pictures.side) this.takePictures({ channels, side });
     } catch (error) {
       if (asked !== this.#asked) return;
       this.dispatch({ type: 'begin', beginning: { kind: 'nothing' } });
@@ -298,6 +311,8 @@ export class Controller {
     if (run.activity === 'starting') {
       this.#end();
       this.dispatch(run.checkpoint ? { type: 'stopped' } : { type: 'leave' });
+      // The one before it has not been replaced yet.
+      if (!run.checkpoint) this.#openKept().catch((error) => console.warn(error));
     } else if (run.activity === 'paused') {
       this.#end();
       this.dispatch({ type: 'stopped' });
