@@ -1,7 +1,7 @@
 // The Teach page: a network learns in the browser, is paused, reloaded, stopped, used, downloaded and taught further.
 
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -182,6 +182,90 @@ test('it learns on the GPU too, and stops within a step', async () => {
   await button(page, 'Stop').click();
   await reach(page, 'stopped');
   assert.equal(await stepOf(page), stopped);
+  await closePage(page);
+});
+
+test('pictures of the visitor’s are learned from, a folder a class; what is damaged is told', async () => {
+  const page = await open(`${TINY}&steps=3`);
+  const png = (colour) => page.evaluate(async (style) => {
+    const canvas = new OffscreenCanvas(50, 40);
+    const context = canvas.getContext('2d');
+    context.fillStyle = style;
+    context.fillRect(0, 0, 50, 40);
+    return [...new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer())];
+  }, colour);
+  const pets = join(folder, 'pets');
+  for (const [name, colour] of [['cats', '#ff0000'], ['dogs', '#0000ff']]) {
+    await mkdir(join(pets, name), { recursive: true });
+    const bytes = Uint8Array.from(await png(colour));
+    for (const i of [1, 2]) await writeFile(join(pets, name, `${i}.png`), bytes);
+  }
+  await writeFile(join(pets, 'dogs', 'broken.png'), 'no picture');
+
+  await page.getByRole('radio', { name: 'Pictures of mine' }).check({ force: true });
+  assert.match(await text(page, 'hint'), /^Choose pictures first/);
+  assert.ok(await button(page, 'Teach').isDisabled());
+  await page.getByLabel('A folder…').setInputFiles(pets);
+  await page.getByText('1 file was left out').waitFor();
+  assert.match(await page.locator('#notes').textContent(), /broken\.png could not be read as a picture/);
+  assert.equal(await text(page, 'learns-says'), '4 grey images of 32 × 32, of 2 classes.');
+  await page.getByLabel('Colours').selectOption('colour');
+  await page.getByLabel('Size').selectOption('28 × 28');
+  await page.waitForFunction(() => document.getElementById('learns-says').textContent === '4 coloured images of 28 × 28, of 2 classes.');
+  assert.equal((await colours(page, 'preview'))[0], 255, 'the first is a red one');
+
+  // What does not fit a model is told before it begins; a new network takes it.
+  await page.getByLabel('It begins with').selectOption('models/digits');
+  await page.waitForFunction(() => document.getElementById('learns-says').textContent === '4 grey images of 32 × 32, of 2 classes.');
+  await page.getByLabel('It begins with').selectOption('');
+  await page.getByText('Expert').click();
+  await page.getByLabel('Images a step').fill('9');
+  await page.getByLabel('Images a step').blur();
+  assert.match(await text(page, 'hint'), /^There are 4 images, fewer than a batch of 9/);
+  await page.getByLabel('Images a step').fill('2');
+  await page.getByLabel('Images a step').blur();
+  await teach(page);
+  await reach(page, 'finished');
+  assert.ok(await page.evaluate(() => document.getElementById('now').width > 1));
+
+  await page.getByLabel('Files…').setInputFiles([{ name: 'notes.txt', mimeType: 'text/plain', buffer: Buffer.from('words') }]);
+  await page.locator('.notice.error').waitFor();
+  assert.match(await text(page, 'errors'), /There is no picture among the file/);
+  await page.getByLabel('Files…').setInputFiles([{ name: 'run.zip', mimeType: 'application/zip', buffer: Buffer.from('no zip') }]);
+  await page.getByText('These files cannot be used').waitFor();
+  assert.match(await text(page, 'errors'), /run\.zip is no zip archive/);
+  await closePage(page);
+});
+
+test('the digits model learns a handwriting', async () => {
+  const page = await open('backend=cpu&from=handwriting');
+  await page.getByRole('application', { name: 'Drawing 8, 7, empty' }).waitFor();
+  assert.match(await text(page, 'hint'), /^Draw in a box or two first/);
+  const box = page.locator('#boxes canvas').nth(7);
+  await box.scrollIntoViewIfNeeded();
+  const { x, y, width } = await box.boundingBox();
+  await page.mouse.move(x + 0.3 * width, y + 0.2 * width);
+  await page.mouse.down();
+  for (const [across, down] of [[0.7, 0.2], [0.4, 0.8]]) await page.mouse.move(x + across * width, y + down * width, { steps: 4 });
+  await page.mouse.up();
+  await page.getByRole('application', { name: 'Drawing 8, 7', exact: true }).waitFor();
+  // With the keyboard too.
+  const second = page.locator('#boxes canvas').nth(1);
+  await second.focus();
+  for (let i = 0; i < 5; i++) await page.keyboard.press('Shift+ArrowDown');
+  await page.getByRole('application', { name: 'Drawing 2, 1', exact: true }).waitFor();
+  assert.equal(await text(page, 'hint'), '80 steps of 8 images.');
+
+  // Drawings outlive the page.
+  await page.waitForTimeout(1000);
+  await page.goto(`${server.url}teach.html?backend=cpu&from=handwriting&steps=2&batch=2`);
+  await page.getByRole('application', { name: 'Drawing 8, 7', exact: true }).waitFor();
+  await teach(page);
+  await reach(page, 'finished', 120_000);
+  const [was, is] = [await colours(page, 'before'), await colours(page, 'now')];
+  assert.equal(was.length, 128 * 128, 'the model’s own size');
+  assert.ok(was.filter((value) => value > 160).length > 500, 'it made digits before');
+  assert.notDeepEqual(is, was);
   await closePage(page);
 });
 

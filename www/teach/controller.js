@@ -77,21 +77,21 @@ export class Controller {
 
   /** What the page begins with. @param {URLSearchParams} query */
   async open(query) {
+    this.readImages();
+    const model = query.get('model');
+    if (query.get('from') === 'handwriting') this.handwriting();
+    else if (model) this.begin(model);
     for (const name of SETTING_NAMES) {
       const text = query.get(name);
       if (text !== null) this.dispatch({ type: 'set', name, text });
     }
-    this.readImages();
-    const model = query.get('model');
-    if (model) this.begin(model);
     try {
-      const drawings = await keptDrawings();
-      if (drawings?.boxes?.length) this.dispatch({ type: 'drawings', drawings });
+      const kept = await keptDrawings();
+      if (kept?.drawings && kept.aside) this.dispatch({ type: 'drawings', kept });
       await this.#openKept();
     } catch (error) {
       this.dispatch({ type: 'notify', notice: { key: 'storage', text: `This browser keeps nothing for this page (${messageOf(error)}). What is taught here is gone when the page is closed, unless it is downloaded.` } });
     }
-    if (query.get('from') === 'handwriting') this.handwriting();
   }
 
   // ---- What it learns from --------------------------------------------------------------------
@@ -159,7 +159,7 @@ export class Controller {
         const name = found[0].path.split('/')[0];
         await this.#beginWith(sourceOfFiles(name, found), name);
       } else {
-        this.takePictures({ found });
+        this.takePictures({ found: found.sort((a, b) => (a.path < b.path ? -1 : 1)) });
       }
     } catch (error) {
       this.#sayWrong('These files cannot be used', messageOf(error));
@@ -188,7 +188,11 @@ export class Controller {
 
   #keepDrawings() {
     clearTimeout(this.#resting);
-    this.#resting = setTimeout(() => keepDrawings({ ...this.#state.drawings, boxes: this.#state.drawings.boxes.map((box) => ({ ...box, past: [] })) }).catch((error) => console.warn('Drawings are not kept:', error)), REST);
+    this.#resting = setTimeout(() => {
+      const { drawings, aside } = this.#state;
+      const still = (/** @type {typeof drawings} */ of) => ({ ...of, boxes: of.boxes.map((box) => ({ ...box, past: [] })) });
+      keepDrawings({ drawings: still(drawings), aside: still(aside) }).catch((error) => console.warn('Drawings are not kept:', error));
+    }, REST);
   }
 
   // ---- What it begins with --------------------------------------------------------------------

@@ -70,14 +70,19 @@ export function axisOf({ losses }) {
   }
   if (!(most > 0)) [least, most] = [0.1, 1];
   const [from, to] = [Math.max(1e-6, least / 1.1), Math.max(most * 1.1, least * 2)];
+  // As many marks as are read easily: each power of ten, or more where there are few of these.
+  const all = DIGITS.map((digits) => marksOf(digits, from, to));
+  return { from, to, marks: all.find((marks) => marks.length >= 3) ?? all[all.length - 1] };
+}
+
+/** Which multiples of the powers of ten have a mark. */
+const DIGITS = [[1], [1, 2, 5], [1, 2, 3, 4, 5, 6, 7, 8, 9], Array.from({ length: 90 }, (_, i) => 1 + i / 10)];
+
+/** @param {readonly number[]} digits @param {number} from @param {number} to */
+function marksOf(digits, from, to) {
   const marks = [];
   for (let power = Math.floor(Math.log10(from)); power <= Math.ceil(Math.log10(to)); power++) {
-    for (const digit of [1, 2, 5]) {
-      const mark = Number((digit * 10 ** power).toPrecision(1));
-      if (mark >= from && mark <= to) marks.push(mark);
-    }
+    for (const digit of digits) marks.push(Number((digit * 10 ** power).toPrecision(2)));
   }
-  // Over many powers of ten, these alone.
-  const few = marks.length > 6 ? marks.filter((mark) => String(mark.toExponential()).startsWith('1')) : marks;
-  return { from, to, marks: few.length ? few : marks };
+  return marks.filter((mark) => mark >= from && mark <= to);
 }

@@ -1,6 +1,6 @@
 // What every action makes of the state.
 
-import { cleared, drawn, emptyDrawings, labelled, undone } from './drawings.js';
+import { cleared, drawn, labelled, undone } from './drawings.js';
 import { emptyCurve, withPoints } from './curve.js';
 import { withFrame } from './film.js';
 import { NO_DATA, newRun } from './state.js';
@@ -25,7 +25,7 @@ import { isActive } from './select.js';
  *   {type: 'undo', box: number} |
  *   {type: 'clear', box: number} |
  *   {type: 'label', box: number, label: number} |
- *   {type: 'drawings', drawings: import('./drawings.js').Drawings} |
+ *   {type: 'drawings', kept: Pick<State, 'drawings'|'aside'>} |
  *   {type: 'begin', beginning: import('./state.js').Beginning} |
  *   {type: 'handwriting', beginning: import('./state.js').Beginning} |
  *   {type: 'set', name: keyof import('./settings.js').Settings, text: string} |
@@ -52,14 +52,14 @@ export function reduce(state, action) {
     case 'reading': return { ...state, data: { ...state.data, reading: { done: action.done, total: action.total }, problem: null } };
     case 'read': return read(state, action);
     case 'unreadable': return unreadable(state, action.message);
-    case 'alphabet': return action.alphabet === state.drawings.alphabet ? state : { ...state, drawings: emptyDrawings(action.alphabet) };
+    case 'alphabet': return withAlphabet(state, action.alphabet);
     case 'draw': return { ...state, drawings: drawn(state.drawings, action.box, action.from, action.to, action.begins) };
     case 'undo': return { ...state, drawings: undone(state.drawings, action.box) };
     case 'clear': return { ...state, drawings: cleared(state.drawings, action.box) };
     case 'label': return { ...state, drawings: labelled(state.drawings, action.box, action.label) };
-    case 'drawings': return { ...state, drawings: action.drawings };
+    case 'drawings': return withAlphabet({ ...state, ...action.kept }, state.drawings.alphabet);
     case 'begin': return { ...withoutNotice(state, 'beginning'), beginning: action.beginning };
-    case 'handwriting': return { ...chosen(state, 'drawings'), beginning: action.beginning, texts: {}, drawings: state.drawings.alphabet === 'digits' ? state.drawings : emptyDrawings('digits') };
+    case 'handwriting': return { ...withAlphabet(chosen(state, 'drawings'), 'digits'), beginning: action.beginning, texts: {} };
     case 'set': return { ...state, texts: withText(state.texts, action.name, action.text) };
     case 'unset': return { ...state, texts: {} };
     case 'teach': return announced({ ...withoutNotice(state, 'failure', 'ask', 'unkept', 'kept'), run: { ...newRun(action.asked), curve: action.curve ?? emptyCurve() }, shown: null, playing: false }, 'Starting.');
@@ -122,6 +122,9 @@ function withText(texts, name, text) {
   if (text.trim()) return { ...texts, [name]: text };
   return Object.fromEntries(Object.entries(texts).filter(([other]) => other !== name));
 }
+
+/** @param {State} state @param {import('./drawings.js').Alphabet} alphabet @returns {State} */
+const withAlphabet = (state, alphabet) => (state.drawings.alphabet === alphabet ? state : { ...state, drawings: state.aside, aside: state.drawings });
 
 /** @param {State} state @param {import('./state.js').From} from @returns {State} */
 function chosen(state, from) {

@@ -83,6 +83,7 @@ import { emptyDrawings } from './drawings.js';
  * @property {Data} data
  * @property {Pictures} pictures
  * @property {import('./drawings.js').Drawings} drawings
+ * @property {import('./drawings.js').Drawings} aside  those of the other alphabet
  * @property {Beginning} beginning
  * @property {Readonly<Partial<Record<keyof Settings, string>>>} texts  what was typed or chosen, which may be wrong
  * @property {Run|null} run
@@ -101,6 +102,7 @@ export const initialState = () => ({
   data: NO_DATA,
   pictures: { found: [], side: 32, channels: 1 },
   drawings: emptyDrawings('digits'),
+  aside: emptyDrawings('letters'),
   beginning: { kind: 'nothing' },
   texts: {},
   run: null,
