@@ -274,29 +274,39 @@ bench_pack() {
 
 gzipped() { cat "$@" | gzip -9 | wc -c; }
 
+# The engine as wasm in a folder; what follows goes to cargo.
+build_engine() {
+    local folder=$1 log
+    shift
+    log=$(mktemp)
+    # For size, but for the package that the CPU backend's time is spent in.
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=z wasm-pack build --release --target web --out-dir "$folder" --mode no-install "$@" 2>&1 | tee "$log"
+    grep -q 'Optimizing wasm binaries' "$log" || fail "wasm-pack did not run wasm-opt"
+    rm -f "$log"
+}
+
 build() {
     have wasm-opt || fail "wasm-opt is missing, and wasm-pack would go on without it; run ./build.sh setup"
     say "building the engine"
-    local log
-    log=$(mktemp)
-    # For size, but for the package that the CPU backend's time is spent in.
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=z wasm-pack build --release --target web --out-dir pkg --mode no-install 2>&1 | tee "$log"
-    grep -q 'Optimizing wasm binaries' "$log" || fail "wasm-pack did not run wasm-opt"
-    rm -f "$log"
+    build_engine pkg --no-default-features
+    say "building the engine that learns"
+    build_engine pkg/learning
 
     node scripts/package.mjs
     node scripts/catalogue.mjs
     rm -rf dist
     cp -r www dist
-    mkdir dist/pkg
+    mkdir -p dist/pkg/learning
     cp -r pkg/denoise.js pkg/denoise_bg.wasm pkg/snippets dist/pkg/
+    cp -r pkg/learning/denoise.js pkg/learning/denoise_bg.wasm pkg/learning/snippets dist/pkg/learning/
     node scripts/bundle.mjs dist
     node scripts/offline.mjs dist
 
     local wasm page
     wasm=$(gzipped pkg/denoise_bg.wasm)
-    # What a visitor's browser loads: the benchmark, what other pages embed, examples of that and source maps are beside it.
-    page=$(find dist -type f -not -path 'dist/models/*' -not -path 'dist/bench*' -not -path 'dist/embed/*' -not -path 'dist/examples/*' -not -name '*.map' -print0 | sort -z | xargs -0 -n 1 gzip -9c | wc -c)
+    # What a visitor's browser loads: the benchmark, what learns, what other pages embed, examples of that and source maps are
+    # beside it.
+    page=$(find dist -type f -not -path 'dist/models/*' -not -path 'dist/bench*' -not -path 'dist/teach*' -not -path 'dist/pkg/learning/*' -not -path 'dist/engine/learning-worker.js' -not -path 'dist/embed/*' -not -path 'dist/examples/*' -not -name '*.map' -print0 | sort -z | xargs -0 -n 1 gzip -9c | wc -c)
     printf 'wasm %d bytes gzipped (limit %d), page without weights %d (limit %d)\n' \
         "$wasm" "$WASM_LIMIT" "$page" "$PAGE_LIMIT"
     [ "$wasm" -le "$WASM_LIMIT" ] || fail "the wasm is over its limit"

@@ -23,15 +23,19 @@ for (const room of ROOMS) {
   for (const name of await readdir(join(PKG, room))) {
     if (!/\.(js|d\.ts)$/.test(name)) continue;
     const file = join(PKG, room, name);
-    await writeFile(file, (await readFile(file, 'utf8')).replaceAll('../pkg/denoise.js', '../denoise.js'));
+    await writeFile(file, (await readFile(file, 'utf8')).replaceAll('../pkg/', '../'));
   }
 }
 // Both declare `Symbol.dispose`, which not every project's settings know.
-for (const name of ['denoise.d.ts', 'embed/index.d.ts']) {
+for (const name of ['denoise.d.ts', 'learning/denoise.d.ts', 'embed/index.d.ts']) {
   const file = join(PKG, name);
   const reference = '/// <reference lib="esnext.disposable" />\n';
   const text = await readFile(file, 'utf8');
   if (!text.startsWith(reference)) await writeFile(file, reference + text);
+}
+// Beside the engine of the page is the one that computes gradients too; both are one package.
+for (const name of await readdir(join(PKG, 'learning'))) {
+  if (!/^(denoise|snippets$)/.test(name)) await rm(join(PKG, 'learning', name), { force: true });
 }
 await cp(join(WWW, 'embed/README.md'), join(PKG, 'README.md'));
 await rm(join(PKG, 'embed/README.md'));
@@ -45,11 +49,13 @@ Object.assign(engine, {
     '.': entry('embed/index'),
     './element': entry('embed/element'),
     './engine': entry('denoise'),
+    './learning': entry('learning/denoise'),
     './worker': './engine/worker.js',
     './denoise_bg.wasm': './denoise_bg.wasm',
+    './learning/denoise_bg.wasm': './learning/denoise_bg.wasm',
     './package.json': './package.json',
   },
-  files: ['denoise_bg.wasm', 'denoise.js', 'denoise.d.ts', 'LICENSE-APACHE', 'LICENSE-MIT', 'snippets', ...ROOMS],
-  sideEffects: ['./snippets/*', './embed/element.js', './engine/worker.js'],
+  files: ['denoise_bg.wasm', 'denoise.js', 'denoise.d.ts', 'learning', 'LICENSE-APACHE', 'LICENSE-MIT', 'snippets', ...ROOMS],
+  sideEffects: ['./snippets/*', './learning/snippets/*', './embed/element.js', './engine/worker.js'],
 });
 await writeFile(join(PKG, 'package.json'), `${JSON.stringify(engine, null, 2)}\n`);

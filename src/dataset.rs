@@ -2,11 +2,16 @@
 //!
 //! They are kept as bytes, as they are in their files, and become numbers a batch at a time.
 
+#[cfg(not(target_arch = "wasm32"))]
 mod folder;
+#[cfg(not(target_arch = "wasm32"))]
 mod idx;
+#[cfg(not(target_arch = "wasm32"))]
 mod npz;
+#[cfg(not(target_arch = "wasm32"))]
 mod picture;
 
+#[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
 
 use crate::{Error, Result, Tensor};
@@ -42,6 +47,7 @@ impl Dataset {
     /// # Errors
     /// When there are no images, or one cannot be read, is of another size or has other channels than the rest; when a class
     /// has no images; when there are more or fewer labels than images, or one is of no class.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn read(path: &Path, channels: Option<usize>) -> Result<Self> {
         if channels.is_some_and(|channels| channels != 1 && channels != 3) {
             let found = channels.unwrap_or(0);
@@ -70,36 +76,30 @@ impl Dataset {
         }
     }
 
-    /// Images `[N, C, H, W]` and their classes, that come from `path`. Names may be missing (none), or too many.
+    /// Images `[N, C, H, W]`, the classes that they are of, and what these are called. Names may be missing (none), or too many.
     ///
     /// # Errors
     /// When the numbers do not fill the shape, there are more or fewer labels than images, or one has no name.
-    fn new(
+    pub fn new(shape: [usize; 4], images: Vec<u8>, labels: Option<Vec<u32>>, names: Vec<String>) -> Result<Self> {
+        match problem(shape, &images, labels.as_deref(), &names) {
+            Some(problem) => Err(Error::Settings(format!("The dataset {problem}"))),
+            None => Ok(Dataset { shape, images, labels, names }),
+        }
+    }
+
+    /// The same of images that come from `path`.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn from_file(
         path: &Path,
         shape: [usize; 4],
         images: Vec<u8>,
         labels: Option<Vec<u32>>,
         names: Vec<String>,
     ) -> Result<Self> {
-        let count = shape[0];
-        if shape.contains(&0) || shape.iter().try_fold(1_usize, |len, &dim| len.checked_mul(dim)) != Some(images.len())
-        {
-            return Err(Error::file(path, format!("has {} bytes for images {shape:?}.", images.len())));
+        match problem(shape, &images, labels.as_deref(), &names) {
+            Some(problem) => Err(Error::file(path, problem)),
+            None => Ok(Dataset { shape, images, labels, names }),
         }
-        if let Some(labels) = &labels {
-            if labels.len() != count {
-                let found = labels.len();
-                return Err(Error::file(path, format!("has {found} labels for {count} images; each needs one.")));
-            }
-            let classes = if names.is_empty() { MOST_CLASSES } else { names.len() };
-            if let Some((i, label)) = labels.iter().enumerate().find(|&(_, &label)| label as usize >= classes) {
-                return Err(Error::file(
-                    path,
-                    format!("gives image {i} the label {label}; there are {classes} classes."),
-                ));
-            }
-        }
-        Ok(Dataset { shape, images, labels, names })
     }
 
     /// How many images there are; at least one.
@@ -194,6 +194,28 @@ impl Dataset {
         Ok(Dataset { shape: [count, channels, height, width], images, ..self.clone_without_images() })
     }
 
+    /// The same images for a network that takes `channels` and this size: with a black border ([`Dataset::padded`]) where they
+    /// are smaller.
+    ///
+    /// # Errors
+    /// When they have other channels or are larger.
+    pub fn fitted(self, channels: usize, height: usize, width: usize) -> Result<Self> {
+        let [_, c, h, w] = self.shape;
+        if c != channels {
+            return Err(Error::Settings(format!(
+                "The images have {c} channels, but the network takes {channels}. Choose other images, or another network."
+            )));
+        }
+        match (h, w) {
+            _ if (h, w) == (height, width) => Ok(self),
+            _ if h <= height && w <= width => self.padded(height, width),
+            _ => Err(Error::Settings(format!(
+                "The images are {h}×{w}, larger than the {height}×{width} that the network takes. Make them smaller, or \
+                 choose another network."
+            ))),
+        }
+    }
+
     fn clone_without_images(&self) -> Self {
         let (labels, names) = (self.labels.clone(), self.names.clone());
         Dataset { shape: self.shape, images: Vec::new(), labels, names }
@@ -202,6 +224,21 @@ impl Dataset {
 
 /// More classes than this have no embedding: `num_class_embeds` goes up to it.
 const MOST_CLASSES: usize = 1 << 16;
+
+/// What is wrong with these as a dataset, if something is.
+fn problem(shape: [usize; 4], images: &[u8], labels: Option<&[u32]>, names: &[String]) -> Option<String> {
+    let count = shape[0];
+    if shape.contains(&0) || shape.iter().try_fold(1_usize, |len, &dim| len.checked_mul(dim)) != Some(images.len()) {
+        return Some(format!("has {} bytes for images {shape:?}.", images.len()));
+    }
+    let labels = labels?;
+    if labels.len() != count {
+        return Some(format!("has {} labels for {count} images; each needs one.", labels.len()));
+    }
+    let classes = if names.is_empty() { MOST_CLASSES } else { names.len() };
+    let (i, label) = labels.iter().enumerate().find(|&(_, &label)| label as usize >= classes)?;
+    Some(format!("gives image {i} the label {label}; there are {classes} classes."))
+}
 
 /// Zeros for images of this shape.
 ///
@@ -221,6 +258,7 @@ fn zeros(shape: [usize; 4]) -> Result<Vec<u8>> {
 
 /// Writes an image of `from` channels as the planes of `to` channels, 1, 3 or as many as before. `at` gives a channel of a
 /// pixel. Two and four channels are grey and colour with transparency, which is left out.
+#[cfg(not(target_arch = "wasm32"))]
 fn planes(out: &mut [u8], [from, to]: [usize; 2], at: impl Fn(usize, usize) -> u8) {
     let pixels = out.len() / to;
     for (i, value) in out.iter_mut().enumerate() {
@@ -234,6 +272,7 @@ fn planes(out: &mut [u8], [from, to]: [usize; 2], at: impl Fn(usize, usize) -> u
 }
 
 /// How bright a colour is, as PIL's `convert("L")` has it: ITU-R 601-2 in sixteen bits, rounded.
+#[cfg(not(target_arch = "wasm32"))]
 fn luma([red, green, blue]: [u8; 3]) -> u8 {
     ((u32::from(red) * 19_595 + u32::from(green) * 38_470 + u32::from(blue) * 7_471 + (1 << 15)) >> 16) as u8
 }

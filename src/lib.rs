@@ -10,7 +10,7 @@
 //!   gradients of a loss. [`state`] is what devices hold for all plans.
 //! - [`initialise`] draws the weights of a network that has learned nothing yet.
 //! - `checkpoint` writes folders whole or not at all, `loss_curve` notes and draws how a loss went.
-//! - `dataset` has the images that a network learns from, [`epochs`] the order in which it sees them.
+//! - [`dataset`] has the images that a network learns from, [`epochs`] the order in which it sees them.
 //! - [`training`] is the step that makes a loss smaller.
 //! - [`bound`] says how many bits a number of an image takes a model at most, [`likelihood`] how many by its ODE.
 //! - [`inspect`] counts what a network is made of.
@@ -23,7 +23,6 @@ pub mod check;
 pub mod checkpoint;
 mod conditions;
 pub mod config;
-#[cfg(not(target_arch = "wasm32"))]
 pub mod dataset;
 pub mod epochs;
 mod error;
@@ -59,4 +58,4 @@ pub use picture::{Shown, rgba8};
 pub use pipeline::{Layout, Pipeline, StepKind};
 pub use sampler::{ClassMix, Frame, Inpainting, Prepared, Sampler, Settings, Share, Slerp, Snapshot, Start};
 pub use tensor::{Precision, Shape, Tensor};
-pub use weights::{Weights, WeightsReader};
+pub use weights::{Weights, WeightsReader, to_safetensors};

@@ -3,13 +3,17 @@
 //! A step is one plan: x_t from x_0 and ε, the network, the loss, the gradients by all parameters, AdamW and the moving
 //! average. What it changes are states, which the device keeps, so nothing is read back but the loss.
 
+mod learner;
 mod objective;
 mod optimiser;
+mod recipe;
 
 use std::rc::Rc;
 
+pub use learner::{Checkpoint, Learner};
 pub use objective::{Loss, Objective};
 pub use optimiser::{LearningRate, Optimiser};
+pub use recipe::{Rate, Recipe, WhichLoss, default_scheduler, object};
 
 use crate::backend::{Executor, Pending, fetch};
 use crate::config::TimeEmbeddingType;
@@ -437,17 +441,30 @@ impl Trainer {
     pub async fn kept(&self, unet: &UNet2DModel) -> Result<[Vec<(String, Tensor)>; 4]> {
         let mut all: [Vec<(String, Tensor)>; 4] = Default::default();
         for (which, kept) in all.iter_mut().enumerate() {
-            for states in &self.states {
-                fetch(&states[which]).await?;
-            }
-            let held: Vec<_> = self.states.iter().map(|states| states[which].on_host()).collect();
-            let of = |state: &Rc<State>| {
-                let index = self.states.iter().position(|states| Rc::ptr_eq(&states[0], state))?;
-                held[index].as_deref()
-            };
-            *kept = unet.tensors(of);
+            *kept = self.tensors(unet, which).await?;
         }
         Ok(all)
+    }
+
+    /// The moving average of what is learned: the network's tensors by their paths.
+    ///
+    /// # Errors
+    /// When the device was lost.
+    pub async fn average(&self, unet: &UNet2DModel) -> Result<Vec<(String, Tensor)>> {
+        self.tensors(unet, KEPT.len() - 1).await
+    }
+
+    /// The network's tensors for one of [`KEPT`].
+    async fn tensors(&self, unet: &UNet2DModel, which: usize) -> Result<Vec<(String, Tensor)>> {
+        for states in &self.states {
+            fetch(&states[which]).await?;
+        }
+        let held: Vec<_> = self.states.iter().map(|states| states[which].on_host()).collect();
+        let of = |state: &Rc<State>| {
+            let index = self.states.iter().position(|states| Rc::ptr_eq(&states[0], state))?;
+            held[index].as_deref()
+        };
+        Ok(unet.tensors(of))
     }
 
     /// Goes on where a checkpoint was made: after so many steps, with the network's tensors for each of [`KEPT`].

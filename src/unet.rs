@@ -103,6 +103,17 @@ impl UNet2DModel {
         self.parameters.receive(path, tensor)
     }
 
+    /// Packs all tensors of the checkpoint.
+    ///
+    /// # Errors
+    /// As [`UNet2DModel::receive`] and [`UNet2DModel::finish`].
+    pub fn receive_all(&mut self, weights: Weights) -> Result<()> {
+        for (path, tensor) in weights {
+            self.receive(&path, tensor)?;
+        }
+        self.finish()
+    }
+
     /// What a person may want to know of how the weights were read: a prefix that was taken off, tensors left aside.
     pub fn notes(&self) -> &[String] {
         self.parameters.notes()
@@ -208,6 +219,14 @@ impl UNet2DModel {
         self.parameters.tensors(numbers)
     }
 
+    /// All tensors of the checkpoint.
+    ///
+    /// # Errors
+    /// When a GPU that has them was lost.
+    pub async fn all_tensors(&self) -> Result<Weights> {
+        Ok(Weights::from_tensors(self.tensors_of(&self.states()).await?))
+    }
+
     /// The tensors of the checkpoint that training leaves as they are.
     ///
     /// # Errors
@@ -215,12 +234,17 @@ impl UNet2DModel {
     pub async fn fixed_tensors(&self) -> Result<Vec<(String, Tensor)>> {
         let is_learned = |state: &Rc<State>| self.learned().any(|one| Rc::ptr_eq(one.state, state));
         let fixed: Vec<Rc<State>> = self.states().into_iter().filter(|state| !is_learned(state)).collect();
-        for state in &fixed {
+        self.tensors_of(&fixed).await
+    }
+
+    /// The checkpoint's tensors that are in these states.
+    async fn tensors_of(&self, states: &[Rc<State>]) -> Result<Vec<(String, Tensor)>> {
+        for state in states {
             fetch(state).await?;
         }
-        let held: Vec<_> = fixed.iter().map(|state| state.on_host()).collect();
+        let held: Vec<_> = states.iter().map(|state| state.on_host()).collect();
         Ok(self.parameters.tensors(|state| {
-            let index = fixed.iter().position(|other| Rc::ptr_eq(other, state))?;
+            let index = states.iter().position(|other| Rc::ptr_eq(other, state))?;
             held[index].as_deref()
         }))
     }
@@ -231,6 +255,23 @@ impl UNet2DModel {
     /// When one is missing or of another shape, or there is no memory for it.
     pub(crate) fn put_tensors(&self, tensors: &Weights, of: impl Fn(&Rc<State>) -> Option<Rc<State>>) -> Result<()> {
         self.parameters.put_tensors(tensors, of)
+    }
+
+    /// Replaces all that was learned by other numbers, the checkpoint's tensors by their paths. Whatever was made ready with this
+    /// network takes them over by [`crate::Prepared::upload`].
+    ///
+    /// # Errors
+    /// When one is missing or of another shape, or a GPU that has the old ones was lost.
+    pub async fn replace(&self, tensors: &Weights) -> Result<()> {
+        let learned: Vec<Rc<State>> = self.learned().map(|one| one.state.clone()).collect();
+        for state in &learned {
+            fetch(state).await?;
+        }
+        self.put_tensors(tensors, |state| learned.iter().find(|other| Rc::ptr_eq(other, state)).cloned())?;
+        for one in self.learned() {
+            one.state.changed(one.state.range_at(one.first));
+        }
+        Ok(())
     }
 
     /// Appends the network for `count` images of `height` × `width` pixels, and an input for them, to `graph`. The

@@ -2,6 +2,8 @@
 //!
 //! The page keeps an [`Engine`] in a worker; an engine takes over a model that a [`Loading`] read, and starts [`Run`]s of it.
 
+#[cfg(feature = "learning")]
+mod learner;
 mod loading;
 mod model_info;
 mod run;
@@ -13,6 +15,8 @@ use serde::Serialize;
 use tsify::Tsify;
 use wasm_bindgen::prelude::*;
 
+#[cfg(feature = "learning")]
+pub use learner::{Learner, learned_model};
 pub use loading::{Files, Loading};
 pub use run::Run;
 pub use snapshot::join_snapshots;

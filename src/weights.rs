@@ -2,11 +2,13 @@
 
 mod header;
 mod reader;
+mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use header::Dtype;
 pub use reader::{AwaitedTensor, WeightsReader};
+pub use writer::to_safetensors;
 
 use crate::{Error, Result, Tensor};
 

@@ -10,10 +10,9 @@ use denoise::random::Generator;
 use denoise::{Pipeline, Tensor};
 use serde::Serialize;
 
-use super::files::{ModelArguments, ModelFolder, check_place, read_tensors, write, write_tensors};
+use super::files::{ModelArguments, ModelFolder, check_place, fitted, read_tensors, write, write_tensors};
 use super::loss::whole;
 use super::sample::{class_labels, fields};
-use super::train::fitted;
 use super::{Device, Result, open, print, progress_bar};
 
 /// The variational bound of Ho et al. 2020, equation 5, by terms and in bits a number: L_T, how far x_T is from the noise that
@@ -240,7 +239,7 @@ pub(super) fn read_images(
     let channels = pipeline.channels();
     let dataset = Dataset::read(path, [1, 3].contains(&channels).then_some(channels))?;
     let (height, width) = pipeline.unet().config().sample_size()?;
-    let dataset = fitted(dataset, pipeline.unet().config(), height, width)?;
+    let dataset = fitted(dataset, channels, height, width)?;
     let chosen = choose(dataset.count())?;
     let labels = dataset.labels_of(&chosen)?;
     let labels = labels.map(|labels| labels.into_iter().map(|label| label as f32).collect());

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use denoise::config::UNetConfig;
+use denoise::dataset::Dataset;
 use denoise::model_files::{self, Found, Listed, Network, Variant, class_of};
 use denoise::unet::UNet2DModel;
-use denoise::{Pipeline, Tensor, Weights};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use denoise::{Pipeline, Tensor, Weights, to_safetensors};
+use safetensors::tensor::{Dtype, SafeTensors};
 
 use super::Result;
 
@@ -276,18 +277,15 @@ pub fn only_tensor(path: &Path, name: &str) -> Result<Tensor> {
 
 /// Writes tensors to a safetensors file.
 pub fn write_tensors(path: &Path, tensors: &[(&str, &Tensor)]) -> Result<()> {
-    write(path, &encode_tensors(tensors.iter().copied(), None)?)
+    write(path, &to_safetensors(tensors.iter().copied(), None)?)
 }
 
-/// The bytes of a safetensors file of these tensors; of what `format`, if its readers ask for that.
-pub fn encode_tensors<'a>(
-    tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
-    format: Option<&str>,
-) -> Result<Vec<u8>> {
-    let views = tensors.map(|(name, tensor)| {
-        let bytes: &[u8] = bytemuck::cast_slice(&tensor.data);
-        Ok((name, TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)?))
-    });
-    let metadata = format.map(|format| [("format".to_string(), format.to_string())].into_iter().collect());
-    Ok(safetensors::serialize(views.collect::<Result<Vec<_>>>()?, metadata)?)
+/// Images as a network takes them ([`Dataset::fitted`]), which is said where it changes them.
+pub fn fitted(dataset: Dataset, channels: usize, height: usize, width: usize) -> Result<Dataset> {
+    let [.., h, w] = dataset.shape();
+    let fitted = dataset.fitted(channels, height, width)?;
+    if (h, w) != (height, width) {
+        eprintln!("The images of {h}×{w} get a black border to be {height}×{width}, as the network takes them.");
+    }
+    Ok(fitted)
 }

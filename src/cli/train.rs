@@ -1,27 +1,22 @@
 //! `denoise train`: a network learns from images (Ho et al. 2020, Algorithm 1).
 
-mod recipe;
 mod run_folder;
 
-use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use denoise::config::UNetConfig;
+use clap::ValueEnum;
+use denoise::Settings;
 use denoise::dataset::Dataset;
-use denoise::epochs::Epochs;
-use denoise::initialise::initial_weights;
 use denoise::loss_curve::{LossCurve, Point};
-use denoise::random::Generator;
-use denoise::training::{Batch, Trainer};
-use denoise::unet::UNet2DModel;
-use denoise::{Backend, Pipeline, Prepared, Sampler, Settings, Tensor};
+use denoise::passes::Recompute;
+use denoise::training::{Checkpoint, Learner, Rate, Recipe, WhichLoss, default_scheduler, object};
 use indicatif::ProgressBar;
 
+use super::files::{fitted, read_text};
 use super::{Device, Result, open, picture, progress_bar};
-use recipe::{Rate, Recipe, Recomputed, WhichLoss};
 use run_folder::RunFolder;
 
 /// DATA is a folder of PNG or JPEG images (a sub-folder a class), an .npz with images and labels, or MNIST's IDX files.
@@ -118,63 +113,146 @@ pub struct Arguments {
     resume: bool,
 }
 
+/// What is computed a second time instead of being kept for the backward pass.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Recomputed {
+    /// Nothing.
+    Nothing,
+    /// What takes no more than a pass over memory.
+    Cheap,
+    /// All but the ends of blocks, for large models.
+    Blocks,
+}
+
+impl From<Recomputed> for Recompute {
+    fn from(recomputed: Recomputed) -> Self {
+        match recomputed {
+            Recomputed::Nothing => Recompute::Nothing,
+            Recomputed::Cheap => Recompute::Cheap,
+            Recomputed::Blocks => Recompute::Blocks,
+        }
+    }
+}
+
+/// How many steps there are if nothing is said.
+const STEPS: u64 = 10_000;
+
+impl Arguments {
+    /// What they ask for, as far as it does not follow from the images.
+    fn recipe(&self) -> Result<Recipe> {
+        let (config, scheduler, card) = match (&self.model, &self.config) {
+            (Some(model), _) => {
+                let first = |paths: &[&str]| paths.iter().map(|path| model.join(path)).find(|path| path.is_file());
+                let config = first(&["unet/config.json", "config.json"])
+                    .ok_or_else(|| format!("{} has neither unet/config.json nor config.json.", model.display()))?;
+                let scheduler = match first(&["scheduler/scheduler_config.json", "scheduler_config.json"]) {
+                    Some(path) => read_text(&path)?,
+                    None => {
+                        eprintln!("{} has no scheduler_config.json: DDPM's defaults are taken.", model.display());
+                        default_scheduler(self.loss)
+                    }
+                };
+                let card = first(&["card.json"]).map_or(Ok("{}".into()), |path| read_text(&path))?;
+                (read_text(&config)?, scheduler, card)
+            }
+            (None, Some(config)) => (read_text(config)?, default_scheduler(self.loss), "{}".into()),
+            (None, None) => (String::new(), default_scheduler(self.loss), "{}".into()),
+        };
+        let changes = match &self.scheduler_config {
+            Some(json) if json.trim_start().starts_with('{') => json.clone(),
+            Some(path) => read_text(Path::new(path))?,
+            None => "{}".to_string(),
+        };
+        let mut fields = object(&scheduler, "the scheduler's configuration")?;
+        fields.extend(object(&changes, "--scheduler-config")?);
+        if let Some(prediction) = &self.prediction {
+            fields.insert("prediction_type".into(), prediction.as_str().into());
+        }
+        let recipe = Recipe {
+            config,
+            scheduler: serde_json::to_string_pretty(&fields)?,
+            card,
+            seed: self.seed,
+            steps: self.steps.unwrap_or(STEPS),
+            batch: self.batch,
+            lr: self.lr,
+            lr_warmup: self.lr_warmup,
+            lr_schedule: self.lr_schedule,
+            weight_decay: self.weight_decay,
+            clip: self.clip,
+            ema: self.ema,
+            loss: self.loss,
+            min_snr_gamma: self.min_snr_gamma,
+            label_dropout: self.label_dropout,
+            dropout: self.dropout,
+            flip: self.flip,
+            recompute: self.recompute.map_or(Recompute::default(), Recomputed::into),
+            ..Recipe::default()
+        };
+        recipe.check()?;
+        Ok(recipe)
+    }
+}
+
+/// The images, of as many channels as the network takes, or without transparency.
+fn read_images(data: &Path, recipe: &Recipe) -> Result<Dataset> {
+    if let Some(channels @ (1 | 3)) = recipe.channels()? {
+        return Ok(Dataset::read(data, Some(channels))?);
+    }
+    let dataset = Dataset::read(data, None)?;
+    match dataset.shape()[1] {
+        2 => Ok(Dataset::read(data, Some(1))?),
+        4 => Ok(Dataset::read(data, Some(3))?),
+        _ => Ok(dataset),
+    }
+}
+
 /// Steps between two points of the loss curve.
 const NOTED: u64 = 10;
 
 pub async fn run(arguments: Arguments) -> Result<()> {
     let mut folder = RunFolder::open(&arguments.out, &arguments.data, arguments.resume)?;
     let checkpoint = folder.checkpoint.take();
-    let recipe = match &checkpoint {
+    let mut recipe = match &checkpoint {
         Some(checkpoint) => checkpoint.recipe.clone(),
-        None => Recipe::new(&arguments)?,
+        None => arguments.recipe()?,
     };
-    let dataset = recipe.read(&arguments.data)?;
-    let mut recipe = recipe.for_dataset(&dataset)?;
+    let dataset = read_images(&arguments.data, &recipe)?;
     let steps = arguments.steps.unwrap_or(recipe.steps);
     if steps != recipe.steps && recipe.lr_schedule == Rate::Cosine {
         eprintln!("The learning rate now falls to 0 at step {steps}, not {}: its course changes.", recipe.steps);
     }
     recipe.steps = steps;
     recipe.recompute = arguments.recompute.map_or(recipe.recompute, Recomputed::into);
+    let recipe = recipe.for_dataset(&dataset)?;
     let begun = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
     if begun >= steps {
         return super::print(&format!("{begun} steps are done already; --steps says how many are to be.\n"));
     }
-    let mut generator = Generator::new(recipe.seed);
-    let mut pipeline = Pipeline::from_json(&recipe.config, Some(&recipe.scheduler), Some(&recipe.card))?;
-    let (height, width) = pipeline.unet().config().sample_size()?;
-    let dataset = fitted(dataset, pipeline.unet().config(), height, width)?;
-    let mut epochs = Epochs::new(dataset.count(), recipe.batch)?;
-    match (&checkpoint, &recipe.model) {
-        (Some(checkpoint), _) => pipeline.unet_mut().read([&checkpoint.weights[..]])?,
-        (None, Some(model)) => {
-            pipeline.unet_mut().read(run_folder::weights_of(model)?.iter().map(Vec::as_slice))?;
-        }
-        (None, None) => {
-            let initial = initial_weights(pipeline.unet().config(), &mut generator)?;
-            for (path, tensor) in initial {
-                pipeline.unet_mut().receive(&path, tensor)?;
-            }
-            pipeline.unet_mut().finish()?;
-        }
-    }
-
-    let unet = pipeline.unet().config();
+    let mut network = recipe.pipeline()?;
+    let unet = network.unet().config();
+    let (height, width) = unet.sample_size()?;
+    let dataset = fitted(dataset, unet.in_channels, height, width)?;
     if unet.out_channels == 2 * unet.in_channels && recipe.loss != WhichLoss::Hybrid {
         eprintln!("The network says a variance too, which learns nothing of this loss; of --loss hybrid it does.");
     }
     let backend = open(arguments.backend).await?;
-    let shape = [recipe.batch, dataset.shape()[1], height, width];
-    let objective = recipe.objective(&pipeline)?;
-    let timesteps = objective.timesteps();
-    let unet = pipeline.unet();
-    let (optimiser, again) = (recipe.optimiser(), recipe.recompute);
-    let mut trainer = Trainer::with_recompute(&backend, unet, objective, optimiser, shape, again, |_, _| {}).await?;
-    if let Some(checkpoint) = checkpoint {
-        generator = Generator::from_state(&checkpoint.generator)?;
-        epochs = Epochs::from_state(&checkpoint.epochs, dataset.count(), recipe.batch)?;
-        trainer.restore(unet, checkpoint.step, &checkpoint.kept).await?;
-    }
+    let mut learner = match checkpoint {
+        Some(checkpoint) => {
+            let checkpoint = Checkpoint { recipe, ..checkpoint };
+            Learner::resume(&backend, &checkpoint, dataset, &mut |_, _| {}).await?
+        }
+        None => {
+            let begun = match &arguments.model {
+                Some(model) => {
+                    network.unet_mut().read(run_folder::weights_of(model)?.iter().map(Vec::as_slice))?;
+                    Some(network)
+                }
+                None => None,
+            };
+            Learner::begin(&backend, recipe, dataset, begun, &mut |_, _| {}).await?
+        }
+    };
     folder.create()?;
     let mut curve = LossCurve::open(&folder.path("loss.csv"), begun)?;
     let before = curve.points().last().map_or(0.0, |point| point.seconds);
@@ -194,23 +272,22 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let mut noted = Noted { losses: Vec::new(), begin, images: 0 };
     let mut done = begun;
     while done < steps {
-        let batch = next_batch(&dataset, &recipe, &mut epochs, &mut generator, timesteps, shape)?;
-        let rate = trainer.learning_rate();
-        noted.losses.extend(trainer.step(unet, &batch).await?);
-        noted.images += recipe.batch;
-        done = trainer.step_count();
+        let rate = learner.trainer().learning_rate();
+        noted.losses.extend(learner.step().await?);
+        noted.images += learner.recipe().batch;
+        done = learner.trainer().step_count();
         bar.set_position(done);
         let ends = done == steps || stopped.load(Ordering::SeqCst);
         let saves = ends || done % arguments.save_every == 0;
         let samples = arguments.sample_every > 0 && done % arguments.sample_every == 0;
         if done % NOTED == 0 || saves || samples {
-            noted.losses.extend(trainer.finish().await?);
+            noted.losses.extend(learner.finish().await?);
             note(&mut curve, &mut noted, &bar, done, rate, before + begin.elapsed().as_secs_f64())?;
         }
         if saves || samples {
-            save(&folder, &recipe, &trainer, unet, &generator, &epochs, &curve).await?;
+            save(&folder, &learner, &curve).await?;
         }
-        if samples && let Err(error) = sample(&folder, &recipe, &backend, &bar).await {
+        if samples && let Err(error) = sample(&folder, &mut learner, &bar).await {
             bar.println(format!("No samples of step {done}: {error}"));
         }
         if saves || samples {
@@ -221,7 +298,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         }
     }
     bar.finish_and_clear();
-    let images = (done - begun) * recipe.batch as u64;
+    let images = (done - begun) * learner.recipe().batch as u64;
     let (loss, rate) = curve.points().last().map_or((f32::NAN, 0.0), |last| (last.loss, last.images_per_second));
     super::print(&format!(
         "{done} steps, {images} images, loss {loss:.4}, {rate:.1} images/s; the model is in {}\n",
@@ -265,74 +342,10 @@ fn diverged(step: u64) -> Box<dyn std::error::Error> {
     .into()
 }
 
-/// Images as the network takes them: of its channels and, with a black border, of its size.
-pub(super) fn fitted(dataset: Dataset, config: &UNetConfig, height: usize, width: usize) -> Result<Dataset> {
-    let [_, channels, h, w] = dataset.shape();
-    if channels != config.in_channels {
-        return Err(format!(
-            "The images have {channels} channels, but the network takes {}. Choose another --config or --model.",
-            config.in_channels
-        )
-        .into());
-    }
-    match (h, w) {
-        _ if (h, w) == (height, width) => Ok(dataset),
-        _ if h <= height && w <= width => {
-            eprintln!("The images of {h}×{w} get a black border to be {height}×{width}, as the network takes them.");
-            Ok(dataset.padded(height, width)?)
-        }
-        _ => Err(format!(
-            "The images are {h}×{w}, larger than the {height}×{width} that the network takes. Make them smaller, or \
-             choose another --config."
-        )
-        .into()),
-    }
-}
-
-/// The next batch, all that is random in it drawn from one generator: at the beginning of an epoch its order; then ε; the
-/// timesteps; which images are mirrored; which labels are left out; the dropout's seed, 16 bits a number.
-fn next_batch(
-    dataset: &Dataset,
-    recipe: &Recipe,
-    epochs: &mut Epochs,
-    generator: &mut Generator,
-    timesteps: usize,
-    shape: [usize; 4],
-) -> Result<Batch> {
-    const SEED_PART: NonZeroU32 = NonZeroU32::new(1 << 16).unwrap();
-
-    let indices = epochs.next_batch(generator).to_vec();
-    let noise = Tensor::new(&shape, generator.randn(shape.iter().product()))?;
-    let high = u32::try_from(timesteps).ok().and_then(NonZeroU32::new).ok_or("There are no timesteps.")?;
-    let timesteps = generator.randint(high, shape[0]).into_iter().map(|t| t as usize).collect();
-    let flipped = if recipe.flip { generator.rand_below(0.5, shape[0]) } else { Vec::new() };
-    let mut class_labels = if recipe.has_classes { dataset.labels_of(&indices)? } else { None };
-    if let (Some(labels), Some(null), true) = (&mut class_labels, recipe.null_class, recipe.label_dropout > 0.0) {
-        let dropped = generator.rand_below(recipe.label_dropout as f32, shape[0]);
-        labels.iter_mut().zip(dropped).filter(|(_, dropped)| *dropped).for_each(|(label, _)| *label = null);
-    }
-    let class_labels = class_labels.map(|labels| labels.into_iter().map(|label| label as f32).collect());
-    let joined = |seed: u64, part: u32| seed << 16 | u64::from(part);
-    let dropout_seed = recipe.drops.then(|| generator.randint(SEED_PART, 4).into_iter().fold(0, joined));
-    Ok(Batch { images: dataset.batch(&indices, &flipped)?, noise, timesteps, class_labels, dropout_seed })
-}
-
 /// Writes the model, the checkpoint and the chart.
-async fn save(
-    folder: &RunFolder,
-    recipe: &Recipe,
-    trainer: &Trainer,
-    unet: &UNet2DModel,
-    generator: &Generator,
-    epochs: &Epochs,
-    curve: &LossCurve,
-) -> Result<()> {
-    let kept = trainer.kept(unet).await?;
-    let is_finite = |(_, tensor): &(String, Tensor)| tensor.data.iter().all(|number| number.is_finite());
-    if !kept.iter().flatten().all(is_finite) {
-        return Err(diverged(trainer.step_count()));
-    }
-    folder.save(recipe, trainer.step_count(), kept, unet.fixed_tensors().await?, generator, epochs)?;
+async fn save(folder: &RunFolder, learner: &Learner, curve: &LossCurve) -> Result<()> {
+    let checkpoint = learner.checkpoint().await?.ok_or_else(|| diverged(learner.trainer().step_count()))?;
+    folder.save(&checkpoint)?;
     if !curve.points().is_empty() {
         let chart = denoise::loss_curve::draw(curve.points(), 1200, 600)?;
         super::files::write(&folder.path("loss.png"), &chart)?;
@@ -340,14 +353,12 @@ async fn save(
     Ok(())
 }
 
-/// Samples the model that was just written: the same noise and classes every time.
-async fn sample(folder: &RunFolder, recipe: &Recipe, backend: &Backend, bar: &ProgressBar) -> Result<()> {
+/// Samples the moving average: the same noise and classes every time.
+async fn sample(folder: &RunFolder, learner: &mut Learner, bar: &ProgressBar) -> Result<()> {
     const COUNT: usize = 16;
     const STEPS: usize = 50;
 
-    let mut pipeline = Pipeline::from_json(&recipe.config, Some(&recipe.scheduler), Some(&recipe.card))?;
-    let weights = run_folder::weights_of(folder.root())?;
-    pipeline.unet_mut().read(weights.iter().map(Vec::as_slice))?;
+    let (pipeline, recipe) = (learner.pipeline(), learner.recipe());
     let scheduler = pipeline.scheduler_file().config(Some("ddim".to_string().try_into()?), "{}")?;
     let mut settings = Settings {
         steps: STEPS.min(scheduler.num_train_timesteps),
@@ -359,9 +370,7 @@ async fn sample(folder: &RunFolder, recipe: &Recipe, backend: &Backend, bar: &Pr
         let classes = recipe.null_class.map_or(pipeline.classes(), |null| null as usize);
         settings.class_labels = (0..COUNT).map(|i| (i % classes.max(1)) as f32).collect();
     }
-    let (layout, _) = settings.check(&pipeline)?;
-    let prepared = Prepared::new(backend, &pipeline, layout, |_, _| {}).await?;
-    let mut sampler = Sampler::new(&pipeline, &prepared, &settings)?;
+    let mut sampler = learner.sampler(&settings).await?;
     while sampler.next().await?.is_some() {
         bar.tick();
     }

@@ -45,7 +45,7 @@ pub(super) fn read(path: &Path, channels: Option<usize>) -> Result<Dataset> {
     let shape = [paths.len(), to, first.size[0], first.size[1]];
     let mut images = zeros(shape)?;
     decode(&paths, &mut images, &first, channels)?;
-    Dataset::new(path, shape, images, labels, names)
+    Dataset::from_file(path, shape, images, labels, names)
 }
 
 /// The images of all classes with their labels, and the classes' names.

@@ -64,7 +64,7 @@ pub(super) fn read(path: &Path, channels: Option<usize>) -> Result<Dataset> {
         Some(path) => Some(read_labels(&path, dims[0])?),
         None => None,
     };
-    Dataset::new(path, shape, images, labels, Vec::new())
+    Dataset::from_file(path, shape, images, labels, Vec::new())
 }
 
 /// The file with the labels: called as that with the images, compressed or not.

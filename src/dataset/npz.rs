@@ -25,7 +25,7 @@ pub(super) fn read(path: &Path, channels: Option<usize>) -> Result<Dataset> {
     let labels = file.array(&LABELS)?.map(|labels| labels.labels(path)).transpose()?;
     let names = file.array(&NAMES)?.map(|names| names.texts(path)).transpose()?;
     let (shape, images) = images.images(path, channels)?;
-    Dataset::new(path, shape, images, labels, names.unwrap_or_default())
+    Dataset::from_file(path, shape, images, labels, names.unwrap_or_default())
 }
 
 /// An array.

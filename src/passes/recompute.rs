@@ -15,6 +15,7 @@ use crate::{Error, Result};
 /// What of the forward pass is computed a second time instead of being kept.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 pub enum Recompute {
     /// Nothing: every value that a gradient reads is kept.
     Nothing,

@@ -22,6 +22,7 @@ mod gradients;
 mod gradients_norm;
 mod hostile;
 mod initialise;
+mod learner;
 mod likelihood;
 mod loss_curve;
 mod losses;

@@ -12,7 +12,7 @@ use crate::cli::{Folder, denoise, fail, succeed};
 use crate::golden;
 
 /// A network that learns in milliseconds.
-const CONFIG: &str = r#"{
+pub const CONFIG: &str = r#"{
     "_class_name": "UNet2DModel", "sample_size": 16, "in_channels": 1, "out_channels": 1, "layers_per_block": 1,
     "block_out_channels": [8, 16], "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
     "up_block_types": ["AttnUpBlock2D", "UpBlock2D"], "norm_num_groups": 4, "attention_head_dim": 8,
@@ -238,7 +238,7 @@ fn mistakes_are_explained() {
     tell(&["--resume"], &["has no checkpoint to go on from"]);
     let inside = arguments(&folder, "data/model", "cpu", &[]);
     fail(&inside.iter().map(String::as_str).collect::<Vec<_>>(), &["whose images are learned from"]);
-    tell(&["--lr", "7"], &["--lr is 7; it must be between 0 and 1"]);
+    tell(&["--lr", "7"], &["The learning rate (lr) is 7; it must be between 0 and 1"]);
     tell(&["--loss", "hybrid"], &["out_channels is 1", "it has to be 2, twice the in_channels"]);
     tell(
         &["--loss", "hybrid", "--scheduler-config", "{\"variance_type\": \"fixed_large\"}"],
@@ -254,7 +254,7 @@ fn mistakes_are_explained() {
     with("\"num_class_embeds\": 3", "\"num_class_embeds\": 1");
     tell(&[], &["The images are of 2 classes, but the network has only 1 class embeddings"]);
     with("\"num_class_embeds\": 3", "\"num_class_embeds\": 2");
-    tell(&[], &["--label-dropout needs a class embedding that means no class: num_class_embeds 3"]);
+    tell(&[], &["Leaving labels out (label dropout) needs a class embedding that means no class: num_class_embeds 3"]);
     with("\"in_channels\": 1", "\"in_channels\": 5");
     tell(&[], &["The images have 1 channels, but the network takes 5"]);
     with("\"sample_size\": 16", "\"sample_size\": 16, \"time_embedding_type\": \"fourier\"");
@@ -263,7 +263,7 @@ fn mistakes_are_explained() {
     tell(&[], &["The images are 16×16, larger than the 8×8 that the network takes"]);
     with("\"sample_size\": 16", "\"sample_size\": 16, \"dropout\": 1.0");
     tell(&[], &["dropout is 1; it must be at least 0 and less than 1"]);
-    tell(&["--dropout", "1"], &["--dropout is 1; it must be between 0 and 0.99"]);
+    tell(&["--dropout", "1"], &["The probability of dropout is 1; it must be between 0 and 0.99"]);
     std::fs::write(folder.path("config.json"), CONFIG).unwrap();
     std::fs::write(folder.0.join("data/left/bad.png"), b"no picture").unwrap();
     tell(&[], &["bad.png"]);

@@ -8,6 +8,7 @@ import { nameOfFolder } from '../model/networks.js';
 import { messageOf } from '../words/messages.js';
 import { isGuided, readPreview } from './card.js';
 import { TooLarge, countThatFits } from './count.js';
+import { macrotask } from './macrotask.js';
 import { listen, send } from './protocol.js';
 import { Snapshots, expectedBytes, forked, isKept, isTold, resumed } from './snapshots.js';
 import { Team } from './team.js';
@@ -379,14 +380,4 @@ function throttled(id, stage) {
     last = now;
     progress(id, stage, done, total, waiting);
   };
-}
-
-const { port1, port2 } = new MessageChannel();
-
-/** Resolves after the messages that are waiting now; setTimeout would cost 4 ms each time. */
-function macrotask() {
-  return new Promise((resolve) => {
-    port1.onmessage = resolve;
-    port2.postMessage(null);
-  });
 }

@@ -5,17 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use denoise::checkpoint;
-use denoise::epochs::Epochs;
-use denoise::random::Generator;
-use denoise::training::KEPT;
-use denoise::{Tensor, Weights};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use denoise::training::Checkpoint;
+use denoise::{Weights, checkpoint};
 
-use super::recipe::Recipe;
 use crate::cli::Result;
-use crate::cli::files::{encode_tensors, read, read_text, write};
+use crate::cli::files::{read, read_text, write};
 
 /// Where the weights are.
 const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
@@ -27,26 +21,6 @@ pub struct RunFolder {
     root: PathBuf,
     /// What it goes on with.
     pub checkpoint: Option<Checkpoint>,
-}
-
-/// All that a run goes on with.
-pub struct Checkpoint {
-    pub recipe: Recipe,
-    /// Steps taken.
-    pub step: u64,
-    /// The file of its parameters.
-    pub weights: Vec<u8>,
-    /// For each of [`KEPT`], the network's tensors.
-    pub kept: [Weights; 4],
-    pub generator: Vec<u8>,
-    pub epochs: Vec<u8>,
-}
-
-/// What `training.json` says.
-#[derive(Deserialize, Serialize)]
-struct Record {
-    step: u64,
-    recipe: Recipe,
 }
 
 impl RunFolder {
@@ -65,7 +39,7 @@ impl RunFolder {
         let place = root.join(CHECKPOINT);
         let found = checkpoint::find(&place);
         let checkpoint = match (found, resume) {
-            (Some(found), true) => Some(Checkpoint::read(&found)?),
+            (Some(found), true) => Some(read_checkpoint(&found)?),
             (None, false) => None,
             (Some(_), false) => {
                 return Err(format!(
@@ -91,74 +65,33 @@ impl RunFolder {
         Ok(std::fs::create_dir_all(&self.root).map_err(failed)?)
     }
 
-    /// The folder itself.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// A file in it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
-    /// Writes what the run goes on with, and the model. `fixed` are the tensors that nothing is learned of.
-    pub fn save(
-        &self,
-        recipe: &Recipe,
-        step: u64,
-        kept: [Vec<(String, Tensor)>; 4],
-        fixed: Vec<(String, Tensor)>,
-        generator: &Generator,
-        epochs: &Epochs,
-    ) -> Result<()> {
-        let record = serde_json::to_vec_pretty(&Record { step, recipe: recipe.clone() })?;
-        let with_fixed = |tensors: &[(String, Tensor)]| serialize(tensors.iter().chain(&fixed));
-        let [parameters, m, v, average] = &kept;
-        let files = [with_fixed(parameters)?, serialize(m.iter())?, serialize(v.iter())?, with_fixed(average)?];
-        let names = KEPT.map(|name| format!("{name}.safetensors"));
-        let (generator, epochs) = (generator.state(), epochs.state());
-        let mut all: Vec<(&str, &[u8])> =
-            names.iter().map(String::as_str).zip(files.iter().map(Vec::as_slice)).collect();
-        all.extend([("training.json", &record[..]), ("generator.bin", &generator[..]), ("epochs.bin", &epochs[..])]);
-        checkpoint::write(&self.path(CHECKPOINT), &all)?;
-
-        let unet = [("config.json", recipe.config.as_bytes()), (WEIGHTS, &files[3][..])];
+    /// Writes what the run goes on with, and the model.
+    pub fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let files: Vec<(&str, &[u8])> = checkpoint.files.iter().map(|(name, bytes)| (&name[..], &bytes[..])).collect();
+        checkpoint::write(&self.path(CHECKPOINT), &files)?;
+        let model = checkpoint.model()?;
+        let in_unet = model.iter().filter_map(|(path, bytes)| Some((path.strip_prefix("unet/")?, &bytes[..])));
+        let unet: Vec<(&str, &[u8])> = in_unet.collect();
         checkpoint::write(&self.path("unet"), &unet)?;
-        let scheduler = self.path("scheduler");
-        std::fs::create_dir_all(&scheduler)
-            .map_err(|error| format!("{} cannot be made: {error}.", scheduler.display()))?;
-        write(&scheduler.join("scheduler_config.json"), recipe.scheduler.as_bytes())?;
-        write(&self.path("card.json"), recipe.card.as_bytes())?;
-        write(&self.path("model_index.json"), model_index(&recipe.scheduler)?.as_bytes())
-    }
-}
-
-/// What makes the folder a pipeline of diffusers: it names the class of the scheduler's configuration.
-fn model_index(scheduler: &str) -> Result<String> {
-    let scheduler: Value = serde_json::from_str(scheduler)?;
-    let class = scheduler.get("_class_name").and_then(Value::as_str).unwrap_or("DDPMScheduler");
-    Ok(serde_json::to_string_pretty(&json!({
-        "_class_name": "DDPMPipeline",
-        "_diffusers_version": "0.34.0",
-        "scheduler": ["diffusers", class],
-        "unet": ["diffusers", "UNet2DModel"]
-    }))?)
-}
-
-impl Checkpoint {
-    fn read(folder: &Path) -> Result<Self> {
-        let record = folder.join("training.json");
-        let Record { step, recipe } = serde_json::from_str(&read_text(&record)?)
-            .map_err(|error| format!("{} is not what this version writes: {error}.", record.display()))?;
-        let mut files = Vec::with_capacity(KEPT.len());
-        for name in KEPT {
-            files.push(read(&folder.join(format!("{name}.safetensors")))?);
+        for (path, bytes) in model.iter().filter(|(path, _)| !path.starts_with("unet/")) {
+            let path = self.path(path);
+            let folder = path.parent().unwrap_or(&self.root);
+            std::fs::create_dir_all(folder)
+                .map_err(|error| format!("{} cannot be made: {error}.", folder.display()))?;
+            write(&path, bytes)?;
         }
-        let tensors = |i: usize| Weights::from_bytes(&files[i]);
-        let kept = [tensors(0)?, tensors(1)?, tensors(2)?, tensors(3)?];
-        let [generator, epochs] = ["generator.bin", "epochs.bin"].map(|name| read(&folder.join(name)));
-        Ok(Checkpoint { recipe, step, kept, weights: files.swap_remove(0), generator: generator?, epochs: epochs? })
+        Ok(())
     }
+}
+
+/// The checkpoint in a folder.
+fn read_checkpoint(folder: &Path) -> Result<Checkpoint> {
+    Checkpoint::read(|name| read(&folder.join(name)))
 }
 
 /// The files of weights of a model's folder.
@@ -172,10 +105,4 @@ pub fn weights_of(model: &Path) -> Result<Vec<Vec<u8>>> {
         return Weights::shards(&read_text(&index)?)?.iter().map(|name| read(&folder.join(name))).collect();
     }
     Ok(vec![read(&folder.join(WEIGHTS))?])
-}
-
-/// Tensors as a safetensors file, as Python writes it.
-fn serialize<'a>(tensors: impl Iterator<Item = &'a (String, Tensor)>) -> Result<Vec<u8>> {
-    // Without its format Python's loaders do not know whose tensors they are.
-    encode_tensors(tensors.map(|(name, tensor)| (name.as_str(), tensor)), Some("pt"))
 }

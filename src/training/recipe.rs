@@ -1,36 +1,36 @@
-//! What a run of training was asked to be, as its checkpoint keeps it.
+//! What a run of training is asked to be, as its checkpoint keeps it.
 
-use std::path::{Path, PathBuf};
-
-use clap::ValueEnum;
-use denoise::Pipeline;
-use denoise::config::Card;
-use denoise::dataset::Dataset;
-use denoise::op::AdamWSettings;
-use denoise::passes::Recompute;
-use denoise::training::{LearningRate, Loss, Objective, Optimiser};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::Arguments;
-use crate::cli::Result;
-use crate::cli::files::read_text;
+use super::{LearningRate, Loss, Objective, Optimiser};
+use crate::config::Card;
+use crate::dataset::Dataset;
+use crate::op::AdamWSettings;
+use crate::passes::Recompute;
+use crate::{Error, Pipeline, Result};
 
 /// How the learning rate goes after it has warmed up.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(not(target_arch = "wasm32"), derive(clap::ValueEnum))]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 pub enum Rate {
     /// It stays.
+    #[default]
     Constant,
     /// It falls along half a cosine to 0 at the last step.
     Cosine,
 }
 
 /// What an image costs at each timestep.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(not(target_arch = "wasm32"), derive(clap::ValueEnum))]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 pub enum WhichLoss {
     /// The error of what is predicted, as much as at any other: L_simple.
+    #[default]
     Simple,
     /// As much as the timestep's signal-to-noise ratio, but not more than γ.
     MinSnr,
@@ -38,60 +38,48 @@ pub enum WhichLoss {
     Hybrid,
 }
 
-/// What is computed a second time instead of being kept for the backward pass.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Recomputed {
-    /// Nothing.
-    Nothing,
-    /// What takes no more than a pass over memory.
-    Cheap,
-    /// All but the ends of blocks, for large models.
-    Blocks,
-}
-
-impl From<Recomputed> for Recompute {
-    fn from(recomputed: Recomputed) -> Self {
-        match recomputed {
-            Recomputed::Nothing => Recompute::Nothing,
-            Recomputed::Cheap => Recompute::Cheap,
-            Recomputed::Blocks => Recompute::Blocks,
-        }
-    }
-}
-
-/// All that decides what a run computes.
+/// All that decides what a run computes, but for its images.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 pub struct Recipe {
-    /// The model that it goes on from, if there is one.
-    pub model: Option<PathBuf>,
     /// The text of `unet/config.json`; empty until the images are known, for one that is made for them.
     pub config: String,
     /// The text of `scheduler/scheduler_config.json`.
     pub scheduler: String,
     /// The text of `card.json`.
     pub card: String,
+    /// Of the initial weights, the order of the images, noise and times.
     pub seed: u64,
     /// How many steps there are to be.
     pub steps: u64,
+    /// Images a step.
     pub batch: usize,
+    /// AdamW's learning rate,
     pub lr: f64,
+    /// the steps over which it rises from 0,
     pub lr_warmup: u64,
+    /// and how it goes then.
     pub lr_schedule: Rate,
+    /// AdamW's weight decay.
     pub weight_decay: f64,
+    /// What the norm of all gradients is clipped to; 0 is not at all.
     pub clip: f64,
+    /// The most that the moving average keeps of itself.
     pub ema: f64,
+    /// What an image costs at each timestep.
     pub loss: WhichLoss,
+    /// min-SNR's γ.
     pub min_snr_gamma: f64,
+    /// The share of labels that are replaced by "no class", for classifier-free guidance.
     pub label_dropout: f64,
     /// What the network's dropout is made, if it is.
-    #[serde(default)]
     pub dropout: Option<f64>,
+    /// Whether half of the images are mirrored.
     pub flip: bool,
-    /// Whether the network has dropout.
-    #[serde(default)]
+    /// Whether the network has dropout. It follows from the rest ([`Recipe::for_dataset`]), as what is below does.
     pub drops: bool,
     /// What is computed a second time instead of being kept.
-    #[serde(default)]
     pub recompute: Recompute,
     /// Whether the network is told classes.
     pub has_classes: bool,
@@ -99,93 +87,73 @@ pub struct Recipe {
     pub null_class: Option<u32>,
 }
 
-impl Recipe {
-    /// That of these arguments.
-    pub fn new(arguments: &Arguments) -> Result<Self> {
-        let range = |name: &str, value: f64, least: f64, most: f64| match value >= least && value <= most {
-            true => Ok(()),
-            false => Err(format!("--{name} is {value}; it must be between {least} and {most}.")),
-        };
-        range("lr", arguments.lr, 0.0, 1.0)?;
-        range("ema", arguments.ema, 0.0, 1.0)?;
-        range("label-dropout", arguments.label_dropout, 0.0, 1.0)?;
-        range("dropout", arguments.dropout.unwrap_or(0.0), 0.0, 0.99)?;
-        range("weight-decay", arguments.weight_decay, 0.0, 1.0)?;
-        range("clip", arguments.clip, 0.0, f64::MAX)?;
-        range("min-snr-gamma", arguments.min_snr_gamma, f64::MIN_POSITIVE, f64::MAX)?;
-        let (config, mut scheduler, card) = match (&arguments.model, &arguments.config) {
-            (Some(model), _) => {
-                let first = |paths: &[&str]| paths.iter().map(|path| model.join(path)).find(|path| path.is_file());
-                let config = first(&["unet/config.json", "config.json"])
-                    .ok_or_else(|| format!("{} has neither unet/config.json nor config.json.", model.display()))?;
-                let scheduler = match first(&["scheduler/scheduler_config.json", "scheduler_config.json"]) {
-                    Some(path) => read_text(&path)?,
-                    None => {
-                        eprintln!("{} has no scheduler_config.json: DDPM's defaults are taken.", model.display());
-                        default_scheduler(arguments.loss)
-                    }
-                };
-                let card = first(&["card.json"]).map_or(Ok("{}".into()), |path| read_text(&path))?;
-                (read_text(&config)?, scheduler, card)
-            }
-            (None, Some(config)) => (read_text(config)?, default_scheduler(arguments.loss), "{}".into()),
-            (None, None) => (String::new(), default_scheduler(arguments.loss), "{}".into()),
-        };
-        let changes = match &arguments.scheduler_config {
-            Some(json) if json.trim_start().starts_with('{') => json.clone(),
-            Some(path) => read_text(Path::new(path))?,
-            None => "{}".to_string(),
-        };
-        let mut fields = object(&scheduler, "the scheduler's configuration")?;
-        fields.extend(object(&changes, "--scheduler-config")?);
-        if let Some(prediction) = &arguments.prediction {
-            fields.insert("prediction_type".into(), prediction.as_str().into());
-        }
-        scheduler = serde_json::to_string_pretty(&fields)?;
-        Ok(Recipe {
-            model: arguments.model.clone(),
-            config,
-            scheduler,
-            card,
-            seed: arguments.seed,
-            steps: arguments.steps.unwrap_or(STEPS),
-            batch: arguments.batch,
-            lr: arguments.lr,
-            lr_warmup: arguments.lr_warmup,
-            lr_schedule: arguments.lr_schedule,
-            weight_decay: arguments.weight_decay,
-            clip: arguments.clip,
-            ema: arguments.ema,
-            loss: arguments.loss,
-            min_snr_gamma: arguments.min_snr_gamma,
-            label_dropout: arguments.label_dropout,
-            dropout: arguments.dropout,
-            flip: arguments.flip,
+impl Default for Recipe {
+    fn default() -> Self {
+        Recipe {
+            config: String::new(),
+            scheduler: default_scheduler(WhichLoss::Simple),
+            card: "{}".into(),
+            seed: 0,
+            steps: 10_000,
+            batch: 16,
+            lr: 1e-4,
+            lr_warmup: 0,
+            lr_schedule: Rate::Constant,
+            weight_decay: 1e-2,
+            clip: 1.0,
+            ema: 0.9999,
+            loss: WhichLoss::Simple,
+            min_snr_gamma: 5.0,
+            label_dropout: 0.0,
+            dropout: None,
+            flip: false,
             drops: false,
-            recompute: arguments.recompute.map_or(Recompute::default(), Recomputed::into),
+            recompute: Recompute::default(),
             has_classes: false,
             null_class: None,
-        })
+        }
+    }
+}
+
+impl Recipe {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// When one is out of its range.
+    pub fn check(&self) -> Result<()> {
+        let ranges = [
+            ("learning rate (lr)", self.lr, 0.0, 1.0),
+            ("decay of the moving average (ema)", self.ema, 0.0, 1.0),
+            ("share of labels that are left out (label dropout)", self.label_dropout, 0.0, 1.0),
+            ("probability of dropout", self.dropout.unwrap_or(0.0), 0.0, 0.99),
+            ("weight decay", self.weight_decay, 0.0, 1.0),
+            ("norm that gradients are clipped to (clip)", self.clip, 0.0, f64::MAX),
+            ("γ of min-SNR", self.min_snr_gamma, f64::MIN_POSITIVE, f64::MAX),
+        ];
+        match ranges.into_iter().find(|(_, value, least, most)| !(*value >= *least && *value <= *most)) {
+            Some((name, value, least, most)) => {
+                Err(Error::Settings(format!("The {name} is {value}; it must be between {least} and {most}.")))
+            }
+            None => Ok(()),
+        }
     }
 
-    /// The images, of as many channels as the network takes, or without transparency.
-    pub fn read(&self, data: &Path) -> Result<Dataset> {
-        let wanted = match self.config.is_empty() {
-            true => None,
-            false => object(&self.config, "unet/config.json")?.get("in_channels").and_then(Value::as_u64),
-        };
-        if let Some(channels @ (1 | 3)) = wanted {
-            return Ok(Dataset::read(data, Some(channels as usize))?);
+    /// The channels of the images that the chosen network takes, if one is chosen.
+    ///
+    /// # Errors
+    /// When its configuration is no JSON object.
+    pub fn channels(&self) -> Result<Option<usize>> {
+        if self.config.is_empty() {
+            return Ok(None);
         }
-        let dataset = Dataset::read(data, None)?;
-        match dataset.shape()[1] {
-            2 => Ok(Dataset::read(data, Some(1))?),
-            4 => Ok(Dataset::read(data, Some(3))?),
-            _ => Ok(dataset),
-        }
+        let fields = object(&self.config, "unet/config.json")?;
+        Ok(fields.get("in_channels").and_then(Value::as_u64).map(|channels| channels as usize))
     }
 
     /// The same with what follows from the images: a network, if none was chosen, and its classes.
+    ///
+    /// # Errors
+    /// When the network cannot learn their classes, or a text is no JSON object.
     pub fn for_dataset(mut self, dataset: &Dataset) -> Result<Self> {
         let classes = dataset.classes();
         if self.config.is_empty() {
@@ -194,25 +162,23 @@ impl Recipe {
         let mut fields = object(&self.config, "unet/config.json")?;
         if let Some(dropout) = self.dropout {
             fields.insert("dropout".into(), dropout.into());
-            self.config = serde_json::to_string_pretty(&fields)?;
+            self.config = pretty(&fields)?;
         }
         self.drops = fields.get("dropout").and_then(Value::as_f64).is_some_and(|dropout| dropout != 0.0);
         let found = fields.get("num_class_embeds").and_then(Value::as_u64);
         self.has_classes = found.is_some();
         match found {
             Some(embeddings) if dataset.labels().is_none() => {
-                return Err(format!(
+                return Err(Error::Settings(format!(
                     "The network has {embeddings} class embeddings, but the images have no classes. Put them into a \
-                     folder a class, or choose a --config without num_class_embeds."
-                )
-                .into());
+                     folder a class, or choose a network without num_class_embeds."
+                )));
             }
             Some(embeddings) if (embeddings as usize) < classes => {
-                return Err(format!(
+                return Err(Error::Settings(format!(
                     "The images are of {classes} classes, but the network has only {embeddings} class embeddings \
                      (num_class_embeds)."
-                )
-                .into());
+                )));
             }
             // As the card says, or else one more than there are classes is that of none.
             Some(embeddings) => {
@@ -223,12 +189,11 @@ impl Recipe {
             None => {}
         }
         if self.label_dropout > 0.0 && self.null_class.is_none() {
-            return Err(format!(
-                "--label-dropout needs a class embedding that means no class: num_class_embeds {}, one more than there \
+            return Err(Error::Settings(format!(
+                "Leaving labels out (label dropout) needs a class embedding that means no class: num_class_embeds {}, one more than there \
                  are classes.",
                 classes + 1
-            )
-            .into());
+            )));
         }
         if self.card == "{}" {
             let names = dataset.class_names();
@@ -239,19 +204,30 @@ impl Recipe {
                 null_class: self.null_class.map(|null| null as usize),
                 ..Card::default()
             };
-            self.card = serde_json::to_string_pretty(&card)?;
+            self.card = pretty(&card)?;
         }
         Ok(self)
     }
 
+    /// The pipeline that learns, without weights.
+    ///
+    /// # Errors
+    /// When its files do not fit together, or ask for something that is not supported.
+    pub fn pipeline(&self) -> Result<Pipeline> {
+        Pipeline::from_json(&self.config, Some(&self.scheduler), Some(&self.card))
+    }
+
     /// What the network learns to predict.
+    ///
+    /// # Errors
+    /// As [`Objective::new`], and when the scheduler is not supported.
     pub fn objective(&self, pipeline: &Pipeline) -> Result<Objective> {
         let loss = match self.loss {
             WhichLoss::Simple => Loss::Simple,
             WhichLoss::MinSnr => Loss::MinSnr(self.min_snr_gamma),
             WhichLoss::Hybrid => Loss::Hybrid,
         };
-        Ok(Objective::new(pipeline.scheduler()?, loss)?)
+        Objective::new(pipeline.scheduler()?, loss)
     }
 
     /// How far each step goes.
@@ -264,22 +240,53 @@ impl Recipe {
         };
         Optimiser { adamw, warmup: self.lr_warmup, schedule, ema: self.ema }
     }
-}
 
-/// How many steps there are if nothing is said.
-const STEPS: u64 = 10_000;
-
-/// The fields of a JSON object.
-fn object(json: &str, what: &str) -> Result<Map<String, Value>> {
-    match serde_json::from_str(json) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(format!("{what} is not a JSON object.").into()),
-        Err(error) => Err(format!("{what} is not valid JSON: {error}.").into()),
+    /// The small files of the pipeline that comes of it, by their paths. The network's weights go to
+    /// `unet/diffusion_pytorch_model.safetensors`.
+    ///
+    /// # Errors
+    /// When the scheduler's text is no JSON object.
+    pub fn files(&self) -> Result<[(&'static str, String); 4]> {
+        Ok([
+            ("unet/config.json", self.config.clone()),
+            ("scheduler/scheduler_config.json", self.scheduler.clone()),
+            ("card.json", self.card.clone()),
+            ("model_index.json", model_index(&self.scheduler)?),
+        ])
     }
 }
 
+/// What makes the folder a pipeline of diffusers: it names the class of the scheduler's configuration.
+fn model_index(scheduler: &str) -> Result<String> {
+    let scheduler = object(scheduler, "scheduler/scheduler_config.json")?;
+    let class = scheduler.get("_class_name").and_then(Value::as_str).unwrap_or("DDPMScheduler");
+    pretty(&json!({
+        "_class_name": "DDPMPipeline",
+        "_diffusers_version": "0.34.0",
+        "scheduler": ["diffusers", class],
+        "unet": ["diffusers", "UNet2DModel"]
+    }))
+}
+
+/// The fields of a JSON object that is called so.
+///
+/// # Errors
+/// When it is none.
+pub fn object(json: &str, what: &str) -> Result<Map<String, Value>> {
+    match serde_json::from_str(json) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(Error::Settings(format!("{what} is not a JSON object."))),
+        Err(error) => Err(Error::Settings(format!("{what} is not valid JSON: {error}."))),
+    }
+}
+
+/// JSON that people read.
+fn pretty(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).map_err(|error| Error::Settings(format!("JSON could not be written: {error}.")))
+}
+
 /// diffusers' `DDPMScheduler` as it comes, but for a variance that is learned.
-fn default_scheduler(loss: WhichLoss) -> String {
+pub fn default_scheduler(loss: WhichLoss) -> String {
     let variance_type = if loss == WhichLoss::Hybrid { "learned_range" } else { "fixed_small" };
     json!({
         "_class_name": "DDPMScheduler",
@@ -328,5 +335,5 @@ fn default_config(dataset: &Dataset, loss: WhichLoss) -> Result<String> {
     if dataset.labels().is_some() {
         config["num_class_embeds"] = (dataset.classes() + 1).into();
     }
-    Ok(serde_json::to_string_pretty(&config)?)
+    pretty(&config)
 }
