@@ -11,7 +11,7 @@ import { reduce } from '../../www/teach/store/reduce.js';
 import { chosenImages, fittedTo, imageProblem, isActive, settingProblem, settingsOf } from '../../www/teach/store/select.js';
 import { networkFor, readSetting, recipeOf, samplesOf } from '../../www/teach/store/settings.js';
 import { initialState } from '../../www/teach/store/state.js';
-import { crc32, unzip, zip } from '../../www/teach/zip.js';
+import { crc32, unzip, zip } from '../../www/model/zip.js';
 
 const images = (count = 20, labels = null, names = []) => ({ shape: [count, 1, 28, 28], pixels: new Uint8Array(count * 784), labels: labels && Uint32Array.from(labels), names });
 const all = (state, ...actions) => actions.reduce(reduce, state);

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import axe from 'axe-core';
-import { unzip } from '../../www/teach/zip.js';
+import { unzip } from '../../www/model/zip.js';
 import { checkLook, closePage, generate, launch, openPage, PHONE, pixels, ready, servePage } from './harness.mjs';
 
 /** A network so small that its steps take no time; what is tested does not depend on how well it learns. */
@@ -142,6 +142,12 @@ test('a run that is paused, reloaded and goes on has the bits of one that is not
   await isKept(other);
   assert.deepEqual(await kept(other), expected);
   await closePage(other);
+
+  // Elsewhere the main page takes what was downloaded as it is.
+  const elsewhere = await openPage(browser, `${server.url}?backend=cpu`);
+  await elsewhere.locator('#own-files').setInputFiles(process.env.TEACH_ZIP ?? join(folder, 'taught.zip'));
+  await elsewhere.waitForFunction(() => document.getElementById('model-name').textContent === 'Digits, taught here', null, { timeout: 60_000 });
+  await closePage(elsewhere);
 
   await page.getByRole('link', { name: 'Use it' }).click();
   await page.waitForURL(/\?model=taught:/);

@@ -51,4 +51,12 @@
 
 /** The loss of a step: the mean over its batch. @typedef {{step: number, loss: number}} Point */
 
-export {};
+/**
+ * Sends a message; `transfer` lists the buffers that are handed over rather than copied.
+ * @param {{postMessage: (message: any, transfer: Transferable[]) => void}} target  a Worker, or the worker's own global scope
+ * @param {LearningCommand|LearningEvent} message
+ * @param {Transferable[]} [transfer]
+ */
+export function send(target, message, transfer = []) {
+  target.postMessage(message, transfer);
+}

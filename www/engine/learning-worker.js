@@ -3,6 +3,7 @@
 
 import { findNetworks, openFiles, readModel } from '../model/files.js';
 import { messageOf } from '../words/messages.js';
+import { send } from './learning-protocol.js';
 import { macrotask } from './macrotask.js';
 import { tune } from './tuning.js';
 
@@ -46,9 +47,7 @@ addEventListener('message', (event) => {
 });
 
 /** @param {Event} event @param {Transferable[]} [transfer] */
-function say(event, transfer = []) {
-  postMessage(event, { transfer });
-}
+const say = (event, transfer) => send(self, event, transfer);
 
 /** @param {Learn} command */
 async function learn({ id, backend, autotune, title, recipe, images, beginning, samples }) {

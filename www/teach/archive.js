@@ -2,7 +2,7 @@
 // go on from, with the images that it learned from and the losses.
 
 import { fromNpz, toNpz } from './npz.js';
-import { zip } from './zip.js';
+import { zip } from '../model/zip.js';
 
 /** @typedef {import('../model/source.js').Found} Found */
 /** @typedef {import('./store/state.js').Checkpoint} Checkpoint */

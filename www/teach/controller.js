@@ -1,7 +1,9 @@
 // Does what a visitor asks for on the Teach page: the workers, the browser's storage, files. What comes of it goes into the store
 // as an action.
 
+import { send } from '../engine/learning-protocol.js';
 import { openFiles } from '../model/files.js';
+import { MOST_FILES } from '../model/folder.js';
 import { sourceOfFiles } from '../model/source.js';
 import { forgetRun, keepDrawings, keepRun, keptDrawings, keptImages, keptRun } from '../model/taught.js';
 import { SHIPPED } from '../models/catalogue.js';
@@ -11,7 +13,7 @@ import { emptyCurve, pointsUpTo, withPoints } from './store/curve.js';
 import { SETTING_NAMES, recipeOf, samplesOf } from './store/settings.js';
 import { newRun } from './store/state.js';
 import { TITLES, chosenImages, fittedTo, imageProblem, isActive, settingProblem, settingsOf } from './store/select.js';
-import { unzip } from './zip.js';
+import { unzip } from '../model/zip.js';
 
 /** @typedef {import('../engine/learning-protocol.js').Beginning} EngineBeginning */
 /** @typedef {import('../engine/learning-protocol.js').LearningCommand} LearningCommand */
@@ -78,19 +80,19 @@ export class Controller {
   /** What the page begins with. @param {URLSearchParams} query */
   async open(query) {
     this.readImages();
-    const model = query.get('model');
-    if (query.get('from') === 'handwriting') this.handwriting();
-    else if (model) this.begin(model);
-    for (const name of SETTING_NAMES) {
-      const text = query.get(name);
-      if (text !== null) this.dispatch({ type: 'set', name, text });
-    }
     try {
       const kept = await keptDrawings();
       if (kept?.drawings && kept.aside) this.dispatch({ type: 'drawings', kept });
       await this.#openKept();
     } catch (error) {
       this.dispatch({ type: 'notify', notice: { key: 'storage', text: `This browser keeps nothing for this page (${messageOf(error)}). What is taught here is gone when the page is closed, unless it is downloaded.` } });
+    }
+    const model = query.get('model');
+    if (query.get('from') === 'handwriting') this.handwriting();
+    else if (model) this.begin(model);
+    for (const name of SETTING_NAMES) {
+      const text = query.get(name);
+      if (text !== null) this.dispatch({ type: 'set', name, text });
     }
   }
 
@@ -150,6 +152,7 @@ export class Controller {
     try {
       let found = await given;
       if (!found.length) return;
+      if (found.length === MOST_FILES) this.dispatch({ type: 'notify', notice: { key: 'most', text: `Of what was dropped, the first ${MOST_FILES} files are taken. Choose a folder with the button to have all of it.` } });
       const zips = found.filter(({ path }) => /\.zip$/i.test(path));
       if (zips.length) found = (await Promise.all(found.map(async (one) => (zips.includes(one) ? unzip(one.file) : [one])))).flat();
       const checkpoint = await checkpointIn(found);
@@ -219,7 +222,9 @@ export class Controller {
     // What the shipped models learned from is there.
     const sheet = /** @type {From[]} */ (['digits', 'letters']).find((name) => source.id === `models/${name}`);
     if (sheet && (from === 'digits' || from === 'letters')) this.choose(sheet);
-    await this.#beginWith(source, SHIPPED.find(({ folder }) => folder === source.id)?.title ?? source.id);
+    const { run } = this.#state;
+    const shipped = SHIPPED.find(({ folder }) => folder === source.id)?.title;
+    await this.#beginWith(source, shipped ?? (source.id === `taught:${run?.name}` ? run?.title.replace(/, taught [a-z ]+$/, '') : null) ?? source.id);
   }
 
   /** @param {Source} source @param {string} title */
@@ -342,12 +347,12 @@ export class Controller {
       event.preventDefault();
       if (worker === this.#learner) this.#hear({ type: 'failed', id: command.id, message: event.message || 'The engine’s worker could not be loaded. Reload the page.' });
     };
-    worker.postMessage(command);
+    send(worker, command);
   }
 
   /** @param {LearningCommand} command */
   #tell(command) {
-    this.#learner?.postMessage(command);
+    if (this.#learner) send(this.#learner, command);
   }
 
   #end() {

@@ -1,6 +1,6 @@
 // Images as an `.npz`, which NumPy and `denoise train` read, and back (NumPy `lib/format.py`).
 
-import { unzip, zip } from './zip.js';
+import { unzip, zip } from '../model/zip.js';
 
 /** @typedef {import('../engine/learning-protocol.js').Images} Images */
 

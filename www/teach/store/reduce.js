@@ -87,7 +87,7 @@ function heard(state, event) {
   const { run } = state;
   if (!run || event.id !== run.id) return state;
   switch (event.type) {
-    case 'backend': return withRun(state, { backend: event });
+    case 'backend': return withRun(event.note ? withNotice(state, { key: 'backend', text: event.note }) : state, { backend: event });
     case 'progress': return withRun(state, { progress: event });
     case 'begun': return announced(withRun(state, { recipe: event.recipe, step: event.step, activity: run.activity === 'starting' ? 'learning' : run.activity, progress: null }), 'It learns.');
     case 'learned': return withRun(state, { curve: withPoints(run.curve, event.points), step: event.points[event.points.length - 1].step, speed: event.imagesPerSecond || run.speed, progress: null });

@@ -1,7 +1,7 @@
 // What follows from the state.
 
 import { imagesOf, isDrawn, sideOf } from './drawings.js';
-import { classCount, defaultSettings, readSetting } from './settings.js';
+import { classCount, defaultSettings, readSetting, settingsIn } from './settings.js';
 
 /** @typedef {import('./settings.js').Settings} Settings */
 /** @typedef {import('./state.js').State} State */
@@ -29,7 +29,9 @@ export function imageFacts(state) {
 
 /** The settings: those that were chosen and are right, and for the others what is taken by itself. @param {State} state @returns {Settings} */
 export function settingsOf(state) {
-  const settings = defaultSettings(state.beginning.kind, state.from, imageFacts(state));
+  const { beginning } = state;
+  const settings = defaultSettings(beginning.kind, state.from, imageFacts(state));
+  if (beginning.kind === 'checkpoint') return { ...settings, ...settingsIn(beginning.recipe), backend: backendOf(state) ?? settings.backend };
   for (const [name, text] of Object.entries(state.texts)) {
     const { value, problem } = readSetting(/** @type {keyof Settings} */ (name), text);
     if (problem === null) Object.assign(settings, { [name]: value });
@@ -37,8 +39,12 @@ export function settingsOf(state) {
   return settings;
 }
 
+/** @param {State} state */
+const backendOf = ({ texts }) => /** @type {Settings['backend']|undefined} */ (readSetting('backend', texts.backend ?? '').value);
+
 /** The first setting that is wrong. @param {State} state @returns {{name: keyof Settings, problem: string}|null} */
-export function settingProblem({ texts }) {
+export function settingProblem({ beginning, texts }) {
+  if (beginning.kind === 'checkpoint') return null; // it says itself how it goes on
   for (const [name, text] of Object.entries(texts)) {
     const { problem } = readSetting(/** @type {keyof Settings} */ (name), text);
     if (problem !== null) return { name: /** @type {keyof Settings} */ (name), problem };

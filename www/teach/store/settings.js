@@ -164,6 +164,13 @@ export function recipeOf(settings, images, title, known) {
   return { ...common, config: JSON.stringify(networkFor(widths, images), null, 2), scheduler: JSON.stringify(schedulerOf(settings), null, 2), card: JSON.stringify(card, null, 2) };
 }
 
+/** What a recipe says of the settings. @param {Recipe} recipe @returns {Partial<Settings>} */
+export function settingsIn({ config, scheduler, steps, batch, lr, ema, label_dropout, flip, seed }) {
+  const { block_out_channels = [] } = JSON.parse(config);
+  const { prediction_type = 'epsilon', beta_schedule = 'linear' } = JSON.parse(scheduler);
+  return { steps, batch, rate: lr, ema, unlabelled: label_dropout, mirror: flip ? '1' : '0', seed, widths: block_out_channels.join(' '), prediction: prediction_type, schedule: beta_schedule };
+}
+
 /** Images of each run of samples, and evaluations for each. */
 export const SAMPLES = { count: 16, steps: 16, share: 0.2, seed: 1234 };
 

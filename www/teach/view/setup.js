@@ -41,8 +41,8 @@ export class Setup {
   /** @param {State} state */
   render(state) {
     const active = isActive(state);
-    const { from, pictures, beginning, texts, data, drawings } = state;
-    if (this.#changed.beginning(beginning)) this.#showBeginning(beginning);
+    const { from, pictures, beginning, texts, data, drawings, run } = state;
+    if (this.#changed.beginning(beginning, run?.name, run?.kept === null)) this.#showBeginning(beginning, run);
     if (!this.#changed.fields(from, pictures, beginning, texts, data, drawings, active)) return;
     for (const input of this.#from) {
       input.checked = input.value === from;
@@ -56,7 +56,7 @@ export class Setup {
     const wrong = settingProblem(state);
     for (const name of SETTING_NAMES) {
       const field = byId(name);
-      field.value = texts[name] ?? String(settings[name]);
+      field.value = (beginning.kind === 'checkpoint' ? null : texts[name]) ?? String(settings[name]);
       field.disabled = active || (OF_NEW.includes(name) && beginning.kind !== 'nothing') || (beginning.kind === 'checkpoint' && name !== 'backend');
       field.setAttribute('aria-invalid', String(wrong?.name === name));
     }
@@ -66,9 +66,10 @@ export class Setup {
     if (wrong) byId('expert').open = true;
   }
 
-  /** @param {State['beginning']} beginning */
-  #showBeginning(beginning) {
+  /** @param {State['beginning']} beginning @param {State['run']} run */
+  #showBeginning(beginning, run) {
     const options = [['', 'nothing: a new network'], ...SHIPPED.map(({ folder, title }) => [folder, `the ${title.toLowerCase()} model`])];
+    if (run && run.kept !== null) options.push([`taught:${run.name}`, `what was taught: ${run.title}`]);
     let value = '';
     if (beginning.kind === 'checkpoint') {
       value = 'dropped';

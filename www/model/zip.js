@@ -1,6 +1,6 @@
 // Zip archives, written without compression and read with or without it (PKWARE's APPNOTE, without its 64-bit extension).
 
-/** @typedef {import('../model/source.js').Found} Found */
+/** @typedef {import('./source.js').Found} Found */
 
 const LOCAL = 0x04034b50;
 const CENTRAL = 0x02014b50;
