@@ -243,6 +243,24 @@ test('pictures of the visitor’s are learned from, a folder a class; what is da
   await closePage(page);
 });
 
+test('a browser that has no room for a run is told of, and the run goes on', async () => {
+  const page = await open(`${TINY}&steps=3`, {
+    before: (fresh) => fresh.addInitScript(() => {
+      IDBObjectStore.prototype.put = () => {
+        throw new DOMException('full', 'QuotaExceededError');
+      };
+    }),
+  });
+  await teach(page);
+  await reach(page, 'finished');
+  await page.getByText('It is not kept').waitFor();
+  assert.match(await page.locator('#notes').textContent(), /The browser has no more room for this page\. It goes on learning; download it/);
+  assert.ok(await page.getByRole('link', { name: 'Use it' }).isHidden());
+  const found = await unzip(await download(page, join(folder, 'unkept.zip')));
+  assert.ok(found.some(({ path }) => path.endsWith('/unet/config.json')));
+  await closePage(page);
+});
+
 test('the digits model learns a handwriting', async () => {
   const page = await open('backend=cpu&from=handwriting');
   await page.getByRole('application', { name: 'Drawing 8, 7, empty' }).waitFor();
