@@ -59,7 +59,7 @@ export function reduce(state, action) {
     case 'label': return { ...state, drawings: labelled(state.drawings, action.box, action.label) };
     case 'drawings': return withAlphabet({ ...state, ...action.kept }, state.drawings.alphabet);
     case 'begin': return { ...withoutNotice(state, 'beginning'), beginning: action.beginning };
-    case 'handwriting': return { ...withAlphabet(chosen(state, 'drawings'), 'digits'), beginning: action.beginning, texts: {} };
+    case 'handwriting': return { ...withAlphabet(chosen(state, 'drawings'), 'digits'), beginning: action.beginning, texts: state.texts.backend ? { backend: state.texts.backend } : {} };
     case 'set': return { ...state, texts: withText(state.texts, action.name, action.text) };
     case 'unset': return { ...state, texts: {} };
     case 'teach': return announced({ ...withoutNotice(state, 'failure', 'ask', 'unkept', 'kept'), run: { ...newRun(action.asked), curve: action.curve ?? emptyCurve() }, shown: null, playing: false }, 'Starting.');

@@ -81,7 +81,7 @@ export function defaultSettings(beginning, from, { count, side, channels }) {
     widths: side > 32 || channels > 1 ? '32 64 64' : '16 32 32',
     steps: tunes ? (few ? 80 : 300) : few ? 600 : 2000,
     batch: Math.max(1, Math.min(tunes && few ? 8 : 16, count)),
-    rate: tunes ? (few ? 4e-4 : 2e-4) : 1e-3,
+    rate: tunes ? (few ? 3e-4 : 2e-4) : 1e-3,
     // The fewer steps, the shorter what is averaged over.
     ema: few || tunes ? 0.95 : 0.995,
     unlabelled: 0.1,
