@@ -178,6 +178,7 @@ test('it learns on the GPU too, and stops within a step', async () => {
   const stopped = await stepOf(page);
   assert.ok(stopped >= asked && stopped < 500);
   await isKept(page);
+  await page.waitForFunction((step) => document.getElementById('now-step').textContent === `step ${step}`, stopped, { timeout: 60_000 });
   // Another run does not replace what is kept unasked.
   await button(page, 'Teach').click();
   await page.getByText('One run is kept at a time').waitFor();
@@ -236,7 +237,7 @@ test('pictures of the visitor’s are learned from, a folder a class; what is da
 
   await page.getByLabel('Files…').setInputFiles([{ name: 'notes.txt', mimeType: 'text/plain', buffer: Buffer.from('words') }]);
   await page.locator('.notice.error').waitFor();
-  assert.match(await text(page, 'errors'), /There is no picture among the file/);
+  assert.match(await text(page, 'errors'), /notes\.txt could not be read as a picture/);
   await page.getByLabel('Files…').setInputFiles([{ name: 'run.zip', mimeType: 'application/zip', buffer: Buffer.from('no zip') }]);
   await page.getByText('These files cannot be used').waitFor();
   assert.match(await text(page, 'errors'), /run\.zip is no zip archive/);

@@ -43,7 +43,8 @@
  *   {type: 'failed', id: number, message: string}
  * )} LearningEvent
  * `learned` comes several times a second with the losses since. A `checkpoint` comes at the beginning, every half a minute, and last
- * before `finished`; its `model` is the folder that diffusers loads. `levels` are the samples as a screen has them, [N, C, H, W].
+ * before `finished`; its `model` is the folder that diffusers loads. `levels` are the samples as a screen has them, [N, C, H, W];
+ * those of where it paused come after `paused`.
  * After `failed` the worker is of no more use.
  */
 

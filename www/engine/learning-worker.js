@@ -140,8 +140,9 @@ class Run {
   #learning = 0;
   #told = performance.now();
   #saved = performance.now();
-  /** When samples are due; what they took decides it. */
+  /** When samples are due, which what they took decides; and the step of the last ones. */
   #due = 0;
+  #shown = -1;
 
   /**
    * @param {number} id  of the command
@@ -180,8 +181,8 @@ class Run {
     }
     await this.#settle(step);
     this.#tell(batch);
-    paused = false; // the last samples are what it was all for
-    await this.#sample(step);
+    // The last samples are what it was all for.
+    await this.#sample(step, () => false);
     await this.#keep(step);
     say({ type: 'finished', id: this.#id, step });
   }
@@ -195,9 +196,13 @@ class Run {
       await this.#keep(step);
       if (!paused) return;
       say({ type: 'paused', id: this.#id, step });
-      await new Promise((resolve) => {
-        goOn = () => resolve(undefined);
-      });
+      // There is time to show what it has come to.
+      if (step !== this.#shown) await this.#sample(step, () => !paused || wanted);
+      if (paused && !wanted) {
+        await new Promise((resolve) => {
+          goOn = () => resolve(undefined);
+        });
+      }
     } while (wanted);
   }
 
@@ -223,26 +228,27 @@ class Run {
     this.#told = performance.now();
   }
 
-  /** Shows what was learned so far. @param {number} step */
-  async #sample(step) {
+  /** Shows what was learned so far, if nothing ends it on the way. @param {number} step @param {() => boolean} [ends] */
+  async #sample(step, ends = () => paused) {
     const { settings, share } = this.#samples;
     const begun = performance.now();
     const run = await this.#learner.start(settings);
     try {
       const rows = run.rows().length;
       let frame;
-      for (let next; !paused && (next = await run.next());) {
+      for (let next; !ends() && (next = await run.next());) {
         frame = next;
         this.#progress('samples', frame.step + 1, rows);
         await macrotask();
       }
-      if (!frame || frame.step + 1 < rows) return; // paused on the way
+      if (!frame || frame.step + 1 < rows) return; // ended on the way
       const size = this.#learner.size();
       const levels = Uint8ClampedArray.from(frame.x, (x) => (x / 2 + 0.5) * 255);
       say({ type: 'samples', id: this.#id, step, levels, count: settings.count, ...size }, [levels.buffer]);
     } finally {
       run.free();
     }
+    this.#shown = step;
     const now = performance.now();
     this.#due = now + Math.max(SHOW, (now - begun) * (1 / share - 1));
   }

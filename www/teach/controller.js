@@ -323,7 +323,7 @@ export class Controller {
       // The one before it has not been replaced yet.
       if (!run.checkpoint) this.#openKept().catch((error) => console.warn(error));
     } else if (run.activity === 'paused') {
-      this.#end();
+      if (run.frames.at(-1)?.step === run.step) this.#end();
       this.dispatch({ type: 'stopped' });
     } else {
       this.dispatch({ type: 'stop' });
@@ -365,9 +365,11 @@ export class Controller {
     this.dispatch(event);
     const { run } = this.#state;
     if (event.type === 'checkpoint' && run) this.#keep(run, event);
-    if (event.type === 'paused' && run?.activity === 'stopping') {
-      this.#end();
-      this.dispatch({ type: 'stopped' });
+    // The worker has still to show what it stopped at.
+    if (event.type === 'paused' && run?.activity === 'stopping') this.dispatch({ type: 'stopped' });
+    if (event.type === 'samples' && run?.checkpoint?.step === event.step && (run.activity === 'paused' || run.activity === 'stopped')) {
+      this.#keep(run, run.checkpoint);
+      if (run.activity === 'stopped') this.#end();
     }
     if (event.type === 'finished' || event.type === 'failed') this.#end();
   }
@@ -454,6 +456,7 @@ export class Controller {
 
   async forget() {
     try {
+      this.#end();
       await forgetRun();
       this.#keptImagesOf = '';
       this.dispatch({ type: 'forgotten' });

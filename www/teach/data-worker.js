@@ -101,8 +101,8 @@ async function readPictures({ id, files, side, channels }) {
     }
   }
   if (!read.length) {
-    const why = skipped.length ? ` ${skipped[0].problem}` : ' PNG, JPEG, WebP and GIF are read.';
-    throw new Error(`There is no picture among ${files.length === 1 ? 'the file' : `the ${files.length} files`}.${why}`);
+    if (files.length === 1) throw new Error(skipped[0].problem);
+    throw new Error(`There is no picture among the ${files.length} files. ${skipped[0].problem}`);
   }
   const size = channels * side * side;
   const pixels = new Uint8Array(read.length * size);
