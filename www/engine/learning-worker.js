@@ -113,8 +113,8 @@ async function load(library, engine, source, progress) {
 
 /** The card of what a model becomes: what it says of its own pictures does not hold any more. @param {string|null} card @param {string} title */
 function cardOf(card, title) {
-  const { class_names, null_class } = JSON.parse(card ?? '{}');
-  return JSON.stringify({ title, class_names, null_class }, null, 2);
+  const { class_names, null_class, credits, licence } = JSON.parse(card ?? '{}');
+  return JSON.stringify({ title, class_names, null_class, credits, licence }, null, 2);
 }
 
 /** @param {BlobsByName} files @returns {Promise<FilesByName>} */
