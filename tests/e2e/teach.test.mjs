@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import axe from 'axe-core';
 import { unzip } from '../../www/model/zip.js';
-import { checkLook, closePage, generate, launch, openPage, PHONE, pixels, ready, servePage } from './harness.mjs';
+import { checkLook, closePage, folderOf, generate, launch, openPage, PHONE, pixels, ready, servePage } from './harness.mjs';
 
 /** A network so small that its steps take no time; what is tested does not depend on how well it learns. */
 const TINY = 'backend=cpu&widths=8+16&batch=4&seed=3';
@@ -237,6 +237,11 @@ test('pictures of the visitor’s are learned from, a folder a class; what is da
   await reach(page, 'finished');
   assert.ok(await page.evaluate(() => document.getElementById('now').width > 1));
 
+  // A model's folder is something to begin with.
+  await page.getByLabel('A folder…').setInputFiles(folderOf('www/models/sprites'));
+  await page.waitForFunction(() => document.getElementById('learns-says').textContent.startsWith('4 coloured images of 32 × 32'));
+  assert.equal(await page.locator('#beginning option:checked').textContent(), 'sprites');
+
   await page.getByLabel('Files…').setInputFiles([{ name: 'notes.txt', mimeType: 'text/plain', buffer: Buffer.from('words') }]);
   await page.locator('.notice.error').waitFor();
   assert.match(await text(page, 'errors'), /notes\.txt could not be read as a picture/);
@@ -310,8 +315,16 @@ for (const colorScheme of ['light', 'dark']) {
     await reach(page, 'finished');
     await isKept(page);
     await checkLook(page, 'done');
+    await button(page, 'Delete').click();
+    await button(page, 'Delete it').waitFor();
+    await checkLook(page, 'asked');
     await page.setViewportSize({ width: 320, height: 640 });
     await checkLook(page, '320 pixels');
+    await button(page, 'Delete it').click();
+    await reach(page, 'ready');
+    await page.reload();
+    await page.waitForFunction(() => !document.getElementById('teach').disabled);
+    assert.ok(await page.locator('#live').isHidden(), 'it is gone');
     await closePage(page);
   });
 }

@@ -454,7 +454,13 @@ export class Controller {
     this.dispatch({ type: 'open', run: { ...run, recipe, shape, frames, backend, step, curve: curveOf(losses), checkpoint: { step, files, model }, kept: step, activity: isDone ? 'finished' : 'stopped' } });
   }
 
-  async forget() {
+  /** Deletes the run, once the visitor is sure. @param {{sure?: boolean}} [options] */
+  async forget({ sure = false } = {}) {
+    const { run } = this.#state;
+    if (!sure) {
+      this.dispatch({ type: 'notify', notice: { key: 'ask', title: 'Delete what was taught?', text: `${run?.title}, step ${run?.step}, is gone then. Download it first if you want to have it later.`, actions: [{ label: 'Delete it', intent: { do: 'forget', sure: true } }] } });
+      return;
+    }
     try {
       this.#end();
       await forgetRun();
@@ -486,7 +492,7 @@ export class Controller {
   act(intent) {
     if (intent.do === 'teach') this.teach(intent);
     else if (intent.do === 'goOn') this.goOn(intent);
-    else if (intent.do === 'forget') this.forget();
+    else if (intent.do === 'forget') this.forget(intent);
     else this.readImages();
   }
 

@@ -71,7 +71,7 @@ import { emptyDrawings } from './drawings.js';
 /** What a button of a notice asks for. @typedef {(
  *   {do: 'teach', replace: true} |
  *   {do: 'goOn', cpu?: boolean} |
- *   {do: 'forget'} |
+ *   {do: 'forget', sure: true} |
  *   {do: 'readAgain'}
  * )} Intent */
 
