@@ -146,7 +146,11 @@ pub struct Coefficients {
     pub known_from_original: f32,
     pub known_from_noise: f32,
     pub langevin: f32,
-    pub pad: [f32; 4],
+    /// What the gradient of a classifier is multiplied by where it is added to the model's output,
+    pub model_from_gradient: f32,
+    /// and where it is added to the noise.
+    pub noise_from_gradient: f32,
+    pub pad: [f32; 2],
 }
 
 /// What a row puts in a register.
@@ -176,9 +180,16 @@ impl Coefficients {
 
 impl Schedule {
     /// The table as the device reads it, for classifier-free guidance of scale `guidance` and rescale
-    /// `guidance_rescale`.
-    pub fn coefficients(&self, guidance: f32, guidance_rescale: f32) -> Vec<Coefficients> {
-        self.rows.iter().map(|row| Coefficients { guidance, guidance_rescale, ..Coefficients::from(row) }).collect()
+    /// `guidance_rescale`, and for a classifier's of scale `classifier_scale`.
+    pub fn coefficients(&self, guidance: f32, guidance_rescale: f32, classifier_scale: f64) -> Vec<Coefficients> {
+        let of_row = |row: &Row| Coefficients {
+            guidance,
+            guidance_rescale,
+            model_from_gradient: (classifier_scale * row.model_from_gradient()) as f32,
+            noise_from_gradient: (classifier_scale * row.prev.noise) as f32,
+            ..Coefficients::from(row)
+        };
+        self.rows.iter().map(of_row).collect()
     }
 
     /// How x is shown before evaluation `row`, or x_0 after the last: where x grows with σ the model is given less of it, and
@@ -235,7 +246,9 @@ impl From<&Row> for Coefficients {
             known_from_original: row.known_from_original as f32,
             known_from_noise: row.known_from_noise as f32,
             langevin: row.langevin.unwrap_or(0.0) as f32,
-            pad: [0.0; 4],
+            model_from_gradient: 0.0,
+            noise_from_gradient: 0.0,
+            pad: [0.0; 2],
         }
     }
 }
@@ -448,6 +461,16 @@ impl Row {
     /// The shares of the picture and of standard normal noise in x at this row, in the sampler's own scale.
     pub fn shares(&self) -> (f64, f64) {
         (self.signal, self.scale() * (1.0 - self.alpha_cumprod).max(0.0).sqrt())
+    }
+
+    /// What ∇ log p(y | x_t) is multiplied by in the model's output, for ε̂ to become ε̂ − √(1 − ᾱ) ∇ log p: then x̂0 grows by
+    /// (1 − ᾱ) / √ᾱ ∇ log p, of which x0_from_model tells what the model has to say, be it ε, x_0 or v. Where nothing is left of the
+    /// picture, x_t says nothing of a class either.
+    fn model_from_gradient(&self) -> f64 {
+        match self.alpha_cumprod * self.x0_from_model == 0.0 {
+            true => 0.0,
+            false => (1.0 - self.alpha_cumprod) / (self.alpha_cumprod.sqrt() * self.x0_from_model),
+        }
     }
 
     /// What x of a variance of 1 is multiplied by to be in the sampler's own scale.

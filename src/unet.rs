@@ -5,22 +5,18 @@ mod builder;
 mod embeddings;
 mod k_blocks;
 mod layers;
-mod naming;
-mod parameters;
 mod plain_blocks;
 mod skip_blocks;
-mod weights_file;
 
 use std::rc::Rc;
 
-use builder::{Builder, ClassMix, ParametersOf};
-pub(crate) use parameters::Learned;
-use parameters::{Parameter, Parameters};
-pub use weights_file::WeightsFile;
+use builder::{Builder, ClassMix};
 
 use crate::backend::fetch;
 use crate::config::{TimeEmbeddingType, UNetConfig, UpBlockType};
 use crate::graph::{Graph, ValueId};
+pub use crate::network::WeightsFile;
+use crate::network::{Learned, Parameter, Parameters, ParametersOf};
 use crate::passes::read_by_conditions;
 use crate::pipeline::names;
 use crate::state::State;
@@ -197,6 +193,11 @@ impl UNet2DModel {
             ))),
             None => Ok(()),
         }
+    }
+
+    /// What its weights are packed into.
+    pub(crate) fn parameters_mut(&mut self) -> &mut Parameters {
+        &mut self.parameters
     }
 
     /// How many numbers of the checkpoint are in the parameter of this name.

@@ -13,6 +13,7 @@ mod quantile;
 mod remember;
 mod renoise;
 mod rescale;
+mod shift;
 mod threshold;
 mod update;
 
@@ -27,5 +28,6 @@ pub use quantile::Quantile;
 pub use remember::Remember;
 pub use renoise::Renoise;
 pub use rescale::Rescale;
+pub use shift::Shift;
 pub use threshold::Threshold;
 pub use update::Update;
