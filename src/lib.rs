@@ -23,7 +23,6 @@ pub mod check;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod checkpoint;
 pub mod classifier;
-mod conditions;
 pub mod config;
 pub mod dataset;
 pub mod epochs;

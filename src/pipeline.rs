@@ -17,18 +17,8 @@ use crate::{Error, Precision, Result, Shape, Tensor};
 
 /// Names of the inputs and outputs of a [`Pipeline::plan`].
 pub(crate) mod names {
-    /// Input: x_t, which each run replaces by x_prev.
-    pub const SAMPLE: &str = "sample";
-    /// Input: t of each image.
-    pub const TIMESTEP: &str = "timestep";
-    /// Input: the class of each image.
-    pub const CLASS_LABELS: &str = "class_labels";
-    /// Input, where the network has learned its classes: the class that each is mixed with,
-    pub const CLASS_LABELS_TO: &str = "class_labels.to";
-    /// how much of its own embedding there is in the mixture,
-    pub const CLASS_SHARE: &str = "class_share";
-    /// and how much of the other one's.
-    pub const CLASS_SHARE_TO: &str = "class_share.to";
+    // x_t, which each run replaces by x_prev, and what the network is told besides.
+    pub use crate::unet::names::*;
     /// Input: what the network makes of time and class alone.
     pub const CONDITIONS: &str = "conditions";
     /// Input: the coefficients of a row of the schedule.

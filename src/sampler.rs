@@ -1,5 +1,6 @@
 //! The sampling loop: from noise to images, one model evaluation after another.
 
+mod conditions;
 mod inpainting;
 mod noise;
 pub(crate) mod prepared;
@@ -18,10 +19,10 @@ pub use settings::{ClassMix, ClassifierGuidance, Settings, Share, Start};
 pub use snapshot::Snapshot;
 
 use crate::backend::Executor;
-use crate::conditions::Table;
 use crate::pipeline::names;
 use crate::schedule::{Row, Schedule, is_below};
 use crate::{Error, Pipeline, Result, Shape, Tensor};
+use conditions::Table;
 use inpainting::Known;
 use noise::Noise;
 

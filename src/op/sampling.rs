@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod coefficients;
 mod guide;
 mod inpaint;
 mod input_scale;
@@ -17,6 +18,7 @@ mod shift;
 mod threshold;
 mod update;
 
+pub use coefficients::{Coefficients, KEEPS, Keep};
 pub use guide::Guide;
 pub use inpaint::Inpaint;
 pub use input_scale::InputScale;
@@ -25,7 +27,7 @@ pub use learned_noise::LearnedNoise;
 pub use norm::Norm;
 pub use predict_x0::PredictX0;
 pub use quantile::Quantile;
-pub use remember::Remember;
+pub use remember::{REGISTERS, Remember};
 pub use renoise::Renoise;
 pub use rescale::Rescale;
 pub use shift::Shift;
