@@ -9,10 +9,10 @@ export default [
   { rules: { ...unused, eqeqeq: 'error', 'no-var': 'error', 'prefer-const': 'error' } },
   { files: ['www/**/*.js', 'src/**/*.js'], languageOptions: { globals: globals.browser } },
   { files: ['www/theme.js'], languageOptions: { sourceType: 'script' } },
-  { files: ['www/engine/**/*.js', 'www/model/**/*.js'], languageOptions: { globals: globals.worker } },
+  { files: ['www/engine/**/*.js', 'www/model/**/*.js', 'www/teach/data-worker.js'], languageOptions: { globals: globals.worker } },
   // What the page knows does not depend on what it looks like.
   {
-    files: ['www/store/**/*.js', 'www/model/**/*.js', 'www/engine/**/*.js', 'www/words/**/*.js'],
+    files: ['www/store/**/*.js', 'www/teach/store/**/*.js', 'www/model/**/*.js', 'www/engine/**/*.js', 'www/words/**/*.js'],
     rules: {
       'no-restricted-imports': ['error', { patterns: [{ group: ['**/view/*', '**/controller.js'] }] }],
       'no-restricted-globals': ['error', 'document', 'window', 'location', 'history'],

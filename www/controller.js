@@ -6,6 +6,7 @@ import { isPicture, recipeIn } from './keep/picture-file.js';
 import { isCondition, readCondition } from './model/condition.js';
 import { isDrawable, readPicture } from './model/image.js';
 import { sourceOfFiles } from './model/source.js';
+import { unzip } from './model/zip.js';
 import { endsOnCpu, forkPoint, forkProblem, goesOnByItself, originOf } from './store/forking.js';
 import { beginningProblem, inversionProblem, isOfInversion } from './store/picture.js';
 import { goesOn, newestTrial, planOf, planProblem } from './store/comparing.js';
@@ -165,7 +166,8 @@ export class Controller {
    */
   async takeFiles(given) {
     try {
-      const files = await given;
+      let files = await given;
+      if (files.length === 1 && /\.zip$/i.test(files[0].path)) files = await unzip(files[0].file);
       if (files.length === 1 && isPicture(files[0].file) && await this.#takePicture(files[0].file)) return;
       if (conditionShape(this.#state) && files.length === 1 && isCondition(files[0].file)) return await this.takeCondition(files[0].file);
       const id = ++this.#lastId;

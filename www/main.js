@@ -34,6 +34,7 @@ import { Readouts } from './view/readouts.js';
 import { SaveMenu } from './view/save-menu.js';
 import { Scrubber } from './view/scrubber.js';
 import { PAGE, setUpKeys, setUpPopovers, setUpTheme } from './view/shell.js';
+import { TeachLink } from './view/teach-link.js';
 import { Title } from './view/title.js';
 import { setUpTooltips } from './view/tooltip.js';
 import { Tour } from './view/tour.js';
@@ -81,6 +82,7 @@ const views = [
   new Readouts(),
   new SaveMenu(controller, keeper),
   new History(keeper),
+  new TeachLink(),
   new Title(),
   new UpdatePanel(),
   new Plots(store.state),

@@ -60,6 +60,14 @@ test('the benchmark beside it starts its engine', async () => {
   await closePage(page);
 });
 
+test('a network learns on the page beside it', async () => {
+  const page = await openPage(browser, `${server.url}teach.html?backend=cpu&widths=8+16&batch=4&steps=2`, { wait: false });
+  await page.waitForFunction(() => !document.getElementById('teach').disabled);
+  await page.getByRole('button', { name: 'Teach', exact: true }).click();
+  await page.waitForSelector('body[data-phase="finished"]', { timeout: 60_000 });
+  await closePage(page);
+});
+
 test('another page embeds its element', async () => {
   const context = await browser.newContext();
   const page = await context.newPage();

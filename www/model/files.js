@@ -5,6 +5,7 @@ import { ModelCache } from './cache.js';
 import { LocalFiles } from './local-files.js';
 import { baseOf, choose, folderOf, join } from './networks.js';
 import { RemoteFiles } from './remote-files.js';
+import { taughtModel } from './taught.js';
 
 /** A configuration is a page of text; what is larger is something else. */
 const MOST_CONFIG_BYTES = 1 << 20;
@@ -43,6 +44,7 @@ const MOST_CONFIGS = 24;
  * @returns {Promise<Files>}
  */
 export async function openFiles(source, signal, stored) {
+  if (source.kind === 'taught') return new LocalFiles(await taughtModel(source.name), signal);
   return source.kind === 'files' ? new LocalFiles(source.files, signal) : new RemoteFiles(source, await ModelCache.open(source.id), signal, stored);
 }
 

@@ -1,7 +1,7 @@
 // The visitor's own files: collects what was dropped or chosen. What is a model among them the library finds.
 
 /** A folder of pictures dropped by mistake should not be walked to its end. */
-const MOST_FILES = 5000;
+export const MOST_FILES = 5000;
 
 /** @typedef {import('./source.js').Found} Found */
 

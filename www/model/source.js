@@ -1,4 +1,5 @@
-// What names a model: the page's own folders, an address, a repository on the hub, or files of the visitor's.
+// What names a model: the page's own folders, an address, a repository on the hub, what was taught in this browser, or files of
+// the visitor's.
 
 import { HUB, parseRepository, repositoryFolder, repositoryListing } from './hub.js';
 
@@ -9,6 +10,7 @@ import { HUB, parseRepository, repositoryFolder, repositoryListing } from './hub
  * @typedef {(
  *   {kind: 'folder', id: string, address: string} |
  *   {kind: 'hub', id: string, address: string, listing: string, repo: string, revision: string} |
+ *   {kind: 'taught', id: string, name: string} |
  *   {kind: 'files', id: string, name: string, files: Found[]}
  * ) & import('./networks.js').Wanted} Source
  * `address` ends in a slash; `listing` and a revision make the address of the list of the files.
@@ -26,6 +28,8 @@ const FIRST = { network: null, variant: null };
 export function readSource(text, { base, hub }) {
   text = text.trim().replace(/\/+$/, '');
   if (!text) return wrong('Type a name like owner/name, or the address of a folder.');
+  const [, taught] = text.match(/^taught:([\w-]+)$/) ?? [];
+  if (taught) return { source: { kind: 'taught', id: text, name: taught, ...FIRST }, problem: null };
   // models/… is this page's own folder; another relative one begins with a dot or a slash.
   const repository = /^(models\/|[./])/.test(text) ? null : parseRepository(text, hub);
   if (repository) {

@@ -92,7 +92,7 @@ import { FIELD_NAMES } from './settings.js';
  *   {do: 'update'}
  * )} Intent */
 
-/** A message: a newer one replaces an older one with its key. @typedef {{key: string, text: string, title?: string, error?: boolean, actions?: {label: string, intent: Intent}[]}} Notice */
+/** @typedef {import('../view/notices.js').NoticeOf<Intent>} Notice */
 
 /** @typedef {{text: string, count: string, fraction: number}} Status  of which the progress bar shows the fraction */
 

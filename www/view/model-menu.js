@@ -53,7 +53,7 @@ export class ModelMenu {
 
   /** @param {Loaded} loaded */
   #showFacts({ source, networks, network, variant, model, title }) {
-    const where = { folder: source.id, hub: source.id, files: 'this computer; a link cannot carry it' }[source.kind];
+    const where = { folder: source.id, hub: source.id, taught: 'taught in this browser, which keeps it', files: 'this computer; a link cannot carry it' }[source.kind];
     const folders = networks.map(({ folder }) => folder);
     const variants = networks.find(({ folder }) => folder === network)?.variants ?? [];
     /** What stands in a line; nothing is left out. @type {[string, (string|Node|null)[]][]} */

@@ -2,23 +2,24 @@
 
 import { byId, make } from './dom.js';
 
-/** @typedef {import('../store/state.js').Notice} Notice */
+/** A message: a newer one replaces an older one with its key. What its buttons ask for is the page's. @template Intent @typedef {{key: string, text: string, title?: string, error?: boolean, actions?: {label: string, intent: Intent}[]}} NoticeOf */
 
+/** @template Intent */
 export class Notices {
   // Two live regions: errors answer a click, so they stand by the button; notes come by themselves, so they stand where
   // they move nothing.
   #errors = byId('errors');
   #notes = byId('notes');
   #controller;
-  /** @type {Map<Notice, HTMLElement>} */
+  /** @type {Map<NoticeOf<Intent>, HTMLElement>} */
   #shown = new Map();
 
-  /** @param {{dismiss: (key: string) => void, act: (intent: import('../store/state.js').Intent) => void}} controller */
+  /** @param {{dismiss: (key: string) => void, act: (intent: Intent) => void}} controller */
   constructor(controller) {
     this.#controller = controller;
   }
 
-  /** @param {{notices: readonly Notice[]}} state */
+  /** @param {{notices: readonly NoticeOf<Intent>[]}} state */
   render({ notices }) {
     for (const [notice, element] of this.#shown) {
       if (notices.includes(notice)) continue;
@@ -33,7 +34,7 @@ export class Notices {
     }
   }
 
-  /** @param {Notice} notice */
+  /** @param {NoticeOf<Intent>} notice */
   #make({ key, text, title, error = false, actions = [] }) {
     const close = make('button', { type: 'button', class: 'close', 'aria-label': 'Dismiss' }, '×');
     const notice = make('div', { class: error ? 'notice error' : 'notice' }, close);

@@ -1,0 +1,253 @@
+// What the Teach page knows and makes of it, without a page: its state, what is drawn, losses, samples and archives.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { classesOf } from '../../www/teach/classes.js';
+import { fromNpz, toNpz } from '../../www/teach/npz.js';
+import { axisOf, emptyCurve, linesOf, pointsUpTo, withPoints } from '../../www/teach/store/curve.js';
+import { BOARD, COPIES, drawn, emptyDrawings, imagesOf, isDrawn, pictureOf, undone } from '../../www/teach/store/drawings.js';
+import { shownFrame, withFrame } from '../../www/teach/store/film.js';
+import { reduce } from '../../www/teach/store/reduce.js';
+import { chosenImages, fittedTo, imageProblem, isActive, settingProblem, settingsOf } from '../../www/teach/store/select.js';
+import { networkFor, readSetting, recipeOf, samplesOf } from '../../www/teach/store/settings.js';
+import { initialState } from '../../www/teach/store/state.js';
+import { crc32, unzip, zip } from '../../www/model/zip.js';
+
+const images = (count = 20, labels = null, names = []) => ({ shape: [count, 1, 28, 28], pixels: new Uint8Array(count * 784), labels: labels && Uint32Array.from(labels), names });
+const all = (state, ...actions) => actions.reduce(reduce, state);
+const asked = (id = 1) => ({ id, name: 'digits-1', title: 'Digits, taught here', images: images(), samples: samplesOf(images(), null) });
+const RECIPE = { steps: 100, batch: 4, config: '{}', card: '{}' };
+const running = () => all(initialState(), { type: 'teach', asked: asked() }, { type: 'begun', id: 1, recipe: RECIPE, step: 0 });
+const checkpoint = (step) => ({ type: 'checkpoint', id: 1, step, files: { 'training.json': new Blob(['{}']) }, model: {} });
+
+// ---- The run ------------------------------------------------------------------------------------
+
+test('a run begins, learns, pauses and goes on', () => {
+  let state = running();
+  assert.equal(state.run.activity, 'learning');
+  state = all(state, { type: 'learned', id: 1, points: [{ step: 1, loss: 1 }, { step: 2, loss: 0.5 }], imagesPerSecond: 40 });
+  assert.deepEqual([state.run.step, state.run.curve.losses, state.run.speed], [2, [1, 0.5], 40]);
+  state = all(state, { type: 'pause' });
+  assert.equal(state.run.activity, 'pausing');
+  state = all(state, checkpoint(3), { type: 'paused', id: 1, step: 3 });
+  assert.deepEqual([state.run.activity, state.run.step, state.run.checkpoint.step], ['paused', 3, 3]);
+  assert.equal(all(state, { type: 'continue' }).run.activity, 'learning');
+});
+
+test('what a worker says that is gone is passed over', () => {
+  const state = running();
+  assert.equal(reduce(state, { type: 'learned', id: 7, points: [{ step: 9, loss: 1 }], imagesPerSecond: 1 }), state);
+});
+
+test('a run that fails goes on from its checkpoint, and its later losses are taken again', () => {
+  let state = all(running(), { type: 'backend', id: 1, kind: 'gpu', name: 'GPU' }, { type: 'learned', id: 1, points: [1, 2, 3, 4].map((step) => ({ step, loss: step })), imagesPerSecond: 1 }, checkpoint(2));
+  state = reduce(state, { type: 'failed', id: 1, message: 'The device was lost.' });
+  assert.equal(state.run.activity, 'failed');
+  assert.deepEqual(state.notices[0].actions.map(({ label }) => label), ['Go on from step 2', 'Go on, on the CPU']);
+  state = all(state, { type: 'goOn', id: 2 }, { type: 'begun', id: 2, recipe: RECIPE, step: 2 }, { type: 'learned', id: 2, points: [{ step: 3, loss: 30 }], imagesPerSecond: 1 });
+  assert.deepEqual(state.run.curve.steps, [1, 2, 3]);
+  assert.deepEqual(state.run.curve.losses, [1, 2, 30]);
+  assert.deepEqual(state.notices, []);
+});
+
+test('a run that fails before it has learned anything leaves nothing but what went wrong', () => {
+  const state = all(initialState(), { type: 'teach', asked: asked() }, { type: 'failed', id: 1, message: 'Too large.' });
+  assert.equal(state.run, null);
+  assert.deepEqual(state.notices.map(({ title, text }) => [title, text]), [['The run did not start', 'Too large.']]);
+});
+
+test('a stop is one until the worker is gone', () => {
+  let state = all(running(), { type: 'stop' });
+  assert.ok(isActive(state));
+  state = all(state, checkpoint(5), { type: 'paused', id: 1, step: 5 });
+  assert.equal(state.run.activity, 'stopping');
+  assert.equal(all(state, { type: 'stopped' }).run.activity, 'stopped');
+});
+
+test('what the browser does not keep is said, and goes away when it does', () => {
+  const state = all(running(), { type: 'unkept', message: 'No more room.' });
+  assert.match(state.notices[0].text, /^No more room\. It goes on learning; download it/);
+  assert.deepEqual(all(state, { type: 'kept', name: 'digits-1', step: 4 }).notices, []);
+  assert.equal(all(state, { type: 'kept', name: 'another', step: 4 }).run.kept, null);
+});
+
+// ---- What it learns from ------------------------------------------------------------------------
+
+test('why there is nothing to teach is said', () => {
+  let state = initialState();
+  assert.equal(imageProblem(state), 'The digits are not there yet.');
+  state = all(state, { type: 'read', images: images(3), skipped: [] });
+  assert.equal(imageProblem(state), null, 'the batch is no larger than there are images');
+  assert.equal(imageProblem(all(state, { type: 'set', name: 'batch', text: '8' })), 'There are 3 images, fewer than a batch of 8. Add some, or choose a smaller batch.');
+  state = all(state, { type: 'choose', from: 'files' });
+  assert.match(imageProblem(state), /^Choose pictures first/);
+  state = all(state, { type: 'reading', done: 1, total: 9 });
+  assert.equal(imageProblem(state), 'The images are being read.');
+  state = all(state, { type: 'unreadable', message: 'There is no picture among the 9 files.' });
+  assert.equal(imageProblem(state), 'There is no picture among the 9 files.');
+  assert.match(imageProblem(all(state, { type: 'choose', from: 'drawings' })), /^Draw in a box/);
+});
+
+test('files that are left out are told, with the reason', () => {
+  const state = all(initialState(), { type: 'read', images: images(), skipped: [{ path: 'a.png', problem: 'a.png is damaged.' }, { path: 'b.png', problem: 'b.png is damaged.' }] });
+  assert.equal(state.notices[0].title, '2 files were left out');
+  assert.equal(state.notices[0].text, 'a.png is damaged. And 1 more, such as b.png.');
+  assert.ok(state.data.images, 'the others are there');
+});
+
+test('images have to fit the model that learns more', () => {
+  const known = { channels: 3, side: 32, classes: 16, names: [], nullClass: 15 };
+  const state = all(initialState(), { type: 'read', images: images(), skipped: [] }, { type: 'begin', beginning: { kind: 'model', source: {}, title: 'Sprites', known } });
+  assert.match(imageProblem(state), /^Sprites makes coloured images, and these are grey/);
+  const grey = { ...known, channels: 1 };
+  assert.equal(imageProblem(all(state, { type: 'begin', beginning: { kind: 'model', source: {}, title: 'Sprites', known: { ...grey, side: 16 } } })), 'Sprites makes images of 16 × 16, and these are 28 × 28. Choose smaller ones, or begin with nothing.');
+  const few = images(20, Array.from({ length: 20 }, (_, i) => i), []);
+  assert.match(imageProblem(all(state, { type: 'read', images: few, skipped: [] }, { type: 'begin', beginning: { kind: 'model', source: {}, title: 'Sprites', known: grey } })), /^These images are of 20 classes, and Sprites knows 15/);
+});
+
+test('classes are those of the model by their names, by their order, or none', () => {
+  const known = { channels: 1, side: 32, classes: 4, names: ['a', 'b', 'c'], nullClass: 3 };
+  assert.deepEqual([...fittedTo(images(3, [0, 1, 0], ['c', 'a']), known).labels], [2, 0, 2]);
+  assert.deepEqual([...fittedTo(images(3, [0, 1, 0], ['x', 'y']), known).labels], [0, 1, 0]);
+  assert.deepEqual([...fittedTo(images(3), known).labels], [3, 3, 3]);
+  assert.equal(fittedTo(images(3, [0, 1, 0], ['c', 'a']), { ...known, classes: null }).labels, null);
+  const { label_dropout: dropout } = recipeOf(settingsOf(initialState()), fittedTo(images(3), known), '', known);
+  assert.equal(dropout, 0, 'no label is left out where all are');
+  assert.deepEqual(samplesOf(fittedTo(images(3), known), known).settings.class_labels, new Array(16).fill(3));
+});
+
+test('a folder a class tells the classes', () => {
+  assert.deepEqual(classesOf(['pets/cats/1.png', 'pets/dogs/2.png', 'pets/cats/more/3.png']), { labels: Uint32Array.of(0, 1, 0), names: ['cats', 'dogs'] });
+  assert.deepEqual(classesOf(['pets/1.png', 'pets/2.png']), { labels: null, names: [] });
+  assert.deepEqual(classesOf(['pets/cats/1.png', 'pets/2.png']), { labels: null, names: [] });
+  assert.deepEqual(classesOf(['1.png']), { labels: null, names: [] });
+});
+
+// ---- Settings -----------------------------------------------------------------------------------
+
+test('settings are what was chosen, and otherwise what suits the beginning', () => {
+  let state = initialState();
+  assert.deepEqual([settingsOf(state).rate, settingsOf(state).prediction], [1e-3, 'v_prediction']);
+  state = all(state, { type: 'set', name: 'rate', text: '0.5' });
+  assert.deepEqual(settingProblem(state), { name: 'rate', problem: 'a number from 1e-7 to 0.1' });
+  assert.equal(settingsOf(state).rate, 1e-3);
+  state = all(state, { type: 'set', name: 'rate', text: '' });
+  assert.equal(settingProblem(state), null);
+  for (const text of ['16', '16 20', '8 16 32 64 128', 'x', '0 8']) assert.ok(readSetting('widths', text).problem, text);
+  assert.equal(readSetting('widths', '16, 32').value, '16 32');
+  assert.equal(readSetting('steps', '1.5').problem, 'a whole number from 1 to 1000000');
+});
+
+test('a new network has an embedding more than classes, and attention whose heads fit', () => {
+  const network = networkFor([8, 24], images(4, [0, 1, 2, 0], ['a', 'b', 'c']));
+  assert.deepEqual([network.num_class_embeds, network.attention_head_dim, network.sample_size], [4, 8, 28]);
+  assert.equal(networkFor([16, 32], images()).num_class_embeds, undefined);
+  const recipe = recipeOf(settingsOf(initialState()), images(4, [0, 1, 2, 0], ['a', 'b', 'c']), 'Mine', null);
+  assert.deepEqual(JSON.parse(recipe.card), { title: 'Mine', class_names: ['a', 'b', 'c'], null_class: 3 });
+  assert.equal(JSON.parse(recipe.scheduler).prediction_type, 'v_prediction');
+});
+
+// ---- Drawings -----------------------------------------------------------------------------------
+
+const line = (box, from, to) => ({ box, from, to, begins: true });
+const draw = (drawings, { box, from, to, begins }) => drawn(drawings, box, from, to, begins);
+
+test('a drawing becomes a picture as MNIST has them: in a square of 20, its mass in the middle', () => {
+  const drawings = draw(emptyDrawings('digits'), line(1, { x: 10, y: 5 }, { x: 10, y: 30 }));
+  const picture = pictureOf(drawings.boxes[1].ink, 'digits');
+  const rows = Array.from({ length: 28 }, (_, y) => picture.subarray(28 * y, 28 * y + 28).some((value) => value > 100));
+  assert.ok(Math.abs(rows.filter(Boolean).length - 20) <= 1, `${rows.filter(Boolean).length} rows are inked`);
+  let [mass, x, y] = [0, 0, 0];
+  for (const [i, value] of picture.entries()) [mass, x, y] = [mass + value, x + value * ((i % 28) + 0.5), y + value * (Math.floor(i / 28) + 0.5)];
+  assert.ok(Math.hypot(x / mass - 14, y / mass - 14) < 0.5, `its middle is ${x / mass}, ${y / mass}`);
+});
+
+test('a dot stays small, and nothing is cut off', () => {
+  const dot = pictureOf(draw(emptyDrawings('digits'), line(0, { x: 40, y: 40 }, { x: 40, y: 40 })).boxes[0].ink, 'digits');
+  assert.ok(dot.filter((value) => value > 100).length < 150);
+  // A 7's mass is high: it is not pushed over the edge.
+  let drawings = emptyDrawings('digits');
+  for (const [from, to] of [[{ x: 20, y: 10 }, { x: 60, y: 10 }], [{ x: 40, y: 10 }, { x: 40, y: 78 }]]) drawings = draw(drawings, line(7, from, to));
+  const seven = pictureOf(drawings.boxes[7].ink, 'digits');
+  const sum = drawings.boxes[7].ink.reduce((of, share) => of + share, 0);
+  const scale = (BOARD - 8) / 20; // about as high as the board
+  assert.ok(Math.abs(seven.reduce((of, value) => of + value / 255, 0) / (sum / scale ** 2) - 1) < 0.15);
+});
+
+test('each drawing is learned from in eight places', () => {
+  const drawings = draw(draw(emptyDrawings('digits'), line(3, { x: 20, y: 20 }, { x: 60, y: 60 })), line(11, { x: 20, y: 20 }, { x: 20, y: 60 }));
+  const { shape, labels, names } = imagesOf(drawings);
+  assert.deepEqual(shape, [2 * COPIES, 1, 28, 28]);
+  assert.deepEqual([...labels], [...new Array(COPIES).fill(3), ...new Array(COPIES).fill(1)]);
+  assert.equal(names.length, 10);
+  assert.equal(imagesOf(emptyDrawings('letters')), null);
+  assert.equal(isDrawn(undone(drawings, 3).boxes[3]), false);
+  assert.equal(chosenImages({ ...initialState(), from: 'drawings', drawings }).shape[0], 2 * COPIES);
+});
+
+test('another alphabet puts drawings aside, and brings them back', () => {
+  const state = all(initialState(), { type: 'choose', from: 'drawings' }, { type: 'draw', ...line(3, { x: 20, y: 20 }, { x: 60, y: 60 }) });
+  const letters = all(state, { type: 'alphabet', alphabet: 'letters' });
+  assert.equal(letters.drawings.boxes.some(isDrawn), false);
+  assert.equal(all(letters, { type: 'alphabet', alphabet: 'digits' }).drawings, state.drawings);
+  assert.equal(all(letters, { type: 'handwriting', beginning: { kind: 'nothing' } }).drawings, state.drawings);
+});
+
+// ---- Losses and samples -------------------------------------------------------------------------
+
+test('a curve is smoothed, thinned out for the screen, and cut where it goes on', () => {
+  let curve = withPoints(emptyCurve(), Array.from({ length: 1000 }, (_, i) => ({ step: i + 1, loss: i % 2 ? 2 : 1 })));
+  assert.ok(Math.abs(curve.smooth[999] - 1.5) < 0.05);
+  const { raw, smooth } = linesOf(curve, 100);
+  assert.ok(raw.length <= 200 && smooth.length <= 100);
+  assert.ok(raw.some(([, loss]) => loss === 1) && raw.some(([, loss]) => loss === 2), 'peaks stay');
+  assert.equal(pointsUpTo(curve, 10).steps.length, 10);
+  curve = withPoints(curve, [{ step: 500, loss: 9 }]);
+  assert.deepEqual([curve.length, curve.steps[499]], [500, 500]);
+});
+
+test('the axis is logarithmic, with a few marks', () => {
+  const marks = (...losses) => axisOf(withPoints(emptyCurve(), losses.map((loss, i) => ({ step: i + 1, loss })))).marks;
+  assert.deepEqual(marks(1, 0.01, 0.0001), [0.0001, 0.001, 0.01, 0.1, 1]);
+  assert.deepEqual(marks(1, 0.05), [0.05, 0.1, 0.2, 0.5, 1]);
+  assert.ok(marks(1, 0.9).length >= 3);
+  assert.ok(marks().length >= 3);
+});
+
+test('so many samples are kept: those go whose neighbours are near', () => {
+  const frame = (step) => ({ step, levels: new Uint8ClampedArray(1) });
+  let frames = [];
+  for (let step = 0; step <= 640; step += 10) frames = withFrame(frames, frame(step), 8);
+  assert.equal(frames.length, 8);
+  assert.deepEqual([frames[0].step, frames[7].step], [0, 640]);
+  assert.ok(Math.max(...frames.slice(1).map(({ step }, i) => step - frames[i].step)) <= 200);
+  assert.equal(shownFrame(frames, null).step, 640);
+  assert.equal(shownFrame(frames, 5).step, 0);
+  assert.equal(withFrame(frames, frame(640), 8).length, 8, 'the same step replaces itself');
+});
+
+// ---- Archives -----------------------------------------------------------------------------------
+
+test('a zip comes back as it went in', async () => {
+  assert.equal(crc32(new TextEncoder().encode('123456789')), 0xcbf43926);
+  const archive = await zip({ 'a/é.txt': new Blob(['text']), 'a/b.bin': new Blob([new Uint8Array(1000)]), empty: new Blob([]) });
+  const found = await unzip(new File([archive], 'x.zip'));
+  assert.deepEqual(found.map(({ path, file }) => [path, file.size]), [['a/é.txt', 4], ['a/b.bin', 1000], ['empty', 0]]);
+  assert.equal(await found[0].file.text(), 'text');
+});
+
+test('a damaged zip is refused with the reason', async () => {
+  const bytes = new Uint8Array(await (await zip({ 'a.txt': new Blob(['hello']) })).arrayBuffer());
+  const damaged = bytes.slice();
+  damaged[35] ^= 1;
+  await assert.rejects(unzip(new File([damaged], 'x.zip')), /x\.zip is damaged: a\.txt is not what was put in/);
+  await assert.rejects(unzip(new File([bytes.subarray(0, 40)], 'x.zip')), /is no zip archive, or is cut off/);
+  await assert.rejects(unzip(new File([bytes.subarray(30)], 'x.zip')), /cut off|damaged/);
+});
+
+test('images come back from an npz', async () => {
+  const given = { ...images(3, [1, 0, 1], ['cat', 'Über']), pixels: Uint8Array.from({ length: 3 * 784 }, (_, i) => i % 251) };
+  const back = await fromNpz(new File([await toNpz(given)], 'images.npz'));
+  assert.deepEqual(back, given);
+  assert.deepEqual((await fromNpz(new File([await toNpz(images())], 'images.npz'))).labels, null);
+});

@@ -1,0 +1,93 @@
+// What was taught on the Teach page, as the browser keeps it, in IndexedDB: one run of training, written whole or not at all, with
+// the images that it goes on with, and drawings. Where a page may keep nothing, everything here fails.
+
+/** @typedef {import('./source.js').Found} Found */
+/** @typedef {Record<string, Blob>} BlobsByName */
+/** Images of a run, whose bytes nothing reads until it goes on. @typedef {{shape: [number, number, number, number], pixels: Blob, labels: Uint32Array|null, names: string[]}} KeptImages */
+
+/**
+ * A run of training at a checkpoint.
+ * @typedef {object} KeptRun
+ * @property {string} name  what the page's address calls it
+ * @property {string} title
+ * @property {number} step
+ * @property {BlobsByName} files  the checkpoint
+ * @property {BlobsByName} model  the folder that diffusers loads
+ * @property {unknown} shown  what the Teach page showed of it
+ */
+
+const DATABASE = 'denoise-taught';
+const STORE = 'taught';
+const [RUN, IMAGES, DRAWINGS] = ['run', 'images', 'drawings'];
+
+/**
+ * Keeps a run in place of what was kept, or as long as it is the one that is kept: another tab may have begun its own.
+ * @param {KeptRun} run
+ * @param {KeptImages|null} images  of a run that begins
+ */
+export async function keepRun(run, images) {
+  const other = await within('readwrite', (store) => {
+    if (images) {
+      store.put(images, IMAGES);
+      store.put(run, RUN);
+      return null;
+    }
+    const asked = store.get(RUN);
+    asked.onsuccess = () => {
+      if (asked.result?.name === run.name) store.put(run, RUN);
+    };
+    return asked;
+  });
+  if (!images && other?.name !== run.name) throw new Error('The run that is kept is another one now: another tab has begun it, or deleted this one.');
+}
+
+/** @returns {Promise<KeptRun|null>} */
+export const keptRun = async () => await within('readonly', (store) => store.get(RUN)) ?? null;
+
+/** @returns {Promise<KeptImages|null>} */
+export const keptImages = async () => await within('readonly', (store) => store.get(IMAGES)) ?? null;
+
+export const forgetRun = () => within('readwrite', (store) => {
+  store.delete(RUN);
+  store.delete(IMAGES);
+  return null;
+});
+
+/** @param {unknown} drawings */
+export const keepDrawings = (drawings) => within('readwrite', (store) => store.put(drawings, DRAWINGS));
+
+/** @returns {Promise<any>} */
+export const keptDrawings = () => within('readonly', (store) => store.get(DRAWINGS));
+
+/** The files of the model that is called so. @param {string} name @returns {Promise<Found[]>} */
+export async function taughtModel(name) {
+  const run = await keptRun();
+  if (run?.name !== name) {
+    throw new Error(`The model ${name} that was taught in this browser is gone: ${run ? `${run.name} was taught since, and one is kept` : 'nothing that was taught is kept any more'}. ${run ? `Open ?model=taught:${run.name}, or teach` : 'Teach'} it again on the Teach page.`);
+  }
+  return Object.entries(run.model).map(([path, blob]) => ({ path, file: new File([blob], path.split('/').at(-1) ?? path) }));
+}
+
+/**
+ * @param {IDBTransactionMode} mode
+ * @param {(store: IDBObjectStore) => IDBRequest|null} act
+ * @returns {Promise<any>} what it asked for, once it is on the disk
+ */
+async function within(mode, act) {
+  const database = await new Promise((done, failed) => {
+    const opening = indexedDB.open(DATABASE, 1);
+    opening.onupgradeneeded = () => opening.result.createObjectStore(STORE);
+    opening.onsuccess = () => done(opening.result);
+    opening.onerror = () => failed(opening.error);
+  });
+  try {
+    return await new Promise((done, failed) => {
+      const transaction = database.transaction(STORE, mode);
+      const request = act(transaction.objectStore(STORE));
+      transaction.oncomplete = () => done(request?.result);
+      transaction.onabort = () => failed(transaction.error ?? new Error('The browser did not keep it.'));
+    });
+  } finally {
+    database.close();
+  }
+}
