@@ -32,7 +32,7 @@ usage: ./build.sh COMMAND
           table and leaves it in target/bench/ [--model M] [--part P] [--budget SECONDS] [--hardware]
   bench --dawn        the same without a browser, in Dawn (Chrome's WebGPU) under Node: in target/bench/dawn/
                       [--model M] [--count N] [--engine E] [--part P] [--seconds S] [--turns N] [--budget S] [--limit S]
-                      [--hardware]
+                      [--tuning TEXT] [--hardware]
   bench --pack DIR    a folder that runs this, and checks, on an x86-64 Linux machine that has a GPU and needs no network
                       and nothing installed: there, bash DIR/run.sh OUT; DIR.tar.xz has it
 

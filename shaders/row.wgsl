@@ -31,9 +31,9 @@ struct Coefficients {
     known_from_original: f32,
     known_from_noise: f32,
     langevin: f32,
+    model_from_gradient: f32,
+    noise_from_gradient: f32,
     pad0: f32,
     pad1: f32,
-    pad2: f32,
-    pad3: f32,
 }
 

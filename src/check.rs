@@ -117,7 +117,7 @@ pub fn inputs<'a>(pipeline: &Pipeline, plan: &'a Plan) -> Result<HashMap<&'a str
     let steps = scheduler.num_train_timesteps.min(10);
     let schedule = Schedule::new(&scheduler, steps, &StepOptions::default())?;
     let middle = schedule.rows.len() / 2;
-    let row = schedule.coefficients(2.0, 0.5)[middle];
+    let row = schedule.coefficients(2.0, 0.5, 0.0)[middle];
     let mut generator = Generator::new(0);
     let mut inputs = HashMap::new();
     // In the order of their names, so that they get the same noise every time.

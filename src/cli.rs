@@ -2,6 +2,7 @@
 
 mod bound;
 mod check;
+mod classify;
 mod eps;
 mod files;
 mod inspect;
@@ -66,6 +67,8 @@ enum Command {
     Bound(Box<bound::Arguments>),
     /// How likely the model finds images, by its probability-flow ODE
     Likelihood(Box<likelihood::Arguments>),
+    /// What a classifier says of noisy images, and the gradient of that
+    Classify(classify::Arguments),
     /// Compare the GPU with the CPU, layer by layer
     Check(check::Arguments),
 }
@@ -154,6 +157,7 @@ pub fn main() -> ExitCode {
             Command::Loss(arguments) => loss::run(arguments).await,
             Command::Bound(arguments) => bound::run(*arguments).await,
             Command::Likelihood(arguments) => likelihood::run(*arguments).await,
+            Command::Classify(arguments) => classify::run(arguments).await,
             Command::Check(arguments) => check::run(arguments).await,
         }
     });

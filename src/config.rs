@@ -3,12 +3,15 @@
 //! Defaults are diffusers' own. A missing key takes the default, which for some fields is not what `null` means.
 
 mod card;
+mod classifier;
 mod field;
 mod model_index;
 mod scheduler;
 mod unet;
 
 pub use card::Card;
+pub(crate) use classifier::GROUPS;
+pub use classifier::{AttentionResolutions, ClassifierConfig, Pool};
 pub use model_index::ModelIndex;
 pub use scheduler::{
     AlgorithmType, BetaSchedule, Family, FinalSigmasType, InterpolationType, PredictionType, SchedulerConfig,

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::op::{Affine, Op};
+use crate::op::Op;
 use crate::state::State;
 use crate::{Error, Precision, Result, Shape};
 
@@ -217,26 +217,21 @@ impl Graph {
         next.take_while(move |id| matches!(self.values[id.0].source, Source::Further { of } if of == value))
     }
 
-    /// Computed values in one, `[len]`, each from a number on, with zeros between them: the gradients by all ranges of a state.
+    /// Computed values in one, `[len]`, each from a number on, with zeros between them. Nothing else may read them, and each has
+    /// an op of its own that computes all of it ([`Graph::is_placeable`]).
     ///
     /// # Errors
     /// When it would be larger than [`LARGEST`].
-    pub(crate) fn assemble(&mut self, name: &str, len: usize, parts: &[(ValueId, usize)]) -> Result<ValueId> {
+    pub(crate) fn place(&mut self, name: &str, len: usize, parts: Vec<(ValueId, usize)>) -> Result<ValueId> {
         let shape = Shape::new(&[len]);
         check_size(name, &shape)?;
-        let mut placed = Vec::with_capacity(parts.len());
-        for (i, &(part, first)) in parts.iter().enumerate() {
-            // What is read elsewhere, or no op computes, cannot be computed here.
-            let computed = matches!(&self.values[part.0].source, Source::Op { op, .. } if op.replaces() == 0);
-            let read = self.values.iter().any(|value| value.source.reads(part));
-            let twice = parts.iter().enumerate().any(|(j, &(other, _))| j != i && other == part);
-            let part = match computed && !read && !twice {
-                true => part,
-                false => self.op(&format!("{name}.{i}"), Affine { scale: 1.0, offset: 0.0 }, &[part])?,
-            };
-            placed.push((part, first));
-        }
-        Ok(self.push(name, shape, Precision::F32, Source::Assembled(placed)))
+        Ok(self.push(name, shape, Precision::F32, Source::Assembled(parts)))
+    }
+
+    /// Whether a value can be computed where it lies in another: an op computes it, and nothing reads it yet.
+    pub(crate) fn is_placeable(&self, value: ValueId) -> bool {
+        let computed = matches!(&self.values[value.0].source, Source::Op { op, .. } if op.replaces() == 0);
+        computed && !self.values.iter().any(|other| other.source.reads(value))
     }
 
     /// Keeps `value` after a run, to be read by this name.

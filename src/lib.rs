@@ -8,6 +8,7 @@
 //! - [`schedule`] is the table, [`random`] the seeded noise, and [`Sampler`] the loop that turns noise into images.
 //! - [`passes`] rewrites graphs: into fewer and larger ops, in the variants that [`tuner`] finds the fastest, or with the
 //!   gradients of a loss. [`state`] is what devices hold for all plans.
+//! - [`classifier`] tells the classes of noisy images apart, which sampling can be guided by.
 //! - [`initialise`] draws the weights of a network that has learned nothing yet.
 //! - `checkpoint` writes folders whole or not at all, `loss_curve` notes and draws how a loss went.
 //! - [`dataset`] has the images that a network learns from, [`epochs`] the order in which it sees them.
@@ -21,7 +22,7 @@ pub mod bound;
 pub mod check;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod checkpoint;
-mod conditions;
+pub mod classifier;
 pub mod config;
 pub mod dataset;
 pub mod epochs;
@@ -33,6 +34,7 @@ pub mod likelihood;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod loss_curve;
 pub mod model_files;
+mod network;
 pub mod op;
 pub mod passes;
 mod picture;
@@ -55,7 +57,9 @@ mod weights;
 pub use backend::Backend;
 pub use error::{Error, Result};
 pub use picture::{Shown, rgba8};
-pub use pipeline::{Layout, Pipeline, StepKind};
-pub use sampler::{ClassMix, Frame, Inpainting, Prepared, Sampler, Settings, Share, Slerp, Snapshot, Start};
+pub use pipeline::{Layout, Pipeline, Shifted, StepKind};
+pub use sampler::{
+    ClassMix, ClassifierGuidance, Frame, Inpainting, Prepared, Sampler, Settings, Share, Slerp, Snapshot, Start,
+};
 pub use tensor::{Precision, Shape, Tensor};
 pub use weights::{Weights, WeightsReader, to_safetensors};

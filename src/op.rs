@@ -12,7 +12,6 @@ use std::rc::Rc;
 
 use bytemuck::Pod;
 
-use crate::schedule::Coefficients;
 use crate::template::{self, Define};
 use crate::{Precision, Result, Shape};
 use kernels::gemm::{Packing, Panel};

@@ -1,5 +1,8 @@
 //! A model and its scheduler: what a diffusers pipeline folder holds.
 
+use std::rc::Rc;
+
+use crate::backend::Executor;
 use crate::config::{Card, ModelIndex, SchedulerConfig, SchedulerFile, SchedulerKind, UNetConfig};
 use crate::graph::{Graph, ValueId};
 use crate::op::{
@@ -10,22 +13,12 @@ use crate::passes::{Fusion, conditions, cut, fuse};
 use crate::plan::Plan;
 use crate::schedule::{Coefficients, REGISTERS};
 use crate::unet::UNet2DModel;
-use crate::{Error, Precision, Result, Shape};
+use crate::{Error, Precision, Result, Shape, Tensor};
 
 /// Names of the inputs and outputs of a [`Pipeline::plan`].
 pub(crate) mod names {
-    /// Input: x_t, which each run replaces by x_prev.
-    pub const SAMPLE: &str = "sample";
-    /// Input: t of each image.
-    pub const TIMESTEP: &str = "timestep";
-    /// Input: the class of each image.
-    pub const CLASS_LABELS: &str = "class_labels";
-    /// Input, where the network has learned its classes: the class that each is mixed with,
-    pub const CLASS_LABELS_TO: &str = "class_labels.to";
-    /// how much of its own embedding there is in the mixture,
-    pub const CLASS_SHARE: &str = "class_share";
-    /// and how much of the other one's.
-    pub const CLASS_SHARE_TO: &str = "class_share.to";
+    // x_t, which each run replaces by x_prev, and what the network is told besides.
+    pub use crate::unet::names::*;
     /// Input: what the network makes of time and class alone.
     pub const CONDITIONS: &str = "conditions";
     /// Input: the coefficients of a row of the schedule.
@@ -71,8 +64,50 @@ pub struct Layout {
     pub step: StepKind,
     /// Whether a part of the images is known, and put in its place after every step.
     pub inpainted: bool,
+    /// What the gradient of a classifier changes, if one guides the run.
+    pub classifier: Option<Shifted>,
     /// In how many bits the network keeps its weights and activations.
     pub precision: Precision,
+}
+
+/// What the gradient of a classifier changes in a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shifted {
+    /// The mean of the step: x_{t−1} becomes x_{t−1} + s Σ ∇ log p(y | x_t), Σ being the variance that the step itself adds
+    /// (Dhariwal and Nichol 2021, Algorithm 1). The last step adds none, so it is not changed.
+    Mean,
+    /// What the network predicts, before anything is made of it: ε̂ becomes ε̂ − √(1 − ᾱ_t) s ∇ log p(y | x_t) (Algorithm 2). Of a
+    /// network that predicts x_0 or v it is its output of which this ε̂ follows.
+    Epsilon,
+}
+
+/// What a pipeline knows of a classifier.
+pub(crate) trait ClassifierOfSamples {
+    /// How many classes it tells apart.
+    fn classes(&self) -> usize;
+
+    /// Checks that images of this shape can be classified.
+    fn check_images(&self, channels: usize, size: (usize, usize)) -> Result<()>;
+
+    /// Appends the gradient by x_t of what is asked for, with the inputs that it takes.
+    fn append_gradient(&self, graph: &mut Graph, x: ValueId) -> Result<ValueId>;
+
+    /// Appends the model's output as [`Shifted::Epsilon`] has it.
+    fn shift_model(&self, graph: &mut Graph, model: ValueId, gradient: ValueId, row: ValueId) -> Result<ValueId>;
+
+    /// Appends the noise of a step as [`Shifted::Mean`] has it; `variance` is what the model says of it, if it does, which the
+    /// noise is multiplied with already.
+    fn shift_noise(
+        &self,
+        graph: &mut Graph,
+        noise: ValueId,
+        gradient: ValueId,
+        variance: Option<ValueId>,
+        row: ValueId,
+    ) -> Result<ValueId>;
+
+    /// Writes to a plan the time of every row of a run, and the weights of the classes of each image, `[N, K]`.
+    fn write(&self, executor: &Executor, timesteps: &[f32], weights: &Tensor) -> Result<()>;
 }
 
 /// What a step of a scheduler is besides the network.
@@ -109,6 +144,8 @@ pub struct Pipeline {
     /// What its own scheduler reads from that.
     scheduler: Result<SchedulerConfig>,
     card: Card,
+    /// What its runs may be guided by.
+    classifier: Option<Rc<dyn ClassifierOfSamples>>,
     /// What a person may want to know of how it was put together.
     notes: Vec<String>,
     /// Channels of x_t.
@@ -141,6 +178,7 @@ impl Pipeline {
             scheduler_file,
             scheduler,
             card,
+            classifier: None,
             notes: Vec::new(),
             channels,
         })
@@ -230,6 +268,20 @@ impl Pipeline {
         &self.card
     }
 
+    /// The same pipeline with a classifier.
+    pub(crate) fn guided_by(self, classifier: Rc<dyn ClassifierOfSamples>) -> Self {
+        Pipeline { classifier: Some(classifier), ..self }
+    }
+
+    /// The classifier that its runs may be guided by.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub(crate) fn classifier(&self) -> Result<&Rc<dyn ClassifierOfSamples>> {
+        let problem = "The run is to be guided by a classifier, but the pipeline has none.";
+        self.classifier.as_ref().ok_or_else(|| Error::Settings(problem.into()))
+    }
+
     /// Channels of the images it makes.
     pub fn channels(&self) -> usize {
         self.channels
@@ -300,18 +352,27 @@ impl Pipeline {
             StepKind::Plain | StepKind::Langevin => sample,
         };
 
-        let (model, variance) = self.evaluate(&mut graph, layout, x, row)?;
+        let (mut model, variance, x_t) = self.evaluate(&mut graph, layout, x, row)?;
         let noise = match variance {
             Some(variance) => graph.op("learned_noise", LearnedNoise, &[noise, variance, row])?,
             None => noise,
         };
+        let mut update_noise = noise;
+        if let Some(shifted) = layout.classifier {
+            let classifier = self.classifier()?;
+            let gradient = classifier.append_gradient(&mut graph, x_t)?;
+            match shifted {
+                Shifted::Mean => update_noise = classifier.shift_noise(&mut graph, noise, gradient, variance, row)?,
+                Shifted::Epsilon => model = classifier.shift_model(&mut graph, model, gradient, row)?,
+            }
+        }
         let x0 = predict_x0(&mut graph, layout, x, model, row)?;
 
         let mut registers = shape.dims().to_vec();
         registers[0] *= REGISTERS;
         let kept = graph.input(names::KEPT, Shape::new(&registers))?;
         let remembered = graph.op("remember", Remember, &[x, model, x0, kept, row])?;
-        let mut prev = graph.op("update", Update::default(), &[x, model, x0, noise, kept, row])?;
+        let mut prev = graph.op("update", Update::default(), &[x, model, x0, update_noise, kept, row])?;
         match layout.step {
             StepKind::Plain | StepKind::RePaint => {}
             StepKind::Langevin => {
@@ -337,15 +398,17 @@ impl Pipeline {
         Ok(graph)
     }
 
-    /// The network's output, guided if that is asked for, and what it says of the variance, if it does.
+    /// The network's output, guided if that is asked for; what it says of the variance, if it does; and x_t as it was evaluated
+    /// at, √ᾱ x_0 + √(1 − ᾱ) ε whatever the sampler's own scale.
     fn evaluate(
         &self,
         graph: &mut Graph,
         layout: &Layout,
         x: ValueId,
         row: ValueId,
-    ) -> Result<(ValueId, Option<ValueId>)> {
-        let mut scaled = graph.op("scale_input", InputScale, &[x, row])?;
+    ) -> Result<(ValueId, Option<ValueId>, ValueId)> {
+        let x_t = graph.op("scale_input", InputScale, &[x, row])?;
+        let mut scaled = x_t;
         if self.condition_channels() > 0 {
             let shape = [layout.count, layout.height, layout.width, self.condition_channels()];
             let condition = graph.input(names::CONDITION, Shape::new(&shape))?;
@@ -364,7 +427,7 @@ impl Pipeline {
         if layout.guided {
             model = guide(graph, layout, model, row)?;
         }
-        Ok((model, variance))
+        Ok((model, variance, x_t))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The sampling loop: from noise to images, one model evaluation after another.
 
+mod conditions;
 mod inpainting;
 mod noise;
 pub(crate) mod prepared;
@@ -14,14 +15,14 @@ use web_time::Instant;
 pub use inpainting::Inpainting;
 pub use noise::Slerp;
 pub use prepared::Prepared;
-pub use settings::{ClassMix, Settings, Share, Start};
+pub use settings::{ClassMix, ClassifierGuidance, Settings, Share, Start};
 pub use snapshot::Snapshot;
 
 use crate::backend::Executor;
-use crate::conditions::Table;
 use crate::pipeline::names;
 use crate::schedule::{Row, Schedule, is_below};
 use crate::{Error, Pipeline, Result, Shape, Tensor};
+use conditions::Table;
 use inpainting::Known;
 use noise::Noise;
 
@@ -118,9 +119,15 @@ impl Sampler {
             let rows: Vec<f32> = timesteps.iter().flat_map(|&t| std::iter::repeat_n(t, each)).collect();
             executor.set_rows(names::TIMESTEP, &rows)?;
         }
-        let table = Table::new(timesteps, &labels, settings.class_mix.as_ref(), images);
-        let coefficients = schedule.coefficients(settings.guidance as f32, settings.guidance_rescale as f32);
+        let mut classifier_scale = 0.0;
+        if let (Some(_), Some(guidance)) = (layout.classifier, &settings.classifier) {
+            classifier_scale = guidance.scale;
+            pipeline.classifier()?.write(executor, &timesteps, &guidance.weights)?;
+        }
+        let (guidance, rescale) = (settings.guidance as f32, settings.guidance_rescale as f32);
+        let coefficients = schedule.coefficients(guidance, rescale, classifier_scale);
         executor.set_rows(names::ROW, bytemuck::cast_slice(&coefficients))?;
+        let table = Table::new(timesteps, &labels, settings.class_mix.as_ref(), images);
 
         let known = Known::new(settings, &layout, &shape)?;
         let (sample, kept) = match snapshot {

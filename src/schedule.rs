@@ -29,13 +29,13 @@ mod sigmas;
 mod step_options;
 mod unipc;
 
+pub use crate::op::{Coefficients, KEEPS, Keep, REGISTERS};
+pub use combination::Combination;
 use combination::adams_bashforth;
-pub use combination::{Combination, REGISTERS};
 pub(crate) use forward::Posterior;
 pub(crate) use sigmas::{table as sigma_table, timestep as sigma_to_timestep};
 pub use step_options::StepOptions;
 
-use bytemuck::{Pod, Zeroable};
 use serde::Serialize;
 
 use crate::config::{PredictionType, SchedulerConfig, SchedulerKind};
@@ -114,71 +114,18 @@ pub struct RePaint {
     pub undo_draws: Vec<f64>,
 }
 
-/// How many registers a row may write.
-pub const KEEPS: usize = 2;
-
-/// A [`Row`] as the device reads it, with what is the same in all rows of a run.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
-#[allow(missing_docs)]
-pub struct Coefficients {
-    pub input_scale: f32,
-    pub x0_from_x: f32,
-    pub x0_from_model: f32,
-    pub clip: f32,
-    pub prev_from_x: f32,
-    pub prev_from_model: f32,
-    pub prev_from_x0: f32,
-    pub prev_from_noise: f32,
-    pub prev_from_kept: [f32; REGISTERS],
-    pub keep: [Keep; KEEPS],
-    pub threshold_ratio: f32,
-    pub threshold_max: f32,
-    /// How noise is scaled: 0 by 1, 1 by √v, 2 by exp(½(f · max_log + (1 − f) · min_log)).
-    pub learned_sigma: f32,
-    pub min_log: f32,
-    pub max_log: f32,
-    /// w: the model's output becomes null + w · (class − null).
-    pub guidance: f32,
-    /// φ: how much of the class's own spread the guided output is given back.
-    pub guidance_rescale: f32,
-    pub undo_scale: f32,
-    pub known_from_original: f32,
-    pub known_from_noise: f32,
-    pub langevin: f32,
-    pub pad: [f32; 4],
-}
-
-/// What a row puts in a register.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
-pub struct Keep {
-    /// The register that is written, or −1.
-    pub to: f32,
-    /// Weight of x_t.
-    pub from_x: f32,
-    /// Weight of the model's output.
-    pub from_model: f32,
-    /// Weight of x̂0.
-    pub from_x0: f32,
-}
-
-impl Default for Keep {
-    fn default() -> Self {
-        Keep { to: -1.0, from_x: 0.0, from_model: 0.0, from_x0: 0.0 }
-    }
-}
-
-impl Coefficients {
-    /// How many floats a row is.
-    pub const LEN: usize = size_of::<Self>() / size_of::<f32>();
-}
-
 impl Schedule {
     /// The table as the device reads it, for classifier-free guidance of scale `guidance` and rescale
-    /// `guidance_rescale`.
-    pub fn coefficients(&self, guidance: f32, guidance_rescale: f32) -> Vec<Coefficients> {
-        self.rows.iter().map(|row| Coefficients { guidance, guidance_rescale, ..Coefficients::from(row) }).collect()
+    /// `guidance_rescale`, and for a classifier's of scale `classifier_scale`.
+    pub fn coefficients(&self, guidance: f32, guidance_rescale: f32, classifier_scale: f64) -> Vec<Coefficients> {
+        let of_row = |row: &Row| Coefficients {
+            guidance,
+            guidance_rescale,
+            model_from_gradient: (classifier_scale * row.model_from_gradient()) as f32,
+            noise_from_gradient: (classifier_scale * row.prev.noise) as f32,
+            ..Coefficients::from(row)
+        };
+        self.rows.iter().map(of_row).collect()
     }
 
     /// How x is shown before evaluation `row`, or x_0 after the last: where x grows with σ the model is given less of it, and
@@ -235,7 +182,9 @@ impl From<&Row> for Coefficients {
             known_from_original: row.known_from_original as f32,
             known_from_noise: row.known_from_noise as f32,
             langevin: row.langevin.unwrap_or(0.0) as f32,
-            pad: [0.0; 4],
+            model_from_gradient: 0.0,
+            noise_from_gradient: 0.0,
+            pad: [0.0; 2],
         }
     }
 }
@@ -448,6 +397,16 @@ impl Row {
     /// The shares of the picture and of standard normal noise in x at this row, in the sampler's own scale.
     pub fn shares(&self) -> (f64, f64) {
         (self.signal, self.scale() * (1.0 - self.alpha_cumprod).max(0.0).sqrt())
+    }
+
+    /// What ∇ log p(y | x_t) is multiplied by in the model's output, for ε̂ to become ε̂ − √(1 − ᾱ) ∇ log p: then x̂0 grows by
+    /// (1 − ᾱ) / √ᾱ ∇ log p, of which x0_from_model tells what the model has to say, be it ε, x_0 or v. Where nothing is left of the
+    /// picture, x_t says nothing of a class either.
+    fn model_from_gradient(&self) -> f64 {
+        match self.alpha_cumprod * self.x0_from_model == 0.0 {
+            true => 0.0,
+            false => (1.0 - self.alpha_cumprod) / (self.alpha_cumprod.sqrt() * self.x0_from_model),
+        }
     }
 
     /// What x of a variance of 1 is multiplied by to be in the sampler's own scale.

@@ -21,7 +21,7 @@ use crate::graph::{Graph, ValueId};
 use crate::op::{
     AdamW, AdamWSettings, Add, Affine, Dropout, Ema, MeanSquareError, Mix, Slice, SquareNorm, Sum, VariationalBound,
 };
-use crate::passes::{Fusion, Recompute, fuse, gradient, recompute};
+use crate::passes::{Fusion, Recompute, assemble, fuse, gradient, recompute};
 use crate::plan::Plan;
 use crate::state::State;
 use crate::tuning::Tuning;
@@ -167,7 +167,7 @@ fn append_loss(
         let ranges = learned.iter().zip(&gradients).filter(|(one, _)| Rc::ptr_eq(one.state, &state));
         let parts: Vec<(ValueId, usize)> = ranges.map(|(one, &gradient)| (gradient, one.first)).collect();
         if !parts.is_empty() {
-            let gradient = graph.assemble(&format!("{}.gradient", state.name()), state.size(), &parts)?;
+            let gradient = assemble(&mut graph, &format!("{}.gradient", state.name()), state.size(), &parts)?;
             trained.push(Trained { state, gradient });
         }
     }

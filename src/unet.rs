@@ -5,27 +5,38 @@ mod builder;
 mod embeddings;
 mod k_blocks;
 mod layers;
-mod naming;
-mod parameters;
 mod plain_blocks;
 mod skip_blocks;
-mod weights_file;
 
 use std::rc::Rc;
 
-use builder::{Builder, ClassMix, ParametersOf};
-pub(crate) use parameters::Learned;
-use parameters::{Parameter, Parameters};
-pub use weights_file::WeightsFile;
+use builder::{Builder, ClassMix};
 
 use crate::backend::fetch;
 use crate::config::{TimeEmbeddingType, UNetConfig, UpBlockType};
 use crate::graph::{Graph, ValueId};
+pub use crate::network::WeightsFile;
+use crate::network::{Learned, Parameter, Parameters, ParametersOf};
 use crate::passes::read_by_conditions;
-use crate::pipeline::names;
 use crate::state::State;
 use crate::weights::AwaitedTensor;
 use crate::{Error, Precision, Result, Shape, Tensor, Weights};
+
+/// Names of the network's inputs.
+pub(crate) mod names {
+    /// x_t.
+    pub const SAMPLE: &str = "sample";
+    /// t of each image.
+    pub const TIMESTEP: &str = "timestep";
+    /// The class of each image.
+    pub const CLASS_LABELS: &str = "class_labels";
+    /// Where classes are mixed, the class that each is mixed with,
+    pub const CLASS_LABELS_TO: &str = "class_labels.to";
+    /// how much of its own embedding there is in the mixture,
+    pub const CLASS_SHARE: &str = "class_share";
+    /// and how much of the other one's.
+    pub const CLASS_SHARE_TO: &str = "class_share.to";
+}
 
 /// A U-Net, ready to be laid out as a graph for any number of images. Its weights may come later.
 pub struct UNet2DModel {
@@ -287,7 +298,7 @@ impl UNet2DModel {
         width: usize,
         precision: Precision,
     ) -> Result<UNetValues> {
-        let sample = graph.input("sample", Shape::new(&[count, height, width, self.config.in_channels]))?;
+        let sample = graph.input(names::SAMPLE, Shape::new(&[count, height, width, self.config.in_channels]))?;
         self.append(graph, sample, precision)
     }
 
@@ -306,7 +317,7 @@ impl UNet2DModel {
     /// # Errors
     /// As [`UNet2DModel::build`].
     pub(crate) fn build_mixing(&self, graph: &mut Graph, count: usize, side: usize) -> Result<UNetValues> {
-        let sample = graph.input("sample", Shape::new(&[count, side, side, self.config.in_channels]))?;
+        let sample = graph.input(names::SAMPLE, Shape::new(&[count, side, side, self.config.in_channels]))?;
         let parameters = ParametersOf::Placed(&self.parameters);
         lay_out(graph, &self.config, parameters, sample, Precision::F32, Variant::Mixing)
     }
@@ -324,6 +335,17 @@ impl UNet2DModel {
         }
         let parameters = ParametersOf::Placed(&self.parameters);
         lay_out(graph, &self.config, parameters, sample, Precision::F32, Variant::Learning(seed))
+    }
+}
+
+impl WeightsFile {
+    /// The next bytes of the file. Whether the network has received tensors.
+    ///
+    /// # Errors
+    /// When they are damaged or not supported, or the file is of another network, which its header tells; the file then has
+    /// to begin anew, after what was [received](WeightsFile::received) is [forgotten](UNet2DModel::forget).
+    pub fn push(&mut self, unet: &mut UNet2DModel, bytes: &[u8]) -> Result<bool> {
+        self.push_to(&mut unet.parameters, bytes)
     }
 }
 
@@ -355,11 +377,11 @@ fn lay_out(
             config.block_out_channels.len() - 1
         )));
     }
-    let timestep = graph.input("timestep", Shape::new(&[count]))?;
+    let timestep = graph.input(names::TIMESTEP, Shape::new(&[count]))?;
     let class_labels = match config.class_width() {
         None => None,
-        Some(1) => Some(graph.input("class_labels", Shape::new(&[count]))?),
-        Some(width) => Some(graph.input("class_labels", Shape::new(&[count, width]))?),
+        Some(1) => Some(graph.input(names::CLASS_LABELS, Shape::new(&[count]))?),
+        Some(width) => Some(graph.input(names::CLASS_LABELS, Shape::new(&[count, width]))?),
     };
     let class_mix = match (variant, config.class_width(), config.class_embed_type) {
         (Variant::Mixing, Some(_), None) => {
@@ -383,10 +405,10 @@ fn declare(config: &UNetConfig) -> Result<Parameters> {
     let innermost = if config.up_block_types.contains(&UpBlockType::KUpBlock2D) { 2 } else { 1 };
     let side = innermost << (config.block_out_channels.len() - 1);
     let mut graph = Graph::new();
-    let sample = graph.input("sample", Shape::new(&[1, side, side, config.in_channels]))?;
+    let sample = graph.input(names::SAMPLE, Shape::new(&[1, side, side, config.in_channels]))?;
     let mut declared = Vec::new();
     lay_out(&mut graph, config, ParametersOf::Declared(&mut declared), sample, Precision::F32, Variant::Plain)?;
-    let conditions = read_by_conditions(&graph, &["timestep", "class_labels"]);
+    let conditions = read_by_conditions(&graph, &[names::TIMESTEP, names::CLASS_LABELS]);
     let parameters = declared.into_iter().map(|(id, parameter)| {
         let is_condition = conditions.contains(id);
         Parameter { is_condition, ..parameter }

@@ -76,7 +76,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 }
 
 /// One value for each image: those that are there, or the only one again and again.
-fn each(tensor: Tensor, count: usize, name: &str) -> Result<Tensor> {
+pub(super) fn each(tensor: Tensor, count: usize, name: &str) -> Result<Tensor> {
     let data = match *tensor.data.as_slice() {
         [value] => vec![value; count],
         _ if tensor.data.len() == count => tensor.data,

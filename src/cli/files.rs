@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use denoise::config::UNetConfig;
+use denoise::checkpoint;
+use denoise::classifier::Classifier;
+use denoise::config::{ClassifierConfig, UNetConfig};
 use denoise::dataset::Dataset;
 use denoise::model_files::{self, Found, Listed, Network, Variant, class_of};
 use denoise::unet::UNet2DModel;
@@ -207,6 +209,34 @@ impl ModelFolder {
         names.iter().map(|name| read(&index.with_file_name(name))).collect()
     }
 }
+
+/// The classifier in a folder, or in `classifier/` of a pipeline's.
+pub fn classifier(folder: &Path) -> Result<Classifier> {
+    let shown = folder.display();
+    let mut places = [folder.join("classifier"), folder.to_path_buf()]
+        .into_iter()
+        .filter_map(|place| checkpoint::find(&place).or_else(|| place.is_dir().then_some(place)));
+    let place = places.find(|place| place.join("config.json").is_file()).ok_or_else(|| {
+        format!("{shown} has neither classifier/config.json nor config.json: it is no classifier's folder.")
+    })?;
+    let config = ClassifierConfig::from_json(&read_text(&place.join("config.json"))?)?;
+    let files = weights_in(&place)?;
+    let classifier = Classifier::new(config, files.iter().map(Vec::as_slice))?;
+    tell(&classifier.notes());
+    Ok(classifier)
+}
+
+/// The files of weights of a folder: the one file as diffusers calls it, or all shards.
+pub fn weights_in(folder: &Path) -> Result<Vec<Vec<u8>>> {
+    let index = folder.join(format!("{WEIGHTS}.index.json"));
+    if index.is_file() {
+        return Weights::shards(&read_text(&index)?)?.iter().map(|name| read(&folder.join(name))).collect();
+    }
+    Ok(vec![read(&folder.join(WEIGHTS))?])
+}
+
+/// Where the weights are.
+pub const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 
 /// What a network or weights are called, also without a name.
 fn shown_name<'a>(name: &'a str, without: &'a str) -> &'a str {

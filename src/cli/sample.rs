@@ -1,12 +1,13 @@
 //! `denoise sample`: images out of noise.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use denoise::config::{SchedulerConfig, SchedulerKind};
 use denoise::schedule::StepOptions;
-use denoise::{ClassMix, Inpainting, Pipeline, Prepared, Sampler, Settings, Slerp, Start, Tensor};
+use denoise::{ClassMix, ClassifierGuidance, Inpainting, Pipeline, Prepared, Sampler, Settings, Slerp, Start, Tensor};
 
-use super::files::{ModelArguments, ModelFolder, check_place, only_tensor, read_text, write_tensors};
+use super::files::{ModelArguments, ModelFolder, check_place, classifier, only_tensor, read_text, write_tensors};
 use super::{Device, Result, open, picture, precision, progress_bar, size};
 
 /// Everything a run can be told. With the same seed, model, scheduler and steps the images are those of diffusers.
@@ -20,6 +21,7 @@ Examples:
   denoise sample MODEL_DIR --image photo.png --mask hole.png --out whole.png
   denoise sample MODEL_DIR --scheduler repaint --image photo.png --mask hole.png --out whole.png
   denoise sample MODEL_DIR --scheduler ddim --class 3 --class-to 8 --count 8 --out between.png
+  denoise sample MODEL_DIR --classifier MODEL_DIR --classifier-scale 2 --class 7 --count 16 --out guided.png
   denoise sample MODEL_DIR --scheduler ddim --noise x_T.safetensors --out again.png    # of denoise invert")]
 pub struct Arguments {
     #[command(flatten)]
@@ -57,6 +59,14 @@ pub struct Arguments {
     /// The class that means no class [default: as card.json has it]
     #[arg(long, value_name = "K")]
     null_class: Option<usize>,
+    /// A classifier of noisy images whose gradient guides the run to --class, or from there to --class-to: its folder, or a
+    /// pipeline's with classifier/ in it. The network itself is then told no class, where it knows that, unless --guidance has it
+    /// guided as well
+    #[arg(long, value_name = "DIR", requires = "class")]
+    classifier: Option<PathBuf>,
+    /// What the classifier's gradient is multiplied by
+    #[arg(long, default_value_t = 1.0, value_name = "S", requires = "classifier")]
+    classifier_scale: f64,
     /// How many images [default: as many as there are classes, seeds or noises]
     #[arg(long, value_name = "B")]
     count: Option<usize>,
@@ -116,8 +126,14 @@ pub async fn run(arguments: Arguments) -> Result<()> {
             return Err("--out and --trajectory name the same file.".into());
         }
     }
-    let pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;
-    let settings = settings(&arguments, &pipeline)?;
+    let mut pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;
+    let mut targets = None;
+    if let Some(folder) = &arguments.classifier {
+        let classifier = classifier(folder)?;
+        targets = Some(classifier.classes());
+        pipeline = pipeline.with_classifier(Rc::new(classifier))?;
+    }
+    let settings = settings(&arguments, &pipeline, targets)?;
     let (layout, _) = settings.check(&pipeline)?;
     let backend = open(arguments.backend).await?;
     let prepared = Prepared::new(&backend, &pipeline, layout, |_, _| {}).await?;
@@ -145,7 +161,8 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     }
 }
 
-fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
+/// What is asked for. `targets` is how many classes there are to be guided to by a classifier, if one is to.
+fn settings(arguments: &Arguments, pipeline: &Pipeline, targets: Option<usize>) -> Result<Settings> {
     let noise = arguments.noise.as_deref().map(|path| only_tensor(path, "x_T")).transpose()?;
     let (width, seeds) = (pipeline.unet().config().class_width().unwrap_or(1), arguments.seed.len());
     let from_noise = noise.as_ref().and_then(|noise| noise.shape.first().copied());
@@ -177,12 +194,22 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
         inpaint: None,
         slerp: arguments.seed_to.map(|seed| Slerp { seed, weights: evenly(count) }),
         class_mix: None,
+        classifier: None,
         precision: precision(arguments.f16),
     };
     // So many images are possible: what follows makes something for each of them.
     let layout = settings.layout(pipeline)?;
-    settings.class_labels = class_labels(&arguments.class, arguments.null_class, count, pipeline)?;
-    if let Some(label) = arguments.class_to {
+    // Guided by a classifier alone, the network is told no class, if there is a label for that.
+    let told = match targets {
+        Some(_) if pipeline.classes() == 0 => &[],
+        Some(_) if !layout.guided && arguments.null_class.or(pipeline.card().null_class).is_some() => &[],
+        _ => &arguments.class[..],
+    };
+    settings.class_labels = class_labels(told, arguments.null_class, count, pipeline)?;
+    if let Some(classes) = targets {
+        settings.classifier = Some(classifier_guidance(arguments, pipeline, count, classes)?);
+    }
+    if let (Some(label), false) = (arguments.class_to, told.is_empty() && targets.is_some()) {
         settings.class_mix = Some(ClassMix { labels: vec![label; count], weights: evenly(count) });
     }
     if let (Some(condition), channels @ 1..) = (&arguments.condition, pipeline.condition_channels()) {
@@ -206,6 +233,39 @@ fn settings(arguments: &Arguments, pipeline: &Pipeline) -> Result<Settings> {
         }
     }
     Ok(settings)
+}
+
+/// What the classifier guides each image to: its class, or from the first image to the last less of that and more of --class-to.
+fn classifier_guidance(
+    arguments: &Arguments,
+    pipeline: &Pipeline,
+    count: usize,
+    classes: usize,
+) -> Result<ClassifierGuidance> {
+    if pipeline.classes() == 0 && pipeline.unet().config().class_width().is_some() {
+        return Err("This model is told its class as numbers, and --class cannot be a classifier's as well.".into());
+    }
+    let label = |&label: &f32| match label >= 0.0 && label.fract() == 0.0 {
+        true => Ok(label as usize),
+        false => Err(format!("--class {label} is no class; they are whole numbers from 0.")),
+    };
+    let labels = match arguments.class[..] {
+        [one] => vec![one; count],
+        ref all if all.len() == count => all.to_vec(),
+        ref all => return Err(format!("There are {} classes for {count} images.", all.len()).into()),
+    };
+    let labels = labels.iter().map(label).collect::<std::result::Result<Vec<_>, _>>()?;
+    let mut guidance = ClassifierGuidance::to_classes(arguments.classifier_scale, &labels, classes)?;
+    if let Some(to) = &arguments.class_to {
+        let to = ClassifierGuidance::to_classes(0.0, &vec![label(to)?; count], classes)?;
+        for (i, share) in evenly(count).into_iter().enumerate() {
+            let image = i * classes..(i + 1) * classes;
+            for (weight, to) in guidance.weights.data[image.clone()].iter_mut().zip(&to.weights.data[image]) {
+                *weight += share as f32 * (to - *weight);
+            }
+        }
+    }
+    Ok(guidance)
 }
 
 /// How many images there are from one end to the other, if nobody says.

@@ -47,6 +47,7 @@ differentiable! {
     Linear,
     MeanSquareError,
     Mix,
+    MixTokens,
     Modulate,
     Moments,
     Narrow,

@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::conditions::Conditions;
 use crate::backend::{Backend, Executor, Pending, Progress};
-use crate::conditions::Conditions;
 use crate::passes::Fusion;
 use crate::pipeline::{Layout, names};
 use crate::plan::Plan;

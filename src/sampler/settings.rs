@@ -4,9 +4,9 @@ use serde::Deserialize;
 
 use super::Inpainting;
 use super::noise::{Slerp, check_weights};
-use crate::config::{SchedulerConfig, SchedulerKind, VarianceType};
+use crate::config::{Family, SchedulerConfig, SchedulerKind, VarianceType};
 use crate::graph;
-use crate::pipeline::{Layout, StepKind};
+use crate::pipeline::{Layout, Shifted, StepKind};
 use crate::schedule::{Schedule, StepOptions, is_below};
 use crate::{Error, Pipeline, Precision, Result, Shape, Tensor};
 
@@ -50,6 +50,8 @@ pub struct Settings {
     pub slerp: Option<Slerp>,
     /// The class of each image mixed with another one.
     pub class_mix: Option<ClassMix>,
+    /// What the pipeline's classifier guides the run to ([`Pipeline::with_classifier`]).
+    pub classifier: Option<ClassifierGuidance>,
     /// In how many bits the network keeps its weights and activations.
     pub precision: Precision,
 }
@@ -74,6 +76,7 @@ impl Default for Settings {
             inpaint: None,
             slerp: None,
             class_mix: None,
+            classifier: None,
             precision: Precision::F32,
         }
     }
@@ -108,6 +111,37 @@ pub struct ClassMix {
     pub labels: Vec<f32>,
     /// w of each image, from 0 to 1.
     pub weights: Vec<f64>,
+}
+
+/// What a classifier guides images to (Dhariwal and Nichol 2021), beside whatever the network itself is told: with the gradient of
+/// Σ_k w_k log p(k | x_t), [`Shifted::Mean`] in DDPM's steps and [`Shifted::Epsilon`] in all others.
+///
+/// The classifier is of x_t = √ᾱ x_0 + √(1 − ᾱ) ε and its t. Samplers that move in σ hold x at √(σ² + 1) times that, with
+/// ᾱ = 1 / (1 + σ²); it is given x_t and the t of that σ, which may lie between two. A scheduler of flows, consistency models, EDM's
+/// preconditioning or scores has no such t, so there is none for them.
+#[derive(Clone, Debug)]
+pub struct ClassifierGuidance {
+    /// s, what the gradient is multiplied by; at 0 there is no guidance.
+    pub scale: f64,
+    /// w of each image and class, `[N, K]`: 1 of one class, or of several a share each. They need not add up to 1, and a negative one
+    /// leads away from its class.
+    pub weights: Tensor,
+}
+
+impl ClassifierGuidance {
+    /// To one class of each image, of so many that there are.
+    ///
+    /// # Errors
+    /// When one does not exist.
+    pub fn to_classes(scale: f64, labels: &[usize], classes: usize) -> Result<Self> {
+        if let Some(label) = labels.iter().find(|label| **label >= classes) {
+            let last = classes.saturating_sub(1);
+            return Err(Error::Settings(format!("Class {label} does not exist; this classifier has 0 to {last}.")));
+        }
+        let mut weights = vec![0.0; labels.len() * classes];
+        labels.iter().enumerate().for_each(|(image, label)| weights[image * classes + label] = 1.0);
+        Ok(ClassifierGuidance { scale, weights: Tensor::new(&[labels.len(), classes], weights)? })
+    }
 }
 
 impl ClassMix {
@@ -166,8 +200,46 @@ impl Settings {
             thresholded: scheduler.thresholding,
             step,
             inpainted: step == StepKind::RePaint || self.inpaint.is_some(),
+            classifier: self.shifted(pipeline, scheduler, (height, width))?,
             precision: self.precision,
         })
+    }
+
+    /// What the classifier of `pipeline` changes in the steps of a scheduler, if it is to guide the run.
+    fn shifted(
+        &self,
+        pipeline: &Pipeline,
+        scheduler: &SchedulerConfig,
+        size: (usize, usize),
+    ) -> Result<Option<Shifted>> {
+        let Some(ClassifierGuidance { scale, weights }) = &self.classifier else { return Ok(None) };
+        let invalid = |problem: String| Err(Error::Settings(problem));
+        let classifier = pipeline.classifier()?;
+        if !(*scale as f32).is_finite() {
+            return invalid(format!("The classifier's scale is {scale}; it must be a number."));
+        }
+        let expected = [self.count, classifier.classes()];
+        if weights.shape != expected {
+            return Err(Error::shape(
+                "The classifier's weights",
+                format!("{expected:?}, one an image and class"),
+                format!("{:?}", weights.shape),
+            ));
+        }
+        if let Some(weight) = weights.data.iter().find(|weight| !weight.is_finite()) {
+            return invalid(format!("The classifier's weights have {weight}, which is not a finite number."));
+        }
+        if scheduler.kind.family() != Family::Beta || scheduler.use_flow_sigmas {
+            return invalid(format!(
+                "{} has no timesteps with a β each, and a classifier is of x_t at such a t. It guides DDPM, DDIM and the other                  samplers of such models.",
+                scheduler.kind.class()
+            ));
+        }
+        classifier.check_images(pipeline.channels(), size)?;
+        if *scale == 0.0 {
+            return Ok(None);
+        }
+        Ok(Some(if scheduler.kind == SchedulerKind::Ddpm { Shifted::Mean } else { Shifted::Epsilon }))
     }
 
     /// Everything that can be said against a run of `pipeline` before anything is compiled for it; if there is nothing,

@@ -4,8 +4,7 @@ use std::ops::{Add, Mul, Sub};
 
 use serde::Serialize;
 
-/// How many values earlier evaluations may keep for later ones.
-pub const REGISTERS: usize = 5;
+use crate::op::REGISTERS;
 
 /// `x · x_t + model · (the model's output) + x0 · x̂0 + noise · z + Σ kept[i] · (register i)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

@@ -1,19 +1,11 @@
 //! The network from its input to its output, level by level; what a level is made of depends on its family of blocks.
 
 use super::layers::Resnet;
-use super::parameters::{Parameter, Parameters};
 use crate::config::{DownBlockType, TimeEmbeddingType, TimeScaleShift, UNetConfig, UpBlockType};
 use crate::graph::{Graph, ValueId};
+use crate::network::{Layers, ParametersOf};
 use crate::op::{Activation, Add, Affine, Concat, Conv2d, Divide, Narrow, Widen};
 use crate::{Error, Precision, Result};
-
-/// The parameters of a network that is being laid out.
-pub(super) enum ParametersOf<'a> {
-    /// Those that there are.
-    Placed(&'a Parameters),
-    /// Not known yet: each is noted, with its value in the graph, which is good for nothing else.
-    Declared(&'a mut Vec<(ValueId, Parameter)>),
-}
 
 /// What the class of each image is mixed with.
 pub(super) struct ClassMix {
@@ -25,10 +17,8 @@ pub(super) struct ClassMix {
 
 /// Lays out a network layer by layer.
 pub(super) struct Builder<'a> {
-    pub(super) graph: &'a mut Graph,
-    pub(super) parameters: ParametersOf<'a>,
+    pub(super) layers: Layers<'a>,
     pub(super) config: &'a UNetConfig,
-    pub(super) precision: Precision,
     /// The time and the class: the sum of their embeddings, `[N, time_embed_dim]`.
     pub(super) embedding: ValueId,
     /// What tells them to every residual block but those of the K blocks: the embedding after the activation.
@@ -71,10 +61,10 @@ impl<'a> Builder<'a> {
         class_mix: Option<ClassMix>,
     ) -> Result<Self> {
         let (embedding, temb) = (timestep, timestep);
-        let mut builder =
-            Builder { graph, parameters, config, precision, embedding, temb, dropout_seed: None, dropouts: 0 };
+        let layers = Layers { graph, parameters, precision, norm_eps: config.norm_eps as f32 };
+        let mut builder = Builder { layers, config, embedding, temb, dropout_seed: None, dropouts: 0 };
         builder.embedding = builder.time_and_class(timestep, class_labels, class_mix)?;
-        builder.temb = builder.graph.op("embedding.act", config.act_fn, &[builder.embedding])?;
+        builder.temb = builder.layers.graph.op("embedding.act", config.act_fn, &[builder.embedding])?;
         Ok(builder)
     }
 
@@ -83,12 +73,12 @@ impl<'a> Builder<'a> {
         let config = self.config;
         let channels = &config.block_out_channels;
         let sample = match config.center_input_sample {
-            true => self.graph.op("center_input_sample", Affine { scale: 2.0, offset: -1.0 }, &[sample])?,
+            true => self.layers.graph.op("center_input_sample", Affine { scale: 2.0, offset: -1.0 }, &[sample])?,
             false => sample,
         };
         let sample = self.narrow("sample.narrow", sample)?;
 
-        let mut x = self.conv2d("conv_in", sample, channels[0], Conv2d::SAME)?;
+        let mut x = self.layers.conv2d("conv_in", sample, channels[0], Conv2d::SAME)?;
         let mut skips = vec![x];
         // What NCSN++ takes along on the way down, and adds up on the way back.
         let mut small = sample;
@@ -124,16 +114,16 @@ impl<'a> Builder<'a> {
             };
         }
 
-        x = self.group_norm("conv_norm_out", x, config.groups(channels[0]), Some(Activation::Silu))?;
-        x = self.conv2d("conv_out", x, config.out_channels, Conv2d::SAME)?;
+        x = self.layers.group_norm("conv_norm_out", x, config.groups(channels[0]), Some(Activation::Silu))?;
+        x = self.layers.conv2d("conv_out", x, config.out_channels, Conv2d::SAME)?;
         if let Some(image) = image {
-            x = self.graph.op("skip_sample", Add::PLAIN, &[x, image])?;
+            x = self.layers.graph.op("skip_sample", Add::PLAIN, &[x, image])?;
         }
-        if self.precision == Precision::F16 {
-            x = self.graph.op("conv_out.widen", Widen, &[x])?;
+        if self.layers.precision == Precision::F16 {
+            x = self.layers.graph.op("conv_out.widen", Widen, &[x])?;
         }
         if config.time_embedding_type == TimeEmbeddingType::Fourier {
-            x = self.graph.op("divide_by_time", Divide, &[x, timestep])?;
+            x = self.layers.graph.op("divide_by_time", Divide, &[x, timestep])?;
         }
         Ok(x)
     }
@@ -141,14 +131,14 @@ impl<'a> Builder<'a> {
     /// x beside the skip connection that is next, as the `j`-th residual block of a level on the way up takes it.
     pub(super) fn with_skip(&mut self, path: &str, j: usize, x: ValueId, skips: &mut Vec<ValueId>) -> Result<ValueId> {
         let skip = pop(skips)?;
-        self.graph.op(&format!("{path}.concat.{j}"), Concat, &[x, skip])
+        self.layers.graph.op(&format!("{path}.concat.{j}"), Concat, &[x, skip])
     }
 
     /// An input as activations are kept.
     pub(super) fn narrow(&mut self, name: &str, input: ValueId) -> Result<ValueId> {
-        match self.precision {
+        match self.layers.precision {
             Precision::F32 => Ok(input),
-            Precision::F16 => self.graph.op(name, Narrow, &[input]),
+            Precision::F16 => self.layers.graph.op(name, Narrow, &[input]),
         }
     }
 
@@ -156,7 +146,7 @@ impl<'a> Builder<'a> {
     fn mid(&mut self, x: ValueId) -> Result<ValueId> {
         let config = self.config;
         let factor = config.mid_block_scale_factor;
-        let out = self.graph.shape(x).channels();
+        let out = self.layers.graph.shape(x).channels();
         let resnet = Resnet { factor, ..self.plain_resnet(x, out) };
         let mut x = self.resnet("mid_block.resnets.0", x, resnet)?;
         if config.add_attention {

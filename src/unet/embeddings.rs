@@ -1,9 +1,9 @@
 //! What the time and the class are to the network.
 
 use super::builder::{Builder, ClassMix};
-use super::layers::FREQUENCIES;
 use crate::config::{ClassEmbedType, TimeEmbeddingType};
 use crate::graph::ValueId;
+use crate::network::FREQUENCIES;
 use crate::op::{Activation, Add, Embedding, Mix, TimestepEmbedding};
 use crate::{Result, Tensor};
 
@@ -27,18 +27,18 @@ impl Builder<'_> {
                     self.time_embedding("class_embedding", x)?
                 }
                 (None, classes) => {
-                    let table = self.table("class_embedding.weight", classes.unwrap_or(0), width)?;
-                    let class = self.graph.op("class_embedding", Embedding, &[labels, table])?;
+                    let table = self.layers.table("class_embedding.weight", classes.unwrap_or(0), width)?;
+                    let class = self.layers.graph.op("class_embedding", Embedding, &[labels, table])?;
                     match class_mix {
                         None => class,
                         Some(ClassMix { labels, shares: [share, share_to] }) => {
-                            let to = self.graph.op("class_embedding.to", Embedding, &[labels, table])?;
-                            self.graph.op("class_embedding.mix", Mix, &[class, to, share, share_to])?
+                            let to = self.layers.graph.op("class_embedding.to", Embedding, &[labels, table])?;
+                            self.layers.graph.op("class_embedding.mix", Mix, &[class, to, share, share_to])?
                         }
                     }
                 }
             };
-            embedding = self.graph.op("embedding", Add::PLAIN, &[embedding, class])?;
+            embedding = self.layers.graph.op("embedding", Add::PLAIN, &[embedding, class])?;
         }
         Ok(embedding)
     }
@@ -47,23 +47,23 @@ impl Builder<'_> {
     fn time_proj(&mut self, name: &str, values: ValueId) -> Result<ValueId> {
         let config = self.config;
         let dim = config.block_out_channels[0];
-        let precision = self.precision;
+        let precision = self.layers.precision;
         match config.time_embedding_type {
             TimeEmbeddingType::Positional => {
                 let frequencies = Tensor::new(&[dim / 2], TimestepEmbedding::frequencies(dim, config.freq_shift))?;
                 let frequencies = (frequencies.device_shape()?, frequencies.to_device()?);
-                let frequencies = self.graph.constant("time_proj.frequencies", frequencies);
+                let frequencies = self.layers.graph.constant("time_proj.frequencies", frequencies);
                 let op = TimestepEmbedding { dim, flip_sin_to_cos: config.flip_sin_to_cos, fourier: false, precision };
-                self.graph.op(name, op, &[values, frequencies])
+                self.layers.graph.op(name, op, &[values, frequencies])
             }
             TimeEmbeddingType::Fourier => {
-                let frequencies = self.vector(FREQUENCIES, dim)?;
+                let frequencies = self.layers.vector(FREQUENCIES, dim)?;
                 let op = TimestepEmbedding { dim: 2 * dim, flip_sin_to_cos: false, fourier: true, precision };
-                self.graph.op(name, op, &[values, frequencies])
+                self.layers.graph.op(name, op, &[values, frequencies])
             }
             TimeEmbeddingType::Learned => {
-                let table = self.table("time_proj.weight", config.num_train_timesteps.unwrap_or(0), dim)?;
-                self.graph.op(name, Embedding, &[values, table])
+                let table = self.layers.table("time_proj.weight", config.num_train_timesteps.unwrap_or(0), dim)?;
+                self.layers.graph.op(name, Embedding, &[values, table])
             }
         }
     }
@@ -71,8 +71,8 @@ impl Builder<'_> {
     /// `TimestepEmbedding.forward`: two linear layers with SiLU between them, whatever the network's activation.
     fn time_embedding(&mut self, path: &str, x: ValueId) -> Result<ValueId> {
         let width = self.config.time_embed_dim();
-        let x = self.linear(&format!("{path}.linear_1"), x, width)?;
-        let x = self.graph.op(&format!("{path}.act"), Activation::Silu, &[x])?;
-        self.linear(&format!("{path}.linear_2"), x, width)
+        let x = self.layers.linear(&format!("{path}.linear_1"), x, width)?;
+        let x = self.layers.graph.op(&format!("{path}.act"), Activation::Silu, &[x])?;
+        self.layers.linear(&format!("{path}.linear_2"), x, width)
     }
 }

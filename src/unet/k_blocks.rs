@@ -26,7 +26,7 @@ impl Builder<'_> {
         }
         match last {
             true => Ok(x),
-            false => self.graph.op(&format!("{path}.downsamplers.0"), Upfirdn2d::K_DOWN, &[x]),
+            false => self.layers.graph.op(&format!("{path}.downsamplers.0"), Upfirdn2d::K_DOWN, &[x]),
         }
     }
 
@@ -44,14 +44,14 @@ impl Builder<'_> {
         for _ in 1..layers {
             pop(skips)?;
         }
-        let mut x = self.graph.op(&format!("{path}.concat"), Concat, &[x, skip])?;
+        let mut x = self.layers.graph.op(&format!("{path}.concat"), Concat, &[x, skip])?;
         for j in 0..layers {
             let channels = [out, if j + 1 == layers { next } else { out }];
             x = self.k_resnet(&format!("{path}.resnets.{j}"), x, channels)?;
         }
         match last {
             true => Ok(x),
-            false => self.graph.op(&format!("{path}.upsamplers.0"), Upfirdn2d::K_UP, &[x]),
+            false => self.layers.graph.op(&format!("{path}.upsamplers.0"), Upfirdn2d::K_UP, &[x]),
         }
     }
 
@@ -59,31 +59,31 @@ impl Builder<'_> {
     /// `width` is the channels that the block was made for, of which diffusers takes the groups of the second
     /// GroupNorm, and `out` the channels of the output.
     fn k_resnet(&mut self, path: &str, x: ValueId, [width, out]: [usize; 2]) -> Result<ValueId> {
-        let channels = self.graph.shape(x).channels();
+        let channels = self.layers.graph.shape(x).channels();
         let h = self.ada_group_norm(&format!("{path}.norm1"), x, channels / K_GROUP)?;
-        let h = self.conv2d(&format!("{path}.conv1"), h, out, Conv2d::SAME)?;
+        let h = self.layers.conv2d(&format!("{path}.conv1"), h, out, Conv2d::SAME)?;
         let h = self.ada_group_norm(&format!("{path}.norm2"), h, width / K_GROUP)?;
         let h = self.dropout(path, h)?;
-        let h = self.conv2d(&format!("{path}.conv2"), h, out, Conv2d::SAME)?;
+        let h = self.layers.conv2d(&format!("{path}.conv2"), h, out, Conv2d::SAME)?;
         let x = match channels == out {
             true => x,
             false => {
-                let bias = self.graph.constant("no bias", vector_of(0.0, out));
-                self.conv2d_with(&format!("{path}.conv_shortcut"), x, out, Conv2d::POINTWISE, bias)?
+                let bias = self.layers.graph.constant("no bias", vector_of(0.0, out));
+                self.layers.conv2d_with(&format!("{path}.conv_shortcut"), x, out, Conv2d::POINTWISE, bias)?
             }
         };
-        self.graph.op(path, Add::PLAIN, &[x, h])
+        self.layers.graph.op(path, Add::PLAIN, &[x, h])
     }
 
     /// `AdaGroupNorm.forward` and the activation: a GroupNorm with nothing learned, whose result the time scales and
     /// shifts.
     fn ada_group_norm(&mut self, path: &str, x: ValueId, groups: usize) -> Result<ValueId> {
-        let channels = self.graph.shape(x).channels();
-        let time = self.scale_and_shift(&format!("{path}.linear"), self.embedding, channels)?;
-        let weight = self.graph.constant("no weight", vector_of(1.0, channels));
-        let bias = self.graph.constant("no bias", vector_of(0.0, channels));
-        let affine = self.normalised(path, x, groups, [weight, bias])?;
-        let affine = self.graph.op(&format!("{path}.modulate"), Modulate, &[affine, time])?;
-        self.graph.op(path, ScaleShift { activation: Some(self.config.act_fn) }, &[x, affine])
+        let channels = self.layers.graph.shape(x).channels();
+        let time = self.layers.scale_and_shift(&format!("{path}.linear"), self.embedding, channels)?;
+        let weight = self.layers.graph.constant("no weight", vector_of(1.0, channels));
+        let bias = self.layers.graph.constant("no bias", vector_of(0.0, channels));
+        let affine = self.layers.normalised(path, x, groups, [weight, bias])?;
+        let affine = self.layers.graph.op(&format!("{path}.modulate"), Modulate, &[affine, time])?;
+        self.layers.graph.op(path, ScaleShift { activation: Some(self.config.act_fn) }, &[x, affine])
     }
 }

@@ -36,7 +36,7 @@ impl Builder<'_> {
             self.resnet(&path, x, resnet)?
         } else {
             let downsample = Conv2d { kernel: 3, stride: 2, pad_before: config.downsample_padding, pad_after: 1 };
-            self.conv2d(&format!("{path}.conv"), x, out, downsample)?
+            self.layers.conv2d(&format!("{path}.conv"), x, out, downsample)?
         };
         skips.push(x);
         Ok(x)
@@ -68,13 +68,13 @@ impl Builder<'_> {
             let resnet = Resnet { resample: Some(Resample::Nearest), ..self.plain_resnet(x, out) };
             return self.resnet(&path, x, resnet);
         }
-        let large = self.graph.op(&format!("{path}.nearest"), Upsample, &[x])?;
-        self.conv2d(&format!("{path}.conv"), large, out, Conv2d::SAME)
+        let large = self.layers.graph.op(&format!("{path}.nearest"), Upsample, &[x])?;
+        self.layers.conv2d(&format!("{path}.conv"), large, out, Conv2d::SAME)
     }
 
     /// A residual block of the ordinary kind on x.
     pub(super) fn plain_resnet(&self, x: ValueId, out: usize) -> Resnet {
-        let groups = [self.config.groups(self.graph.shape(x).channels()), self.config.groups(out)];
+        let groups = [self.config.groups(self.layers.graph.shape(x).channels()), self.config.groups(out)];
         Resnet { out, groups, factor: 1.0, resample: None, shortcut: false }
     }
 }

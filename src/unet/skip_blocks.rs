@@ -26,7 +26,7 @@ impl Builder<'_> {
     ) -> Result<ValueId> {
         let out = *out;
         for j in 0..self.config.layers_per_block {
-            let groups = ncsnpp_groups(self.graph.shape(x).channels());
+            let groups = ncsnpp_groups(self.layers.graph.shape(x).channels());
             x = self.resnet(&format!("{path}.resnets.{j}"), x, self.ncsnpp_resnet(groups, out))?;
             if block == DownBlockType::AttnSkipDownBlock2D {
                 let attention = format!("{path}.attentions.{j}");
@@ -38,9 +38,9 @@ impl Builder<'_> {
             return Ok(x);
         }
         let h = self.resnet(&format!("{path}.resnet_down"), x, self.ncsnpp_resampled(Upfirdn2d::FIR_DOWN, out))?;
-        *image = self.graph.op(&format!("{path}.downsamplers.0"), Upfirdn2d::FIR_DOWN, &[*image])?;
-        let skip = self.conv2d(&format!("{path}.skip_conv"), *image, out, Conv2d::POINTWISE)?;
-        x = self.graph.op(path, Add::PLAIN, &[skip, h])?;
+        *image = self.layers.graph.op(&format!("{path}.downsamplers.0"), Upfirdn2d::FIR_DOWN, &[*image])?;
+        let skip = self.layers.conv2d(&format!("{path}.skip_conv"), *image, out, Conv2d::POINTWISE)?;
+        x = self.layers.graph.op(path, Add::PLAIN, &[skip, h])?;
         skips.push(x);
         Ok(x)
     }
@@ -56,9 +56,9 @@ impl Builder<'_> {
     ) -> Result<ValueId> {
         let (config, out) = (self.config, *out);
         for j in 0..=config.layers_per_block {
-            let below = self.graph.shape(x).channels();
+            let below = self.layers.graph.shape(x).channels();
             x = self.with_skip(path, j, x, skips)?;
-            let channels = self.graph.shape(x).channels();
+            let channels = self.layers.graph.shape(x).channels();
             let groups = match block {
                 // As diffusers has it, without the brackets that the others have.
                 UpBlockType::AttnSkipUpBlock2D => (below + (channels - below) / 4).min(32),
@@ -71,15 +71,15 @@ impl Builder<'_> {
             x = self.attention(&attention, x, Some(NCSNPP_ATTENTION_GROUPS), NCSNPP_FACTOR)?;
         }
         if let Some(small) = *image {
-            *image = Some(self.graph.op(&format!("{path}.upsampler"), Upfirdn2d::FIR_UP, &[small])?);
+            *image = Some(self.layers.graph.op(&format!("{path}.upsampler"), Upfirdn2d::FIR_UP, &[small])?);
         }
         if *last {
             return Ok(x);
         }
-        let s = self.group_norm(&format!("{path}.skip_norm"), x, ncsnpp_groups(out), Some(Activation::Silu))?;
-        let s = self.conv2d(&format!("{path}.skip_conv"), s, config.out_channels, Conv2d::SAME)?;
+        let s = self.layers.group_norm(&format!("{path}.skip_norm"), x, ncsnpp_groups(out), Some(Activation::Silu))?;
+        let s = self.layers.conv2d(&format!("{path}.skip_conv"), s, config.out_channels, Conv2d::SAME)?;
         *image = Some(match *image {
-            Some(image) => self.graph.op(&format!("{path}.skip"), Add::PLAIN, &[image, s])?,
+            Some(image) => self.layers.graph.op(&format!("{path}.skip"), Add::PLAIN, &[image, s])?,
             None => s,
         });
         self.resnet(&format!("{path}.resnet_up"), x, self.ncsnpp_resampled(Upfirdn2d::FIR_UP, out))

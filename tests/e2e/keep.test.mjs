@@ -5,9 +5,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import axe from 'axe-core';
 import { readTexts, withTexts } from '../../www/keep/png.js';
-import { checkLook, closePage as close, controls, DESKTOP, equal, generate, launch, openPage, PHONE, pixels, ready, servePage } from './harness.mjs';
+import { closePage as close, controls, DESKTOP, equal, generate, launch, openPage, PHONE, pixels, ready, servePage } from './harness.mjs';
 
 let browser;
 let server;
@@ -73,7 +72,6 @@ const entries = (page) => page.locator('#entries button');
 for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
   test(`a PNG makes its pictures again elsewhere, bit for bit: ${name}`, async () => {
     const page = await open('model=models/sprites&count=4&steps=4&seed=11&class=beast&guidance=1.5&sampler=ddim&eta=0.5&spacing=leading', { viewport });
-    await page.evaluate(axe.source);
     await generate(page);
     const made = await pixels(page);
     const { name: file, bytes } = await save(page, 'png');
@@ -106,7 +104,6 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
 
   test(`the history survives a reload, and can be cleared: ${name}`, async () => {
     const page = await open('count=4&steps=2&seed=1', { viewport });
-    await page.evaluate(axe.source);
     const before = await places(page);
     await generate(page);
     await entries(page).first().waitFor();
@@ -116,7 +113,6 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await generate(page);
     await generate(page); // the same run once more is no other run
     await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 2);
-    await checkLook(page, 'history');
     if (viewport === DESKTOP) assert.ok(await page.evaluate(() => document.documentElement.scrollHeight) <= viewport.height, 'one screen');
 
     await page.reload();
@@ -140,8 +136,6 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 1);
     await page.getByRole('button', { name: 'About the history' }).click();
     assert.match(await page.locator('#history-about').textContent(), /^One run, \d+ kB, kept in this browser/);
-    await page.evaluate(axe.source);
-    await checkLook(page, 'history menu');
     await page.getByRole('button', { name: 'Clear all' }).click();
     await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 0);
     assert.match(await page.locator('#history-hint').textContent(), /also when the page is closed/);
@@ -154,7 +148,6 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
 
   test(`the Save menu: ${name}`, async () => {
     const page = await open('count=2&steps=2&seed=1', { viewport });
-    await page.evaluate(axe.source);
     await page.getByRole('button', { name: 'Save', exact: true }).click();
     assert.ok(await page.getByText('Nothing was made yet.').isVisible());
     assert.ok(await page.locator('[data-way=png]').isHidden());
@@ -162,7 +155,6 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await generate(page);
     await page.getByRole('button', { name: 'Save', exact: true }).click();
     assert.ok(await page.locator('[data-way=gif]').isVisible());
-    await checkLook(page, 'save menu');
     await close(page);
   });
 }

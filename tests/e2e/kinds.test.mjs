@@ -1,14 +1,12 @@
 // Models of other kinds: what they can be sampled with, what they take beside noise, and what is said of them.
 
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import axe from 'axe-core';
-import { checkLook, closePage as close, controls, DESKTOP, differ, folderOf, generate, launch, loadModel, openPage, PHONE, pixels, ready, servePage } from './harness.mjs';
-
-const WEIGHTS = 'unet/diffusion_pytorch_model.safetensors';
+import { closePage as close, controls, differ, generate, launch, loadModel, openPage, pixels, ready, servePage } from './harness.mjs';
+import { makeTiny, WEIGHTS } from './tiny.mjs';
 
 let browser;
 let server;
@@ -16,13 +14,13 @@ let folder;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'denoise-kinds-'));
-  await make('own', { _class_name: 'ScoreSdeVeScheduler', num_train_timesteps: 12, snr: 0.15, sigma_min: 0.01, sigma_max: 50, sampling_eps: 1e-5, correct_steps: 1 });
-  await make('flow', { _class_name: 'FlowMatchEulerDiscreteScheduler', num_train_timesteps: 1000, shift: 1 });
-  await make('consistency', { _class_name: 'CMStochasticIterativeScheduler', num_train_timesteps: 40 });
-  await make('distilled', { _class_name: 'LCMScheduler', num_train_timesteps: 1000 });
-  await make('unknown', { _class_name: 'NoSuchScheduler', num_train_timesteps: 1000 });
-  await make('conditioned', { _class_name: 'DDPMScheduler', num_train_timesteps: 1000, beta_schedule: 'linear', beta_start: 1e-4, beta_end: 0.02 }, 3);
-  await make('planes', { _class_name: 'DDPMScheduler', num_train_timesteps: 1000 }, 5);
+  await makeTiny(folder, 'own', { _class_name: 'ScoreSdeVeScheduler', num_train_timesteps: 12, snr: 0.15, sigma_min: 0.01, sigma_max: 50, sampling_eps: 1e-5, correct_steps: 1 });
+  await makeTiny(folder, 'flow', { _class_name: 'FlowMatchEulerDiscreteScheduler', num_train_timesteps: 1000, shift: 1 });
+  await makeTiny(folder, 'consistency', { _class_name: 'CMStochasticIterativeScheduler', num_train_timesteps: 40 });
+  await makeTiny(folder, 'distilled', { _class_name: 'LCMScheduler', num_train_timesteps: 1000 });
+  await makeTiny(folder, 'unknown', { _class_name: 'NoSuchScheduler', num_train_timesteps: 1000 });
+  await makeTiny(folder, 'conditioned', { _class_name: 'DDPMScheduler', num_train_timesteps: 1000, beta_schedule: 'linear', beta_start: 1e-4, beta_end: 0.02 }, 3);
+  await makeTiny(folder, 'planes', { _class_name: 'DDPMScheduler', num_train_timesteps: 1000 }, 5);
   await cp(join(folder, 'conditioned'), join(folder, 'several'), { recursive: true });
   await cp(join(folder, 'several/unet'), join(folder, 'several/unet_ema'), { recursive: true });
   await cp(join(folder, 'several', WEIGHTS), join(folder, 'several/unet/diffusion_pytorch_model.fp16.safetensors'));
@@ -45,36 +43,6 @@ function tensor(shape) {
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));
   return Buffer.concat([length, header, Buffer.from(values.buffer)]);
-}
-
-/** The tiny model with a scheduler, and with channels more to take. */
-async function make(name, scheduler, channels = 0) {
-  const into = join(folder, name);
-  await cp(folderOf('tests/golden/unet_tiny_class'), join(into, 'unet'), { recursive: true });
-  await cp(folderOf('www/models/digits/scheduler'), join(into, 'scheduler'), { recursive: true });
-  await writeFile(join(into, 'scheduler/scheduler_config.json'), JSON.stringify(scheduler));
-  if (!channels) return;
-  const config = JSON.parse(await readFile(join(into, 'unet/config.json'), 'utf8'));
-  await writeFile(join(into, 'unet/config.json'), JSON.stringify({ ...config, in_channels: config.in_channels + channels }));
-  const bytes = await readFile(join(into, WEIGHTS));
-  const start = 8 + Number(bytes.readBigUInt64LE());
-  const header = JSON.parse(bytes.subarray(8, start));
-  // The first convolution is written anew at the end; nothing else moves.
-  const first = header['conv_in.weight'];
-  const [out, taken, high, wide] = first.shape;
-  const weights = new Float32Array(out * (taken + channels) * high * wide).map((_, i) => 0.3 * Math.cos(i));
-  delete header['conv_in.weight'];
-  const data = bytes.subarray(start);
-  const [from, to] = first.data_offsets;
-  for (const value of Object.values(header)) {
-    if (value.data_offsets?.[0] >= to) value.data_offsets = value.data_offsets.map((offset) => offset - (to - from));
-  }
-  const rest = data.length - (to - from);
-  header['conv_in.weight'] = { dtype: 'F32', shape: [out, taken + channels, high, wide], data_offsets: [rest, rest + weights.byteLength] };
-  const text = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(text.length));
-  await writeFile(join(into, WEIGHTS), Buffer.concat([length, text, data.subarray(0, from), data.subarray(to), Buffer.from(weights.buffer)]));
 }
 
 const open = (query = '', options = {}) => openPage(browser, `${server.url}?backend=cpu&count=2&seed=5${query}`, options);
@@ -260,26 +228,3 @@ test('planes that are no picture come from a file of numbers', async () => {
   await generate(page);
   await close(page, MISSING);
 });
-
-for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE], ['narrow', { width: 320, height: 568 }]]) {
-  for (const colorScheme of ['light', 'dark']) {
-    test(`axe finds nothing in what such models bring: ${name}, ${colorScheme}`, async () => {
-      const page = await open('&steps=2', { viewport, colorScheme });
-      await page.evaluate(axe.source);
-      const check = (state) => checkLook(page, state);
-      await page.locator('#own-folder').setInputFiles(join(folder, 'several'));
-      await page.waitForFunction(() => document.getElementById('model-name').textContent === 'several');
-      await ready(page);
-      await check('a condition is wanted');
-      await controls(page).generate.click();
-      await page.locator('.notice.error').waitFor();
-      await check('it is asked for');
-      await page.locator('#condition').setInputFiles({ name: 'a picture whose name is rather long.png', mimeType: 'image/png', buffer: Buffer.from(await picture(page)) });
-      await page.waitForFunction(() => !document.getElementById('condition-picture').hidden);
-      await check('it is there');
-      await page.locator('#model-button').click();
-      await check('the menu, with networks and weights');
-      await close(page);
-    });
-  }
-}

@@ -5,8 +5,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import axe from 'axe-core';
-import { closePage as close, controls, DESKTOP, differ, equal, folderOf, generate, launch, loadModel, openPage, PHONE, pixels, ready, servePage, tones } from './harness.mjs';
+import { closePage as close, controls, differ, equal, folderOf, generate, launch, loadModel, openPage, pixels, ready, servePage, tones } from './harness.mjs';
 
 const DIGITS = folderOf('www/models/digits');
 
@@ -250,44 +249,3 @@ test('what is typed wrong is explained and not lost', async () => {
   assert.notEqual(await on.seed.inputValue(), '5');
   await close(page);
 });
-
-for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
-  for (const colorScheme of ['light', 'dark']) {
-    test(`axe finds nothing: ${name}, ${colorScheme}`, async () => {
-      const page = await open('?backend=cpu&count=4&steps=2&seed=1', { viewport, colorScheme });
-      await page.evaluate(axe.source);
-      const check = async (state) => {
-        const { violations, passes } = await page.evaluate(() => globalThis.axe.run(document));
-        const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`);
-        assert.deepEqual(found, [], state);
-        assert.ok(passes.length > 10, 'axe looked at the page');
-      };
-      await check('ready');
-      await generate(page);
-      await check('done');
-      await loadModel(page, 'models/nowhere');
-      await page.locator('.notice.error').waitFor();
-      await check('error');
-      await page.locator('#model-button').click();
-      await check('model menu');
-      await close(page, [/status of 404/]);
-    });
-  }
-}
-
-for (const viewport of [DESKTOP, PHONE, { width: 320, height: 568 }, { width: 768, height: 1024 }, { width: 1024, height: 768 }]) {
-  test(`nothing is wider than ${viewport.width} px`, async () => {
-    const page = await open('?backend=cpu&count=1&steps=2', { viewport });
-    await generate(page);
-    const { width, height, content } = await page.evaluate(() => ({
-      width: document.documentElement.scrollWidth,
-      height: document.documentElement.scrollHeight,
-      // Also inside boxes that clip: whatever reaches over the right edge.
-      content: [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.closest('.unseen') && e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.id || e.className),
-    }));
-    assert.ok(width <= viewport.width, `${width} px`);
-    assert.deepEqual(content, []);
-    if (viewport === DESKTOP) assert.ok(height <= viewport.height, `one screen: ${height} px`);
-    await close(page);
-  });
-}

@@ -2,9 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-
-import axe from 'axe-core';
-import { DESKTOP, PHONE, checkLook, closePage, controls, differ, equal, generate, launch, openPage, pixels, servePage } from './harness.mjs';
+import { DESKTOP, PHONE, closePage, controls, differ, equal, generate, launch, openPage, pixels, servePage } from './harness.mjs';
 
 let browser;
 let server;
@@ -41,7 +39,7 @@ test('x_t, x̂0, ε̂ and the change are shown in the grid and side by side', as
   }
   for (const [a, b] of [['x', 'x0'], ['x', 'eps'], ['x0', 'eps'], ['eps', 'change']]) differ(shown[a], shown[b], `${a} and ${b}`);
   assert.match(page.url(), /view=change/);
-  assert.match(await page.locator('#loupe-change-note').textContent(), /^changed since step 2(, ×\d+)?$/);
+  assert.match(await page.locator('#loupe-change-note').textContent(), /^since step 2(, ×\d+)?$/);
   await page.reload();
   await page.waitForSelector('body[data-phase="ready"]');
   assert.ok(await controls(page).view('Change of the last step').isChecked(), 'the address knows it');
@@ -72,8 +70,6 @@ test('the inspector has the numbers that the pictures are made of', async () => 
   await page.keyboard.press('ArrowRight');
   await page.keyboard.press('ArrowDown');
   assert.match(await inspector.textContent(), /^pixel 17, 17 /);
-  await page.evaluate(axe.source);
-  await checkLook(page, 'inspecting');
   await closePage(page);
 });
 
@@ -134,8 +130,6 @@ test('a question mark explains the control beside it', async () => {
       assert.match(await note.getByRole('link').getAttribute('href'), /^https:\/\/arxiv\.org\/abs\//);
       const box = await note.boundingBox();
       assert.ok(box.x >= 0 && box.x + box.width <= viewport.width && box.y >= 0 && box.y + box.height <= viewport.height, `${title} is on the screen`);
-      await page.evaluate(axe.source);
-      await checkLook(page, title);
       await page.keyboard.press('Escape');
       await note.waitFor({ state: 'hidden' });
     }

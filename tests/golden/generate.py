@@ -20,6 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import bound
+import classifier
 import dataset
 import digits
 import draws
@@ -71,6 +72,7 @@ def generate(folder, digits_path):
     write("runs", runs.goldens(digits_path.parent, lambda name, model: model.save_pretrained(folder / name), cases("runs")))
     write("bound", bound.goldens(digits_path.parent, cases("bound")))
     write("likelihood", likelihood.goldens(digits_path.parent, cases("likelihood")))
+    write("classifier", classifier.goldens(folder, digits_path.parent, cases("classifier")))
     write("edits", edits.goldens(digits_path.parent, cases("edits")))
 
 

@@ -97,6 +97,20 @@ def upfirdn2d(case, randn):
     return {"input": x, "output": output}
 
 
+def mix_tokens(case, randn):
+    x = randn(case["n"], case["c"], case["h"], case["w"])
+    matrix = randn(case["tokens"], case["h"] * case["w"]) / (case["h"] * case["w"]) ** 0.5
+    made = {"input": x, "matrix": matrix}
+    output = torch.einsum("ij,ncj->nci", matrix.double(), x.double().flatten(2))
+    if case["op"] == "mix_tokens_add":
+        made["rows"] = randn(case["tokens"], case["c"])
+        output = output + made["rows"].double().T
+    return made | {"output": output.reshape(case["n"], case["c"], *case.get("size", []))}
+
+
+mix_tokens_add = mix_tokens
+
+
 def add_row(case, randn):
     x, row = randn(case["n"], case["c"], case["h"], case["w"]), randn(case["n"], case["c"])
     return {"input": x, "row": row, "output": x.double() + row.double()[:, :, None, None]}

@@ -9,6 +9,7 @@ mod arriving;
 mod bound;
 mod check;
 mod checkpoint;
+mod classifier;
 mod cli;
 mod dataset;
 mod digits;

@@ -7,9 +7,9 @@ use denoise::backend::Gpu;
 use denoise::graph::{Graph, ValueId};
 use denoise::op::{
     Activation, Add, Affine, Attention, AttentionScores, AttentionValues, Concat, Conv2d, Divide, Dropout, Embedding,
-    GroupNorm, Guide, Inpaint, InputScale, Langevin, LearnedNoise, Linear, Modulate, Moments, Narrow, Norm, PredictX0,
-    Quantile, Remember, Renoise, Repeat, Rescale, ScaleShift, Slice, Softmax, Threshold, Tiles, TimestepEmbedding,
-    Update, Upfirdn2d, Upsample, Variant, View, ViewMut, Widen,
+    GroupNorm, Guide, Inpaint, InputScale, Langevin, LearnedNoise, Linear, MixTokens, Modulate, Moments, Narrow, Norm,
+    PredictX0, Quantile, Remember, Renoise, Repeat, Rescale, ScaleShift, Shift, Slice, Softmax, Threshold, Tiles,
+    TimestepEmbedding, Update, Upfirdn2d, Upsample, Variant, View, ViewMut, Widen,
 };
 use denoise::passes::vector_jacobian_product;
 use denoise::passes::{Fusion, fuse};
@@ -60,6 +60,8 @@ pub struct Case {
     layer: u32,
     #[serde(default)]
     seed: u64,
+    /// Height and width of what is made of an image; without, one token.
+    size: Option<[usize; 2]>,
 }
 
 fn one() -> f32 {
@@ -94,6 +96,7 @@ fn tolerance(op: &str) -> f64 {
         | "quantile"
         | "threshold"
         | "learned_noise"
+        | "shift"
         | "langevin"
         | "inpaint"
         | "upfirdn2d_gradient"
@@ -121,7 +124,9 @@ fn tolerance(op: &str) -> f64 {
         | "attention_scores_gradient"
         | "attention_weights_gradient"
         | "attention_values_gradient"
-        | "attention_rows" => 3e-6,
+        | "attention_rows"
+        | "mix_tokens"
+        | "mix_tokens_add" => 3e-6,
         // Weights are computed anew from scores of up to a hundred, whose last bits exp turns into relative errors.
         "attention_gradient" => 1e-5,
         other => panic!("no tolerance for {other}"),
@@ -129,7 +134,7 @@ fn tolerance(op: &str) -> f64 {
 }
 
 /// Cases of ops that know no other precision than 32 bits.
-const F32_OPS: [&str; 3] = ["affine", "divide", "dropout"];
+const F32_OPS: [&str; 5] = ["affine", "divide", "dropout", "mix_tokens", "mix_tokens_add"];
 
 /// How far a step's shader may be from the op's CPU function.
 pub fn allowed(step: &Step) -> f64 {
@@ -256,6 +261,14 @@ fn lay_out(case: &Case, graph: &mut Graph, inputs: &mut Inputs, goldens: &Golden
             assert_eq!(seed.data, Dropout::seed_row(case.seed));
             let seed = input(graph, "seed", seed, Precision::F32);
             graph.op("dropout", Dropout { probability: case.probability, layer: case.layer }, &[x, seed])
+        }
+        "mix_tokens" | "mix_tokens_add" => {
+            let x = input(graph, "input", tensor("input"), Precision::F32);
+            let mut inputs = vec![x, vector(graph, "matrix")];
+            if case.op == "mix_tokens_add" {
+                inputs.push(vector(graph, "rows"));
+            }
+            graph.op("mix_tokens", MixTokens { transposed: false, size: case.size }, &inputs)
         }
         "upfirdn2d" => {
             let x = input(graph, "input", tensor("input"), precision);
@@ -478,7 +491,7 @@ pub fn graphs(precision: Precision) -> Vec<(String, Graph, Inputs)> {
 }
 
 /// The ops of `cases.json` that have gradients, by the values that these are of and what they are by.
-const DIFFERENTIABLE: [(&str, &[&str], &[&str]); 14] = [
+const DIFFERENTIABLE: [(&str, &[&str], &[&str]); 16] = [
     ("group_norm", &["scale_shift"], &["input", "weight", "bias"]),
     ("activation", &["activation"], &["input"]),
     ("embedding", &["embedding"], &["weight"]),
@@ -493,6 +506,8 @@ const DIFFERENTIABLE: [(&str, &[&str], &[&str]); 14] = [
     ("upfirdn2d", &["upfirdn2d"], &["input"]),
     ("affine", &["affine"], &["input"]),
     ("dropout", &["dropout"], &["input"]),
+    ("mix_tokens", &["mix_tokens"], &["input"]),
+    ("mix_tokens_add", &["mix_tokens"], &["input", "rows"]),
 ];
 
 /// The cases whose ops have gradients, as graphs of these: from the input "output.gradient" the outputs "NAME.gradient", by an
@@ -706,6 +721,8 @@ pub fn updates() -> Vec<(String, Graph, Inputs)> {
         known_from_original: 0.8,
         known_from_noise: 0.6,
         langevin: 0.15,
+        model_from_gradient: -1.4,
+        noise_from_gradient: 0.35,
         ..Coefficients::default()
     };
     let cases = [
@@ -762,6 +779,8 @@ pub fn updates() -> Vec<(String, Graph, Inputs)> {
         let noise_norm = graph.op("noise_norm", Norm { centred: false }, &[z]).unwrap();
         let moved = graph.op("langevin", Langevin, &[prev, model, z, model_norm, noise_norm, row]).unwrap();
         let painted = graph.op("inpaint", Inpaint, &[moved, original, mask, noise, row]).unwrap();
+        let shifted_model = graph.op("shifted_model", Shift::Model, &[model, original, row]).unwrap();
+        let shifted_noise = graph.op("shifted_noise", Shift::Noise, &[z, original, row]).unwrap();
         let remembered = graph.op("remember", Remember, &[x, model, predicted, kept, row]).unwrap();
         for (name, value) in [
             ("doubled", doubled),
@@ -771,6 +790,8 @@ pub fn updates() -> Vec<(String, Graph, Inputs)> {
             ("prev", prev),
             ("moved", moved),
             ("painted", painted),
+            ("shifted model", shifted_model),
+            ("shifted noise", shifted_noise),
             ("kept'", remembered),
             ("guiding", guiding),
             ("guided beside", guided_beside),

@@ -247,8 +247,18 @@ fn plans() -> Vec<Plan> {
             for (count, guided) in [(1, false), (1, true), (many, false), (many, true)] {
                 for fusion in [Fusion::STAGED, Fusion::DIRECT, Fusion::QUADS] {
                     let (rescaled, thresholded, step, inpainted) = (false, false, StepKind::Plain, false);
-                    let layout =
-                        Layout { count, height, width, guided, rescaled, thresholded, step, inpainted, precision };
+                    let layout = Layout {
+                        count,
+                        height,
+                        width,
+                        guided,
+                        rescaled,
+                        thresholded,
+                        step,
+                        inpainted,
+                        classifier: None,
+                        precision,
+                    };
                     plans.push(pipeline.plan(&layout, Some(fusion)).unwrap());
                 }
             }

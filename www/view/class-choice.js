@@ -82,7 +82,7 @@ function controls(classes) {
     return [
       make('input', { type: 'text', id: 'word', class: 'word', autocapitalize: 'characters', autocorrect: 'off', spellcheck: 'false', enterkeyhint: 'go', 'aria-describedby': 'word-hint', ...named }),
       make('div', { class: 'under-word' },
-        make('span', { id: 'word-hint', class: 'label' }, `${classes.class_names[0]} to ${classes.class_names.at(-1)} and spaces, up to 32 letters`),
+        make('span', { id: 'word-hint', class: 'label' }, `${classes.class_names[0]} to ${classes.class_names.at(-1)}, up to 32 letters`),
         make('label', { class: 'check', 'data-tip': 'All letters begin with the same noise, so they come out alike.' }, make('input', { type: 'checkbox', id: 'typeface' }), make('span', {}, 'One typeface'))),
     ];
   }

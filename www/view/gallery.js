@@ -103,7 +103,7 @@ export class Gallery {
     this.#note(
       x0 && x0Step !== step ? `expected at step ${x0Step}` : 'what it expects',
       at === step ? 'the noise it sees' : `seen at step ${at}`,
-      before ? `changed since step ${before.step}${gain > 1 ? `, ×${gain}` : ''}` : 'nothing has changed yet',
+      before ? `since step ${before.step}${gain > 1 ? `, ×${gain}` : ''}` : 'nothing yet',
     );
   }
 

@@ -98,7 +98,7 @@ export class Plots {
     const text = here === null || here === undefined ? '' : `; ${number(here)} here`;
     return { lines, caption: plot === 'noise'
       ? ['Size of ε̂ in the chosen image, root mean square, up to ', number(most), '; ', key('noise', 'that of pure noise'), text]
-      : ['How much x̂0 of the chosen image changed since the state before, root mean square, up to ', number(most), text] };
+      : ['How much x̂0 changed since the state before (RMS), up to ', number(most), text] };
   }
 
   /** The numbers of x_t in the chosen image against the normal density. @param {Recording} recording */

@@ -48,4 +48,5 @@ export function setUpTooltips() {
     if (event.key === 'Escape') hide();
   });
   addEventListener('scroll', hide, { passive: true, capture: true });
+  addEventListener('resize', hide);
 }

@@ -95,8 +95,9 @@ export class Tour {
     const [wide, high] = [document.documentElement.clientWidth, innerHeight];
     const left = Math.max(8, Math.min(box.left + box.width / 2 - width / 2, wide - width - 8));
     const room = { under: box.bottom + 12, over: box.top - height - 12, within: Math.min(box.bottom, high) - height - 16 };
-    const top = room.under + height < high - 8 ? room.under : room.over > 8 ? room.over : Math.max(8, room.within);
+    const top = room.under + height < high - 8 ? room.under : room.over > 8 ? room.over : room.within;
     this.#bubble.style.setProperty('--left', `${left}px`);
-    this.#bubble.style.setProperty('--top', `${top}px`);
+    // On the screen in any case, so that it can be answered wherever the page was scrolled to.
+    this.#bubble.style.setProperty('--top', `${Math.max(8, Math.min(top, high - height - 8))}px`);
   }
 }

@@ -5,14 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
+use denoise::checkpoint;
 use denoise::training::Checkpoint;
-use denoise::{Weights, checkpoint};
 
 use crate::cli::Result;
-use crate::cli::files::{read, read_text, write};
+use crate::cli::files::{read, weights_in, write};
 
-/// Where the weights are.
-const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 /// The folder of all that a run goes on with.
 const CHECKPOINT: &str = "checkpoint";
 
@@ -100,9 +98,5 @@ pub fn weights_of(model: &Path) -> Result<Vec<Vec<u8>>> {
         Some(unet) => unet,
         None => model.to_path_buf(),
     };
-    let index = folder.join(format!("{WEIGHTS}.index.json"));
-    if index.is_file() {
-        return Weights::shards(&read_text(&index)?)?.iter().map(|name| read(&folder.join(name))).collect();
-    }
-    Ok(vec![read(&folder.join(WEIGHTS))?])
+    weights_in(&folder)
 }

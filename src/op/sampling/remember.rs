@@ -3,8 +3,10 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
-use crate::schedule::REGISTERS;
 use crate::{Error, Result, Shape};
+
+/// How many values earlier evaluations may keep for later ones.
+pub const REGISTERS: usize = 5;
 
 /// The registers with some of them replaced by `from_x · x_t + from_model · model + from_x0 · x̂0`; which, and the
 /// coefficients, are in a row of the schedule.

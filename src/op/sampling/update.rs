@@ -1,7 +1,6 @@
 //! The denoising update: one step of the reverse process.
 
-use super::{Kernel, Op, Remember, View, ViewMut, is_row, row_shader};
-use crate::schedule::REGISTERS;
+use super::{Kernel, Op, REGISTERS, Remember, View, ViewMut, is_row, row_shader};
 use crate::{Error, Result, Shape};
 
 /// `x_prev = prev_from_x · x_t + prev_from_model · model + prev_from_x0 · x̂0 + prev_from_noise · z

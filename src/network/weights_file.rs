@@ -1,6 +1,6 @@
 //! A file of weights on its way into a network.
 
-use super::UNet2DModel;
+use super::Parameters;
 use crate::{Result, WeightsReader};
 
 /// Takes the bytes of a file as they come, and packs each tensor that the network wants when its last byte has come.
@@ -14,23 +14,23 @@ pub struct WeightsFile {
 }
 
 impl WeightsFile {
-    /// The next bytes of the file. Whether the network has received tensors.
+    /// The next bytes of the file, for a network with these parameters. Whether it has received tensors.
     ///
     /// # Errors
     /// When they are damaged or not supported, or the file is of another network, which its header tells; the file then has
-    /// to begin anew, after what was [received](WeightsFile::received) is [forgotten](UNet2DModel::forget).
-    pub fn push(&mut self, unet: &mut UNet2DModel, bytes: &[u8]) -> Result<bool> {
+    /// to begin anew, after what was [received](WeightsFile::received) is forgotten.
+    pub(crate) fn push_to(&mut self, parameters: &mut Parameters, bytes: &[u8]) -> Result<bool> {
         let rest = self.reader.push_header(bytes)?;
         if !self.named
             && let Some(tensors) = self.reader.awaited()
         {
-            unet.name(tensors)?;
+            parameters.name(&mut tensors.iter_mut())?;
             self.named = true;
         }
         self.reader.push(rest)?;
         let before = self.received.len();
         for (path, tensor) in self.reader.take() {
-            unet.receive(&path, tensor)?;
+            parameters.receive(&path, tensor)?;
             self.received.push(path);
         }
         Ok(self.received.len() > before)

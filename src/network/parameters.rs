@@ -9,20 +9,20 @@ use crate::tensor::scatter;
 use crate::{Error, Result, Shape, Tensor, Weights};
 
 /// A parameter as the network's layout declares it: a value in device layout, packed from tensors of the checkpoint.
-pub(super) struct Parameter {
-    pub(super) name: String,
-    pub(super) shape: Shape,
+pub(crate) struct Parameter {
+    pub(crate) name: String,
+    pub(crate) shape: Shape,
     /// Whether it is a weight, which may be kept in 16 bits; else it is a bias, or what a GroupNorm is made of.
-    pub(super) is_weight: bool,
+    pub(crate) is_weight: bool,
     /// Whether it is what time and class alone are computed with.
-    pub(super) is_condition: bool,
+    pub(crate) is_condition: bool,
     /// Whether training changes it: all but the frequencies of a Fourier projection (diffusers, `requires_grad=False`).
-    pub(super) is_learned: bool,
-    pub(super) tensors: Vec<PackedTensor>,
+    pub(crate) is_learned: bool,
+    pub(crate) tensors: Vec<PackedTensor>,
 }
 
 /// A tensor of the checkpoint, and where its numbers go in a parameter.
-pub(super) struct PackedTensor {
+pub(crate) struct PackedTensor {
     path: String,
     shape: Vec<usize>,
     place: Box<dyn Fn(usize) -> usize>,
@@ -30,7 +30,7 @@ pub(super) struct PackedTensor {
 
 impl PackedTensor {
     /// The tensor at `path`, which must have exactly this shape; its i-th number is that at `place(i)` of the parameter.
-    pub(super) fn new(path: &str, shape: &[usize], place: impl Fn(usize) -> usize + 'static) -> Self {
+    pub(crate) fn new(path: &str, shape: &[usize], place: impl Fn(usize) -> usize + 'static) -> Self {
         PackedTensor { path: path.into(), shape: shape.to_vec(), place: Box::new(place) }
     }
 }
@@ -59,7 +59,7 @@ pub(crate) struct Learned<'a> {
 
 /// All parameters of a network, and what has arrived of them.
 #[derive(Default)]
-pub(super) struct Parameters {
+pub(crate) struct Parameters {
     /// In the order of the layers.
     parameters: Vec<Placed>,
     /// Which of them has a name.
@@ -69,9 +69,9 @@ pub(super) struct Parameters {
     /// Tensors of old paths. Those of today's paths count, and may be still to come.
     legacy: Vec<(String, Tensor)>,
     /// What stands before the paths of the files' tensors, once one has told.
-    pub(super) prefix: Option<String>,
+    pub(crate) prefix: Option<String>,
     /// Tensors of the files that the network has no place for.
-    pub(super) unplaced: Vec<String>,
+    pub(crate) unplaced: Vec<String>,
     /// What a person may want to know of how the weights were read.
     notes: Vec<String>,
 }
@@ -87,7 +87,7 @@ impl Parameters {
     ///
     /// # Errors
     /// When a tensor would be larger than 1 GiB.
-    pub(super) fn new(declared: Vec<Parameter>) -> Result<Self> {
+    pub(crate) fn new(declared: Vec<Parameter>) -> Result<Self> {
         let mut all = Parameters::default();
         for parameter in &declared {
             for PackedTensor { path, shape, .. } in &parameter.tensors {
@@ -141,7 +141,7 @@ impl Parameters {
     }
 
     /// What training changes, in the order of the layers.
-    pub(super) fn learned(&self) -> impl Iterator<Item = Learned<'_>> {
+    pub(crate) fn learned(&self) -> impl Iterator<Item = Learned<'_>> {
         let learned = self.parameters.iter().filter(|placed| placed.parameter.is_learned);
         learned.map(|Placed { parameter, state, first, .. }| Learned {
             name: &parameter.name,
@@ -152,7 +152,7 @@ impl Parameters {
     }
 
     /// The states of all parameters.
-    pub(super) fn states(&self) -> Vec<Rc<State>> {
+    pub(crate) fn states(&self) -> Vec<Rc<State>> {
         let mut states: Vec<Rc<State>> = Vec::new();
         for Placed { state, .. } in &self.parameters {
             if !states.iter().any(|other| Rc::ptr_eq(other, state)) {
@@ -164,7 +164,7 @@ impl Parameters {
 
     /// The checkpoint's tensors, by their paths, of numbers that lie as the parameters do: these themselves, their
     /// gradients, or an average of them. `numbers` are those of a state, if it has any.
-    pub(super) fn tensors<'a>(&self, numbers: impl Fn(&Rc<State>) -> Option<&'a [f32]>) -> Vec<(String, Tensor)> {
+    pub(crate) fn tensors<'a>(&self, numbers: impl Fn(&Rc<State>) -> Option<&'a [f32]>) -> Vec<(String, Tensor)> {
         let mut tensors = Vec::with_capacity(self.places.len());
         for Placed { parameter, state, first, .. } in &self.parameters {
             let Some(numbers) = numbers(state) else { continue };
@@ -182,7 +182,7 @@ impl Parameters {
     ///
     /// # Errors
     /// When one is missing or of another shape, or there is no memory for it.
-    pub(super) fn put_tensors(&self, tensors: &Weights, of: impl Fn(&Rc<State>) -> Option<Rc<State>>) -> Result<()> {
+    pub(crate) fn put_tensors(&self, tensors: &Weights, of: impl Fn(&Rc<State>) -> Option<Rc<State>>) -> Result<()> {
         for Placed { parameter, state, first, .. } in &self.parameters {
             let Some(state) = of(state) else { continue };
             for PackedTensor { path, shape, place } in &parameter.tensors {
@@ -197,45 +197,45 @@ impl Parameters {
     }
 
     /// The state that a parameter is a range of, and where that begins.
-    pub(super) fn place_of(&self, name: &str) -> (&Rc<State>, usize) {
+    pub(crate) fn place_of(&self, name: &str) -> (&Rc<State>, usize) {
         let Placed { state, first, .. } = &self.parameters[self.named[name]];
         (state, *first)
     }
 
     /// How many numbers of the checkpoint are in the parameter of this name.
-    pub(super) fn count_of(&self, name: &str) -> usize {
+    pub(crate) fn count_of(&self, name: &str) -> usize {
         self.named.get(name).map_or(0, |&index| self.parameters[index].count())
     }
 
     /// How many numbers of the checkpoint there are in all.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.parameters.iter().map(Placed::count).fold(0, usize::saturating_add)
     }
 
     /// How many tensors the checkpoint has.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.places.len()
     }
 
     /// The paths of all tensors of the checkpoint.
-    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
         self.places.keys().map(String::as_str)
     }
 
     /// The shape of the tensor at a path, of today or of old, if there is one.
-    pub(super) fn shape_of(&self, path: &str) -> Option<&[usize]> {
+    pub(crate) fn shape_of(&self, path: &str) -> Option<&[usize]> {
         self.place(path).map(|(index, tensor, _)| &self.parameters[index].parameter.tensors[tensor].shape[..])
     }
 
     /// Notes something that a person may want to know; once, however many shards say it.
-    pub(super) fn note(&mut self, note: String) {
+    pub(crate) fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
     }
 
     /// What was noted.
-    pub(super) fn notes(&self) -> &[String] {
+    pub(crate) fn notes(&self) -> &[String] {
         &self.notes
     }
 
@@ -243,7 +243,7 @@ impl Parameters {
     ///
     /// # Errors
     /// When there is no place for it, it has another shape, it has arrived before, or there is no memory for it.
-    pub(super) fn receive(&mut self, path: &str, tensor: Tensor) -> Result<()> {
+    pub(crate) fn receive(&mut self, path: &str, tensor: Tensor) -> Result<()> {
         let expected = self.shape_of(path);
         if expected != Some(&tensor.shape) {
             return Err(Error::Weights(format!(
@@ -266,7 +266,7 @@ impl Parameters {
     }
 
     /// Takes back that these tensors have arrived, and what was noted.
-    pub(super) fn forget(&mut self, paths: &[String]) {
+    pub(crate) fn forget(&mut self, paths: &[String]) {
         for path in paths {
             match self.place(path) {
                 Some((index, i, true)) => self.parameters[index].forget(i),
@@ -285,7 +285,7 @@ impl Parameters {
     ///
     /// # Errors
     /// When one is missing: the configuration then describes another network than the one trained.
-    pub(super) fn finish(&mut self) -> Result<()> {
+    pub(crate) fn finish(&mut self) -> Result<()> {
         // In the order of their names, whichever came first.
         self.legacy.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let place = |(path, _): &(String, Tensor)| self.place(path).map(|(index, i, _)| (index, i));

@@ -5,11 +5,11 @@
 
 use std::ops::Range;
 
+use super::ClassMix;
 use crate::backend::{Backend, Executor};
 use crate::passes::ranges;
 use crate::pipeline::names;
 use crate::plan::Plan;
-use crate::sampler::ClassMix;
 use crate::{Pipeline, Result};
 
 /// Times and classes that are evaluated together.

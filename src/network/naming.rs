@@ -30,7 +30,7 @@ impl Parameters {
     ///
     /// # Errors
     /// When the file has several networks, or one of another configuration.
-    pub(super) fn name(&mut self, tensors: &mut dyn Iterator<Item = &mut AwaitedTensor>) -> Result<()> {
+    pub(crate) fn name(&mut self, tensors: &mut dyn Iterator<Item = &mut AwaitedTensor>) -> Result<()> {
         let tensors: Vec<_> = tensors.collect();
         let naming = self.naming(tensors.iter().map(|tensor| &tensor.path[..]))?;
         let mut unplaced = Vec::new();
