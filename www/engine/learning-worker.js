@@ -22,7 +22,8 @@ const SAVE = 30_000;
 const SHOW = 1000;
 
 let paused = false;
-/** Resolves when the run is to go on. */
+/** Whether it was told to go on since it last paused, even if it was told to pause again; and what then resolves. */
+let resumed = false;
 let goOn = () => {};
 /** Whether a checkpoint was asked for. */
 let wanted = false;
@@ -39,6 +40,7 @@ addEventListener('message', (event) => {
     paused = true;
   } else if (command.type === 'continue') {
     paused = false;
+    resumed = true;
     goOn();
   } else {
     wanted = true;
@@ -192,18 +194,18 @@ class Run {
     await this.#settle(step);
     this.#tell(batch);
     do {
-      wanted = false;
+      wanted = resumed = false;
       await this.#keep(step);
       if (!paused) return;
       say({ type: 'paused', id: this.#id, step });
-      // There is time to show what it has come to.
-      if (step !== this.#shown) await this.#sample(step, () => !paused || wanted);
-      if (paused && !wanted) {
+      // There is time to show what it has come to; what it began with is shown in any case.
+      if (step !== this.#shown) await this.#sample(step, () => this.#shown >= 0 && (resumed || wanted));
+      if (!resumed && !wanted) {
         await new Promise((resolve) => {
           goOn = () => resolve(undefined);
         });
       }
-    } while (wanted);
+    } while (wanted && !resumed);
   }
 
   /** The loss of the last step. @param {number} step  how many were taken */
