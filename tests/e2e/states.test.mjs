@@ -9,8 +9,8 @@ import { eachState, openStates, serveStates, settle, SIZES } from './states.mjs'
 
 /** Where else than at its own size the layout is looked at. */
 const ALSO = { desktop: [{ width: 1024, height: 768 }, { width: 3840, height: 2160 }], phone: [{ width: 320, height: 568 }, { width: 1180, height: 820 }] };
-/** Of any length: names of models, samplers and branches, and what stands beside a symbol; a line elsewhere has all of it. */
-const SHORTENED = '#model-name, #condition-text, #sampler, .caption, .compared b, #lanes .words, #loupes figcaption';
+/** Of any length: names of models, files, samplers and branches; a line elsewhere has all of it. */
+const SHORTENED = '#model-name, #condition-text, #sampler, .caption, .compared b, #lanes .words';
 /** WCAG 2.5.5 leaves out what stands in a sentence or formula, and what has to be where it is: the images in their picture. */
 const EXEMPT = '.formulas .term, .formula .term, #options [role=option]';
 /** Browsers call a tenth good; here nothing moves but what an error that comes by itself pushes down. */
