@@ -1,6 +1,8 @@
-//! Takes the comments out of the shaders, which are part of what a visitor downloads.
+//! Puts into each shader the others that it includes, and takes the comments out of it: shaders are part of what a visitor
+//! downloads.
 //!
-//! Lines stay where they are, so that a compiler's complaints lead to the right one.
+//! `//#include NAME` on a line of its own stands for `shaders/NAME.wgsl`. Other lines stay lines, so that a compiler's complaints
+//! lead to the right one.
 
 use std::path::Path;
 use std::{env, fs, io};
@@ -8,23 +10,33 @@ use std::{env, fs, io};
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=shaders");
     let out = env::var_os("OUT_DIR").expect("Cargo says where to write");
-    strip(Path::new("shaders"), &Path::new(&out).join("shaders"))
+    write(Path::new("shaders"), &Path::new(&out).join("shaders"))
 }
 
-/// Strips a folder of shaders.
-fn strip(from: &Path, to: &Path) -> io::Result<()> {
+/// Writes the shaders of a folder to another.
+fn write(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
         let target = to.join(path.file_name().expect("an entry has a name"));
-        if path.is_dir() {
-            strip(&path, &target)?;
-        } else {
-            let lines: Vec<String> = fs::read_to_string(&path)?.lines().map(stripped).collect();
-            fs::write(target, lines.join("\n") + "\n")?;
+        match path.is_dir() {
+            true => write(&path, &target)?,
+            false => fs::write(target, whole(&path)?)?,
         }
     }
     Ok(())
+}
+
+/// A shader with what it includes, stripped.
+fn whole(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    for line in fs::read_to_string(path)?.lines().map(stripped) {
+        match line.strip_prefix("//#include ") {
+            Some(name) => text += &whole(&Path::new("shaders").join(format!("{name}.wgsl")))?,
+            None => text += &(line + "\n"),
+        }
+    }
+    Ok(text)
 }
 
 /// A line without its comment and indentation; `//#` is no comment but for `src/template.rs`.

@@ -1,5 +1,5 @@
-// Makes the README's pictures of the page: docs/page.png, a word half way in a tree of two branches, and docs/word.gif, a word
-// that condenses out of noise.
+// Makes the README's pictures of the page: docs/page.png, a word half way in a tree of two branches with a pixel of a letter
+// looked at, and docs/word.gif, a word that condenses out of noise.
 //
 //   node scripts/pictures.mjs
 
@@ -25,6 +25,9 @@ try {
   await scrub(page, 21);
   await page.locator('#options [role=option]').nth(5).click();
   await page.mouse.move(0, 0);
+  // A pixel at the letter's edge, by the keys.
+  await page.locator('#loupe-x').focus();
+  for (const key of ['ArrowLeft', 'ArrowLeft', 'ArrowLeft', 'ArrowUp']) await page.keyboard.press(key);
   await page.screenshot({ path: folderOf('docs/page.png') });
 
   const word = await open('steps=40&class=DENOISE&seed=1234');

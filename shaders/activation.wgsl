@@ -1,5 +1,8 @@
 // out = f(x), element by element. An invocation owns one vec4.
 
+//#include activate
+//#include flat
+
 struct Params {
     len: u32,      // vec4s
     function: u32, // as activate.wgsl numbers them
@@ -13,11 +16,6 @@ alias Stored = vec4f; // activations and weights
 @group(0) @binding(1) var<storage, read> x: array<Stored>;
 @group(0) @binding(2) var<storage, read_write> out: array<Stored>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     out[i] = Stored(activate(vec4f(x[i]), params.function));
 }

@@ -1,5 +1,8 @@
 // out = g · f′(x), element by element. An invocation owns one vec4.
 
+//#include activate
+//#include flat
+
 struct Params {
     len: u32,      // vec4s
     function: u32, // as activate.wgsl numbers them
@@ -12,11 +15,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> gradient: array<vec4f>; // g
 @group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     out[i] = gradient[i] * derivative(x[i], params.function);
 }

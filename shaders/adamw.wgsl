@@ -1,12 +1,7 @@
 // A step of AdamW, in place: decay, moments, and a step against the gradient, which is clipped by the norm of all of them.
 // An invocation owns one vec4 of a parameter and of what is kept of it.
 
-struct Params {
-    len: u32, // vec4s
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
-}
+//#include elementwise
 
 struct Settings {
     keep: f32,  // 1 − rate · decay
@@ -20,20 +15,14 @@ struct Settings {
     limit: f32, // of the norm; 0: none
 }
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> gradient: array<vec4f>; // [len]
-@group(0) @binding(2) var<storage, read> settings: Settings;
-@group(0) @binding(3) var<storage, read> square_norm: array<f32>; // [1], of all gradients
-@group(0) @binding(4) var<storage, read_write> p: array<vec4f>;   // [len]
-@group(0) @binding(5) var<storage, read_write> m: array<vec4f>;   // [len]
-@group(0) @binding(6) var<storage, read_write> v: array<vec4f>;   // [len]
+@group(0) @binding(N) var<storage, read> gradient: array<vec4f>; // [len]
+@group(0) @binding(N) var<storage, read> settings: Settings;
+@group(0) @binding(N) var<storage, read> square_norm: array<f32>; // [1], of all gradients
+@group(0) @binding(N) var<storage, read_write> p: array<vec4f>;   // [len]
+@group(0) @binding(N) var<storage, read_write> m: array<vec4f>;   // [len]
+@group(0) @binding(N) var<storage, read_write> v: array<vec4f>;   // [len]
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     var clip = 1.0;
     if settings.limit > 0.0 {
         clip = min(settings.limit / (sqrt(square_norm[0]) + 1e-6), 1.0);

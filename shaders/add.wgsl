@@ -1,6 +1,8 @@
 // out = (a + b) · scale, where b has the shape of a, or is one run of channels for each image of a.
 // An invocation owns one vec4 of the output.
 
+//#include flat
+
 struct Params {
     len: u32,      // vec4s of the output
     channels: u32, // vec4s of a run of channels
@@ -15,12 +17,7 @@ alias Stored = vec4f; // activations and weights
 @group(0) @binding(2) var<storage, read> b: array<Stored>; // [rows / share, channels]
 @group(0) @binding(3) var<storage, read_write> out: array<Stored>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let row = vec4f(b[i / params.share * params.channels + i % params.channels]);
     out[i] = Stored((vec4f(a[i]) + row) * params.scale);
 }

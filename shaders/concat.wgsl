@@ -1,6 +1,8 @@
 // The channels of a, then those of b. An invocation owns one vec4 of the output: one of a or b as it is, unless b
 // begins within it.
 
+//#include flat
+
 struct Params {
     len: u32,        // vec4s of the output
     a_channels: u32, // channels, without padding
@@ -30,12 +32,7 @@ fn element(row: u32, channel: u32) -> f32 {
     return 0.0;
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let row = i / params.stride;
     let c = i % params.stride * 4u;
     if c + 4u <= params.a_channels {

@@ -1,5 +1,7 @@
 // out = x / t, one divisor an image. An invocation owns one vec4.
 
+//#include flat
+
 struct Params {
     len: u32,   // vec4s
     image: u32, // vec4s of an image
@@ -12,11 +14,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read> t: array<f32>;   // [N]
 @group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     out[i] = x[i] / t[i / params.image];
 }

@@ -1,6 +1,8 @@
 // out = x / (1 − p) where the number's own random word is not below the threshold, and 0 where it is. An invocation owns one
 // vec4, for which the generator makes four words.
 
+//#include flat
+
 struct Params {
     len: u32,       // vec4s
     layer: u32,     // which of the masks of a seed it is
@@ -34,12 +36,7 @@ fn philox(start: vec4u, start_key: vec2u) -> vec4u {
     return counter;
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let parts = vec4u(seed[0]);
     let words = philox(vec4u(i, params.layer, 0u, 0u), parts.xz | (parts.yw << vec2u(16u)));
     out[i] = select(vec4f(), params.scale * x[i], words >= vec4u(params.threshold));

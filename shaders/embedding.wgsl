@@ -1,5 +1,7 @@
 // The rows of a table that the labels name. An invocation owns one vec4 of the output.
 
+//#include flat
+
 struct Params {
     len: u32,  // vec4s of the output
     row: u32,  // vec4s of a row
@@ -14,12 +16,7 @@ alias Stored = vec4f; // activations and weights
 @group(0) @binding(2) var<storage, read> table: array<Stored>; // [rows, row]
 @group(0) @binding(3) var<storage, read_write> out: array<Stored>; // [N, row]
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let label = min(u32(labels[i / params.row]), params.rows - 1u);
     out[i] = table[label * params.row + i % params.row];
 }

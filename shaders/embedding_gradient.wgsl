@@ -1,6 +1,8 @@
 // Of each row of a table, the sum of the gradients of the outputs that it was read for.
 // An invocation owns one vec4 of the table and walks the labels, so that no two add to the same number.
 
+//#include flat
+
 struct Params {
     len: u32,    // vec4s of the table
     row: u32,    // vec4s of a row
@@ -13,12 +15,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> gradient: array<vec4f>; // [N, row]
 @group(0) @binding(3) var<storage, read_write> out: array<vec4f>; // [rows, row]
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let own = i / params.row;
     var sum = vec4f();
     for (var n = 0u; n < params.labels; n++) {

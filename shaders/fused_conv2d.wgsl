@@ -5,6 +5,8 @@
 // other tensors, times a scale; beside it the moments of its channels over tiles of pixels may be left.
 // Any of them is missing from a variant that does not need it.
 
+//#include activate
+
 struct Params {
     in_height: u32,
     in_width: u32,

@@ -5,6 +5,9 @@
 // slow, one invocation does.
 // Scalars, not vec4s: a group need not start at a multiple of four channels.
 
+//#include group
+//#include moment
+
 @group(0) @binding(N) var<uniform> params: Params;
 @group(0) @binding(N) var<storage, read> a: array<f32>; // [N, tiles, 2, stride]: mean, M2
 //#if b

@@ -3,6 +3,9 @@
 // A workgroup owns one group of one image. As in group_norm.wgsl, 64 invocations merge its moments pairwise, so the result
 // does not depend on timing; then they sum over its channels in the same way.
 
+//#include group
+//#include moment
+
 @group(0) @binding(N) var<uniform> params: Params;
 @group(0) @binding(N) var<storage, read> a: array<f32>; // [N, tiles, 2, stride]: mean, M2
 //#if b

@@ -1,5 +1,8 @@
 // A Langevin step, whose length is that of the noise against the score, over all images. An invocation owns one vec4.
 
+//#include row
+//#include flat
+
 struct Params {
     len: u32, // vec4s of the output
     images: u32, // of the batch
@@ -16,12 +19,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read> row: Coefficients;
 @group(0) @binding(7) var<storage, read_write> out: array<vec4f>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     var model_sum = 0.0;
     var noise_sum = 0.0;
     for (var n = 0u; n < params.images; n++) {

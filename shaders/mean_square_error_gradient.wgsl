@@ -1,5 +1,7 @@
 // The gradient of each image's mean square error by the prediction. An invocation owns one vec4.
 
+//#include flat
+
 struct Params {
     len: u32,   // vec4s
     image: u32, // vec4s of an image
@@ -14,12 +16,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> gradient: array<f32>;     // [N], by the errors
 @group(0) @binding(5) var<storage, read_write> out: array<vec4f>;  // [N, image]
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let image = i / params.image;
     let scale = params.scale * weights[image] * gradient[image];
     out[i] = scale * (prediction[i] - truth[i]);

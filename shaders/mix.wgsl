@@ -1,5 +1,7 @@
 // out = a · x + b · y, or a · x alone, with coefficients an image. An invocation owns one vec4.
 
+//#include flat
+
 struct Params {
     len: u32,   // vec4s
     image: u32, // vec4s of an image
@@ -18,12 +20,7 @@ struct Params {
 //#end
 @group(0) @binding(N) var<storage, read_write> out: array<vec4f>; // [N, image]
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let image = i / params.image;
     var sum = a[image] * x[i];
 //#if two

@@ -1,6 +1,8 @@
 // A normalisation's scale s and shift b under the time embedding's: s · (1 + scale) and b · (1 + scale) + shift.
 // An invocation owns four channels of one image.
 
+//#include flat
+
 struct Params {
     len: u32,      // vec4s of a run of channels, in all images
     channels: u32, // vec4s of a run of channels
@@ -15,12 +17,7 @@ alias Stored = vec4f; // activations and weights
 @group(0) @binding(2) var<storage, read> time: array<Stored>;   // [N, 2, channels]: scale, shift
 @group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let first = i / params.channels * 2u * params.channels + i % params.channels;
     let second = first + params.channels;
     let gain = 1.0 + vec4f(time[first]);

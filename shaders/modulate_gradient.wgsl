@@ -1,6 +1,8 @@
 // The gradients of s · (1 + scale) and b · (1 + scale) + shift by s and b, and by scale and shift.
 // An invocation owns four channels of one image.
 
+//#include flat
+
 struct Params {
     len: u32,      // vec4s of a run of channels, in all images
     channels: u32, // vec4s of a run of channels
@@ -15,12 +17,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> by_affine: array<vec4f>; // [N, 2, channels]
 @group(0) @binding(5) var<storage, read_write> by_time: array<vec4f>;   // [N, 2, channels]
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let first = i / params.channels * 2u * params.channels + i % params.channels;
     let second = first + params.channels;
     let gain = 1.0 + time[first];

@@ -1,6 +1,8 @@
 // The gradient by x of the mean and M2 of each channel over tiles of 64 pixels: a tile's by_mean / n + 2 (x − mean) · by_m2.
 // Perhaps added to what is left of the gradient by x. An invocation owns one vec4.
 
+//#include flat
+
 struct Params {
     len: u32,      // vec4s
     pixels: u32,   // H · W
@@ -19,12 +21,7 @@ struct Params {
 
 const TILE = 64u;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let pixel = i / params.channels; // over all images
     let tile = pixel % params.pixels / TILE;
     let count = min(TILE, params.pixels - tile * TILE);

@@ -1,6 +1,8 @@
 // The weights of four 2×2 convolutions, each the sums of those taps of a 3×3 convolution that see the same pixel of an
 // image whose pixels it sees twice. An invocation owns one vec4 of the output.
 
+//#include flat
+
 struct Params {
     len: u32, // vec4s of the output
     tap: u32, // vec4s of a tap of either weight
@@ -20,12 +22,7 @@ fn taps(parity: u32, side: u32) -> vec2u {
     return vec2u(first, select(1u + parity, 3u, side == 1u));
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let which = i / params.tap;
     let rows = taps(which / 8u, which / 2u % 2u);
     let columns = taps(which / 4u % 2u, which % 2u);

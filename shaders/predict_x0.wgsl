@@ -1,14 +1,9 @@
 // x̂0 = clip(x0_from_x · x_t + x0_from_model · model), with the model's output guided before or here:
 // null + guidance · (class − null). An invocation owns one vec4.
 
-struct Params {
-    len: u32, // vec4s
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
-}
+//#include row
+//#include elementwise
 
-@group(0) @binding(N) var<uniform> params: Params;
 @group(0) @binding(N) var<storage, read> x: array<vec4f>;     // x_t
 @group(0) @binding(N) var<storage, read> model: array<vec4f>; // ε, x0 or v: [len], or [class and null, len]
 @group(0) @binding(N) var<storage, read> row: Coefficients;
@@ -17,12 +12,7 @@ struct Params {
 @group(0) @binding(N) var<storage, read_write> beside: array<vec4f>; // the guided output
 //#end
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
 //#if guided
     let null_class = model[i + params.len];
     let output = null_class + row.guidance * (model[i] - null_class);

@@ -4,6 +4,8 @@
 // The bits of a positive float order as the float does, so the k-th smallest is found bit by bit from the top: each time
 // the elements below a candidate are counted.
 
+//#include row
+
 struct Params {
     pixels: u32,   // of an image
     stride: u32,   // vec4s of a pixel

@@ -1,6 +1,9 @@
 // The registers after an evaluation: some of them are replaced by from_x · x_t + from_model · model + from_x0 · x̂0, the
 // others stay. An invocation owns one vec4 of one register.
 
+//#include row
+//#include flat
+
 struct Params {
     len: u32,   // vec4s of all registers
     image: u32, // vec4s of one
@@ -16,12 +19,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read> row: Coefficients;
 @group(0) @binding(6) var<storage, read_write> out: array<vec4f>; // [registers, image]
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let e = i % params.image;
     var value = kept[i];
     for (var k = 0u; k < 2u; k++) {

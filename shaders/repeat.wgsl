@@ -1,5 +1,7 @@
 // A batch after itself. An invocation owns one vec4.
 
+//#include flat
+
 struct Params {
     len: u32, // vec4s of the output
     half: u32, // vec4s of the input
@@ -11,11 +13,6 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> out: array<vec4f>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     out[i] = x[i % params.half];
 }

@@ -1,5 +1,8 @@
 // Gives a guided output part of the spread of the output for the class. An invocation owns one vec4.
 
+//#include row
+//#include flat
+
 struct Params {
     len: u32, // vec4s of the output
     image: u32, // vec4s of an image
@@ -14,12 +17,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> row: Coefficients;
 @group(0) @binding(5) var<storage, read_write> out: array<vec4f>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let n = i / params.image;
     let spread = guided_norm[n].x;
     // Where there is no spread there is none to give back.

@@ -1,6 +1,9 @@
 // out = x · scale + shift, a scale and a shift for each channel of each image, then optionally an activation.
 // An invocation owns one vec4.
 
+//#include activate
+//#include flat
+
 struct Params {
     len: u32,      // vec4s of the output
     channels: u32, // vec4s of a run of channels
@@ -15,12 +18,7 @@ alias Stored = vec4f; // activations and weights
 @group(0) @binding(2) var<storage, read> affine: array<vec4f>; // [N, 2, channels]: scale, shift
 @group(0) @binding(3) var<storage, read_write> out: array<Stored>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let scale = i / params.image * 2u * params.channels + i % params.channels;
     let y = vec4f(x[i]) * affine[scale] + affine[scale + params.channels];
     out[i] = Stored(activate(y, params.activation));

@@ -1,6 +1,9 @@
 // The gradients of f(x · scale + shift) by x, and, summed over tiles of 32 pixels, by scale and shift.
 // An invocation owns four channels of one tile: x and the gradient are read once for all three.
 
+//#include activate
+//#include flat
+
 struct Params {
     len: u32,      // vec4s of channels in the tiles of all images
     pixels: u32,   // H · W
@@ -21,12 +24,7 @@ struct Params {
 
 const TILE = 32u;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let channel = i % params.channels;
     let tile = i / params.channels; // over all images
     let image = tile / params.tiles;

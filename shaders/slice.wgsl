@@ -1,5 +1,7 @@
 // Some of the channels. An invocation owns one vec4 of the output.
 
+//#include flat
+
 struct Params {
     len: u32,        // vec4s of the output
     in_stride: u32,  // elements of a pixel of the input
@@ -15,12 +17,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<vec4f>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let pixel = i / params.out_stride * params.in_stride + params.first;
     var value = vec4f();
     for (var lane = 0u; lane < 4u; lane++) {

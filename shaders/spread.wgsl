@@ -1,5 +1,7 @@
 // The first number of x, times a scale, everywhere but in the padding. An invocation owns one vec4.
 
+//#include flat
+
 struct Params {
     len: u32,      // vec4s
     channels: u32, // without padding
@@ -11,12 +13,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [1]
 @group(0) @binding(2) var<storage, read_write> out: array<vec4f>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let channel = vec4u(0u, 1u, 2u, 3u) + i % params.row * 4u;
     out[i] = select(vec4f(), vec4f(params.scale * x[0]), channel < vec4u(params.channels));
 }

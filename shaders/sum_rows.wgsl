@@ -1,5 +1,7 @@
 // Sums of neighbouring runs: out[g, t, i] = Σ x[g, r, i] over the rows r of tile t. An invocation owns one vec4 of the output.
 
+//#include flat
+
 struct Params {
     len: u32,   // vec4s of the output
     run: u32,   // vec4s of a run
@@ -15,12 +17,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;         // [groups, rows, run]
 @group(0) @binding(2) var<storage, read_write> out: array<vec4f>; // [groups, tiles, run]
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let tile = i / params.run; // over all groups
     let first = tile % params.tiles * params.tile;
     let rows = min(first + params.tile, params.rows);

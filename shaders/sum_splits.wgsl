@@ -3,6 +3,8 @@
 // moments, or do what a GroupNorm does with them: it then owns one of its groups.
 // Scalars, not vec4s: a group need not start at a multiple of four channels.
 
+//#include moment
+
 struct Params {
     splits: u32,
     images: u32,

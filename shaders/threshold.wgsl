@@ -1,5 +1,7 @@
 // Dynamic thresholding: clamp(x̂0, −s, s) / s. An invocation owns one vec4.
 
+//#include flat
+
 struct Params {
     len: u32, // vec4s of the output
     image: u32, // vec4s of an image
@@ -12,12 +14,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> s: array<vec4f>; // [N], x counts
 @group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let bound = s[i / params.image].x;
     out[i] = clamp(x0[i], vec4f(-bound), vec4f(bound)) / bound;
 }

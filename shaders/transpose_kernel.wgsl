@@ -1,5 +1,7 @@
 // A weight with input and output exchanged, and its taps in reverse. An invocation owns one vec4 of the output.
 
+//#include flat
+
 struct Params {
     len: u32,      // vec4s of the output
     taps: u32,
@@ -15,12 +17,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> weight: array<f32>;      // [taps, row · 4, columns]
 @group(0) @binding(2) var<storage, read_write> out: array<vec4f>; // [taps, columns, row]
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let column = i / params.row % params.columns;
     let tap = params.taps - 1u - i / params.row / params.columns;
     var value = vec4f();

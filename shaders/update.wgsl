@@ -4,14 +4,9 @@
 // With DDPM's row for a model that predicts ε this is x_{t−1} = (x_t − β_t / √(1 − ᾱ_t) · ε) / √α_t + σ_t z, by way of
 // the clipped x̂0. What `remember` does can be done along with it. An invocation owns one vec4.
 
-struct Params {
-    len: u32, // vec4s
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
-}
+//#include row
+//#include elementwise
 
-@group(0) @binding(N) var<uniform> params: Params;
 @group(0) @binding(N) var<storage, read> x: array<vec4f>;     // x_t
 @group(0) @binding(N) var<storage, read> model: array<vec4f>; // ε, x0 or v
 @group(0) @binding(N) var<storage, read> x0: array<vec4f>;    // x̂0
@@ -23,12 +18,7 @@ struct Params {
 @group(0) @binding(N) var<storage, read_write> beside: array<vec4f>; // the registers after this evaluation
 //#end
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     out[i] = row.prev_from_x * x[i]
         + row.prev_from_model * model[i]
         + row.prev_from_x0 * x0[i]

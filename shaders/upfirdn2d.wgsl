@@ -2,6 +2,8 @@
 // the output and walks the filter's taps, skipping those that fall on inserted zeros or outside the image, unless the
 // image is mirrored there.
 
+//#include flat
+
 struct Params {
     taps: vec4f, // the filter in one direction
     len: u32,      // vec4s of the output
@@ -39,12 +41,7 @@ fn coordinate(o: u32, k: u32, size: u32) -> i32 {
     return select(-1, c, c >= 0 && c < i32(size));
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let channel = i % params.channels;
     let pixel = i / params.channels;
     let column = pixel % params.out_width;

@@ -1,6 +1,8 @@
 // The gradient of a resampling by its input. An invocation owns one vec4 of a pixel and gathers from all outputs of the
 // resampling that the pixel went into: as itself, and, where the image was mirrored, as its images beyond either edge.
 
+//#include flat
+
 struct Params {
     taps: vec4f,   // the filter in one direction
     len: u32,      // vec4s of the output
@@ -51,12 +53,7 @@ fn target_of(c: u32, image: u32, k: u32, size: u32, out_size: u32) -> Target {
     return Target(params.taps[k], u32(place / down));
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let channel = i % params.channels;
     let pixel = i / params.channels;
     let column = pixel % params.width;

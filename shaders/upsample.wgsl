@@ -1,5 +1,7 @@
 // Every pixel twice in each direction. An invocation owns one vec4 of the output.
 
+//#include flat
+
 struct Params {
     len: u32,      // vec4s of the output
     channels: u32, // vec4s of a run of channels
@@ -13,12 +15,7 @@ alias Stored = vec4f; // activations and weights
 @group(0) @binding(1) var<storage, read> x: array<Stored>;         // [N · H, width, channels]
 @group(0) @binding(2) var<storage, read_write> out: array<Stored>; // [N · 2H, 2 · width, channels]
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let pixel = i / params.channels;
     let line = pixel / (2u * params.width); // over all images: an image's 2H lines are even in number
     let column = pixel % (2u * params.width);

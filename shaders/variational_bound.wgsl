@@ -1,6 +1,8 @@
 // The term of the variational bound of each image's timestep, in bits a number. A workgroup owns an image; sums are reduced
 // pairwise in shared memory.
 
+//#include likelihood
+
 struct Params {
     image: u32,    // vec4s of an image
     row: u32,      // vec4s of a run of channels

@@ -1,5 +1,8 @@
 // The gradient of the variational bound by what the network says of the variance. An invocation owns one vec4.
 
+//#include likelihood
+//#include flat
+
 struct Params {
     len: u32,      // vec4s
     image: u32,    // vec4s of an image
@@ -20,12 +23,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read> gradient: array<f32>;     // [N], by the terms
 @group(0) @binding(7) var<storage, read_write> out: array<vec4f>;  // [N, image]
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     let image = i / params.image;
     let channel = vec4u(0u, 1u, 2u, 3u) + i % params.row * 4u;
     let slope = loss_slope(prediction[i], truth[i], v[i], x0[i], given[image]);

@@ -1,23 +1,12 @@
 // out = x, of the precision of activations, in 32 bits. An invocation owns one vec4.
 
-struct Params {
-    len: u32, // vec4s
-    pad0: u32,
-    pad1: u32,
-    pad2: u32,
-}
+//#include elementwise
 
 alias Stored = vec4f; // activations and weights
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<Stored>;
-@group(0) @binding(2) var<storage, read_write> out: array<vec4f>;
+@group(0) @binding(N) var<storage, read> x: array<Stored>;
+@group(0) @binding(N) var<storage, read_write> out: array<vec4f>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x + id.y * 2097152u;
-    if i >= params.len {
-        return;
-    }
+fn element(i: u32) {
     out[i] = vec4f(x[i]);
 }

@@ -250,7 +250,7 @@ impl Kernel {
     }
 
     /// A dispatch of one invocation an item, in workgroups of [`FLAT_WORKGROUP`], wrapped into y beyond the 65,535
-    /// workgroups a dimension may have. The shader's index is `id.x + id.y · FLAT_WIDTH` and may exceed `items`.
+    /// workgroups a dimension may have. The shader includes `flat`, which calls its `element`.
     fn flat(shader: &'static str, params: &impl Pod, items: usize) -> Self {
         let groups = (items as u32).div_ceil(FLAT_WORKGROUP);
         let width = groups.min(FLAT_WIDTH / FLAT_WORKGROUP);
@@ -263,26 +263,10 @@ const FLAT_WORKGROUP: u32 = 64;
 /// Invocations of a full row of workgroups in a [`Kernel::flat`] dispatch.
 const FLAT_WIDTH: u32 = 1 << 21;
 
-/// The shader of an op, by its name, as `build.rs` leaves it.
+/// The shader of an op, by its name, with what it includes, as `build.rs` leaves it.
 macro_rules! shader {
     ($name:literal) => {
         include_str!(concat!(env!("OUT_DIR"), "/shaders/", $name, ".wgsl"))
     };
 }
 use shader;
-
-/// The shader of an op that reads a row of the schedule, with the row's declaration before it.
-macro_rules! row_shader {
-    ($name:literal) => {
-        concat!($crate::op::shader!("row"), $crate::op::shader!($name))
-    };
-}
-use row_shader;
-
-/// The shader of an op that applies an activation or its derivative, with these before it.
-macro_rules! activation_shader {
-    ($name:literal) => {
-        concat!($crate::op::shader!("activate"), $crate::op::shader!($name))
-    };
-}
-use activation_shader;

@@ -1,4 +1,7 @@
 
+
+//#include fused_conv2d
+
 // Without barriers: four neighbouring invocations, a quad, own 4 · CHANNELS neighbouring output channels, so that they read
 // the weights side by side and all of them the same pixels. An invocation owns 4 · GROUPS pixels of a row by CHANNELS
 // channels, four apart; where the taps of a row see neighbouring pixels, it reads each pixel once for all of them. For

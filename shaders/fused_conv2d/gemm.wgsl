@@ -1,4 +1,7 @@
 
+
+//#include fused_conv2d
+
 // As a matrix product, for kernels of any size and stride and for small maps: a workgroup owns a tile of 8 · PIXELS output
 // pixels, counted over all images, by 8 · COLUMNS vec4s of output channels, and walks the depth (taps and input
 // channels) in blocks of four vec4s that it keeps in shared memory. An invocation owns PIXELS pixels by COLUMNS vec4s. Of

@@ -1,4 +1,7 @@
 
+
+//#include fused_conv2d
+
 // The 3×3 kernel with stride 1, staged: a workgroup owns a tile of 64 / LANES × 8 pixels and 8 · LANES output channels.
 // For four input channels at a time it keeps the tile's pixels with one more on every side, normalised and activated
 // once, and the taps' weights in shared memory. An invocation owns eight pixels of a row by eight channels.

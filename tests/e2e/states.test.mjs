@@ -2,15 +2,15 @@
 // 4K, with axe, and by where everything is.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { launch } from './harness.mjs';
 import { axeFinds, layoutProblems, smallTargets, takeShifts, watchShifts } from './look.mjs';
 import { eachState, openStates, serveStates, settle, SIZES } from './states.mjs';
 
 /** Where else than at its own size the layout is looked at. */
 const ALSO = { desktop: [{ width: 1024, height: 768 }, { width: 3840, height: 2160 }], phone: [{ width: 320, height: 568 }, { width: 1180, height: 820 }] };
-/** Of any length: names of models, samplers and branches, and what stands beside a symbol; a line elsewhere has all of it. */
-const SHORTENED = '#model-name, #condition-text, #sampler, .caption, .compared b, #lanes .words, #loupes figcaption';
+/** Of any length: names of models, files, samplers and branches; a line elsewhere has all of it. */
+const SHORTENED = '#model-name, #condition-text, #sampler, .caption, .compared b, #lanes .words';
 /** WCAG 2.5.5 leaves out what stands in a sentence or formula, and what has to be where it is: the images in their picture. */
 const EXEMPT = '.formulas .term, .formula .term, #options [role=option]';
 /** Browsers call a tenth good; here nothing moves but what an error that comes by itself pushes down. */
@@ -26,44 +26,47 @@ after(async () => {
   await served?.close();
 });
 
-for (const [name, options] of Object.entries(SIZES)) {
-  test(`every state: ${name}`, async () => {
-    const foreign = [];
-    const errors = [];
-    const world = await openStates(browser, served, { ...options, colorScheme: 'light' }, async (page) => {
-      page.on('request', (request) => {
-        if (!request.url().startsWith(served.url) && !/^(data|blob):/.test(request.url())) foreign.push(request.url());
+// Beside one another: each is a page of its own, and waits much.
+describe('every state', { concurrency: true }, () => {
+  for (const [name, options] of Object.entries(SIZES)) {
+    test(`on a ${name}`, async () => {
+      const foreign = [];
+      const errors = [];
+      const world = await openStates(browser, served, { ...options, colorScheme: 'light' }, async (page) => {
+        page.on('request', (request) => {
+          if (!request.url().startsWith(served.url) && !/^(data|blob):/.test(request.url())) foreign.push(request.url());
+        });
+        page.on('pageerror', ({ message }) => errors.push(message));
+        await watchShifts(page);
       });
-      page.on('pageerror', ({ message }) => errors.push(message));
-      await watchShifts(page);
-    });
-    const { page } = world;
-    const problems = [];
-    await eachState(world, async (state) => {
-      const found = async (where, what) => problems.push(...(await what).map((problem) => `${state}, ${where}: ${problem}`));
-      const shifts = (await takeShifts(page)).filter(({ value }) => value > MOST_SHIFT).map(({ value, moved }) => `moved by ${value.toFixed(3)}: ${moved.join(', ')}`);
-      await found(name, shifts);
-      await found('light', axeFinds(page));
-      await page.emulateMedia({ colorScheme: 'dark' });
-      // Of axe's rules only this one knows of colours.
-      await found('dark', axeFinds(page, ['color-contrast']));
-      await page.emulateMedia({ colorScheme: 'light' });
-      for (const viewport of [options.viewport, ...ALSO[name]]) {
-        const size = `${viewport.width} px`;
-        if (viewport !== options.viewport) {
-          await page.setViewportSize(viewport);
-          await settle(page);
+      const { page } = world;
+      const problems = [];
+      await eachState(world, async (state) => {
+        const found = async (where, what) => problems.push(...(await what).map((problem) => `${state}, ${where}: ${problem}`));
+        const shifts = (await takeShifts(page)).filter(({ value }) => value > MOST_SHIFT).map(({ value, moved }) => `moved by ${value.toFixed(3)}: ${moved.join(', ')}`);
+        await found(name, shifts);
+        await found('light', axeFinds(page));
+        await page.emulateMedia({ colorScheme: 'dark' });
+        // Of axe's rules only this one knows of colours.
+        await found('dark', axeFinds(page, ['color-contrast']));
+        await page.emulateMedia({ colorScheme: 'light' });
+        for (const viewport of [options.viewport, ...ALSO[name]]) {
+          const size = `${viewport.width} px`;
+          if (viewport !== options.viewport) {
+            await page.setViewportSize(viewport);
+            await settle(page);
+          }
+          await found(size, layoutProblems(page, { shortened: SHORTENED }));
+          if (options.hasTouch) await found(size, smallTargets(page, { exempt: EXEMPT }));
         }
-        await found(size, layoutProblems(page, { shortened: SHORTENED }));
-        if (options.hasTouch) await found(size, smallTargets(page, { exempt: EXEMPT }));
-      }
-      await page.setViewportSize(options.viewport);
-      if (name === 'desktop') assert.ok(await page.evaluate(() => document.documentElement.scrollHeight <= innerHeight), `${state}: one screen`);
-      await takeShifts(page);
+        await page.setViewportSize(options.viewport);
+        if (name === 'desktop') assert.ok(await page.evaluate(() => document.documentElement.scrollHeight <= innerHeight), `${state}: one screen`);
+        await takeShifts(page);
+      });
+      assert.ok(problems.length === 0, `\n${problems.join('\n')}`);
+      assert.deepEqual(foreign, [], 'nothing is asked of others');
+      assert.deepEqual(errors, []);
+      await page.context().close();
     });
-    assert.ok(problems.length === 0, `\n${problems.join('\n')}`);
-    assert.deepEqual(foreign, [], 'nothing is asked of others');
-    assert.deepEqual(errors, []);
-    await page.context().close();
-  });
-}
+  }
+});

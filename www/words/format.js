@@ -29,6 +29,7 @@ export function snr(alphaCumprod) {
 /** @param {number} milliseconds */
 export function duration(milliseconds) {
   const seconds = milliseconds / 1000;
+  if (seconds < 0.095) return `${Math.round(milliseconds)} ms`; // not “0.0 s”, which a fast GPU would have
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   if (seconds < 99.5) return `${Math.round(seconds)} s`;
   return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Activation, Kernel, Op, View, ViewMut, activation_shader};
+use super::{Activation, Kernel, Op, View, ViewMut, shader};
 use crate::{Error, Result, Shape};
 
 /// `g · f′(x)`, element by element: the gradient of a loss by x, from that by f(x), g. Of ReLU the derivative at 0 is 0, as
@@ -47,6 +47,6 @@ impl Op for ActivationGradient {
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         let len = output.len() / 4;
         let params = Params { len: len as u32, function: Activation::code(Some(self.function)), pad: [0; 2] };
-        Kernel::flat(activation_shader!("activation_gradient"), &params, len)
+        Kernel::flat(shader!("activation_gradient"), &params, len)
     }
 }

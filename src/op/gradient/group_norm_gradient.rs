@@ -120,7 +120,7 @@ impl Op for GroupNormGradient {
         };
         let groups = [self.groups as u32, gradient.dims()[0] as u32, 1];
         let defines = vec![("a", 1), ("b", u32::from(moments.len() == 2))];
-        let source = concat!(shader!("group"), shader!("moment"), shader!("group_norm_gradient"));
+        let source = shader!("group_norm_gradient");
         Kernel { defines, ..Kernel::new(source, &params, groups) }
     }
 }

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Activation, Kernel, Op, View, ViewMut, activation_shader};
+use super::{Activation, Kernel, Op, View, ViewMut, shader};
 use crate::{Error, Result, Shape};
 use kernels::{math, parallel, scratch};
 
@@ -107,6 +107,6 @@ impl Op for ScaleShiftGradient {
             activation: Activation::code(self.activation),
             pad: [0; 3],
         };
-        Kernel::flat(activation_shader!("scale_shift_gradient"), &params, len)
+        Kernel::flat(shader!("scale_shift_gradient"), &params, len)
     }
 }

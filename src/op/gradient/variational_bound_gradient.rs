@@ -73,7 +73,7 @@ impl Op for VariationalBoundGradient {
             scale: (1.0 / LN_2 / MeanSquareError::elements(output) as f64) as f32,
             pad: [0; 3],
         };
-        let source = concat!(shader!("likelihood"), shader!("variational_bound_gradient"));
+        let source = shader!("variational_bound_gradient");
         Kernel::flat(source, &params, len)
     }
 }

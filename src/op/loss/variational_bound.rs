@@ -159,7 +159,7 @@ impl Op for VariationalBound {
             scale: (1.0 / LN_2 / MeanSquareError::elements(inputs[0]) as f64) as f32,
             pad: [0; 2],
         };
-        let source = concat!(shader!("likelihood"), shader!("variational_bound"));
+        let source = shader!("variational_bound");
         Kernel::new(source, &params, [images as u32, 1, 1])
     }
 }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use serde::Deserialize;
 
-use super::{ActivationGradient, Backward, Differentiable, Kernel, Op, View, ViewMut, activation_shader};
+use super::{ActivationGradient, Backward, Differentiable, Kernel, Op, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Result, Shape};
 use kernels::math::{exp, silu_all, silu_derivative_all};
@@ -123,7 +123,7 @@ impl Op for Activation {
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         let len = output.len() / 4;
         let params = Params { len: len as u32, function: Activation::code(Some(*self)), pad: [0; 2] };
-        Kernel::flat(activation_shader!("activation"), &params, len)
+        Kernel::flat(shader!("activation"), &params, len)
     }
 }
 

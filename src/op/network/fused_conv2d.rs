@@ -4,7 +4,7 @@ mod cpu;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Activation, Conv2d, Kernel, Op, Tiles, View, ViewMut, activation_shader, shader};
+use super::{Activation, Conv2d, Kernel, Op, Tiles, View, ViewMut, shader};
 use crate::tensor::padded;
 use crate::{Error, Result, Shape};
 use kernels::gemm::Packing;
@@ -428,7 +428,7 @@ impl Op for FusedConv2d {
                 let names = ["scalar", "taps", "further", "groups", "channels", "quads", "shared"];
                 defines.extend(names.into_iter().zip(numbers.map(|number| number as u32)));
                 let groups = [len.div_ceil(16 / blocks), out_channels / (channels * blocks), tiles.copies];
-                (concat!(activation_shader!("fused_conv2d"), shader!("fused_conv2d/direct")), groups)
+                (shader!("fused_conv2d/direct"), groups)
             }
             Variant::Halo => {
                 let lanes = lanes(output);
@@ -441,14 +441,14 @@ impl Op for FusedConv2d {
                 let numbers = [side, side - 1, lanes, usize::from(more), loads, own].map(|number| number as u32);
                 defines.extend(["side", "further", "lanes", "more", "loads", "own"].into_iter().zip(numbers));
                 let groups = [len, out_channels.div_ceil(2 * lanes), tiles.copies];
-                (concat!(activation_shader!("fused_conv2d"), shader!("fused_conv2d/halo")), groups)
+                (shader!("fused_conv2d/halo"), groups)
             }
             Variant::Gemm | Variant::LargeGemm => {
                 let tile = self.gemm_tile();
                 let pixels = tile as u32 / 8;
                 defines.extend([("pixels", pixels), ("columns", pixels / 4), ("staged", pixels / 2)]);
                 let groups = [len.div_ceil(tile), (4 * out_channels).div_ceil(tile), self.splits];
-                (concat!(activation_shader!("fused_conv2d"), shader!("fused_conv2d/gemm")), groups)
+                (shader!("fused_conv2d/gemm"), groups)
             }
         };
         let first = Some(std::mem::offset_of!(Params, first));

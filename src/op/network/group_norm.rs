@@ -147,7 +147,7 @@ impl Op for GroupNorm {
         let groups = if self.serial { self.groups.div_ceil(THREADS) } else { self.groups };
         let groups = [groups as u32, output.dims()[0] as u32, 1];
         let defines = vec![("a", 1), ("b", u32::from(moments.len() == 2)), ("serial", u32::from(self.serial))];
-        let source = concat!(shader!("group"), shader!("moment"), shader!("group_norm"));
+        let source = shader!("group_norm");
         Kernel { defines, ..Kernel::new(source, &params, groups) }
     }
 }

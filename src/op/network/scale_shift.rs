@@ -2,9 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{
-    Activation, Backward, Differentiable, Kernel, Op, ScaleShiftGradient, SumRows, View, ViewMut, activation_shader,
-};
+use super::{Activation, Backward, Differentiable, Kernel, Op, ScaleShiftGradient, SumRows, View, ViewMut, shader};
 use crate::graph::{Graph, ValueId};
 use crate::{Error, Result, Shape};
 use kernels::math::scale_shift;
@@ -77,7 +75,7 @@ impl Op for ScaleShift {
             image: (len / inputs[0].dims()[0]) as u32,
             activation: Activation::code(self.activation),
         };
-        Kernel::flat(activation_shader!("scale_shift"), &params, len)
+        Kernel::flat(shader!("scale_shift"), &params, len)
     }
 }
 

@@ -177,7 +177,7 @@ impl Op for SumSplits {
             ("norm", u32::from(self.norm().is_some())),
             ("beside", u32::from(self.beside != Beside::Nothing)),
         ];
-        let source = concat!(shader!("moment"), shader!("sum_splits"));
+        let source = shader!("sum_splits");
         Kernel { defines, ..Kernel::new(source, &params, [groups as u32, images as u32, 1]) }
     }
 }

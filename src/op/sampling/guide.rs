@@ -1,6 +1,6 @@
 //! Classifier-free guidance.
 
-use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
+use super::{Kernel, Op, View, ViewMut, is_row, shader};
 use crate::{Error, Result, Shape};
 
 /// `null + guidance · (class − null)` (Ho and Salimans 2022, equation 6, in the convention of diffusers: at 1 the null class
@@ -35,6 +35,6 @@ impl Op for Guide {
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
-        Kernel::elementwise(row_shader!("guide"), output)
+        Kernel::elementwise(shader!("guide"), output)
     }
 }

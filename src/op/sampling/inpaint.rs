@@ -1,6 +1,6 @@
 //! What is known of an image, put in its place.
 
-use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
+use super::{Kernel, Op, View, ViewMut, is_row, shader};
 use crate::{Error, Result, Shape};
 
 /// `mask · (known_from_original · original + known_from_noise · z) + (1 − mask) · x_prev` (Lugmayr et al. 2022, equation 8;
@@ -41,6 +41,6 @@ impl Op for Inpaint {
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
-        Kernel::elementwise(row_shader!("inpaint"), output)
+        Kernel::elementwise(shader!("inpaint"), output)
     }
 }

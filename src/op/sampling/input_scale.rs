@@ -1,6 +1,6 @@
 //! What the model is given of x.
 
-use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
+use super::{Kernel, Op, View, ViewMut, is_row, shader};
 use crate::{Error, Result, Shape};
 
 /// `input_scale · x`, with the scale of a row of the schedule.
@@ -32,6 +32,6 @@ impl Op for InputScale {
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
-        Kernel::elementwise(row_shader!("input_scale"), output)
+        Kernel::elementwise(shader!("input_scale"), output)
     }
 }

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
+use super::{Kernel, Op, View, ViewMut, is_row, shader};
 use crate::{Error, Result, Shape};
 
 /// `x_prev + s · model + √(2 s) · z` with `s = 2 (langevin · ‖z‖ / ‖model‖)²`, where ‖·‖ is the mean of the norms of all
@@ -61,6 +61,6 @@ impl Op for Langevin {
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         let len = output.len() / 4;
         let params = Params { len: len as u32, images: output.dims()[0] as u32, pad: [0; 2] };
-        Kernel::flat(row_shader!("langevin"), &params, len)
+        Kernel::flat(shader!("langevin"), &params, len)
     }
 }

@@ -1,6 +1,6 @@
 //! Noise of a learned variance.
 
-use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
+use super::{Kernel, Op, View, ViewMut, is_row, shader};
 use crate::{Error, Result, Shape};
 
 /// σ(v) z, where v is what the model says of the variance: √v, or exp(½(f · max_log + (1 − f) · min_log)) with
@@ -44,6 +44,6 @@ impl Op for LearnedNoise {
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
-        Kernel::elementwise(row_shader!("learned_noise"), output)
+        Kernel::elementwise(shader!("learned_noise"), output)
     }
 }

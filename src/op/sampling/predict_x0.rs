@@ -1,6 +1,6 @@
 //! The model's prediction of the finished image.
 
-use super::{Guide, Kernel, Op, View, ViewMut, is_row, row_shader};
+use super::{Guide, Kernel, Op, View, ViewMut, is_row, shader};
 use crate::{Error, Result, Shape};
 
 /// `x̂0 = clip(x0_from_x · x_t + x0_from_model · model)`, with the coefficients of a row of the schedule.
@@ -49,6 +49,6 @@ impl Op for PredictX0 {
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
-        Kernel::elementwise(row_shader!("predict_x0"), output).with("guided", u32::from(self.guided))
+        Kernel::elementwise(shader!("predict_x0"), output).with("guided", u32::from(self.guided))
     }
 }

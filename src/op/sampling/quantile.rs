@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
+use super::{Kernel, Op, View, ViewMut, is_row, shader};
 use crate::{Error, Result, Shape};
 
 /// s of each image, `[N, 1]`: the quantile `threshold_ratio` of |x̂0|, linear between two elements as `torch.quantile`, at
@@ -59,6 +59,6 @@ impl Op for Quantile {
         let [n, h, w, channels] = *inputs[0].dims() else { unreachable!("checked by output") };
         let stride = (inputs[0].stride() / 4) as u32;
         let params = Params { pixels: (h * w) as u32, stride, channels: channels as u32, pad: 0 };
-        Kernel::new(row_shader!("quantile"), &params, [n as u32, 1, 1])
+        Kernel::new(shader!("quantile"), &params, [n as u32, 1, 1])
     }
 }

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
+use super::{Kernel, Op, View, ViewMut, is_row, shader};
 use crate::{Error, Result, Shape};
 
 /// How many values earlier evaluations may keep for later ones.
@@ -57,6 +57,6 @@ impl Op for Remember {
     fn kernel(&self, inputs: &[&Shape], output: &Shape) -> Kernel {
         let len = output.len() / 4;
         let params = Params { len: len as u32, image: (inputs[0].len() / 4) as u32, pad: [0; 2] };
-        Kernel::flat(row_shader!("remember"), &params, len)
+        Kernel::flat(shader!("remember"), &params, len)
     }
 }

@@ -1,6 +1,6 @@
 //! A jump back towards the noise.
 
-use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
+use super::{Kernel, Op, View, ViewMut, is_row, shader};
 use crate::{Error, Result, Shape};
 
 /// `undo_scale · x + noise` (Lugmayr et al. 2022, Algorithm 1, line 10), with the scale of a row of the schedule. The host
@@ -33,6 +33,6 @@ impl Op for Renoise {
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
-        Kernel::elementwise(row_shader!("renoise"), output)
+        Kernel::elementwise(shader!("renoise"), output)
     }
 }

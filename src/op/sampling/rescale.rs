@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
+use super::{Kernel, Op, View, ViewMut, is_row, shader};
 use crate::{Error, Result, Shape};
 
 /// `guided · (guidance_rescale · σ_class / σ_guided + 1 − guidance_rescale)`, where σ is the standard deviation of an image
@@ -60,6 +60,6 @@ impl Op for Rescale {
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
         let len = output.len() / 4;
         let params = Params { len: len as u32, image: (len / output.dims()[0]) as u32, pad: [0; 2] };
-        Kernel::flat(row_shader!("rescale"), &params, len)
+        Kernel::flat(shader!("rescale"), &params, len)
     }
 }

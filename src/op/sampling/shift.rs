@@ -1,6 +1,6 @@
 //! What a classifier's gradient changes.
 
-use super::{Kernel, Op, View, ViewMut, is_row, row_shader};
+use super::{Kernel, Op, View, ViewMut, is_row, shader};
 use crate::{Error, Result, Shape};
 
 /// `a + w · g`, where g is the gradient of a classifier's log-probability by x_t and w what a row of the schedule says
@@ -43,6 +43,6 @@ impl Op for Shift {
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
-        Kernel::elementwise(row_shader!("shift"), output).with("noise", u32::from(*self == Shift::Noise))
+        Kernel::elementwise(shader!("shift"), output).with("noise", u32::from(*self == Shift::Noise))
     }
 }

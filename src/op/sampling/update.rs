@@ -1,6 +1,6 @@
 //! The denoising update: one step of the reverse process.
 
-use super::{Kernel, Op, REGISTERS, Remember, View, ViewMut, is_row, row_shader};
+use super::{Kernel, Op, REGISTERS, Remember, View, ViewMut, is_row, shader};
 use crate::{Error, Result, Shape};
 
 /// `x_prev = prev_from_x · x_t + prev_from_model · model + prev_from_x0 · x̂0 + prev_from_noise · z
@@ -58,6 +58,6 @@ impl Op for Update {
     }
 
     fn kernel(&self, _inputs: &[&Shape], output: &Shape) -> Kernel {
-        Kernel::elementwise(row_shader!("update"), output).with("keeps", u32::from(self.keeps))
+        Kernel::elementwise(shader!("update"), output).with("keeps", u32::from(self.keeps))
     }
 }
