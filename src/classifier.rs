@@ -114,7 +114,7 @@ impl Classifier {
     ///
     /// # Errors
     /// When one is missing or of another shape.
-    pub fn receive(&mut self, weights: Weights) -> Result<()> {
+    pub fn receive_all(&mut self, weights: Weights) -> Result<()> {
         for (path, tensor) in weights {
             self.parameters.receive(&path, tensor)?;
         }
@@ -149,6 +149,11 @@ impl Classifier {
     /// How many numbers were learned.
     pub fn parameters(&self) -> usize {
         self.parameters.count()
+    }
+
+    /// What its weights are packed into.
+    pub(crate) fn packed(&self) -> &Parameters {
+        &self.parameters
     }
 
     /// What a person may want to know of how its files were read: fields and tensors that were passed over.

@@ -5,12 +5,18 @@
 //! `normalization.py`), which is not the order in which they run: a level makes its residual blocks by turns with its
 //! attention and what changes the size last, wherever they are used. This file is those constructors and nothing else.
 
+mod classifier;
+mod modules;
+
+pub use classifier::initial_classifier_weights;
+use modules::Modules;
+
 use crate::config::{
     ClassEmbedType, DownBlockType, ResampleType, TimeEmbeddingType, TimeScaleShift, UNetConfig, UpBlockType,
 };
 use crate::random::Generator;
 use crate::unet::UNet2DModel;
-use crate::{Result, Tensor, Weights};
+use crate::{Result, Weights};
 
 /// The weights of a new network: with `Generator::new(seed)` those of `torch.manual_seed(seed); UNet2DModel(**config)`, by
 /// their paths, in the order in which they are drawn. Uniform ones have PyTorch's bits, normal ones (embeddings) are
@@ -23,25 +29,24 @@ use crate::{Result, Tensor, Weights};
 /// When the configuration contradicts itself.
 pub fn initial_weights(config: &UNetConfig, generator: &mut Generator) -> Result<Weights> {
     UNet2DModel::without_weights(config.clone())?; // all sizes are such as a network can have
-    let mut modules = Modules { config, generator, tensors: Vec::new() };
-    modules.unet()?;
-    Ok(Weights::from_tensors(modules.tensors))
+    let mut unet = UNet { config, modules: Modules { generator, tensors: Vec::new() } };
+    unet.unet()?;
+    Ok(Weights::from_tensors(unet.modules.tensors))
 }
 
 /// Makes modules, in diffusers' order.
-struct Modules<'a> {
+struct UNet<'a> {
     config: &'a UNetConfig,
-    generator: &'a mut Generator,
-    tensors: Vec<(String, Tensor)>,
+    modules: Modules<'a>,
 }
 
-impl Modules<'_> {
+impl UNet<'_> {
     /// `UNet2DModel.__init__`.
     fn unet(&mut self) -> Result<()> {
         let config = self.config;
         let channels = &config.block_out_channels;
         let levels = channels.len();
-        self.conv("conv_in", config.in_channels, channels[0], 3)?;
+        self.modules.conv("conv_in", config.in_channels, channels[0], 3)?;
         self.time_and_class()?;
         for (i, &block) in config.down_block_types.iter().enumerate() {
             let level = Level {
@@ -74,8 +79,8 @@ impl Modules<'_> {
             };
             self.up_block(&level, block)?;
         }
-        self.norm("conv_norm_out", channels[0])?;
-        self.conv("conv_out", channels[0], config.out_channels, 3)
+        self.modules.norm("conv_norm_out", channels[0])?;
+        self.modules.conv("conv_out", channels[0], config.out_channels, 3)
     }
 
     /// What the time and the class become: `time_proj`, `time_embedding` and `class_embedding`.
@@ -86,19 +91,19 @@ impl Modules<'_> {
             TimeEmbeddingType::Positional => width,
             TimeEmbeddingType::Fourier => {
                 // GaussianFourierProjection draws its frequencies twice, and keeps the second ones.
-                self.generator.randn(width);
-                let frequencies = self.generator.randn(width).into_iter().map(|x| x * FOURIER_SCALE).collect();
-                self.put("time_proj.weight", &[width], frequencies)?;
+                self.modules.generator.randn(width);
+                let frequencies = self.modules.generator.randn(width).into_iter().map(|x| x * FOURIER_SCALE).collect();
+                self.modules.put("time_proj.weight", &[width], frequencies)?;
                 2 * width
             }
             TimeEmbeddingType::Learned => {
-                self.embedding("time_proj", config.num_train_timesteps.unwrap_or(0), width)?;
+                self.modules.embedding("time_proj", config.num_train_timesteps.unwrap_or(0), width)?;
                 width
             }
         };
         self.timestep_embedding("time_embedding", features, dim)?;
         match (config.class_embed_type, config.num_class_embeds) {
-            (None, Some(classes)) => self.embedding("class_embedding", classes, dim),
+            (None, Some(classes)) => self.modules.embedding("class_embedding", classes, dim),
             (Some(ClassEmbedType::Timestep), _) => self.timestep_embedding("class_embedding", features, dim),
             (None, None) | (Some(ClassEmbedType::Identity), _) => Ok(()),
         }
@@ -127,11 +132,11 @@ impl Modules<'_> {
             DownBlockType::ResnetDownsampleBlock2D => self.resnet(&downsampler, out, out, false),
             DownBlockType::AttnDownBlock2D if by_resnet => self.resnet(&downsampler, out, out, false),
             DownBlockType::DownBlock2D | DownBlockType::AttnDownBlock2D => {
-                self.conv(&format!("{downsampler}.conv"), out, out, 3)
+                self.modules.conv(&format!("{downsampler}.conv"), out, out, 3)
             }
             DownBlockType::SkipDownBlock2D | DownBlockType::AttnSkipDownBlock2D => {
                 self.resnet(&format!("{path}.resnet_down"), out, out, true)?;
-                self.conv(&format!("{path}.skip_conv"), self.config.in_channels, out, 1)
+                self.modules.conv(&format!("{path}.skip_conv"), self.config.in_channels, out, 1)
             }
             DownBlockType::KDownBlock2D => Ok(()),
         }
@@ -167,11 +172,13 @@ impl Modules<'_> {
         match block {
             UpBlockType::ResnetUpsampleBlock2D => self.resnet(&upsampler, out, out, false),
             UpBlockType::AttnUpBlock2D if by_resnet => self.resnet(&upsampler, out, out, false),
-            UpBlockType::UpBlock2D | UpBlockType::AttnUpBlock2D => self.conv(&format!("{upsampler}.conv"), out, out, 3),
+            UpBlockType::UpBlock2D | UpBlockType::AttnUpBlock2D => {
+                self.modules.conv(&format!("{upsampler}.conv"), out, out, 3)
+            }
             UpBlockType::SkipUpBlock2D | UpBlockType::AttnSkipUpBlock2D => {
                 self.resnet(&format!("{path}.resnet_up"), out, out, true)?;
-                self.conv(&format!("{path}.skip_conv"), out, self.config.out_channels, 3)?;
-                self.norm(&format!("{path}.skip_norm"), out)
+                self.modules.conv(&format!("{path}.skip_conv"), out, self.config.out_channels, 3)?;
+                self.modules.norm(&format!("{path}.skip_norm"), out)
             }
             UpBlockType::KUpBlock2D => Ok(()),
         }
@@ -183,13 +190,13 @@ impl Modules<'_> {
             TimeScaleShift::Default => out,
             TimeScaleShift::ScaleShift => 2 * out,
         };
-        self.norm(&format!("{path}.norm1"), channels)?;
-        self.conv(&format!("{path}.conv1"), channels, out, 3)?;
-        self.linear(&format!("{path}.time_emb_proj"), self.config.time_embed_dim(), time)?;
-        self.norm(&format!("{path}.norm2"), out)?;
-        self.conv(&format!("{path}.conv2"), out, out, 3)?;
+        self.modules.norm(&format!("{path}.norm1"), channels)?;
+        self.modules.conv(&format!("{path}.conv1"), channels, out, 3)?;
+        self.modules.linear(&format!("{path}.time_emb_proj"), self.config.time_embed_dim(), time)?;
+        self.modules.norm(&format!("{path}.norm2"), out)?;
+        self.modules.conv(&format!("{path}.conv2"), out, out, 3)?;
         match shortcut || channels != out {
-            true => self.conv(&format!("{path}.conv_shortcut"), channels, out, 1),
+            true => self.modules.conv(&format!("{path}.conv_shortcut"), channels, out, 1),
             false => Ok(()),
         }
     }
@@ -198,13 +205,13 @@ impl Modules<'_> {
     /// shortcut has no bias.
     fn k_resnet(&mut self, path: &str, channels: usize, out: usize) -> Result<()> {
         let time = self.config.time_embed_dim();
-        self.linear(&format!("{path}.norm1.linear"), time, 2 * channels)?;
-        self.conv(&format!("{path}.conv1"), channels, out, 3)?;
-        self.linear(&format!("{path}.norm2.linear"), time, 2 * out)?;
-        self.conv(&format!("{path}.conv2"), out, out, 3)?;
+        self.modules.linear(&format!("{path}.norm1.linear"), time, 2 * channels)?;
+        self.modules.conv(&format!("{path}.conv1"), channels, out, 3)?;
+        self.modules.linear(&format!("{path}.norm2.linear"), time, 2 * out)?;
+        self.modules.conv(&format!("{path}.conv2"), out, out, 3)?;
         match channels == out {
             true => Ok(()),
-            false => self.weight(&format!("{path}.conv_shortcut"), &[out, channels, 1, 1]),
+            false => self.modules.weight(&format!("{path}.conv_shortcut"), &[out, channels, 1, 1]),
         }
     }
 
@@ -213,67 +220,18 @@ impl Modules<'_> {
         let head_dim = self.config.head_dim(channels);
         let inner = channels / head_dim * head_dim;
         if is_normalised {
-            self.norm(&format!("{path}.group_norm"), channels)?;
+            self.modules.norm(&format!("{path}.group_norm"), channels)?;
         }
         for projection in ["to_q", "to_k", "to_v"] {
-            self.linear(&format!("{path}.{projection}"), channels, inner)?;
+            self.modules.linear(&format!("{path}.{projection}"), channels, inner)?;
         }
-        self.linear(&format!("{path}.to_out.0"), inner, channels)
+        self.modules.linear(&format!("{path}.to_out.0"), inner, channels)
     }
 
     /// `TimestepEmbedding.__init__`.
     fn timestep_embedding(&mut self, path: &str, features: usize, dim: usize) -> Result<()> {
-        self.linear(&format!("{path}.linear_1"), features, dim)?;
-        self.linear(&format!("{path}.linear_2"), dim, dim)
-    }
-
-    /// `nn.Conv2d`: `[out, channels, kernel, kernel]` and `[out]`.
-    fn conv(&mut self, path: &str, channels: usize, out: usize, kernel: usize) -> Result<()> {
-        self.weight(path, &[out, channels, kernel, kernel])?;
-        self.bias(path, out, channels * kernel * kernel)
-    }
-
-    /// `nn.Linear`: `[out, channels]` and `[out]`.
-    fn linear(&mut self, path: &str, channels: usize, out: usize) -> Result<()> {
-        self.weight(path, &[out, channels])?;
-        self.bias(path, out, channels)
-    }
-
-    /// The weight of a layer: `kaiming_uniform_(weight, a=math.sqrt(5))`, which is U(−1/√n, 1/√n) of the `n` numbers that
-    /// make one of its outputs, but for what PyTorch rounds on its way there.
-    fn weight(&mut self, path: &str, shape: &[usize]) -> Result<()> {
-        let fan_in = shape[1..].iter().product::<usize>() as f64;
-        let slope = 5_f64.sqrt();
-        let gain = (2.0 / (1.0 + slope * slope)).sqrt();
-        let bound = 3_f64.sqrt() * (gain / fan_in.sqrt());
-        self.uniform(&format!("{path}.weight"), shape, bound)
-    }
-
-    /// The bias of a layer, drawn right after its weight: U(−1/√n, 1/√n).
-    fn bias(&mut self, path: &str, out: usize, fan_in: usize) -> Result<()> {
-        self.uniform(&format!("{path}.bias"), &[out], 1.0 / (fan_in as f64).sqrt())
-    }
-
-    fn uniform(&mut self, path: &str, shape: &[usize], bound: f64) -> Result<()> {
-        let numbers = self.generator.uniform(-bound as f32, bound as f32, shape.iter().product());
-        self.put(path, shape, numbers)
-    }
-
-    /// `nn.Embedding`: standard normals, `[rows, width]`.
-    fn embedding(&mut self, path: &str, rows: usize, width: usize) -> Result<()> {
-        let numbers = self.generator.randn(rows * width);
-        self.put(&format!("{path}.weight"), &[rows, width], numbers)
-    }
-
-    /// `nn.GroupNorm`: ones and zeros, nothing drawn.
-    fn norm(&mut self, path: &str, channels: usize) -> Result<()> {
-        self.put(&format!("{path}.weight"), &[channels], vec![1.0; channels])?;
-        self.put(&format!("{path}.bias"), &[channels], vec![0.0; channels])
-    }
-
-    fn put(&mut self, path: &str, shape: &[usize], numbers: Vec<f32>) -> Result<()> {
-        self.tensors.push((path.into(), Tensor::new(shape, numbers)?));
-        Ok(())
+        self.modules.linear(&format!("{path}.linear_1"), features, dim)?;
+        self.modules.linear(&format!("{path}.linear_2"), dim, dim)
     }
 }
 

@@ -134,7 +134,8 @@ impl TrainingMemory {
             None => config.sample_size()?,
         };
         let shape = [count, config.in_channels, height, width];
-        let (plan, states) = plan_step(&UNet2DModel::without_weights(config)?, None, shape, tuning, recompute)?;
+        let (plan, states) =
+            plan_step((&UNet2DModel::without_weights(config)?).into(), None, shape, tuning, recompute)?;
         let optimised = plan.steps.iter().filter(|step| (step.op.as_ref() as &dyn Any).is::<AdamW>());
         let gradients = optimised.filter_map(|step| step.inputs[0].slot()).map(|slot| plan.slots[slot] as u64).sum();
         let of_states = |which: std::ops::Range<usize>| {

@@ -7,6 +7,7 @@ mod learner;
 mod objective;
 mod optimiser;
 mod recipe;
+mod trainee;
 
 use std::rc::Rc;
 
@@ -14,12 +15,14 @@ pub use learner::{Checkpoint, Learner};
 pub use objective::{Loss, Objective};
 pub use optimiser::{LearningRate, Optimiser};
 pub use recipe::{Rate, Recipe, WhichLoss, default_scheduler, object};
+pub use trainee::Trainee;
 
 use crate::backend::{Executor, Pending, fetch};
-use crate::config::TimeEmbeddingType;
+use crate::classifier::Classifier;
 use crate::graph::{Graph, ValueId};
 use crate::op::{
-    AdamW, AdamWSettings, Add, Affine, Dropout, Ema, MeanSquareError, Mix, Slice, SquareNorm, Sum, VariationalBound,
+    AdamW, AdamWSettings, Add, Affine, CrossEntropy, Dropout, Ema, MeanSquareError, Mix, Slice, SquareNorm, Sum,
+    VariationalBound,
 };
 use crate::passes::{Fusion, Recompute, assemble, fuse, gradient, recompute};
 use crate::plan::Plan;
@@ -54,6 +57,8 @@ mod names {
     pub const LOSSES: &str = "losses";
     /// Output, and frame: the mean of these.
     pub const LOSS: &str = "loss";
+    /// Output, and frame, of a classifier: its logits.
+    pub const LOGITS: &str = "logits";
 }
 
 /// A batch of what a network learns from.
@@ -65,7 +70,8 @@ pub struct Batch {
     pub noise: Tensor,
     /// t of each image.
     pub timesteps: Vec<usize>,
-    /// For a model with classes the label of each image, or for `class_embed_type: "identity"` the numbers of its embedding.
+    /// For a model with classes, and for a classifier, the label of each image, or for `class_embed_type: "identity"` the numbers
+    /// of its embedding.
     pub class_labels: Option<Vec<f32>>,
     /// What the masks of a step follow from, for a model with dropout: another one a step.
     pub dropout_seed: Option<u64>,
@@ -96,14 +102,79 @@ struct Trained {
     gradient: ValueId,
 }
 
-/// Appends the loss of `[n, c, h, w]` images, and its gradients by all that is learned; if it `drops`, with the network's dropout.
+/// Appends the loss of images of this shape, `[N, C, H, W]`, and its gradients by all that is learned; if it `drops`, with the
+/// network's dropout.
 fn append_loss(
-    unet: &UNet2DModel,
+    trainee: Trainee<'_>,
     bound_scale: Option<f64>,
-    [n, c, h, w]: [usize; 4],
+    shape: [usize; 4],
     drops: bool,
 ) -> Result<(Graph, Vec<Trained>)> {
-    let config = unet.config();
+    let mut graph = Graph::new();
+    let losses = match trainee {
+        Trainee::UNet(unet) => append_denoising(&mut graph, unet, bound_scale, shape, drops)?,
+        Trainee::Classifier(classifier) => append_classifying(&mut graph, classifier, shape, drops)?,
+    };
+    let loss = graph.op(names::LOSS, Sum::mean(shape[0]), &[losses])?;
+    graph.output(names::LOSSES, losses);
+    graph.output(names::LOSS, loss);
+
+    let parameters = trainee.parameters();
+    let learned: Vec<_> = parameters.learned().collect();
+    let values: Vec<ValueId> = learned
+        .iter()
+        .map(|one| graph.parameter(one.name, Precision::F32, one.shape.clone(), (one.state, one.first)))
+        .collect();
+    let gradients = gradient(&mut graph, loss, &values)?;
+    let mut trained = Vec::new();
+    for state in parameters.states() {
+        let ranges = learned.iter().zip(&gradients).filter(|(one, _)| Rc::ptr_eq(one.state, &state));
+        let parts: Vec<(ValueId, usize)> = ranges.map(|(one, &gradient)| (gradient, one.first)).collect();
+        if !parts.is_empty() {
+            let gradient = assemble(&mut graph, &format!("{}.gradient", state.name()), state.size(), &parts)?;
+            trained.push(Trained { state, gradient });
+        }
+    }
+    Ok((graph, trained))
+}
+
+/// The inputs of what x_t is made of, and it: x_0, ε and x_t.
+fn append_x_t(graph: &mut Graph, [n, c, h, w]: [usize; 4]) -> Result<[ValueId; 3]> {
+    let images = graph.input(names::IMAGES, Shape::new(&[n, h, w, c]))?;
+    let noise = graph.input(names::NOISE, Shape::new(&[n, h, w, c]))?;
+    let from_images = graph.input(names::MIXES[0], Shape::new(&[n]))?;
+    let from_noise = graph.input(names::MIXES[1], Shape::new(&[n]))?;
+    let x = graph.op("x_t", Mix, &[images, noise, from_images, from_noise])?;
+    Ok([images, noise, x])
+}
+
+/// The loss of a classifier, image by image: −ln p(y | x_t).
+fn append_classifying(graph: &mut Graph, classifier: &Classifier, shape: [usize; 4], drops: bool) -> Result<ValueId> {
+    let [n, c, h, w] = shape;
+    classifier.check_images(c, (h, w))?;
+    let [_, _, x] = append_x_t(graph, shape)?;
+    let timestep = graph.input(names::TIMESTEP, Shape::new(&[n]))?;
+    let labels = graph.input(names::CLASS_LABELS, Shape::new(&[n]))?;
+    let logits = match drops && classifier.config().dropout != 0.0 {
+        true => {
+            let seed = graph.input(names::DROPOUT_SEED, Shape::new(&[4]))?;
+            classifier.append_with_dropout(graph, x, timestep, seed)?
+        }
+        false => classifier.append(graph, x, timestep)?,
+    };
+    graph.output(names::LOGITS, logits);
+    graph.op("cross_entropy", CrossEntropy, &[logits, labels])
+}
+
+/// The loss of a network that denoises, image by image.
+fn append_denoising(
+    graph: &mut Graph,
+    unet: &UNet2DModel,
+    bound_scale: Option<f64>,
+    shape: [usize; 4],
+    drops: bool,
+) -> Result<ValueId> {
+    let ([n, c, ..], config) = (shape, unet.config());
     if config.in_channels != c {
         return Err(Error::shape("images", format!("{} channels, as the network takes", config.in_channels), c));
     }
@@ -118,25 +189,17 @@ fn append_loss(
             ),
         });
     }
-    let mut graph = Graph::new();
-    let images = graph.input(names::IMAGES, Shape::new(&[n, h, w, c]))?;
-    let noise = graph.input(names::NOISE, Shape::new(&[n, h, w, c]))?;
-    let mut of_images = |name: &str| graph.input(name, Shape::new(&[n]));
-    let [x_images, x_noise, target_images, target_noise] = [
-        of_images(names::MIXES[0])?,
-        of_images(names::MIXES[1])?,
-        of_images(names::MIXES[2])?,
-        of_images(names::MIXES[3])?,
-    ];
-    let weights = of_images(names::WEIGHTS)?;
-    let x = graph.op("x_t", Mix, &[images, noise, x_images, x_noise])?;
+    let [images, noise, x] = append_x_t(graph, shape)?;
+    let target_images = graph.input(names::MIXES[2], Shape::new(&[n]))?;
+    let target_noise = graph.input(names::MIXES[3], Shape::new(&[n]))?;
+    let weights = graph.input(names::WEIGHTS, Shape::new(&[n]))?;
     let target = graph.op("target", Mix, &[images, noise, target_images, target_noise])?;
     let network = match drops && config.dropout != 0.0 {
         true => {
             let seed = graph.input(names::DROPOUT_SEED, Shape::new(&[4]))?;
-            unet.append_with_dropout(&mut graph, x, seed)?
+            unet.append_with_dropout(graph, x, seed)?
         }
-        false => unet.append(&mut graph, x, Precision::F32)?,
+        false => unet.append(graph, x, Precision::F32)?,
     };
     let output = network.output;
     let prediction = match config.out_channels == c {
@@ -152,36 +215,17 @@ fn append_loss(
         let bound = graph.op("bound.scaled", Affine { scale: scale as f32, offset: 0.0 }, &[bound])?;
         losses = graph.op(names::LOSSES, Add::PLAIN, &[losses, bound])?;
     }
-    let loss = graph.op(names::LOSS, Sum::mean(n), &[losses])?;
-    graph.output(names::LOSSES, losses);
-    graph.output(names::LOSS, loss);
-
-    let learned: Vec<_> = unet.learned().collect();
-    let values: Vec<ValueId> = learned
-        .iter()
-        .map(|one| graph.parameter(one.name, Precision::F32, one.shape.clone(), (one.state, one.first)))
-        .collect();
-    let gradients = gradient(&mut graph, loss, &values)?;
-    let mut trained = Vec::new();
-    for state in unet.states() {
-        let ranges = learned.iter().zip(&gradients).filter(|(one, _)| Rc::ptr_eq(one.state, &state));
-        let parts: Vec<(ValueId, usize)> = ranges.map(|(one, &gradient)| (gradient, one.first)).collect();
-        if !parts.is_empty() {
-            let gradient = assemble(&mut graph, &format!("{}.gradient", state.name()), state.size(), &parts)?;
-            trained.push(Trained { state, gradient });
-        }
-    }
-    Ok((graph, trained))
+    Ok(losses)
 }
 
 /// The step of a network that learns from `shape` images, and for each state that is learned, that state, Adam's m and v, and
 /// the moving average.
 fn append_step(
-    unet: &UNet2DModel,
+    trainee: Trainee<'_>,
     bound_scale: Option<f64>,
     shape: [usize; 4],
 ) -> Result<(Graph, Vec<[Rc<State>; 4]>)> {
-    let (mut graph, trained) = append_loss(unet, bound_scale, shape, true)?;
+    let (mut graph, trained) = append_loss(trainee, bound_scale, shape, true)?;
     let mut norm = None;
     for one in &trained {
         let name = format!("{}.norm", one.state.name());
@@ -219,13 +263,13 @@ fn planned(graph: &Graph, tuning: Option<Tuning>, what: Recompute) -> Result<Pla
 /// # Errors
 /// When an op of the network has no gradient, or images of this size do not fit it.
 pub(crate) fn plan_step(
-    unet: &UNet2DModel,
+    trainee: Trainee<'_>,
     bound_scale: Option<f64>,
     shape: [usize; 4],
     tuning: Option<Tuning>,
     what: Recompute,
 ) -> Result<(Plan, Vec<[Rc<State>; 4]>)> {
-    let (graph, states) = append_step(unet, bound_scale, shape)?;
+    let (graph, states) = append_step(trainee, bound_scale, shape)?;
     Ok((planned(&graph, tuning, what)?, states))
 }
 
@@ -235,16 +279,19 @@ fn write_batch(executor: &Executor, objective: &Objective, batch: &Batch) -> Res
     executor.write(names::IMAGES, &batch.images.to_device()?)?;
     executor.write(names::NOISE, &batch.noise.to_device()?)?;
     let coefficients = batch.timesteps.iter().map(|&t| objective.coefficients(t)).collect::<Result<Vec<_>>>()?;
-    for (i, name) in names::MIXES.into_iter().enumerate() {
+    let is_asked = |name: &str| executor.plan().inputs.contains_key(name);
+    for (i, name) in names::MIXES.into_iter().enumerate().filter(|(_, name)| is_asked(name)) {
         executor.write(name, &vector(coefficients.iter().map(|row| row.mixes[i]).collect())?)?;
     }
-    executor.write(names::WEIGHTS, &vector(coefficients.iter().map(|row| row.weight).collect())?)?;
+    if is_asked(names::WEIGHTS) {
+        executor.write(names::WEIGHTS, &vector(coefficients.iter().map(|row| row.weight).collect())?)?;
+    }
     if objective.bound_scale().is_some() {
         let rows: Vec<f32> = batch.timesteps.iter().flat_map(|&t| objective.bound(t)).collect();
         executor.write(names::BOUNDS, &rows)?;
     }
     executor.write(names::TIMESTEP, &vector(batch.timesteps.iter().map(|&t| t as f32).collect())?)?;
-    match (&batch.class_labels, executor.plan().inputs.contains_key(names::CLASS_LABELS)) {
+    match (&batch.class_labels, is_asked(names::CLASS_LABELS)) {
         (Some(labels), true) => {
             let shape = executor.plan().input(names::CLASS_LABELS)?.shape.clone();
             executor.write(names::CLASS_LABELS, &Tensor::new(shape.dims(), labels.clone())?.to_device()?)
@@ -253,21 +300,10 @@ fn write_batch(executor: &Executor, objective: &Objective, batch: &Batch) -> Res
         (None, true) => Err(Error::Settings("The model has classes, so each image needs a class label.".into())),
         (Some(_), false) => Err(Error::Settings("The model has no classes, so images have no class labels.".into())),
     }?;
-    match (batch.dropout_seed, executor.plan().inputs.contains_key(names::DROPOUT_SEED)) {
+    match (batch.dropout_seed, is_asked(names::DROPOUT_SEED)) {
         (Some(seed), true) => executor.write(names::DROPOUT_SEED, &Dropout::seed_row(seed)),
         (None, true) => Err(Error::Settings("The model has dropout, so each batch needs a seed for it.".into())),
         (_, false) => Ok(()),
-    }
-}
-
-/// Checks the labels of a batch.
-fn check_labels(unet: &UNet2DModel, batch: &Batch) -> Result<()> {
-    if !batch.timesteps.is_empty() {
-        unet.check_timesteps(&batch.timesteps.iter().map(|&t| t as f32).collect::<Vec<_>>())?;
-    }
-    match &batch.class_labels {
-        Some(labels) => unet.check_labels(labels, batch.timesteps.len()),
-        None => Ok(()),
     }
 }
 
@@ -278,13 +314,14 @@ fn check_labels(unet: &UNet2DModel, batch: &Batch) -> Result<()> {
 /// When the batch does not fit the network, an op of it has no gradient, or the device fails.
 pub async fn loss_and_gradients(
     backend: &Backend,
-    unet: &UNet2DModel,
+    trainee: impl Into<Trainee<'_>>,
     objective: &Objective,
     batch: &Batch,
 ) -> Result<(Vec<f32>, Vec<(String, Tensor)>)> {
-    let shape = batch.shape()?;
-    check_labels(unet, batch)?;
-    let (mut graph, trained) = append_loss(unet, objective.bound_scale(), shape, false)?;
+    let (trainee, shape) = (trainee.into(), batch.shape()?);
+    trainee.check_loss(objective)?;
+    trainee.check_batch(batch)?;
+    let (mut graph, trained) = append_loss(trainee, objective.bound_scale(), shape, false)?;
     for (i, one) in trained.iter().enumerate() {
         graph.output(&i.to_string(), one.gradient);
     }
@@ -301,7 +338,7 @@ pub async fn loss_and_gradients(
         let index = trained.iter().position(|one| Rc::ptr_eq(&one.state, state))?;
         Some(&gradients[index][..])
     };
-    Ok((losses, unet.tensors(of)))
+    Ok((losses, trainee.parameters().tensors(of)))
 }
 
 /// A network that is being trained on a device.
@@ -314,14 +351,23 @@ pub struct Trainer {
     shape: [usize; 4],
     /// For each state that is learned, that state, Adam's m and v, and the moving average.
     states: Vec<[Rc<State>; 4]>,
-    pending: Option<Pending>,
+    pending: Option<Submitted>,
+    /// Of a classifier, the share of a batch that it tells right.
+    accuracy: Option<f32>,
+}
+
+/// A step that may still be under way.
+struct Submitted {
+    frames: Pending,
+    /// Of a classifier, the labels of its batch.
+    labels: Vec<f32>,
 }
 
 /// What [`Trainer::states`] are called in a checkpoint.
 pub const KEPT: [&str; 4] = ["parameters", "m", "v", "average"];
 
 impl Trainer {
-    /// Makes `unet` ready to learn from batches of this shape, `[N, C, H, W]`. It is trained where it is: whatever samples it
+    /// Makes a network ready to learn from batches of this shape, `[N, C, H, W]`. It is trained where it is: whatever samples it
     /// on the same device finds its newest weights.
     ///
     /// # Errors
@@ -329,13 +375,13 @@ impl Trainer {
     /// the device has not enough memory.
     pub async fn new(
         backend: &Backend,
-        unet: &UNet2DModel,
+        trainee: impl Into<Trainee<'_>>,
         objective: Objective,
         optimiser: Optimiser,
         shape: [usize; 4],
         progress: impl FnMut(usize, usize),
     ) -> Result<Self> {
-        Self::with_recompute(backend, unet, objective, optimiser, shape, Recompute::default(), progress).await
+        Self::with_recompute(backend, trainee, objective, optimiser, shape, Recompute::default(), progress).await
     }
 
     /// As [`Trainer::new`], with a choice of what is computed a second time instead of being kept. It changes memory and speed,
@@ -345,22 +391,17 @@ impl Trainer {
     /// As [`Trainer::new`].
     pub async fn with_recompute(
         backend: &Backend,
-        unet: &UNet2DModel,
+        trainee: impl Into<Trainee<'_>>,
         objective: Objective,
         optimiser: Optimiser,
         shape: [usize; 4],
         what: Recompute,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Self> {
-        if unet.config().time_embedding_type == TimeEmbeddingType::Fourier {
-            return Err(Error::Config {
-                file: "unet/config.json",
-                problem: "time_embedding_type is fourier: such a network takes the logarithm of the time and divides by it, \
-                          so at timestep 0 its output is not finite, in diffusers too. Training is for positional or learned."
-                    .into(),
-            });
-        }
-        let (plan, states) = plan_step(unet, objective.bound_scale(), shape, backend.tuning(), what)?;
+        let trainee = trainee.into();
+        trainee.check_loss(&objective)?;
+        trainee.check_times()?;
+        let (plan, states) = plan_step(trainee, objective.bound_scale(), shape, backend.tuning(), what)?;
         for [state, m, v, average] in &states {
             fetch(state).await?;
             if let Some(awaited) = state.ranges().iter().find(|range| range.revision == 0) {
@@ -378,8 +419,12 @@ impl Trainer {
                 state.settle();
             }
         }
-        let executor = backend.compile(plan, &[names::LOSS], &mut progress).await?;
-        Ok(Trainer { executor, objective, optimiser, step: 0, shape, states, pending: None })
+        let frames = match trainee {
+            Trainee::UNet(_) => &[names::LOSS][..],
+            Trainee::Classifier(_) => &[names::LOSS, names::LOGITS],
+        };
+        let executor = backend.compile(plan, frames, &mut progress).await?;
+        Ok(Trainer { executor, objective, optimiser, step: 0, shape, states, pending: None, accuracy: None })
     }
 
     /// How many steps were taken.
@@ -402,24 +447,26 @@ impl Trainer {
     ///
     /// # Errors
     /// When the batch is not of the shape it was made ready for, or the device was lost.
-    pub async fn step(&mut self, unet: &UNet2DModel, batch: &Batch) -> Result<Option<f32>> {
+    pub async fn step(&mut self, trainee: impl Into<Trainee<'_>>, batch: &Batch) -> Result<Option<f32>> {
         let found = batch.shape()?;
         if found != self.shape {
             return Err(Error::shape("images", format!("{:?}", self.shape), format!("{found:?}")));
         }
-        check_labels(unet, batch)?;
+        let trainee = trainee.into();
+        trainee.check_batch(batch)?;
         write_batch(&self.executor, &self.objective, batch)?;
         let row = self.optimiser.row(self.step);
         self.executor.write(names::OPTIMISER, &Tensor::new(&[row.len()], row.to_vec())?.to_device()?)?;
         let rest = 1.0 - self.optimiser.average_decay(self.step);
         self.executor.write(names::AVERAGE, &[rest as f32, 0.0, 0.0, 0.0])?;
-        let submitted = self.executor.submit(0..1).await?;
+        let frames = self.executor.submit(0..1).await?;
         self.step += 1;
-        let before = self.pending.replace(submitted);
-        match before {
-            Some(pending) => Ok(Some(loss_of(pending).await?)),
-            None => Ok(None),
-        }
+        let labels = match trainee {
+            Trainee::UNet(_) => Vec::new(),
+            Trainee::Classifier(_) => batch.class_labels.clone().unwrap_or_default(),
+        };
+        let before = self.pending.replace(Submitted { frames, labels });
+        self.outcome(before).await
     }
 
     /// The loss of the last batch, once it is computed.
@@ -427,10 +474,29 @@ impl Trainer {
     /// # Errors
     /// When the device was lost.
     pub async fn finish(&mut self) -> Result<Option<f32>> {
-        match self.pending.take() {
-            Some(pending) => Ok(Some(loss_of(pending).await?)),
-            None => Ok(None),
+        let last = self.pending.take();
+        self.outcome(last).await
+    }
+
+    /// Of a classifier, the share of images whose own class it found the likeliest, in the batch whose loss was returned last.
+    pub fn accuracy(&self) -> Option<f32> {
+        self.accuracy
+    }
+
+    /// The loss of a step, if there was one, with its accuracy noted.
+    async fn outcome(&mut self, submitted: Option<Submitted>) -> Result<Option<f32>> {
+        let Some(Submitted { frames, labels }) = submitted else { return Ok(None) };
+        let frames = frames.wait().await?;
+        let missing = || Error::Gpu("The loss is missing.".into());
+        let frames = frames.first().ok_or_else(missing)?;
+        let loss = *frames.first().and_then(|frame| frame.first()).ok_or_else(missing)?;
+        if let (Some(logits), false) = (frames.get(1), labels.is_empty()) {
+            let logits = Tensor::from_device(&self.executor.plan().output(names::LOGITS)?.shape, logits)?;
+            let rows = logits.data.chunks_exact(logits.shape[1]).zip(&labels);
+            let right = rows.filter(|(row, label)| row.iter().all(|logit| *logit <= row[**label as usize])).count();
+            self.accuracy = Some(right as f32 / labels.len() as f32);
         }
+        Ok(Some(loss))
     }
 
     /// All that a checkpoint is to keep, of which training goes on with the same bits: for each of [`KEPT`], the network's
@@ -438,10 +504,11 @@ impl Trainer {
     ///
     /// # Errors
     /// When the device was lost.
-    pub async fn kept(&self, unet: &UNet2DModel) -> Result<[Vec<(String, Tensor)>; 4]> {
+    pub async fn kept(&self, trainee: impl Into<Trainee<'_>>) -> Result<[Vec<(String, Tensor)>; 4]> {
+        let trainee = trainee.into();
         let mut all: [Vec<(String, Tensor)>; 4] = Default::default();
         for (which, kept) in all.iter_mut().enumerate() {
-            *kept = self.tensors(unet, which).await?;
+            *kept = self.tensors(trainee, which).await?;
         }
         Ok(all)
     }
@@ -450,12 +517,12 @@ impl Trainer {
     ///
     /// # Errors
     /// When the device was lost.
-    pub async fn average(&self, unet: &UNet2DModel) -> Result<Vec<(String, Tensor)>> {
-        self.tensors(unet, KEPT.len() - 1).await
+    pub async fn average(&self, trainee: impl Into<Trainee<'_>>) -> Result<Vec<(String, Tensor)>> {
+        self.tensors(trainee.into(), KEPT.len() - 1).await
     }
 
     /// The network's tensors for one of [`KEPT`].
-    async fn tensors(&self, unet: &UNet2DModel, which: usize) -> Result<Vec<(String, Tensor)>> {
+    async fn tensors(&self, trainee: Trainee<'_>, which: usize) -> Result<Vec<(String, Tensor)>> {
         for states in &self.states {
             fetch(&states[which]).await?;
         }
@@ -464,14 +531,20 @@ impl Trainer {
             let index = self.states.iter().position(|states| Rc::ptr_eq(&states[0], state))?;
             held[index].as_deref()
         };
-        Ok(unet.tensors(of))
+        Ok(trainee.parameters().tensors(of))
     }
 
     /// Goes on where a checkpoint was made: after so many steps, with the network's tensors for each of [`KEPT`].
     ///
     /// # Errors
     /// When a tensor is missing or of another shape, or the device was lost.
-    pub async fn restore(&mut self, unet: &UNet2DModel, step: u64, kept: &[crate::Weights; 4]) -> Result<()> {
+    pub async fn restore(
+        &mut self,
+        trainee: impl Into<Trainee<'_>>,
+        step: u64,
+        kept: &[crate::Weights; 4],
+    ) -> Result<()> {
+        let trainee = trainee.into();
         for (which, tensors) in kept.iter().enumerate() {
             for states in &self.states {
                 fetch(&states[which]).await?;
@@ -479,7 +552,7 @@ impl Trainer {
             let of = |state: &Rc<State>| {
                 self.states.iter().find(|states| Rc::ptr_eq(&states[0], state)).map(|states| states[which].clone())
             };
-            unet.put_tensors(tensors, of)?;
+            trainee.parameters().put_tensors(tensors, of)?;
             for states in &self.states {
                 let ranges = states[which].ranges().len();
                 (0..ranges).for_each(|range| states[which].changed(range));
@@ -488,11 +561,4 @@ impl Trainer {
         self.step = step;
         Ok(())
     }
-}
-
-/// The loss that a step's frame is.
-async fn loss_of(pending: Pending) -> Result<f32> {
-    let frames = pending.wait().await?;
-    let loss = frames.first().and_then(|run| run.first()).and_then(|frame| frame.first());
-    loss.copied().ok_or_else(|| Error::Gpu("The loss is missing.".into()))
 }

@@ -210,6 +210,11 @@ impl UNet2DModel {
         }
     }
 
+    /// What its weights are packed into.
+    pub(crate) fn packed(&self) -> &Parameters {
+        &self.parameters
+    }
+
     /// How many numbers of the checkpoint are in the parameter of this name.
     pub(crate) fn parameters_of(&self, parameter: &str) -> usize {
         self.parameters.count_of(parameter)
@@ -223,11 +228,6 @@ impl UNet2DModel {
     /// The states of all parameters.
     pub(crate) fn states(&self) -> Vec<Rc<State>> {
         self.parameters.states()
-    }
-
-    /// The checkpoint's tensors of numbers that lie as the parameters do, `numbers` being those of a state, if it has any.
-    pub(crate) fn tensors<'a>(&self, numbers: impl Fn(&Rc<State>) -> Option<&'a [f32]>) -> Vec<(String, Tensor)> {
-        self.parameters.tensors(numbers)
     }
 
     /// All tensors of the checkpoint.

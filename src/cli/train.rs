@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use denoise::Settings;
+use denoise::config::ClassifierConfig;
 use denoise::dataset::Dataset;
 use denoise::loss_curve::{LossCurve, Point};
 use denoise::passes::Recompute;
@@ -23,6 +24,9 @@ use run_folder::RunFolder;
 ///
 /// DIR becomes a pipeline folder that diffusers' DDPMPipeline.from_pretrained loads, with the moving average as its weights,
 /// and keeps all that training goes on with: --resume does, also after a kill.
+///
+/// With --classifier it gets a classifier/ instead, that tells the classes of noisy images apart, as the forward process of --model
+/// makes them: what denoise sample --classifier is guided by. DIR may then be the model's own folder.
 #[derive(clap::Args)]
 #[command(
     args_override_self = true,
@@ -31,7 +35,8 @@ Examples:
   denoise train photos/ --out my-model --steps 20000
   denoise train mnist.npz --out digits --batch 64 --prediction v_prediction --label-dropout 0.1
   denoise train more/ --out tuned --model my-model --lr 1e-5 --steps 2000
-  denoise train photos/ --out my-model --resume --steps 40000"
+  denoise train photos/ --out my-model --resume --steps 40000
+  denoise train photos/ --classifier --model my-model --out my-classifier --lr 3e-4"
 )]
 pub struct Arguments {
     /// Images to learn from
@@ -40,11 +45,14 @@ pub struct Arguments {
     /// The folder that the model is written to
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// A model to go on from, with its scheduler
-    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    /// Learn to tell the classes of noisy images apart, in place of denoising them: guided-diffusion's EncoderUNetModel
+    #[arg(long, conflicts_with_all = ["prediction", "loss", "min_snr_gamma", "label_dropout"])]
+    classifier: bool,
+    /// A model to go on from, with its scheduler; of a classifier the model that it is for
+    #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// The network's configuration [default: a small U-Net of the images' size]
-    #[arg(long, value_name = "unet/config.json")]
+    /// The network's configuration [default: a small one of the images' size]
+    #[arg(long, value_name = "config.json")]
     config: Option<PathBuf>,
     /// Fields of the scheduler's configuration, as a file or as JSON itself [default: DDPM's]
     #[arg(long, value_name = "JSON")]
@@ -140,7 +148,15 @@ const STEPS: u64 = 10_000;
 impl Arguments {
     /// What they ask for, as far as it does not follow from the images.
     fn recipe(&self) -> Result<Recipe> {
-        let (config, scheduler, card) = match (&self.model, &self.config) {
+        if let (Some(_), Some(_), false) = (&self.model, &self.config, self.classifier) {
+            return Err("--model has a configuration of its own; leave --config out, or --model.".into());
+        }
+        let chosen = self.config.as_deref().map(read_text).transpose()?;
+        let (classifier, chosen) = match self.classifier {
+            true => (Some(chosen.unwrap_or_default()), None),
+            false => (None, chosen),
+        };
+        let (config, scheduler, card) = match (&self.model, chosen) {
             (Some(model), _) => {
                 let first = |paths: &[&str]| paths.iter().map(|path| model.join(path)).find(|path| path.is_file());
                 let config = first(&["unet/config.json", "config.json"])
@@ -155,7 +171,7 @@ impl Arguments {
                 let card = first(&["card.json"]).map_or(Ok("{}".into()), |path| read_text(&path))?;
                 (read_text(&config)?, scheduler, card)
             }
-            (None, Some(config)) => (read_text(config)?, default_scheduler(self.loss), "{}".into()),
+            (None, Some(config)) => (config, default_scheduler(self.loss), "{}".into()),
             (None, None) => (String::new(), default_scheduler(self.loss), "{}".into()),
         };
         let changes = match &self.scheduler_config {
@@ -169,6 +185,7 @@ impl Arguments {
             fields.insert("prediction_type".into(), prediction.as_str().into());
         }
         let recipe = Recipe {
+            classifier,
             config,
             scheduler: serde_json::to_string_pretty(&fields)?,
             card,
@@ -211,12 +228,21 @@ fn read_images(data: &Path, recipe: &Recipe) -> Result<Dataset> {
 const NOTED: u64 = 10;
 
 pub async fn run(arguments: Arguments) -> Result<()> {
-    let mut folder = RunFolder::open(&arguments.out, &arguments.data, arguments.resume)?;
+    let same = |model: &PathBuf| same_folder(model, &arguments.out);
+    let beside = arguments.classifier && arguments.model.as_ref().is_some_and(same);
+    let mut folder = RunFolder::open(&arguments.out, &arguments.data, arguments.resume, beside)?;
     let checkpoint = folder.checkpoint.take();
     let mut recipe = match &checkpoint {
         Some(checkpoint) => checkpoint.recipe.clone(),
         None => arguments.recipe()?,
     };
+    if arguments.classifier && recipe.classifier.is_none() {
+        let shown = arguments.out.display();
+        return Err(format!(
+            "The run in {shown} is of a model, not of a classifier. Leave --classifier out, or choose another --out."
+        )
+        .into());
+    }
     let dataset = read_images(&arguments.data, &recipe)?;
     let steps = arguments.steps.unwrap_or(recipe.steps);
     if steps != recipe.steps && recipe.lr_schedule == Rate::Cosine {
@@ -229,13 +255,24 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     if begun >= steps {
         return super::print(&format!("{begun} steps are done already; --steps says how many are to be.\n"));
     }
-    let mut network = recipe.pipeline()?;
-    let unet = network.unet().config();
-    let (height, width) = unet.sample_size()?;
-    let dataset = fitted(dataset, unet.in_channels, height, width)?;
-    if unet.out_channels == 2 * unet.in_channels && recipe.loss != WhichLoss::Hybrid {
-        eprintln!("The network says a variance too, which learns nothing of this loss; of --loss hybrid it does.");
-    }
+    let (mut model, dataset) = match &recipe.classifier {
+        Some(config) => {
+            let ClassifierConfig { in_channels, image_size, .. } = ClassifierConfig::from_json(config)?;
+            (None, fitted(dataset, in_channels, image_size, image_size)?)
+        }
+        None => {
+            let model = recipe.pipeline()?;
+            let unet = model.unet().config();
+            let (height, width) = unet.sample_size()?;
+            let dataset = fitted(dataset, unet.in_channels, height, width)?;
+            if unet.out_channels == 2 * unet.in_channels && recipe.loss != WhichLoss::Hybrid {
+                eprintln!(
+                    "The network says a variance too, which learns nothing of this loss; of --loss hybrid it does."
+                );
+            }
+            (Some(model), dataset)
+        }
+    };
     let backend = open(arguments.backend).await?;
     let mut learner = match checkpoint {
         Some(checkpoint) => {
@@ -243,12 +280,12 @@ pub async fn run(arguments: Arguments) -> Result<()> {
             Learner::resume(&backend, &checkpoint, dataset, &mut |_, _| {}).await?
         }
         None => {
-            let begun = match &arguments.model {
-                Some(model) => {
-                    network.unet_mut().read(run_folder::weights_of(model)?.iter().map(Vec::as_slice))?;
-                    Some(network)
+            let begun = match (&arguments.model, &mut model) {
+                (Some(folder), Some(pipeline)) => {
+                    pipeline.unet_mut().read(run_folder::weights_of(folder)?.iter().map(Vec::as_slice))?;
+                    model
                 }
-                None => None,
+                _ => None,
             };
             Learner::begin(&backend, recipe, dataset, begun, &mut |_, _| {}).await?
         }
@@ -269,11 +306,13 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let bar = progress_bar(steps as usize, "steps")?;
     bar.set_position(begun);
     let begin = Instant::now();
-    let mut noted = Noted { losses: Vec::new(), begin, images: 0 };
+    let mut noted = Noted { losses: Vec::new(), accuracies: Vec::new(), begin, images: 0 };
+    let mut accuracy = None;
     let mut done = begun;
     while done < steps {
         let rate = learner.trainer().learning_rate();
-        noted.losses.extend(learner.step().await?);
+        let loss = learner.step().await?;
+        noted.add(loss, learner.trainer().accuracy());
         noted.images += learner.recipe().batch;
         done = learner.trainer().step_count();
         bar.set_position(done);
@@ -281,13 +320,18 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         let saves = ends || done % arguments.save_every == 0;
         let samples = arguments.sample_every > 0 && done % arguments.sample_every == 0;
         if done % NOTED == 0 || saves || samples {
-            noted.losses.extend(learner.finish().await?);
+            let loss = learner.finish().await?;
+            noted.add(loss, learner.trainer().accuracy());
+            accuracy = noted.accuracy();
             note(&mut curve, &mut noted, &bar, done, rate, before + begin.elapsed().as_secs_f64())?;
         }
         if saves || samples {
             save(&folder, &learner, &curve).await?;
         }
-        if samples && let Err(error) = sample(&folder, &mut learner, &bar).await {
+        if samples
+            && learner.recipe().classifier.is_none()
+            && let Err(error) = sample(&folder, &mut learner, &bar).await
+        {
             bar.println(format!("No samples of step {done}: {error}"));
         }
         if saves || samples {
@@ -300,17 +344,48 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     bar.finish_and_clear();
     let images = (done - begun) * learner.recipe().batch as u64;
     let (loss, rate) = curve.points().last().map_or((f32::NAN, 0.0), |last| (last.loss, last.images_per_second));
+    let what = if learner.recipe().classifier.is_some() { "classifier" } else { "model" };
     super::print(&format!(
-        "{done} steps, {images} images, loss {loss:.4}, {rate:.1} images/s; the model is in {}\n",
+        "{done} steps, {images} images, loss {loss:.4}{}, {rate:.1} images/s; the {what} is in {}\n",
+        shown_accuracy(accuracy),
         arguments.out.display()
     ))
+}
+
+/// Whether two paths are of the same folder.
+fn same_folder(one: &Path, other: &Path) -> bool {
+    let [one, other] = [one, other].map(|path| path.canonicalize().ok());
+    one.is_some() && one == other
 }
 
 /// What was seen since the last point of the curve.
 struct Noted {
     losses: Vec<f32>,
+    /// Of a classifier, what share of each batch it told right.
+    accuracies: Vec<f32>,
     begin: Instant,
     images: usize,
+}
+
+impl Noted {
+    /// A step's loss, and accuracy if it has one.
+    fn add(&mut self, loss: Option<f32>, accuracy: Option<f32>) {
+        if let Some(loss) = loss {
+            self.losses.push(loss);
+            self.accuracies.extend(accuracy);
+        }
+    }
+
+    /// The mean of the accuracies, if there are any.
+    fn accuracy(&self) -> Option<f32> {
+        let count = self.accuracies.len();
+        (count > 0).then(|| self.accuracies.iter().sum::<f32>() / count as f32)
+    }
+}
+
+/// An accuracy, if there is one, as it stands after a loss.
+fn shown_accuracy(accuracy: Option<f32>) -> String {
+    accuracy.map_or(String::new(), |accuracy| format!(", accuracy {:.1} %", 100.0 * accuracy))
 }
 
 /// Adds a point to the curve.
@@ -327,9 +402,10 @@ fn note(
         return Err(diverged(step));
     }
     let images_per_second = noted.images as f32 / noted.begin.elapsed().as_secs_f32();
-    bar.set_message(format!("loss {loss:.4}, {images_per_second:.1} images/s"));
+    let accuracy = shown_accuracy(noted.accuracy());
+    bar.set_message(format!("loss {loss:.4}{accuracy}, {images_per_second:.1} images/s"));
     curve.append(Point { step, loss, images_per_second, learning_rate, seconds })?;
-    *noted = Noted { losses: Vec::new(), begin: Instant::now(), images: 0 };
+    *noted = Noted { losses: Vec::new(), accuracies: Vec::new(), begin: Instant::now(), images: 0 };
     Ok(())
 }
 
@@ -358,7 +434,7 @@ async fn sample(folder: &RunFolder, learner: &mut Learner, bar: &ProgressBar) ->
     const COUNT: usize = 16;
     const STEPS: usize = 50;
 
-    let (pipeline, recipe) = (learner.pipeline(), learner.recipe());
+    let (pipeline, recipe) = (learner.pipeline()?, learner.recipe());
     let scheduler = pipeline.scheduler_file().config(Some("ddim".to_string().try_into()?), "{}")?;
     let mut settings = Settings {
         steps: STEPS.min(scheduler.num_train_timesteps),

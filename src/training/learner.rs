@@ -5,11 +5,13 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, KEPT, Recipe, Trainer};
+use super::{Batch, KEPT, Objective, Recipe, Trainee, Trainer};
 use crate::backend::Progress;
+use crate::classifier::Classifier;
+use crate::config::ClassifierConfig;
 use crate::dataset::Dataset;
 use crate::epochs::Epochs;
-use crate::initialise::initial_weights;
+use crate::initialise::{initial_classifier_weights, initial_weights};
 use crate::random::Generator;
 use crate::weights::to_safetensors;
 use crate::{Backend, Error, Pipeline, Prepared, Result, Sampler, Settings, Tensor, Weights};
@@ -19,7 +21,7 @@ use crate::{Backend, Error, Pipeline, Prepared, Result, Sampler, Settings, Tenso
 pub struct Learner {
     backend: Backend,
     recipe: Recipe,
-    pipeline: Pipeline,
+    network: Network,
     dataset: Dataset,
     epochs: Epochs,
     generator: Generator,
@@ -28,6 +30,79 @@ pub struct Learner {
     trainer: Trainer,
     /// The moving average, ready to be sampled.
     shown: Option<Shown>,
+}
+
+/// What learns.
+enum Network {
+    /// A model, to denoise.
+    Denoiser(Box<Pipeline>),
+    /// A classifier, to tell the classes of noisy images apart.
+    Classifier(Box<Classifier>),
+}
+
+impl Network {
+    /// That of a recipe, whose weights are still to come.
+    fn of(recipe: &Recipe) -> Result<Self> {
+        match &recipe.classifier {
+            None => Ok(Network::Denoiser(Box::new(recipe.pipeline()?))),
+            Some(config) => {
+                let classifier = Classifier::without_weights(ClassifierConfig::from_json(config)?)?;
+                Ok(Network::Classifier(Box::new(classifier)))
+            }
+        }
+    }
+
+    fn trainee(&self) -> Trainee<'_> {
+        match self {
+            Network::Denoiser(pipeline) => pipeline.unet().into(),
+            Network::Classifier(classifier) => (&**classifier).into(),
+        }
+    }
+
+    /// Height and width of its images.
+    fn size(&self) -> Result<(usize, usize)> {
+        match self {
+            Network::Denoiser(pipeline) => pipeline.unet().config().sample_size(),
+            Network::Classifier(classifier) => Ok((classifier.config().image_size, classifier.config().image_size)),
+        }
+    }
+
+    fn objective(&self, recipe: &Recipe) -> Result<Objective> {
+        match self {
+            Network::Denoiser(pipeline) => recipe.objective(pipeline),
+            Network::Classifier(_) => recipe.classifier_objective(),
+        }
+    }
+
+    /// Takes the weights that a new network begins with.
+    fn begin(&mut self, generator: &mut Generator) -> Result<()> {
+        match self {
+            Network::Denoiser(pipeline) => {
+                let initial = initial_weights(pipeline.unet().config(), generator)?;
+                pipeline.unet_mut().receive_all(initial)
+            }
+            Network::Classifier(classifier) => {
+                let initial = initial_classifier_weights(classifier.config(), generator)?;
+                classifier.receive_all(initial)
+            }
+        }
+    }
+
+    /// Takes the weights of a file.
+    fn read(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Network::Denoiser(pipeline) => pipeline.unet_mut().read([bytes]),
+            Network::Classifier(classifier) => classifier.read([bytes]),
+        }
+    }
+
+    /// What it has that nothing is learned of.
+    async fn fixed_tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        match self {
+            Network::Denoiser(pipeline) => pipeline.unet().fixed_tensors().await,
+            Network::Classifier(_) => Ok(Vec::new()),
+        }
+    }
 }
 
 /// A model of the moving average.
@@ -59,8 +134,8 @@ const RECORD: &str = "training.json";
 const GENERATOR: &str = "generator.bin";
 /// The file with where the batches stand.
 const EPOCHS: &str = "epochs.bin";
-/// Where in a pipeline's folder the weights are.
-const WEIGHTS: &str = "unet/diffusion_pytorch_model.safetensors";
+/// Where in a network's folder the weights are.
+const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 
 /// The file of a checkpoint with the tensors of one of [`KEPT`].
 fn file_of(kept: &str) -> String {
@@ -89,13 +164,14 @@ impl Checkpoint {
     }
 
     /// The pipeline that was learned, as files by their paths in its folder: what diffusers' `DDPMPipeline.from_pretrained`
-    /// loads, with the moving average as its weights.
+    /// loads, with the moving average as its weights. Of a classifier it is what a pipeline's folder has of that.
     ///
     /// # Errors
     /// When the checkpoint lacks them.
     pub fn model(&self) -> Result<Vec<(String, Vec<u8>)>> {
-        let mut files = vec![(WEIGHTS.into(), self.file(&file_of(KEPT[3]))?.to_vec())];
-        files.extend(self.recipe.files()?.map(|(path, text)| (path.into(), text.into_bytes())));
+        let folder = self.recipe.folder();
+        let mut files = vec![(format!("{folder}/{WEIGHTS}"), self.file(&file_of(KEPT[3]))?.to_vec())];
+        files.extend(self.recipe.files()?.into_iter().map(|(path, text)| (path.into(), text.into_bytes())));
         Ok(files)
     }
 }
@@ -115,16 +191,18 @@ impl Learner {
     ) -> Result<Self> {
         recipe.check()?;
         let mut generator = Generator::new(recipe.seed);
-        let pipeline = match network {
-            Some(network) => network,
+        let network = match network {
+            Some(_) if recipe.classifier.is_some() => {
+                return Err(Error::Settings("A classifier does not go on from a model; it begins anew.".into()));
+            }
+            Some(pipeline) => Network::Denoiser(Box::new(pipeline)),
             None => {
-                let mut pipeline = recipe.pipeline()?;
-                let initial = initial_weights(pipeline.unet().config(), &mut generator)?;
-                pipeline.unet_mut().receive_all(initial)?;
-                pipeline
+                let mut network = Network::of(&recipe)?;
+                network.begin(&mut generator)?;
+                network
             }
         };
-        Self::new(backend, recipe, dataset, pipeline, generator, progress).await
+        Self::new(backend, recipe, dataset, network, generator, progress).await
     }
 
     /// A run that goes on, over the same images.
@@ -139,18 +217,18 @@ impl Learner {
     ) -> Result<Self> {
         let recipe = checkpoint.recipe.clone();
         recipe.check()?;
-        let mut pipeline = recipe.pipeline()?;
-        pipeline.unet_mut().read([checkpoint.file(&file_of(KEPT[0]))?])?;
+        let mut network = Network::of(&recipe)?;
+        network.read(checkpoint.file(&file_of(KEPT[0]))?)?;
         let generator = Generator::from_state(checkpoint.file(GENERATOR)?)?;
         let epochs = Epochs::from_state(checkpoint.file(EPOCHS)?, dataset.count(), recipe.batch)?;
-        let mut learner = Self::new(backend, recipe, dataset, pipeline, generator, progress).await?;
+        let mut learner = Self::new(backend, recipe, dataset, network, generator, progress).await?;
         learner.epochs = epochs;
         let mut kept = Vec::with_capacity(KEPT.len());
         for name in KEPT {
             kept.push(Weights::from_bytes(checkpoint.file(&file_of(name))?)?);
         }
         let kept = <[Weights; 4]>::try_from(kept).expect("one is read of each of the four");
-        learner.trainer.restore(learner.pipeline.unet(), checkpoint.step, &kept).await?;
+        learner.trainer.restore(learner.network.trainee(), checkpoint.step, &kept).await?;
         Ok(learner)
     }
 
@@ -158,25 +236,25 @@ impl Learner {
         backend: &Backend,
         recipe: Recipe,
         dataset: Dataset,
-        pipeline: Pipeline,
+        network: Network,
         generator: Generator,
         progress: Progress<'_>,
     ) -> Result<Self> {
         let epochs = Epochs::new(dataset.count(), recipe.batch)?;
-        let (height, width) = pipeline.unet().config().sample_size()?;
+        let (height, width) = network.size()?;
         let [_, channels, h, w] = dataset.shape();
         if (h, w) != (height, width) {
             return Err(Error::shape("images", format!("{height}×{width}"), format!("{h}×{w}")));
         }
-        let objective = recipe.objective(&pipeline)?;
+        let objective = network.objective(&recipe)?;
         let timesteps = u32::try_from(objective.timesteps()).ok().and_then(NonZeroU32::new);
         let timesteps = timesteps.ok_or_else(|| Error::Settings("There are no timesteps.".into()))?;
         let shape = [recipe.batch, channels, height, width];
         let (optimiser, again) = (recipe.optimiser(), recipe.recompute);
         let trainer =
-            Trainer::with_recompute(backend, pipeline.unet(), objective, optimiser, shape, again, progress).await?;
+            Trainer::with_recompute(backend, network.trainee(), objective, optimiser, shape, again, progress).await?;
         let backend = backend.clone();
-        Ok(Learner { backend, recipe, pipeline, dataset, epochs, generator, timesteps, trainer, shown: None })
+        Ok(Learner { backend, recipe, network, dataset, epochs, generator, timesteps, trainer, shown: None })
     }
 
     /// What was asked for.
@@ -185,8 +263,16 @@ impl Learner {
     }
 
     /// The model that learns.
-    pub fn pipeline(&self) -> &Pipeline {
-        &self.pipeline
+    ///
+    /// # Errors
+    /// When it is a classifier that does.
+    pub fn pipeline(&self) -> Result<&Pipeline> {
+        match &self.network {
+            Network::Denoiser(pipeline) => Ok(pipeline),
+            Network::Classifier(_) => {
+                Err(Error::Settings("A classifier learns: there is no model to be sampled.".into()))
+            }
+        }
     }
 
     /// What takes its steps.
@@ -201,7 +287,7 @@ impl Learner {
     /// When the device was lost.
     pub async fn step(&mut self) -> Result<Option<f32>> {
         let batch = self.next_batch()?;
-        self.trainer.step(self.pipeline.unet(), &batch).await
+        self.trainer.step(self.network.trainee(), &batch).await
     }
 
     /// The loss of the last step, once it is computed.
@@ -241,13 +327,12 @@ impl Learner {
     /// # Errors
     /// When the device was lost.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>> {
-        let unet = self.pipeline.unet();
-        let kept = self.trainer.kept(unet).await?;
+        let kept = self.trainer.kept(self.network.trainee()).await?;
         let is_finite = |(_, tensor): &(String, Tensor)| tensor.data.iter().all(|number| number.is_finite());
         if !kept.iter().flatten().all(is_finite) {
             return Ok(None);
         }
-        let fixed = unet.fixed_tensors().await?;
+        let fixed = self.network.fixed_tensors().await?;
         let record = Record { step: self.trainer.step_count(), recipe: self.recipe.clone() };
         let text = serde_json::to_vec_pretty(&record)
             .map_err(|error| Error::State(format!("{RECORD} could not be written: {error}.")))?;
@@ -270,16 +355,16 @@ impl Learner {
     /// # Errors
     /// When the settings are not possible with the model, its numbers are infinite, or the device was lost.
     pub async fn sampler(&mut self, settings: &Settings) -> Result<Sampler> {
-        let unet = self.pipeline.unet();
+        let unet = self.pipeline()?.unet();
         let mut tensors = self.trainer.average(unet).await?;
-        let (layout, _) = settings.check(&self.pipeline)?;
+        let (layout, _) = settings.check(self.pipeline()?)?;
         let is_ready = |shown: &Shown| *shown.prepared.layout() == layout;
         if let Some(shown) = self.shown.take_if(|shown| is_ready(shown)) {
             shown.pipeline.unet().replace(&Weights::from_tensors(tensors)).await?;
             shown.prepared.upload()?;
             self.shown = Some(shown);
         } else {
-            tensors.extend(unet.fixed_tensors().await?);
+            tensors.extend(self.network.fixed_tensors().await?);
             let mut pipeline = self.recipe.pipeline()?;
             pipeline.unet_mut().receive_all(Weights::from_tensors(tensors))?;
             let prepared = Prepared::new(&self.backend, &pipeline, layout, |_, _| {}).await?;

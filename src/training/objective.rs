@@ -17,6 +17,8 @@ pub enum Loss {
     /// L_vlb is the sum over all T timesteps, so with one of them drawn evenly its term, in bits a number, counts T / 1000. Only
     /// the variance learns from it ([`VariationalBound`]).
     Hybrid,
+    /// −ln p(y | x_t), of a classifier: what the network predicts does not matter.
+    CrossEntropy,
 }
 
 /// What a network learns: from x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε to predict ε, x_0 or v.
@@ -96,6 +98,11 @@ impl Objective {
         self.bounds[timestep]
     }
 
+    /// What an image costs.
+    pub(super) fn loss(&self) -> Loss {
+        self.loss
+    }
+
     /// T: timesteps are 0 to T − 1.
     pub fn timesteps(&self) -> usize {
         self.alphas_cumprod.len()
@@ -121,7 +128,7 @@ impl Objective {
             PredictionType::FlowPrediction => unreachable!("refused above"),
         };
         let weight = match (self.loss, self.prediction) {
-            (Loss::Simple | Loss::Hybrid, _) => 1.0,
+            (Loss::Simple | Loss::Hybrid | Loss::CrossEntropy, _) => 1.0,
             // The weight of x̂0's error in terms of what is predicted; with a ratio of 0 too.
             (Loss::MinSnr(gamma), PredictionType::Epsilon) => (gamma / snr).min(1.0),
             (Loss::MinSnr(gamma), PredictionType::VPrediction) => snr.min(gamma) / (snr + 1.0),

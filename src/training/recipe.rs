@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{LearningRate, Loss, Objective, Optimiser};
-use crate::config::Card;
+use crate::config::{Card, ClassifierConfig, SchedulerFile, UNetConfig};
 use crate::dataset::Dataset;
 use crate::op::AdamWSettings;
 use crate::passes::Recompute;
@@ -43,6 +43,10 @@ pub enum WhichLoss {
 #[serde(default)]
 #[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 pub struct Recipe {
+    /// The text of `classifier/config.json`, if it is a classifier of noisy images that learns; empty until these are known, for one
+    /// that is made for them. The rest then says for which model it is.
+    #[cfg_attr(target_arch = "wasm32", tsify(optional))]
+    pub classifier: Option<String>,
     /// The text of `unet/config.json`; empty until the images are known, for one that is made for them.
     pub config: String,
     /// The text of `scheduler/scheduler_config.json`.
@@ -90,6 +94,7 @@ pub struct Recipe {
 impl Default for Recipe {
     fn default() -> Self {
         Recipe {
+            classifier: None,
             config: String::new(),
             scheduler: default_scheduler(WhichLoss::Simple),
             card: "{}".into(),
@@ -143,10 +148,14 @@ impl Recipe {
     /// # Errors
     /// When its configuration is no JSON object.
     pub fn channels(&self) -> Result<Option<usize>> {
-        if self.config.is_empty() {
+        let (config, name) = match self.classifier.as_deref() {
+            Some(config) if !config.is_empty() => (config, "classifier/config.json"),
+            _ => (&self.config[..], "unet/config.json"),
+        };
+        if config.is_empty() {
             return Ok(None);
         }
-        let fields = object(&self.config, "unet/config.json")?;
+        let fields = object(config, name)?;
         Ok(fields.get("in_channels").and_then(Value::as_u64).map(|channels| channels as usize))
     }
 
@@ -156,6 +165,9 @@ impl Recipe {
     /// When the network cannot learn their classes, or a text is no JSON object.
     pub fn for_dataset(mut self, dataset: &Dataset) -> Result<Self> {
         let classes = dataset.classes();
+        if let Some(config) = self.classifier.take() {
+            return self.classifying(config, dataset);
+        }
         if self.config.is_empty() {
             self.config = default_config(dataset, self.loss)?;
         }
@@ -209,6 +221,39 @@ impl Recipe {
         Ok(self)
     }
 
+    /// The same of a classifier of this configuration.
+    fn classifying(mut self, mut config: String, dataset: &Dataset) -> Result<Self> {
+        let classes = dataset.classes();
+        if dataset.labels().is_none() {
+            let problem = "A classifier learns classes, but the images have none. Put them into a folder a class.";
+            return Err(Error::Settings(problem.into()));
+        }
+        if config.is_empty() {
+            let [_, channels, height, width] = dataset.shape();
+            let (channels, (height, width)) = match self.config.is_empty() {
+                true => (channels, (height, width)),
+                false => {
+                    let unet = UNetConfig::from_json(&self.config)?;
+                    (unet.in_channels, unet.sample_size()?)
+                }
+            };
+            config = default_classifier(channels, height.max(width), classes)?;
+        }
+        if let Some(dropout) = self.dropout {
+            let mut fields = object(&config, "classifier/config.json")?;
+            fields.insert("dropout".into(), dropout.into());
+            config = pretty(&fields)?;
+        }
+        let ClassifierConfig { out_channels, dropout, .. } = ClassifierConfig::from_json(&config)?;
+        if out_channels < classes {
+            return Err(Error::Settings(format!(
+                "The images are of {classes} classes, but the classifier tells only {out_channels} apart (out_channels)."
+            )));
+        }
+        (self.drops, self.has_classes, self.null_class) = (dropout != 0.0, true, None);
+        Ok(Recipe { classifier: Some(config), ..self })
+    }
+
     /// The pipeline that learns, without weights.
     ///
     /// # Errors
@@ -230,6 +275,19 @@ impl Recipe {
         Objective::new(pipeline.scheduler()?, loss)
     }
 
+    /// What a classifier learns.
+    ///
+    /// # Errors
+    /// As [`Recipe::objective`].
+    pub fn classifier_objective(&self) -> Result<Objective> {
+        Objective::new(&SchedulerFile::from_json(&self.scheduler)?.config(None, "{}")?, Loss::CrossEntropy)
+    }
+
+    /// The folder of a pipeline that has what learns.
+    pub fn folder(&self) -> &'static str {
+        if self.classifier.is_some() { "classifier" } else { "unet" }
+    }
+
     /// How far each step goes.
     pub fn optimiser(&self) -> Optimiser {
         let limit = (self.clip > 0.0).then_some(self.clip);
@@ -241,13 +299,16 @@ impl Recipe {
         Optimiser { adamw, warmup: self.lr_warmup, schedule, ema: self.ema }
     }
 
-    /// The small files of the pipeline that comes of it, by their paths. The network's weights go to
-    /// `unet/diffusion_pytorch_model.safetensors`.
+    /// The small files of the pipeline that comes of it, by their paths, or of a classifier its own. The network's weights go to
+    /// `diffusion_pytorch_model.safetensors` in [`Recipe::folder`].
     ///
     /// # Errors
     /// When the scheduler's text is no JSON object.
-    pub fn files(&self) -> Result<[(&'static str, String); 4]> {
-        Ok([
+    pub fn files(&self) -> Result<Vec<(&'static str, String)>> {
+        if let Some(config) = &self.classifier {
+            return Ok(vec![("classifier/config.json", config.clone())]);
+        }
+        Ok(vec![
             ("unet/config.json", self.config.clone()),
             ("scheduler/scheduler_config.json", self.scheduler.clone()),
             ("card.json", self.card.clone()),
@@ -303,6 +364,25 @@ pub fn default_scheduler(loss: WhichLoss) -> String {
         "steps_offset": 0
     })
     .to_string()
+}
+
+/// A small classifier for images of this side: halved until no more than eight pixels are left, where there is attention.
+fn default_classifier(channels: usize, side: usize, classes: usize) -> Result<String> {
+    let halvings = (0..).find(|&halvings| side >> halvings <= 8).unwrap_or(0);
+    pretty(&json!({
+        "_class_name": "EncoderUNetModel",
+        "image_size": side,
+        "in_channels": channels,
+        "model_channels": 32,
+        "out_channels": classes,
+        "num_res_blocks": 1,
+        "attention_resolutions": [1 << halvings],
+        "channel_mult": (1..=halvings + 1).collect::<Vec<_>>(),
+        "num_head_channels": 32,
+        "use_scale_shift_norm": true,
+        "resblock_updown": true,
+        "pool": "attention"
+    }))
 }
 
 /// A small U-Net for images of this size: attention where maps are of 16×16 or less, and twice the channels of an image if it is

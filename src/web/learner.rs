@@ -135,7 +135,7 @@ impl Learner {
     /// None.
     #[wasm_bindgen(unchecked_return_type = "Size")]
     pub fn size(&self) -> Result<JsValue, JsValue> {
-        let pipeline = self.learner.pipeline();
+        let pipeline = self.learner.pipeline()?;
         let (height, width) = pipeline.unet().config().sample_size()?;
         to_js(&Size { channels: pipeline.channels(), height, width })
     }
@@ -186,7 +186,7 @@ impl Learner {
         #[wasm_bindgen(unchecked_param_type = "RunRequest")] settings: JsValue,
     ) -> Result<Run, JsValue> {
         let settings: RunSettings = serde_wasm_bindgen::from_value(settings)?;
-        let settings: Settings = settings.settings(self.learner.pipeline())?;
+        let settings: Settings = settings.settings(self.learner.pipeline()?)?;
         check_count(settings.count)?;
         Ok(Run { sampler: self.learner.sampler(&settings).await? })
     }

@@ -4,9 +4,12 @@ use std::rc::Rc;
 
 use denoise::backend::Backend;
 use denoise::classifier::Classifier;
-use denoise::config::{ClassifierConfig, Pool, SchedulerKind};
+use denoise::config::{ClassifierConfig, Pool, SchedulerConfig, SchedulerKind};
+use denoise::initialise::initial_classifier_weights;
+use denoise::random::Generator;
 use denoise::schedule::StepOptions;
-use denoise::{ClassifierGuidance, Inpainting, Pipeline, Sampler, Settings, Share, Shifted, Start, Tensor};
+use denoise::training::{Batch, Loss, Objective, loss_and_gradients};
+use denoise::{ClassifierGuidance, Inpainting, Pipeline, Sampler, Settings, Share, Shifted, Start, Tensor, Weights};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -400,6 +403,106 @@ fn weights_of_another_network_are_refused() {
     let unet = golden::bytes("www/models/digits/unet/diffusion_pytorch_model.safetensors");
     says(unet, "of different models");
     says(weights(|_| {})[..1000].to_vec(), "");
+}
+
+/// The tensors of a network in the order of their names, as the golden lists have them.
+fn sorted(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Vec<(String, Tensor)> {
+    let mut tensors: Vec<_> = tensors.into_iter().collect();
+    tensors.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    tensors
+}
+
+#[test]
+fn a_new_classifier_begins_as_in_pytorch() {
+    let golden = Golden::load("classifier");
+    for (seed, name) in NAMES.into_iter().enumerate() {
+        let config = classifier(name).config().clone();
+        let mut generator = Generator::new(seed as u64);
+        let weights = sorted(initial_classifier_weights(&config, &mut generator).unwrap());
+        let get = |what: &str| &golden.get(&format!("{name}.initial.{what}")).data;
+        assert_eq!(f64::from(generator.rand(1)[0]), get("next")[0], "{name} has drawn more or less than it should");
+        assert_eq!(weights.len(), get("sums").len(), "{name}");
+        for (i, (path, tensor)) in weights.iter().enumerate() {
+            // Normal ones take their logarithms from elsewhere.
+            let tolerance = if path.ends_with("positional_embedding") { 3e-7 } else { 0.0 };
+            let sum: f64 = tensor.data.iter().map(|x| f64::from(x.abs())).sum();
+            let expected = get("sums")[i];
+            let allowed = tensor.data.len() as f64 * tolerance + 1e-12 * expected;
+            assert!((sum - expected).abs() <= allowed, "{name}: Σ|{path}| is {sum}, torch has {expected}");
+            for (j, expected) in get("first")[4 * i..4 * i + 4].iter().enumerate() {
+                let x = tensor.data.get(j).map_or(0.0, |&x| f64::from(x));
+                assert!((x - expected).abs() <= tolerance, "{name}: {path}[{j}] is {x}, torch has {expected}");
+            }
+        }
+        let mut network = Classifier::without_weights(config).unwrap();
+        network.receive_all(Weights::from_tensors(weights)).unwrap();
+    }
+}
+
+#[test]
+fn losses_and_their_gradients_agree_with_autograd() {
+    let golden = Golden::load("classifier");
+    let objective = Objective::new(&SchedulerConfig::default(), Loss::CrossEntropy).unwrap();
+    pollster::block_on(async {
+        for (backend, device) in backends().await.iter().zip(["CPU", "GPU"]) {
+            for name in NAMES {
+                let get = |what: &str| golden.get(&format!("{name}.learning.{what}"));
+                let classifier = classifier(name);
+                let batch = Batch {
+                    images: get("images").tensor(),
+                    noise: get("noise").tensor(),
+                    timesteps: get("timestep").data.iter().map(|&t| t as usize).collect(),
+                    class_labels: Some(get("class_labels").tensor().data),
+                    dropout_seed: None,
+                };
+                let (losses, gradients) = loss_and_gradients(backend, &classifier, &objective, &batch).await.unwrap();
+                let of_loss = relative_error(&losses, &get("loss").data);
+                let gradients = sorted(gradients);
+                assert_eq!(gradients.len(), get("norms").data.len());
+                let largest = get("norms").data.iter().copied().fold(0.0, f64::max);
+                let mut worst: f64 = 0.0;
+                for (i, (path, gradient)) in gradients.iter().enumerate() {
+                    let norm = gradient.data.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+                    let expected = get("norms").data[i];
+                    // Some are zero but for rounding: that by a key's bias, and where a GroupNorm takes out what is added.
+                    let scale = expected + 1e-3 * largest;
+                    let off = (norm - expected).abs() / scale;
+                    let first = &get("first").data[4 * i..4 * i + 4];
+                    let differences = gradient.data.iter().zip(first).map(|(&x, e)| (f64::from(x) - e).abs());
+                    worst = worst.max(off).max(differences.fold(0.0, f64::max) / scale);
+                    assert!(worst <= 1e-3, "{device} {name}: {path} is off by {worst:.1e}");
+                }
+                println!("{device} {name}: loss {of_loss:.1e}, gradients {worst:.1e}");
+                assert!(of_loss <= 1e-5, "{device} {name}: {of_loss:.1e}");
+            }
+        }
+        // A loss is of one kind of network.
+        let simple = Objective::new(&SchedulerConfig::default(), Loss::Simple).unwrap();
+        let nothing = Tensor::new(&[1, 1, 32, 32], vec![0.0; 1024]).unwrap();
+        let mut batch = Batch {
+            images: nothing.clone(),
+            noise: nothing,
+            timesteps: vec![3],
+            class_labels: Some(vec![2.0]),
+            dropout_seed: None,
+        };
+        let classifier = classifier(NAMES[0]);
+        let said = async |objective: &Objective, batch: &Batch| {
+            loss_and_gradients(&Backend::Cpu, &classifier, objective, batch).await.unwrap_err().to_string()
+        };
+        assert!(said(&simple, &batch).await.contains("cross entropy is the loss of a classifier"));
+        let digits = runs::pipeline("digits");
+        let error = loss_and_gradients(&Backend::Cpu, digits.unet(), &objective, &batch).await.unwrap_err().to_string();
+        assert!(error.contains("cross entropy is the loss of a classifier"), "{error}");
+        batch.class_labels = Some(vec![10.0]);
+        assert!(said(&objective, &batch).await.contains("Class 10 does not exist"));
+        batch.class_labels = Some(vec![1.0, 2.0]);
+        assert!(said(&objective, &batch).await.contains("There are 2 class labels for 1 images"));
+        batch.class_labels = None;
+        assert!(said(&objective, &batch).await.contains("each image needs a class label"));
+        (batch.class_labels, batch.timesteps) = (Some(vec![1.0]), vec![1000]);
+        assert!(said(&objective, &batch).await.contains("Timestep 1000 does not exist"));
+    });
 }
 
 fn f32s(tensor: &Tensor) -> Vec<u8> {

@@ -189,6 +189,117 @@ fn a_resumed_run_ends_in_the_same_bits() {
     assert!(curves.iter().all(|curve| curve.contains("\n20,") && curve.contains("\n23,")), "{curves:?}");
 }
 
+/// A classifier beside the model that it is for: it learns, is resumed to the same bits, and tells images apart.
+#[test]
+fn a_classifier_learns() {
+    let folder = Folder::new("train-classifier");
+    bars(&folder);
+    train(&folder, "model", "cpu", &["--steps", "1"]);
+    let (data, model) = (folder.path("data"), folder.path("model"));
+    let learn = |out: &str, more: &[&str]| {
+        let out = folder.path(out);
+        let all = ["train", &data, "--classifier", "--model", &model, "--out", &out, "--batch", "8", "--lr", "1e-3"];
+        let all = [&all[..], &["--ema", "0", "--backend", "cpu"], more].concat();
+        succeed(&all)
+    };
+    let said = learn("whole", &["--steps", "60"]);
+    assert!(said.starts_with("60 steps, 480 images, loss ") && said.contains(", accuracy "), "{said}");
+    assert!(said.contains("the classifier is in "), "{said}");
+    learn("parts", &["--steps", "25"]);
+    learn("parts", &["--steps", "60", "--resume"]);
+    assert!(kept(&folder, "whole") == kept(&folder, "parts"));
+    let config = std::fs::read_to_string(folder.path("whole/classifier/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(
+        (&config["image_size"], &config["out_channels"], &config["in_channels"]),
+        (&16.into(), &2.into(), &1.into())
+    );
+    let curve = std::fs::read_to_string(folder.path("whole/loss.csv")).unwrap();
+    let losses: Vec<f32> = curve.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse().unwrap()).collect();
+    println!("{losses:?}, {said}");
+    assert!(losses[losses.len() - 1] < 0.8 * losses[0], "{losses:?}");
+
+    // Without noise it tells every bar's side.
+    let images: Vec<f32> = [3, 10]
+        .into_iter()
+        .flat_map(|first| (0..256).map(move |i| (i / 16, i % 16, first)))
+        .map(|(y, x, first)| if (4..12).contains(&y) && (first..first + 3).contains(&x) { 0.7 } else { -1.0 })
+        .collect();
+    let weights = std::fs::read(folder.path("whole/classifier/diffusion_pytorch_model.safetensors")).unwrap();
+    let config = denoise::config::ClassifierConfig::from_json(&config.to_string()).unwrap();
+    let classifier = denoise::classifier::Classifier::new(config, [&weights[..]]).unwrap();
+    let images = denoise::Tensor::new(&[2, 1, 16, 16], images).unwrap();
+    let labels = [0.0, 1.0];
+    let classified = classifier.classify(&denoise::Backend::Cpu, &images, &[0.0, 0.0], &labels);
+    let (logits, _) = pollster::block_on(classified).unwrap();
+    println!("{:?}", logits.data);
+    let [left_of_left, right_of_left, left_of_right, right_of_right] = logits.data[..] else { panic!("2 × 2 logits") };
+    assert!(right_of_left < left_of_left && left_of_right < right_of_right, "{logits:?}");
+
+    // In the model's own folder, which keeps what it has; but not where a run of training is.
+    fail(
+        &["train", &data, "--classifier", "--model", &model, "--out", &model],
+        &["has a run of training already. Go on with it by --resume"],
+    );
+    fail(
+        &["train", &data, "--classifier", "--model", &model, "--out", &model, "--resume"],
+        &["is of a model, not of a classifier"],
+    );
+    for entry in ["checkpoint", "loss.csv", "loss.png"] {
+        let path = folder.0.join("model").join(entry);
+        let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    }
+    learn("model", &["--steps", "1"]);
+    for file in ["unet/config.json", "scheduler/scheduler_config.json", "classifier/config.json"] {
+        assert!(folder.0.join("model").join(file).is_file(), "{file}");
+    }
+    let picture = folder.path("x.png");
+    let guided = ["sample", &model, "--classifier", &model, "--classifier-scale", "3", "--class", "1"];
+    succeed(&[&guided[..], &["--steps", "3", "--backend", "cpu", "--out", &picture]].concat());
+
+    let other = folder.path("other");
+    let mistakes = |more: &[&str], expected: &[&str]| {
+        let all = ["train", &data, "--classifier", "--out", &other, "--backend", "cpu"];
+        fail(&[&all[..], more].concat(), expected);
+    };
+    let config = |text: &str| {
+        std::fs::write(folder.path("classifier.json"), text).unwrap();
+        folder.path("classifier.json")
+    };
+    let one = CLASSIFIER.replace("\"out_channels\": 2", "\"out_channels\": 1");
+    mistakes(&["--config", &config(&one)], &["The images are of 2 classes, but the classifier tells only 1 apart"]);
+    let small = CLASSIFIER.replace("16", "8");
+    mistakes(&["--config", &config(&small)], &["The images are 16×16, larger than the 8×8"]);
+    mistakes(&["--config", &folder.path("config.json")], &["_class_name is UNet2DModel"]);
+    mistakes(&["--label-dropout", "0.1"], &["cannot be used with"]);
+    let flat = folder.path("data/left");
+    fail(
+        &["train", &flat, "--classifier", "--out", &other, "--backend", "cpu"],
+        &["A classifier learns classes, but the images have none"],
+    );
+    fail(
+        &["train", &data, "--model", &model, "--config", &folder.path("config.json"), "--out", &other],
+        &["--model has a configuration of its own"],
+    );
+    // One with dropout, of its own configuration, resumed.
+    let dropping = config(&CLASSIFIER.replace("\"pool\"", "\"dropout\": 0.2, \"pool\""));
+    for (out, steps, more) in
+        [("dropping", "6", &[][..]), ("dropping-parts", "2", &[]), ("dropping-parts", "6", &["--resume"])]
+    {
+        let out = folder.path(out);
+        let all =
+            ["train", &data, "--classifier", "--config", &dropping, "--out", &out, "--steps", steps, "--batch", "4"];
+        succeed(&[&all[..], &["--backend", "cpu"], more].concat());
+    }
+    assert!(kept(&folder, "dropping") == kept(&folder, "dropping-parts"));
+}
+
+/// A classifier's own configuration.
+const CLASSIFIER: &str = r#"{
+    "image_size": 16, "in_channels": 1, "model_channels": 32, "out_channels": 2, "num_res_blocks": 1,
+    "attention_resolutions": [2], "channel_mult": [1, 1], "pool": "adaptive"
+}"#;
+
 /// Killed at any moment, most of them within a save, a run goes on, and ends in the same bits.
 #[test]
 fn a_killed_run_goes_on() {

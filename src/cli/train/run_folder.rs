@@ -1,6 +1,6 @@
-//! The folder of a run: a pipeline that others can load, and a checkpoint to go on from.
+//! The folder of a run: a pipeline that others can load, or what one has of a classifier, and a checkpoint to go on from.
 //!
-//! `checkpoint/` is written whole or not at all and is all that counts when a run goes on. `unet/` is written so too, after it;
+//! `checkpoint/` is written whole or not at all and is all that counts when a run goes on. `unet/` or `classifier/` is written so too, after it;
 //! the small files beside it never change.
 
 use std::path::{Path, PathBuf};
@@ -22,8 +22,9 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// The folder at `root`: with a run to go on with, or else without one.
-    pub fn open(root: &Path, data: &Path, resume: bool) -> Result<Self> {
+    /// The folder at `root`: with a run to go on with, or else without one. There may be a model in it if what is trained is to
+    /// stand `beside` that.
+    pub fn open(root: &Path, data: &Path, resume: bool, beside: bool) -> Result<Self> {
         let shown = root.display();
         let [inner, outer] = [root, data].map(|path| std::path::absolute(path).unwrap_or_else(|_| path.into()));
         if inner.starts_with(&outer) {
@@ -48,7 +49,8 @@ impl RunFolder {
             (None, true) => return Err(format!("{shown} has no checkpoint to go on from. Leave --resume out.").into()),
         };
         // What a run leaves that was killed before it first saved.
-        let is_begun = |name: &str| name == "loss.csv" || name.starts_with('.');
+        let is_beside = |name: &str| beside && !["classifier", "loss.csv", "loss.png"].contains(&name);
+        let is_begun = |name: &str| name == "loss.csv" && !beside || name.starts_with('.') || is_beside(name);
         let found = std::fs::read_dir(root).into_iter().flatten().flatten();
         let mut found = found.map(|entry| entry.file_name().to_string_lossy().into_owned());
         if let (false, Some(other)) = (resume, found.find(|name| !is_begun(name))) {
@@ -73,10 +75,13 @@ impl RunFolder {
         let files: Vec<(&str, &[u8])> = checkpoint.files.iter().map(|(name, bytes)| (&name[..], &bytes[..])).collect();
         checkpoint::write(&self.path(CHECKPOINT), &files)?;
         let model = checkpoint.model()?;
-        let in_unet = model.iter().filter_map(|(path, bytes)| Some((path.strip_prefix("unet/")?, &bytes[..])));
-        let unet: Vec<(&str, &[u8])> = in_unet.collect();
-        checkpoint::write(&self.path("unet"), &unet)?;
-        for (path, bytes) in model.iter().filter(|(path, _)| !path.starts_with("unet/")) {
+        let folder = checkpoint.recipe.folder();
+        let within = |path: &str| path.strip_prefix(folder)?.strip_prefix('/').map(str::to_string);
+        let network: Vec<(String, &[u8])> =
+            model.iter().filter_map(|(path, bytes)| Some((within(path)?, &bytes[..]))).collect();
+        let network: Vec<(&str, &[u8])> = network.iter().map(|(path, bytes)| (&path[..], *bytes)).collect();
+        checkpoint::write(&self.path(folder), &network)?;
+        for (path, bytes) in model.iter().filter(|(path, _)| within(path).is_none()) {
             let path = self.path(path);
             let folder = path.parent().unwrap_or(&self.root);
             std::fs::create_dir_all(folder)
