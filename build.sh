@@ -130,7 +130,7 @@ setup_dawn() {
 setup_test() {
     setup_build
     if have apt-get; then
-        debian chromium chromium-driver firefox-esr mesa-vulkan-drivers libvulkan1
+        debian chromium chromium-driver firefox-esr webkit2gtk-driver xvfb mesa-vulkan-drivers libvulkan1
     fi
     have chromedriver || fail "chromedriver is missing; install Chromium and its driver"
     CHROMIUM=${CHROMIUM:-$(command -v chromium || true)}
