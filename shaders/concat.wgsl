@@ -21,7 +21,7 @@ alias Stored = vec4f; // activations and weights
 @group(0) @binding(2) var<storage, read> b: array<Stored>; // [rows, b_stride]
 @group(0) @binding(3) var<storage, read_write> out: array<Stored>; // [rows, stride]
 
-fn element(row: u32, channel: u32) -> f32 {
+fn number(row: u32, channel: u32) -> f32 {
     if channel < params.a_channels {
         return vec4f(a[row * params.a_stride + channel / 4u])[channel % 4u];
     }
@@ -40,6 +40,6 @@ fn element(i: u32) {
     } else if c >= params.a_channels && params.a_channels % 4u == 0u {
         out[i] = b[row * params.b_stride + (c - params.a_channels) / 4u];
     } else {
-        out[i] = Stored(vec4f(element(row, c), element(row, c + 1u), element(row, c + 2u), element(row, c + 3u)));
+        out[i] = Stored(vec4f(number(row, c), number(row, c + 1u), number(row, c + 2u), number(row, c + 3u)));
     }
 }
