@@ -7,7 +7,7 @@ import { isCondition, readCondition } from './model/condition.js';
 import { isDrawable, readPicture } from './model/image.js';
 import { sourceOfFiles } from './model/source.js';
 import { unzip } from './model/zip.js';
-import { endsOnCpu, forkPoint, forkProblem, goesOnByItself, originOf } from './store/forking.js';
+import { endsOnCpu, forkPoint, forkProblem, goesOnByItself, originOf, rivalOf } from './store/forking.js';
 import { beginningProblem, inversionProblem, isOfInversion } from './store/picture.js';
 import { goesOn, newestTrial, planOf, planProblem } from './store/comparing.js';
 import { conditionProblem, conditionShape, imageCount, isSpelling, loadOptions, phase, problemOf, queryOf, selectedRun } from './store/select.js';
@@ -195,7 +195,7 @@ export class Controller {
     if (recipe) this.restore({ recipe, preview: null, name: file.name }, 'generate');
     else if (this.#state.picture.open) return this.takePicture(file);
     else if (isConditioned) return false;
-    else refuse(`${file.name} has no settings of Denoise in it. A PNG that was saved on this page has; screenshots, copies through the clipboard and what other programs saved again have not. To begin a run with it, open Picture in the settings first.`);
+    else refuse(`${file.name} has no settings of Denoise in it. A PNG that was saved on this page has (a picture of a comparison has none); screenshots, copies through the clipboard and what other programs saved again have not. To begin a run with it, open Picture in the settings first.`);
     return true;
   }
 
@@ -208,7 +208,7 @@ export class Controller {
     else {
       try {
         const levels = await readPicture(file, shape);
-        this.dispatch({ type: 'picture', change: { do: 'take', levels, shape, name: file.name } });
+        this.change({ do: 'take', levels, shape, name: file.name });
       } catch (error) {
         refuse(messageOf(error));
       }
@@ -440,7 +440,8 @@ export class Controller {
 
   /** @param {import('./store/picture.js').Change} change  to the picture */
   change(change) {
-    if (this.dispatch({ type: 'picture', change }) && (change.do === 'begin' || change.do === 'clear')) this.#writeAddress();
+    const { begins } = this.#state.picture;
+    if (this.dispatch({ type: 'picture', change }) && this.#state.picture.begins !== begins) this.#writeAddress();
   }
 
   /** @param {boolean} one  typeface for all letters of a word */
@@ -463,8 +464,8 @@ export class Controller {
 
   /** Compares the selected run with others from now on, or ends that. */
   togglePin() {
-    const { pinned, selection, runs } = this.#state;
-    if (pinned !== null || runs.order.length > 1) this.dispatch({ type: 'pin', run: pinned === null ? selection.run : null });
+    const { pinned, runs } = this.#state;
+    if (pinned !== null || runs.order.length > 1) this.dispatch({ type: 'pin', run: pinned === null ? rivalOf(this.#state) : null });
   }
 
   /** @param {boolean} keep */

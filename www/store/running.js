@@ -27,7 +27,7 @@ export function generate(state, action) {
   const drawn = !state.keepSeed && state.settings.seed === state.lastSeed;
   const next = drawn ? set(state, { seed: action.seed }) : state;
   const { settings } = next;
-  const beginning = beginningOf(next.picture, loadedOf(next).model.num_train_timesteps);
+  const beginning = beginningOf(next.picture, loadedOf(next).model);
   const begun = { id: action.id, run: action.id, parent: null, resumes: false, settings, beginning, request: engineSettings(next, settings, beginning) };
   return withBegun({ ...next, phase: underWay, losses: 0 }, begun);
 }

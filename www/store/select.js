@@ -2,7 +2,7 @@
 
 import { ANY, classLabels, defaultClass, hasClasses, isAlphabet, lettersOf, spells } from '../model/classes.js';
 import { whatIsTaken } from '../model/condition.js';
-import { beginningRequest, beginningWords, withBegins } from './beginning.js';
+import { beginningRequest, beginningWords, withMissing } from './beginning.js';
 import { drawsNoise, stripOf, stripRequest } from './between.js';
 import { phaseOf } from './phase.js';
 import { DEFAULTS, SAMPLERS, defaultEta, defaultSampling, isUseful, mostSteps, readField, writeQuery } from './settings.js';
@@ -81,7 +81,8 @@ export function queryOf(state, search) {
   const lock = state.keepSeed ? '1' : '0';
   // A word has as many images as letters.
   const count = isSpelling(state) ? DEFAULTS.count : state.settings.count;
-  return writeQuery({ ...state.settings, ...named, count, lock, view: state.selection.view }, withBegins(new URLSearchParams(search), state.picture.begins), modelDefaults(state));
+  const isForked = Boolean((state.starting ?? selectedRun(state))?.parent);
+  return writeQuery({ ...state.settings, ...named, count, lock, view: state.selection.view }, withMissing(new URLSearchParams(search), state.picture.begins, isForked), modelDefaults(state));
 }
 
 /** @param {State} state @returns {import('../engine/protocol.js').LoadOptions} */
