@@ -9,7 +9,7 @@ import { gridLayout, wordLayout } from '../../www/store/layout.js';
 import { bounded, bytesOf } from '../../www/store/memory.js';
 import { reduce } from '../../www/store/reduce.js';
 import { RUN_SETTINGS, recipeOf, sameRecipe, shownRecipe } from '../../www/store/recipe.js';
-import { engineSettings, imageCount, isShown, loadOptions, phase, problemOf, queryOf, selectedRun } from '../../www/store/select.js';
+import { captionOf, engineSettings, imageCount, isShown, loadOptions, phase, problemOf, queryOf, selectedRun, wordProblem } from '../../www/store/select.js';
 import { DEFAULTS, readQuery } from '../../www/store/settings.js';
 import { initialState } from '../../www/store/state.js';
 import { createStore } from '../../www/store/store.js';
@@ -698,6 +698,33 @@ test('what is typed becomes what can be spelled', () => {
   for (const [typed, word] of [['denoise', 'DENOISE'], ['  a  b ', 'A B '], ['Élan, 42!', 'ELAN '], ['ß', 'SS'], ['', ''], [' ', ''], ['x'.repeat(40), 'X'.repeat(32)]]) {
     assert.equal(spelled(LETTERS, typed), word, typed);
   }
+});
+
+test('a field without a letter is no word, and what is left out is said', () => {
+  const word = (text) => ({ type: 'typeWord', text });
+  const ready = after('model=models/letters', connect(), backend(), model(1, source('models/letters'), LETTERS, { count: 7 }), word('oak'));
+  assert.deepEqual([ready.settings.class, ready.word, wordProblem(ready)], ['OAK', { text: 'OAK', dropped: '' }, '']);
+  const empty = from(ready, word(' '));
+  assert.deepEqual([empty.settings.class, empty.word.text, wordProblem(empty)], ['OAK', '', 'Word: type at least one letter.']);
+  assert.equal(wordProblem(from(empty, { type: 'type', field: 'steps', text: '9' })), 'Word: type at least one letter.', 'another field does not mend it');
+  assert.equal(wordProblem(from(empty, { type: 'reset' })), '');
+  assert.equal(wordProblem(from(empty, word('e'))), '');
+  const digits = from(ready, word('R2-D2 é'));
+  assert.deepEqual([digits.settings.class, digits.word.dropped], ['RD E', 'Left out: 2 -. There is only A to Z.']);
+  assert.equal(from(ready, word('x'.repeat(40))).word.dropped, 'Left out: what comes after 32 letters.');
+  assert.equal(from(ready, word('12345678')).word.dropped, 'Left out: 1 2 3 4 5 6 …. There is only A to Z.');
+  same(READY, word('A'));
+});
+
+test('an address that names a run says so until there is one', () => {
+  const said = 'The settings of a shared run. Generate makes it.';
+  const sample = { type: 'preview', id: 1, batch: { pixels: pixels(9, 4), count: 4, width: 2, height: 2 }, columns: 4, caption: 'made by it', at: 0 };
+  const shared = after('model=models/digits&seed=5', connect(), sample, backend(), model(1));
+  assert.equal(captionOf(shared), said);
+  assert.match(captionOf(from(shared, generate(2), started(2))), /seed 5$/);
+  assert.equal(captionOf(after('model=models/digits&view=x0&lock=0', connect(), sample)), 'made by it', 'these are the page’s own');
+  assert.equal(captionOf(from(shared, { type: 'want', source: TREES })), 'made by it', 'another model is another matter');
+  assert.equal(captionOf(from(shared, { type: 'reset' })), 'made by it');
 });
 
 test('a word stands in the lines that make it largest', () => {

@@ -1,7 +1,7 @@
 // What every action makes of the state: a reducer without a page. Everything that happens is an action, what the visitor
 // does as well as what the worker answers. An answer to what is over, or was replaced, changes nothing.
 
-import { chooseBackend, chooseClass, chooseClassTo, chooseCount, open, set, takeCondition, type } from './choosing.js';
+import { chooseBackend, chooseClass, chooseClassTo, chooseCount, open, set, takeCondition, type, typeWord } from './choosing.js';
 import { besideComparison, reduceComparing } from './comparing.js';
 import { chooseRun, fork, pin, resume, snapshot } from './forking.js';
 import { arrange, arranged, backend, check, checked, connect, failed, load, model, noModel, preview, progress, stored, want } from './loading.js';
@@ -35,6 +35,7 @@ import { chooseImage, chooseView, finished, frame, generate, inspect, leafOn, pl
  *   {type: 'list', id: number} |
  *   {type: 'type', field: import('./settings.js').Field, text: string} |
  *   {type: 'chooseClass', name: string} |
+ *   {type: 'typeWord', text: string} |
  *   {type: 'chooseClassTo', name: string} |
  *   {type: 'chooseTypeface', one: boolean} |
  *   {type: 'chooseCount', count: number} |
@@ -115,6 +116,7 @@ function reduceRest(state, action) {
 
     case 'type': return type(state, action);
     case 'chooseClass': return chooseClass(state, action);
+    case 'typeWord': return typeWord(state, action);
     case 'chooseClassTo': return chooseClassTo(state, action);
     case 'chooseTypeface': return set(state, { typeface: action.one ? '1' : '0' });
     case 'chooseCount': return chooseCount(state, action);

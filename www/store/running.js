@@ -86,6 +86,7 @@ export function started(state, event) {
     ...state,
     phase: underWay,
     starting: null,
+    shared: false,
     // A run that begins with noise begins a tree, and the one before goes: recordings are large.
     runs: parent ? { byId: { ...state.runs.byId, [number]: run }, order: [...state.runs.order, number] } : { byId: { [number]: run }, order: [number] },
     pinned: parent ? state.pinned : null,

@@ -143,6 +143,9 @@ export function describe(state, settings, beginning = null) {
   return parts.join(' · ');
 }
 
+/** What is wrong with the word that is typed, or nothing. @param {State} state */
+export const wordProblem = (state) => (isSpelling(state) && !state.word.text.trim() ? 'Word: type at least one letter.' : '');
+
 // ---- What some models take beside x_t ---------------------------------------------------------
 
 /** Null without a model, or for one that takes nothing. @param {State} state @returns {import('../model/condition.js').Shape|null} */
@@ -174,6 +177,12 @@ export const runOfCommand = ({ runs }, id) => Object.values(runs.byId).find(({ c
 
 /** The shape of the pictures that are shown. @param {State} state @returns {{count: number, width: number, height: number}} */
 export const shownShape = (state) => selectedRun(state)?.recording ?? state.preview.batch;
+
+/** What is said under them. @param {State} state */
+export function captionOf(state) {
+  const { preview, shared } = state;
+  return selectedRun(state)?.caption ?? (shared && !preview.recipe ? 'The settings of a shared run. Generate makes it.' : preview.caption);
+}
 
 /** Where they are shown. @param {State} state @returns {import('./layout.js').Layout} */
 export const shownLayout = (state) => selectedRun(state)?.layout ?? state.preview.layout;

@@ -26,7 +26,9 @@ export class Action {
     const active = now === 'starting' || now === 'running' || now === 'stopping';
     byId('generate-label').textContent = active ? 'Stop' : 'Generate';
     this.#button.classList.toggle('stop', active);
-    this.#button.disabled = now === 'loading' || now === 'stopping' || now === 'checking';
+    this.#button.disabled = now === 'loading' || now === 'checking';
+    // It keeps the focus of who has just pressed it.
+    this.#button.setAttribute('aria-disabled', String(now === 'stopping'));
     document.body.dataset.phase = now;
   }
 }

@@ -53,6 +53,7 @@ export class Scrubber {
     if (recording) slider.max = String(recording.end);
     slider.value = String(selection.index);
     slider.disabled = !recording;
+    byId('strip-says').hidden = Boolean(recording);
     const max = Number(slider.max);
     const bubble = byId('bubble');
     bubble.textContent = recording ? recording.states[selection.index].step : '';

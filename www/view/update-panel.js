@@ -63,7 +63,7 @@ export class UpdatePanel {
     const row = this.#rows[i];
     const from = time(row.timestep);
     const to = time(this.#rows[i + 1]?.timestep ?? 0);
-    this.#title.textContent = `${i + 1} of ${this.#rows.length} · t ${from} → ${to}`;
+    this.#title.textContent = `from ${i} to ${i + 1} of ${this.#rows.length} · t ${from} → ${to}`;
 
     const guided = this.#guidance !== 1;
     const output = () => term(guided ? `${this.#output}_guided` : this.#output);
@@ -72,7 +72,7 @@ export class UpdatePanel {
       ['x0_from_model', output()],
     ], row);
     const aside = (/** @type {boolean} */ useful, /** @type {string} */ text) => (useful ? [make('span', { class: 'aside' }, text)] : []);
-    const clip = [...aside(row.clip !== null, `, kept within ±${row.clip}`), ...aside(row.thresholded, ', kept within what most of it is')];
+    const clip = [...(this.#output === 'v' ? [make('span', { class: 'aside' }, ' (from '), term('v'), make('span', { class: 'aside' }, ' follows '), term('eps'), make('span', { class: 'aside' }, ')')] : []), ...aside(row.clip !== null, `, kept within ±${row.clip}`), ...aside(row.thresholded, ', kept within what most of it is')];
     const next = term('xt', i + 1 === this.#rows.length ? '0' : to);
     const prev = this.#sum([
       ['prev_from_x', term('xt', from)],
