@@ -132,7 +132,10 @@ export function finished(state, event) {
   if (!run) return withStatus(next, 'Stopped', 'before it began', 0);
   const time = duration(event.at - run.startedAt);
   const { newest, states, steps, finished: whole } = run.recording;
-  if (whole || !event.stopped) return withAnnouncement(withStatus(next, 'Done', `${steps - run.first} steps · ${time}`, 1), `Done: ${steps - run.first} steps in ${time}.`);
+  if (whole || !event.stopped) {
+    const made = steps - run.first === 1 ? '1 step' : `${steps - run.first} steps`;
+    return withAnnouncement(withStatus(next, 'Done', `${made} · ${time}`, 1), `Done: ${made} in ${time}.`);
+  }
   const { step } = states[newest];
   return withAnnouncement(withStatus(next, 'Stopped', `at ${step}/${steps} · ${time}`, step / steps), `Stopped at step ${step} of ${steps}.`);
 }
