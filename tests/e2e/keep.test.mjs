@@ -44,7 +44,7 @@ async function save(page, way, which) {
 /** Lets a file go over the page, or pastes it. */
 const drop = (page, { name, bytes }, event = 'drop') => page.evaluate(({ name, bytes, event }) => {
   const data = new DataTransfer();
-  data.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/png' }));
+  data.items.add(new File([new Uint8Array(bytes)], name, { type: name.endsWith('.txt') ? 'text/plain' : 'image/png' }));
   const options = { bubbles: true, cancelable: true };
   document.body.dispatchEvent(event === 'drop' ? new DragEvent('drop', { dataTransfer: data, ...options }) : new ClipboardEvent('paste', { clipboardData: data, ...options }));
 }, { name, bytes: [...bytes], event });
@@ -136,7 +136,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 1);
     await page.locator('#notes').getByRole('button', { name: 'Undo' }).click();
     await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 2);
-    assert.match(await entries(page).nth(1).getAttribute('aria-label'), /seed 1, /, 'it is back where it was');
+    assert.match(await entries(page).nth(1).getAttribute('aria-label'), /seed 2, /, 'it is back where it was');
     await entries(page).nth(1).focus();
     await page.keyboard.press('Delete');
     await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 1);

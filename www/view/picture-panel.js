@@ -56,7 +56,7 @@ export class PicturePanel {
     const at = loaded ? timeOf(t, loaded.model) : t ?? 0;
     if (this.#changed.says(begins, at, open, settings.steps, total, picture.levels, picture.inversion)) {
       this.#section.open = open;
-      byId('picture-says').textContent = begins ? SAYS[begins](at, total, inversionOf(state)?.levels === state.picture.levels) : '';
+      byId('picture-says').textContent = begins ? SAYS[begins](at, inversionOf(state)?.levels === state.picture.levels) : '';
     }
     if (!open) return;
     if (this.#changed.shape(shape)) this.#setShape(shape);
@@ -155,11 +155,11 @@ export class PicturePanel {
   }
 }
 
-/** What is said beside the section's name, so that it is seen while it is closed. @type {Record<NonNullable<Picture['begins']>, (t: number, total: number, isOfThis: boolean) => string>} */
+/** What is said beside the section's name, so that it is seen while it is closed: in one line, because it comes while somebody draws below it. @type {Record<NonNullable<Picture['begins']>, (t: number, isOfThis: boolean) => string>} */
 const SAYS = {
-  picture: (t, total) => `· Generate begins with it, at about t ${t} of ${total}`,
+  picture: (t) => `· Generate begins at t ${t}`,
   part: () => '· the marked part is made anew',
-  noise: (t, total, isOfThis) => (isOfThis ? '· Generate begins with its noise' : '· Generate begins with the noise of another picture'),
+  noise: (t, isOfThis) => (isOfThis ? '· Generate begins with its noise' : '· Generate begins with the noise of another picture'),
 };
 
 /** @param {string} id  of a canvas @param {Levels} levels @param {Shape} shape */

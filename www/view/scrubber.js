@@ -53,12 +53,11 @@ export class Scrubber {
     if (recording) slider.max = String(recording.end);
     slider.value = String(selection.index);
     slider.disabled = !recording;
-    byId('strip-says').hidden = Boolean(recording);
     const max = Number(slider.max);
     const bubble = byId('bubble');
     bubble.textContent = recording ? recording.states[selection.index].step : '';
     bubble.style.setProperty('--at', max > 0 ? selection.index / max : 0);
-    slider.setAttribute('aria-valuetext', recording ? `step ${recording.states[selection.index].step} of ${recording.steps}` : 'nothing recorded yet');
+    slider.setAttribute('aria-valuetext', recording ? `step ${recording.states[selection.index].step} of ${recording.steps}` : 'nothing recorded yet; Generate shows the way here');
 
     this.#play.disabled = !recording?.newest;
     const label = selection.playing ? 'Pause' : 'Play';

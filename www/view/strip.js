@@ -65,6 +65,7 @@ export class Strip {
       else this.#paintPlaceholder(context, place, tile / (tiles - 1));
     }
     context.restore();
+    if (!recording) paintWords(context, clientWidth / 2, size / 2);
     if (recording) paintTicks(context, recording, clientWidth, size + 3);
   }
 
@@ -104,6 +105,13 @@ export class Strip {
     context.drawImage(this.#picture, (width - shown) / 2, (height - high) / 2, shown, high, place.left, 0, place.width, place.size);
     context.globalAlpha = 1;
   }
+}
+
+/** What is to be seen here; the slider says it to those who cannot see it. @param {CanvasRenderingContext2D} context @param {number} x  of their middle @param {number} y */
+function paintWords(context, x, y) {
+  const { fontFamily } = getComputedStyle(document.body);
+  Object.assign(context, { font: `13px ${fontFamily}`, fillStyle: '#d9dcdd', textAlign: 'center', textBaseline: 'middle' });
+  context.fillText('Generate shows the way here', x, y);
 }
 
 /** @param {CanvasRenderingContext2D} context @param {Recording} recording @param {number} width @param {number} top */

@@ -63,7 +63,7 @@ export class UpdatePanel {
     const row = this.#rows[i];
     const from = time(row.timestep);
     const to = time(this.#rows[i + 1]?.timestep ?? 0);
-    this.#title.textContent = `from ${i} to ${i + 1} · t ${from} → ${to}`;
+    this.#title.textContent = `${i} to ${i + 1} · t ${from} → ${to}`;
 
     const guided = this.#guidance !== 1;
     const output = () => term(guided ? `${this.#output}_guided` : this.#output);
