@@ -725,6 +725,7 @@ test('an address that names a run says so until there is one', () => {
   assert.equal(captionOf(after('model=models/digits&view=x0&lock=0', connect(), sample)), 'made by it', 'these are the page’s own');
   assert.equal(captionOf(from(shared, { type: 'want', source: TREES })), 'made by it', 'another model is another matter');
   assert.equal(captionOf(from(shared, { type: 'reset' })), 'made by it');
+  assert.equal(captionOf(from(shared, { type: 'type', field: 'steps', text: '9' })), 'made by it', 'nor are they shared once they are changed');
 });
 
 test('a word stands in the lines that make it largest', () => {

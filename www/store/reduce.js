@@ -82,8 +82,14 @@ import { chooseImage, chooseView, finished, frame, generate, inspect, leafOn, pl
  * @returns {State}  the very same one when the action changes nothing
  */
 export function reduce(state, action) {
-  return reduceComparing(state, action) ?? reduceRest(besideComparison(state, action), action);
+  return reduceComparing(state, action) ?? reduceRest(besideComparison(unshared(state, action), action), action);
 }
+
+/** What makes the settings of an address the visitor's own. @type {Action['type'][]} */
+const OWN = ['type', 'typeWord', 'chooseClass', 'chooseClassTo', 'chooseTypeface', 'drawSeed'];
+
+/** @param {State} state @param {Action} action @returns {State} */
+const unshared = (state, { type }) => (state.shared && OWN.includes(type) ? { ...state, shared: false } : state);
 
 /** What has nothing to do with comparisons. @param {State} state @param {Action} action @returns {State} */
 function reduceRest(state, action) {

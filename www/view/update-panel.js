@@ -72,7 +72,7 @@ export class UpdatePanel {
       ['x0_from_model', output()],
     ], row);
     const aside = (/** @type {boolean} */ useful, /** @type {string} */ text) => (useful ? [make('span', { class: 'aside' }, text)] : []);
-    const clip = [...(this.#output === 'v' ? [make('span', { class: 'aside' }, ' (from '), term('v'), make('span', { class: 'aside' }, ' follows '), term('eps'), make('span', { class: 'aside' }, ')')] : []), ...aside(row.clip !== null, `, kept within ±${row.clip}`), ...aside(row.thresholded, ', kept within what most of it is')];
+    const clip = [...aside(row.clip !== null, `, kept within ±${row.clip}`), ...aside(row.thresholded, ', kept within what most of it is')];
     const next = term('xt', i + 1 === this.#rows.length ? '0' : to);
     const prev = this.#sum([
       ['prev_from_x', term('xt', from)],
@@ -92,11 +92,16 @@ export class UpdatePanel {
     return [none(), ' + ', product];
   }
 
+  /** What the pictures show of a model that computes something else than the noise. @returns {Line} */
+  #besides() {
+    return this.#output === 'v' || this.#output === 'flow' ? ['; ', term('eps'), ' follows from ', term(this.#output)] : [];
+  }
+
   /** @param {Line} guess @param {Line} move @param {Line|null} [lean] */
   #write(guess, move, lean = null) {
     this.#formulas.replaceChildren(
       ...(lean ? [make('p', { class: 'says' }, 'Lean towards the class'), make('p', { class: 'formula' }, ...lean)] : []),
-      make('p', { class: 'says' }, 'Guess the finished picture'),
+      make('p', { class: 'says' }, 'Guess the finished picture', ...this.#besides()),
       make('p', { class: 'formula' }, ...guess),
       make('p', { class: 'says' }, 'Go one step towards it'),
       make('p', { class: 'formula' }, ...move),
