@@ -39,6 +39,7 @@ export class UpdatePanel {
 
   /** Before a run there are no numbers, so letters stand for them. */
   #forget() {
+    this.#output = 'eps';
     this.#title.textContent = '';
     this.#write(
       [term('x0'), ' = a ', term('xt'), ' − b ', term('eps')],
