@@ -5,12 +5,12 @@ import { listen, send } from './engine/protocol.js';
 import { isPicture, recipeIn } from './keep/picture-file.js';
 import { isCondition, readCondition } from './model/condition.js';
 import { isDrawable, readPicture } from './model/image.js';
-import { sourceOfFiles } from './model/source.js';
+import { mayBeModel, sourceOfFiles } from './model/source.js';
 import { unzip } from './model/zip.js';
-import { endsOnCpu, forkPoint, forkProblem, goesOnByItself, originOf } from './store/forking.js';
+import { endsOnCpu, forkPoint, forkProblem, goesOnByItself, originOf, rivalOf } from './store/forking.js';
 import { beginningProblem, inversionProblem, isOfInversion } from './store/picture.js';
 import { goesOn, newestTrial, planOf, planProblem } from './store/comparing.js';
-import { conditionProblem, conditionShape, imageCount, isSpelling, loadOptions, phase, problemOf, queryOf, selectedRun } from './store/select.js';
+import { conditionProblem, conditionShape, imageCount, isSpelling, loadOptions, phase, problemOf, queryOf, selectedRun, wordProblem } from './store/select.js';
 import { FIELD_NAMES, randomSeed } from './store/settings.js';
 import { reportText, verdict } from './words/gpu-check.js';
 import { FAILURES, messageOf } from './words/messages.js';
@@ -39,6 +39,7 @@ const EVENTS = ['backend', 'progress', 'preview', 'model', 'started', 'frame', '
  * @property {(id: string) => void} openPopover
  * @property {(id: string) => void} closePopover
  * @property {() => void} openModelMenu  where another model can be named
+ * @property {(entries: readonly import('./store/state.js').Entry[]) => void} bringBack  what was removed from the history
  * @property {() => void} update  begins anew with a newer version of the page
  */
 
@@ -170,6 +171,7 @@ export class Controller {
       if (files.length === 1 && /\.zip$/i.test(files[0].path)) files = await unzip(files[0].file);
       if (files.length === 1 && isPicture(files[0].file) && await this.#takePicture(files[0].file)) return;
       if (conditionShape(this.#state) && files.length === 1 && isCondition(files[0].file)) return await this.takeCondition(files[0].file);
+      if (files.length === 1 && !mayBeModel(files[0].path)) return void this.dispatch({ type: 'noModel', message: `${files[0].path} is neither a model’s folder nor a picture.` });
       const id = ++this.#lastId;
       this.dispatch({ type: 'arrange', id, files });
       this.#send({ type: 'arrange', id, files });
@@ -195,7 +197,7 @@ export class Controller {
     if (recipe) this.restore({ recipe, preview: null, name: file.name }, 'generate');
     else if (this.#state.picture.open) return this.takePicture(file);
     else if (isConditioned) return false;
-    else refuse(`${file.name} has no settings of Denoise in it. A PNG that was saved on this page has; screenshots, copies through the clipboard and what other programs saved again have not. To begin a run with it, open Picture in the settings first.`);
+    else refuse(`${file.name} has no settings of Denoise in it. A PNG that was saved on this page has (a picture of a comparison has none); screenshots, copies through the clipboard and what other programs saved again have not. To begin a run with it, open Picture in the settings first.`);
     return true;
   }
 
@@ -208,7 +210,7 @@ export class Controller {
     else {
       try {
         const levels = await readPicture(file, shape);
-        this.dispatch({ type: 'picture', change: { do: 'take', levels, shape, name: file.name } });
+        this.change({ do: 'take', levels, shape, name: file.name });
       } catch (error) {
         refuse(messageOf(error));
       }
@@ -318,7 +320,7 @@ export class Controller {
       this.#page.focus('picture-choose');
       return false;
     }
-    const wrong = FIELD_NAMES.find((name) => problemOf(state, name));
+    const wrong = wordProblem(state) ? 'word' : FIELD_NAMES.find((name) => problemOf(state, name));
     if (wrong) this.#page.focus(wrong);
     return !wrong;
   }
@@ -433,6 +435,12 @@ export class Controller {
     if (this.dispatch({ type: 'chooseClass', name })) this.#writeAddress();
   }
 
+  /** @param {string} text  that was typed as a word */
+  typeWord(text) {
+    this.dispatch({ type: 'typeWord', text });
+    if (!wordProblem(this.#state)) this.#writeAddress();
+  }
+
   /** @param {string} name  of the class that the images go to, or nothing */
   chooseClassTo(name) {
     if (this.dispatch({ type: 'chooseClassTo', name })) this.#writeAddress();
@@ -440,7 +448,8 @@ export class Controller {
 
   /** @param {import('./store/picture.js').Change} change  to the picture */
   change(change) {
-    if (this.dispatch({ type: 'picture', change }) && (change.do === 'begin' || change.do === 'clear')) this.#writeAddress();
+    const { begins } = this.#state.picture;
+    if (this.dispatch({ type: 'picture', change }) && this.#state.picture.begins !== begins) this.#writeAddress();
   }
 
   /** @param {boolean} one  typeface for all letters of a word */
@@ -463,8 +472,8 @@ export class Controller {
 
   /** Compares the selected run with others from now on, or ends that. */
   togglePin() {
-    const { pinned, selection, runs } = this.#state;
-    if (pinned !== null || runs.order.length > 1) this.dispatch({ type: 'pin', run: pinned === null ? selection.run : null });
+    const { pinned, runs } = this.#state;
+    if (pinned !== null || runs.order.length > 1) this.dispatch({ type: 'pin', run: pinned === null ? rivalOf(this.#state) : null });
   }
 
   /** @param {boolean} keep */
@@ -529,6 +538,9 @@ export class Controller {
       case 'makeAgain':
         this.dismiss('underWay');
         return this.restore({ recipe: intent.recipe, preview: null, name: intent.name }, 'generate');
+      case 'bringBack':
+        this.dismiss('removed');
+        return this.#page.bringBack(intent.entries);
       case 'update': return this.#page.update();
     }
   }

@@ -49,7 +49,8 @@ if (problem) problems.push(problem);
 problems.push(...missingFrom(query));
 
 const store = createStore(reduce, initialState({ settings, given, wanted, shipped: SHIPPED }));
-const controller = new Controller(store, { ...PAGE, update }, sourceOf);
+const controller = new Controller(store, { ...PAGE, update, bringBack: (entries) => keeper.bringBack(entries) }, sourceOf);
+/** @type {Keeper} */
 const keeper = new Keeper(store, controller);
 store.dispatch({ type: 'open', problems });
 new UnderWay(store);

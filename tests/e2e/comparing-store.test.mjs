@@ -171,6 +171,10 @@ test('distances are from a reference that is made when it is asked for', () => {
   // All pixels differ by 6 and by 3; alpha does not count.
   assert.deepEqual([distanceOf(comparisonOf(measured), two), distanceOf(comparisonOf(measured), four)], [6, 3]);
   assert.equal(comparisonOf(measured).references[0].recording.states.length, 1, 'of the reference only the end is kept');
+  // One that is stopped can be gone on with.
+  const stopped = from(measuring, started(5, 1000), { type: 'stop' }, { type: 'finished', id: 5, stopped: true, at: 9 });
+  assert.equal(measureProblem(stopped), '');
+  assert.deepEqual([trialUnderWay(from(stopped, { type: 'measure', id: 6 })), comparisonOf(from(stopped, { type: 'measure', id: 6 })).references.length], [2, 1]);
 
   const guided = from(opened('class=oak'), wish({ axis: 'guidance', values: { guidance: '1, 3' } }), { type: 'compare', id: 3 });
   assert.deepEqual(referenceSettings(comparisonOf(guided)).map(({ guidance }) => guidance), [1, 3], 'another guidance leads elsewhere');

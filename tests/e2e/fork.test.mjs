@@ -254,11 +254,14 @@ test('seeds are drawn for forks that would differ in nothing, and the page says 
   await on.count.fill('2');
   await scrub(page, 3);
   assert.match(await tree(page).hint.textContent(), /^Goes on from step 3 with class 4\. It makes one image/);
+  assert.match(page.url(), /[?&]forked=1/, 'an address cannot carry it');
   await on.sampler.selectOption('ddim');
   await on.count.fill('1');
   await generate(page);
   await scrub(page, 2);
-  assert.match(await tree(page).hint.textContent(), /^DDIM draws no noise here: not the seed, but η, the class, guidance or the sampler can change it\.$/);
+  assert.equal(await tree(page).hint.textContent(), 'With DDIM and η 0 nothing is left to chance from here: another seed changes nothing. Set η above 0, or change the class, guidance or sampler.');
+  assert.ok(await tree(page).fork.isDisabled());
+  assert.doesNotMatch(page.url(), /forked/);
   await closePage(page);
 });
 
@@ -272,6 +275,8 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await on.class('5').check();
     await fork(page, 3);
     await tree(page).compare.click();
+    await scrub(page, 6);
+    assert.deepEqual(await page.locator('#compared b').allTextContents(), ['class 5', 'class 7'], 'with the one that it leaves');
     await tree(page).lanes.first().click();
     await on.view('x_t').focus();
     const of = (id) => page.evaluate((canvas) => {

@@ -44,7 +44,7 @@ async function save(page, way, which) {
 /** Lets a file go over the page, or pastes it. */
 const drop = (page, { name, bytes }, event = 'drop') => page.evaluate(({ name, bytes, event }) => {
   const data = new DataTransfer();
-  data.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/png' }));
+  data.items.add(new File([new Uint8Array(bytes)], name, { type: name.endsWith('.txt') ? 'text/plain' : 'image/png' }));
   const options = { bubbles: true, cancelable: true };
   document.body.dispatchEvent(event === 'drop' ? new DragEvent('drop', { dataTransfer: data, ...options }) : new ClipboardEvent('paste', { clipboardData: data, ...options }));
 }, { name, bytes: [...bytes], event });
@@ -132,6 +132,12 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await entries(page).first().focus();
     await page.keyboard.press('ArrowRight');
     assert.equal(await entries(page).nth(1).evaluate((e) => e === document.activeElement), true);
+    await page.keyboard.press('Delete');
+    await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 1);
+    await page.locator('#notes').getByRole('button', { name: 'Undo' }).click();
+    await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 2);
+    assert.match(await entries(page).nth(1).getAttribute('aria-label'), /seed 2, /, 'it is back where it was');
+    await entries(page).nth(1).focus();
     await page.keyboard.press('Delete');
     await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 1);
     await page.getByRole('button', { name: 'About the history' }).click();
@@ -228,6 +234,7 @@ test('pictures that bring nothing back say why, and nothing is lost', async () =
   const error = page.locator('.notice.error');
   for (const [name, content, message] of [
     ['foreign.png', await of({ parameters: 'Steps: 3' }), /foreign\.png has no settings of Denoise in it.*saved on this page/],
+    ['note.txt', new Uint8Array([65]), /note\.txt is neither a model’s folder nor a picture\. Digits is still loaded and works/],
     ['photo.jpg', new Uint8Array([255, 216, 255]), /photo\.jpg has no settings/],
     ['cut.png', bytes.subarray(0, 700), /cut\.png is cut off.*Give a PNG as it was saved/],
     ['bent.png', bytes.map((byte, i) => (i === 60 ? byte ^ 1 : byte)), /bent\.png is damaged: the checksum/],

@@ -8,7 +8,7 @@ import { beginningRequest, checkedBeginning, keptBeginning, leftOut, missingFrom
 import { alongStrip, stripLayout } from '../../www/store/between.js';
 import { normals, noised } from '../../www/store/forward.js';
 import { beginningOf, timeOf } from '../../www/store/picture-state.js';
-import { beginningProblem, inversionOf, inversionProblem } from '../../www/store/picture.js';
+import { beginningProblem, inversionAdvice, inversionOf, inversionProblem } from '../../www/store/picture.js';
 import { recipeOf, readRecipe, sameRecipe, parametersOf } from '../../www/store/recipe.js';
 import { reduce } from '../../www/store/reduce.js';
 import { engineSettings, isShown, phase, problemOf, queryOf, selectedRun } from '../../www/store/select.js';
@@ -137,7 +137,9 @@ test('a picture for another model is passed over, and the picture follows the mo
 // ---- Beginning with it ------------------------------------------------------------------------
 
 test('a run begins with the picture at the time that is chosen', () => {
-  assert.equal(timeOf(null, 1000), 499);
+  assert.equal(timeOf(null, MODEL), 1, 'as much picture as noise');
+  assert.equal(timeOf(null, { num_train_timesteps: 1000, alphas_cumprod: [] }), 499, 'where ᾱ is not known the middle');
+  assert.deepEqual([timeOf(1500, MODEL), timeOf(7, MODEL)], [999, 7]);
   assert.deepEqual([leftOut(50, 1), leftOut(50, 0.6), leftOut(50, 0.58), leftOut(50, 0.001), leftOut(1, 0.5)], [0, 20, 21, 49, 0]);
   const state = from(READY, take(255), begin('picture'), picture({ do: 'time', t: 499 }), generate(2));
   const { request } = state.starting;
@@ -145,7 +147,7 @@ test('a run begins with the picture at the time that is chosen', () => {
   assert.ok(request.start.sample.every((x) => x === 1));
   // With so many steps there is one at 486 and none at 499.
   const run = selectedRun(from(state, { ...started(2), rows: rows(2).map((row) => ({ ...row, timestep: 486 })) }));
-  assert.match(run.caption, /from a picture at t 486 \(50 %\)/, 'where it really began');
+  assert.match(run.caption, /from a picture at t 486$/, 'where it really began');
   assert.equal(engineSettings(READY, READY.settings).start, undefined);
 });
 
@@ -154,6 +156,25 @@ test('what is not marked is kept', () => {
   const { original, mask } = state.starting.request.inpaint;
   assert.deepEqual([[...original], [...mask]], [Array(16).fill(-1), [0, ...Array(15).fill(1)]]);
   assert.match(selectedRun(from(state, started(2))).caption, /a part of a picture made anew/);
+});
+
+test('who draws, marks or chooses a picture begins with it, unless something else was chosen', () => {
+  const begins = (...actions) => from(READY, ...actions).picture.begins;
+  const undo = picture({ do: 'undo' });
+  const clear = picture({ do: 'clear' });
+  assert.equal(begins(line(1.5, 1.5)), 'picture', 'the first stroke');
+  assert.equal(begins(take()), 'picture');
+  assert.equal(begins(take(), tool('mark'), line(1.5, 1.5)), 'part', 'the first mark');
+  assert.equal(begins(tool('mark'), line(1.5, 1.5)), null, 'a mark in nothing');
+  assert.equal(begins(take(), begin(null), line(1.5, 1.5)), null, 'noise was chosen');
+  assert.equal(begins(take(), begin('picture'), tool('mark'), line(1.5, 1.5)), 'picture', 'the picture was chosen');
+  // And back.
+  assert.equal(begins(line(1.5, 1.5), undo), null);
+  assert.equal(begins(line(1.5, 1.5), clear), null);
+  assert.equal(begins(line(1.5, 1.5), clear, undo), 'picture');
+  assert.equal(begins(take(), tool('mark'), line(1.5, 1.5), undo), 'picture');
+  assert.equal(begins(take(), tool('mark'), line(1.5, 1.5), clear), 'picture');
+  assert.equal(begins(take(), begin('picture'), clear), 'picture', 'what was chosen stays, and Generate says what is missing');
 });
 
 test('what is missing is said before a run begins', () => {
@@ -165,7 +186,7 @@ test('what is missing is said before a run begins', () => {
 });
 
 test('a fork goes on as its tree began', () => {
-  const first = from(READY, take(255), begin('picture'), generate(2), started(2), frame(2, 0, new Uint8Array(256)), frame(2, 1, new Uint8Array(256)), finished(2));
+  const first = from(READY, take(255), begin('picture'), { type: 'keepSeed', keep: true }, generate(2), started(2), frame(2, 0, new Uint8Array(256)), frame(2, 1, new Uint8Array(256)), finished(2));
   const forked = from(first, begin(null), { type: 'scrub', index: 1 }, { type: 'fork', id: 3, seed: 5 });
   assert.equal(forked.starting.beginning, first.runs.byId[2].beginning);
   assert.equal(forked.starting.request.start.begin, first.runs.byId[2].request.start.begin, 'the same table');
@@ -173,7 +194,7 @@ test('a fork goes on as its tree began', () => {
 
 test('a fork of a strip has the noise of the strip', () => {
   const strip = from(after('model=models/digits&count=2&seedTo=9'), generate(2), started(2, 2), frame(2, 0, new Uint8Array(128)), frame(2, 1, new Uint8Array(128)), finished(2));
-  const cleared = from(strip, { type: 'type', field: 'seedTo', text: '' }, { type: 'scrub', index: 1 }, { type: 'fork', id: 3, seed: 5 });
+  const cleared = from(strip, { type: 'type', field: 'seedTo', text: '' }, { type: 'keepSeed', keep: true }, { type: 'scrub', index: 1 }, { type: 'fork', id: 3, seed: 5 });
   assert.deepEqual(cleared.starting.request.slerp, { seed: 9, weights: [0, 1] });
   const noiseless = from(READY, generate(2), started(2), frame(2, 0, new Uint8Array(256)), frame(2, 1, new Uint8Array(256)), finished(2), { type: 'type', field: 'seedTo', text: '9' }, { type: 'scrub', index: 1 }, { type: 'fork', id: 3, seed: 5 });
   assert.equal(noiseless.starting.request.slerp, undefined);
@@ -198,9 +219,9 @@ test('a recipe carries what a run began with, and brings it back', () => {
   const recipe = readRecipe(JSON.stringify(recipeOf(run, SHOWN)));
   assert.deepEqual(readBeginning(recipe.begins), run.beginning);
   const restored = from(READY, { type: 'restore', recipe, preview: null, name: 'x.png' });
-  assert.deepEqual(beginningOf(restored.picture, 1000), run.beginning);
+  assert.deepEqual(beginningOf(restored.picture, MODEL), run.beginning);
   assert.deepEqual(from(restored, generate(9)).starting.request, run.request);
-  const other = recipeOf(runOf(take(201), begin('picture')), SHOWN);
+  const other = recipeOf(runOf(take(201), picture({ do: 'time', t: 499 })), SHOWN);
   assert.equal(sameRecipe(other, recipe), false);
   assert.match(parametersOf(other, SHAPE), /Denoising strength: 0.5,/);
   // One without a picture begins without one.
@@ -258,7 +279,14 @@ test('the noise of a picture is found, and the picture made of it again', () => 
   assert.ok(run.starting.request.noise.every((x) => x === 0.5));
   const recipe = readRecipe(JSON.stringify(recipeOf(selectedRun(from(run, started(4))), SHOWN)));
   const restored = from(READY, { type: 'restore', recipe, preview: null, name: 'x.png' });
-  assert.deepEqual(beginningOf(restored.picture, 1000).noise, noise);
+  assert.deepEqual(beginningOf(restored.picture, MODEL).noise, noise);
+});
+
+test('a way back with too few steps says so', () => {
+  const of = (error, steps) => ({ error, request: { steps, count: 1 } });
+  assert.equal(inversionAdvice(of(0.31, 10), 1000), '10 steps are too few for the way back: 50 make it closer.');
+  assert.equal(inversionAdvice(of(0.5, 50), 1000), '50 steps are too few for the way back: 200 make it closer.');
+  assert.deepEqual([inversionAdvice(of(0.3, 10), 1000), inversionAdvice(of(null, 10), 1000), inversionAdvice(of(0.5, 1000), 1000), inversionAdvice(of(0.5, 10), 20)], ['', '', '', '']);
 });
 
 test('an inversion that is stopped, fails or is lost leaves nothing', () => {

@@ -3,12 +3,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { spelled } from '../../www/model/classes.js';
-import { branchWords, compared, forkHint, forkPoint, forkProblem, endsOnCpu, goesOnByItself, lanesOf, makerOf, originOf } from '../../www/store/forking.js';
+import { branchWords, compared, forkHint, forkPoint, forkProblem, endsOnCpu, goesOnByItself, lanesOf, makerOf, originOf, rivalOf } from '../../www/store/forking.js';
+import { missingFrom } from '../../www/store/beginning.js';
 import { gridLayout, wordLayout } from '../../www/store/layout.js';
 import { bounded, bytesOf } from '../../www/store/memory.js';
 import { reduce } from '../../www/store/reduce.js';
 import { RUN_SETTINGS, recipeOf, sameRecipe, shownRecipe } from '../../www/store/recipe.js';
-import { engineSettings, imageCount, isShown, loadOptions, phase, problemOf, queryOf, selectedRun } from '../../www/store/select.js';
+import { captionOf, engineSettings, imageCount, isShown, loadOptions, phase, problemOf, queryOf, selectedRun, wordProblem } from '../../www/store/select.js';
 import { DEFAULTS, readQuery } from '../../www/store/settings.js';
 import { initialState } from '../../www/store/state.js';
 import { createStore } from '../../www/store/store.js';
@@ -48,7 +49,7 @@ const model = (id, of = DIGITS, it = MODEL, more = {}) => ({ type: 'model', id, 
 const failed = (id, during, more = {}) => ({ type: 'failed', id, during, message: 'It went wrong.', at: 0, ...more });
 const READY = after('model=models/digits', connect(), backend(), model(1));
 
-const rows = (steps) => Array.from({ length: steps }, (_, i) => ({ timestep: 999 - i, alpha_cumprod: (i + 1) / (steps + 2), signal: 1, shown: { scale: 1, offset: 0 }, prev_from_noise: 0 }));
+const rows = (steps, noise = 0) => Array.from({ length: steps }, (_, i) => ({ timestep: 999 - i, alpha_cumprod: (i + 1) / (steps + 2), signal: 1, shown: { scale: 1, offset: 0 }, prev_from_noise: noise }));
 const pixels = (value, count = 2) => new Uint8Array(count * 16).fill(value);
 const numbers = (value, count = 2) => new Float32Array(count * 4).fill(value);
 const generate = (id, seed = 77) => ({ type: 'generate', id, seed });
@@ -58,6 +59,8 @@ const finished = (id, stopped = false, at = 3000) => ({ type: 'finished', id, st
 // Anew each time: recordings are changed in place.
 const running = () => from(READY, generate(2), started(2));
 const done = () => from(running(), frame(2, 0), frame(2, 1), frame(2, 2), finished(2));
+/** A run whose steps draw noise. */
+const noisy = () => from(READY, { type: 'type', field: 'eta', text: '1' }, generate(2), { ...started(2), rows: rows(3, 1) }, frame(2, 0), frame(2, 1), frame(2, 2), finished(2));
 
 test('the store tells its listeners of changes only', () => {
   const store = createStore((state, action) => (action === 'up' ? state + 1 : state), 0);
@@ -397,7 +400,7 @@ test('a run that was stopped can be forked where it stands', () => {
 test('another sampler, number of steps or spacing begins a table of its own', () => {
   const type = (field, text) => ({ type: 'type', field, text });
   for (const [change, resumes] of [[type('sampler', 'dpm_solver'), false], [type('steps', '8'), false], [type('spacing', 'leading'), false], [type('eta', '0.5'), true], [type('guidance', '4'), true], [type('variance', 'fixed_large'), true]]) {
-    assert.equal(from(done(), scrub(1), change, fork(3)).starting.resumes, resumes, change.field);
+    assert.equal(from(noisy(), scrub(1), change, fork(3)).starting.resumes, resumes, change.field);
   }
   const state = from(done(), scrub(2), type('sampler', 'dpm_solver'), ...forked(3, 0, 2));
   const { recording, first } = state.runs.byId[3];
@@ -419,18 +422,55 @@ test('what a run shares is forked from the run that made it', () => {
 });
 
 test('a fork that would differ in nothing draws a seed, unless it is kept', () => {
-  const state = from(done(), scrub(1));
+  const state = from(noisy(), scrub(1));
   assert.equal(from(state, fork(3)).settings.seed, 88);
   assert.equal(from(state, { type: 'keepSeed', keep: true }, fork(3)).settings.seed, 1234);
   assert.equal(from(state, chosen('3'), fork(3)).settings.seed, 1234, 'another class is difference enough');
   assert.equal(from(state, ...forked(3, 1), scrub(1), fork(4, 99)).settings.seed, 99, 'the seed of the last fork is not taken again');
-  assert.match(forkHint(state), /^DDIM draws no noise here: not the seed, but η, the class or the sampler can change it\.$/);
+  assert.equal(forkHint(state), 'Goes on from step 1 with another seed.');
   assert.equal(forkHint(from(state, chosen('3'))), 'Goes on from step 1 with class 3.');
   assert.equal(forkHint(from(state, chosen('3'), { type: 'chooseCount', count: 4 })), 'Goes on from step 1 with class 3. It makes 16 images, as many as there are.');
 });
 
+test('where nothing is left to chance a seed makes no fork, and no fork is called after one', () => {
+  const state = from(done(), scrub(1));
+  const problem = 'With DDIM and η 0 nothing is left to chance from here: another seed changes nothing. Set η above 0, or change the class or sampler.';
+  assert.equal(forkProblem(state), problem);
+  assert.equal(forkHint(state), problem);
+  same(state, fork(3));
+  const typed = from(state, { type: 'type', field: 'seed', text: '5' });
+  assert.equal(forkProblem(typed), problem);
+  same(typed, fork(3));
+  const both = from(typed, chosen('3'));
+  assert.equal(forkHint(both), 'Goes on from step 1 with class 3.');
+  assert.equal(from(both, fork(3)).starting.request.seed, 1234, 'the seed is not what makes it');
+  assert.equal(branchWords(from(both, ...forked(3, 1)), from(both, ...forked(3, 1)).runs.byId[3]), 'class 3');
+  assert.equal(forkProblem(from(state, { type: 'type', field: 'eta', text: '0.5' })), '');
+  assert.equal(forkProblem(from(state, { type: 'keepSeed', keep: true })), '', 'who keeps the seed gets the same once more');
+  const solver = from(READY, { type: 'type', field: 'sampler', text: 'dpm_solver' }, generate(2), started(2), frame(2, 0), frame(2, 1), frame(2, 2), finished(2), scrub(1));
+  assert.equal(forkProblem(solver), 'With DPM-Solver++ nothing is left to chance from here: another seed changes nothing. Change the class or sampler.');
+});
+
+test('an address says that it cannot carry a fork', () => {
+  const starting = from(done(), scrub(1), chosen('3'), fork(3));
+  assert.equal(new URLSearchParams(queryOf(starting, '')).get('forked'), '1');
+  const branch = from(done(), scrub(1), chosen('3'), ...forked(3, 1));
+  const query = new URLSearchParams(queryOf(branch, ''));
+  assert.match(missingFrom(query)[0], /went on from a step of another run/);
+  assert.equal(new URLSearchParams(queryOf(from(branch, { type: 'chooseRun', run: 2 }), `?${query}`)).has('forked'), false);
+  assert.equal(new URLSearchParams(queryOf(from(branch, generate(4)), `?${query}`)).has('forked'), false, 'the next run is none');
+});
+
+test('a branch is compared with the one it leaves, and never with itself', () => {
+  const branch = from(done(), scrub(1), chosen('3'), ...forked(3, 1));
+  assert.equal(rivalOf(branch), 2);
+  assert.equal(rivalOf(from(branch, { type: 'chooseRun', run: 2 })), 3, 'the first run with the last other');
+  const turned = from(branch, { type: 'pin', run: 2 }, { type: 'chooseRun', run: 2 });
+  assert.deepEqual([turned.selection.run, turned.pinned], [2, 3]);
+});
+
 test('a fork makes as many images as the run that it goes on from', () => {
-  assert.equal(from(done(), scrub(1), { type: 'chooseCount', count: 4 }, fork(3)).starting.request.count, 16);
+  assert.equal(from(noisy(), scrub(1), { type: 'chooseCount', count: 4 }, fork(3)).starting.request.count, 16);
 });
 
 test('a run is chosen with its settings, at the same step', () => {
@@ -660,6 +700,34 @@ test('what is typed becomes what can be spelled', () => {
   }
 });
 
+test('a field without a letter is no word, and what is left out is said', () => {
+  const word = (text) => ({ type: 'typeWord', text });
+  const ready = after('model=models/letters', connect(), backend(), model(1, source('models/letters'), LETTERS, { count: 7 }), word('oak'));
+  assert.deepEqual([ready.settings.class, ready.word, wordProblem(ready)], ['OAK', { text: 'OAK', dropped: '' }, '']);
+  const empty = from(ready, word(' '));
+  assert.deepEqual([empty.settings.class, empty.word.text, wordProblem(empty)], ['OAK', '', 'Word: type at least one letter.']);
+  assert.equal(wordProblem(from(empty, { type: 'type', field: 'steps', text: '9' })), 'Word: type at least one letter.', 'another field does not mend it');
+  assert.equal(wordProblem(from(empty, { type: 'reset' })), '');
+  assert.equal(wordProblem(from(empty, word('e'))), '');
+  const digits = from(ready, word('R2-D2 é'));
+  assert.deepEqual([digits.settings.class, digits.word.dropped], ['RD E', 'Left out: 2 -. There is only A to Z.']);
+  assert.equal(from(ready, word('x'.repeat(40))).word.dropped, 'Left out: what comes after 32 letters.');
+  assert.equal(from(ready, word('12345678')).word.dropped, 'Left out: 1 2 3 4 5 6 …. There is only A to Z.');
+  same(READY, word('A'));
+});
+
+test('an address that names a run says so until there is one', () => {
+  const said = 'The settings of a shared run. Generate makes it.';
+  const sample = { type: 'preview', id: 1, batch: { pixels: pixels(9, 4), count: 4, width: 2, height: 2 }, columns: 4, caption: 'made by it', at: 0 };
+  const shared = after('model=models/digits&seed=5', connect(), sample, backend(), model(1));
+  assert.equal(captionOf(shared), said);
+  assert.match(captionOf(from(shared, generate(2), started(2))), /seed 5$/);
+  assert.equal(captionOf(after('model=models/digits&view=x0&lock=0', connect(), sample)), 'made by it', 'these are the page’s own');
+  assert.equal(captionOf(from(shared, { type: 'want', source: TREES })), 'made by it', 'another model is another matter');
+  assert.equal(captionOf(from(shared, { type: 'reset' })), 'made by it');
+  assert.equal(captionOf(from(shared, { type: 'type', field: 'steps', text: '9' })), 'made by it', 'nor are they shared once they are changed');
+});
+
 test('a word stands in the lines that make it largest', () => {
   const lines = (text) => {
     const { columns, rows, cells } = wordLayout(text);
@@ -680,14 +748,14 @@ test('a word stands in the lines that make it largest', () => {
 test('a fork of a word is a word of as many letters', () => {
   const ready = after('model=models/letters', connect(), backend(), model(1, source('models/letters'), LETTERS, { count: 7 }));
   const state = from({ ...ready, settings: { ...ready.settings, class: 'OAK' } }, generate(2), started(2, 3, 3), frame(2, 0), frame(2, 1), frame(2, 2), finished(2), scrub(1));
-  assert.equal(forkProblem(state), '');
+  assert.match(forkProblem(state), /another seed changes nothing/);
   const elms = from(state, chosen('ELMS'));
   same(elms, fork(3));
   assert.match(forkProblem(elms), /type a word of 3/);
   const elm = from(state, chosen('ELM'), fork(3), started(3, 3, 3));
   assert.equal(branchWords(elm, elm.runs.byId[3]), '“ELM”');
   const alike = from(state, { type: 'chooseTypeface', one: true });
-  assert.equal(forkHint(alike), 'Goes on from step 1 with one typeface.');
+  assert.match(forkHint(alike), /^With DDIM and η 0 nothing is left to chance from here: another seed changes nothing\. Set η above 0, or change the word, guidance or sampler\.$/, 'nor does the noise of a letter count any more');
 });
 
 // ---- Where things meet ------------------------------------------------------------------------

@@ -130,8 +130,11 @@ test('a question mark explains the control beside it', async () => {
       assert.match(await note.getByRole('link').getAttribute('href'), /^https:\/\/arxiv\.org\/abs\//);
       const box = await note.boundingBox();
       assert.ok(box.x >= 0 && box.x + box.width <= viewport.width && box.y >= 0 && box.y + box.height <= viewport.height, `${title} is on the screen`);
+      await page.keyboard.press('Tab');
+      assert.equal(await note.getByRole('link').evaluate((link) => link === document.activeElement), true, 'its link is the next thing there is');
       await page.keyboard.press('Escape');
       await note.waitFor({ state: 'hidden' });
+      assert.equal(await button.evaluate((it) => it === document.activeElement), true, 'and the focus comes back');
     }
     await closePage(page);
   }
@@ -166,8 +169,13 @@ test('the tour shows itself once, and leaves the page usable', async () => {
     await page.getByRole('button', { name: 'Help' }).click();
     await page.getByRole('button', { name: 'Show me around' }).click();
     assert.match(await tour.textContent(), /1 of 4/);
-    await tour.getByRole('button', { name: 'Skip' }).click();
+    await page.keyboard.press('Escape');
     assert.ok(await tour.isHidden());
+    // On a phone a run that is begun from below shows itself.
+    await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+    await generate(page, () => page.getByLabel('Steps', { exact: true }).press('Enter'));
+    const { top } = await page.evaluate(() => document.getElementById('grid').getBoundingClientRect().toJSON());
+    assert.ok(top >= 0 && top < viewport.height, `the pictures are in sight: ${top}`);
     assert.deepEqual(errors, []);
     await context.close();
   }

@@ -70,7 +70,12 @@ test('what cannot be spelled is not taken, and nothing is lost', async () => {
   await field(page).fill('42');
   assert.equal(await field(page).inputValue(), '');
   await page.keyboard.press('Tab');
-  assert.equal(await field(page).inputValue(), 'DENOISE', 'what was chosen is there again');
+  assert.match(await page.locator('#word-hint').textContent(), /^Word: type at least one letter\.$/);
+  await controls(page).generate.click();
+  assert.equal(await field(page).evaluate((input) => input === document.activeElement), true, 'what is missing has the focus');
+  assert.equal(await page.evaluate(() => document.body.dataset.phase), 'ready', 'and no other word is made');
+  await field(page).fill('R2D2');
+  assert.match(await page.locator('#word-hint').textContent(), /^Left out: 2\. There is only A to Z\.$/);
   // In the middle of a word the place where one types stays.
   await field(page).fill('NOSE');
   await field(page).evaluate((input) => input.setSelectionRange(2, 2));

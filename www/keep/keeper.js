@@ -122,11 +122,32 @@ export class Keeper {
 
   /** @param {Entry} entry */
   remove(entry) {
-    this.#enqueue(() => this.#replace(this.#state.history.entries.filter((other) => other !== entry)));
+    this.#enqueue(async () => {
+      await this.#replace(this.#state.history.entries.filter((other) => other !== entry));
+      this.#offerBack([entry]);
+    });
   }
 
   clear() {
-    this.#enqueue(() => this.#replace([]));
+    this.#enqueue(async () => {
+      const { entries } = this.#state.history;
+      await this.#replace([]);
+      this.#offerBack(entries);
+    });
+  }
+
+  /** What was removed, where it was. @param {readonly Entry[]} entries */
+  bringBack(entries) {
+    this.#enqueue(() => {
+      const others = this.#state.history.entries.filter(({ key, recipe }) => !entries.some((entry) => entry.key === key || sameRecipe(entry.recipe, recipe)));
+      return this.#replace([...entries, ...others].sort((a, b) => b.key - a.key));
+    });
+  }
+
+  /** @param {readonly Entry[]} entries  that were removed */
+  #offerBack(entries) {
+    const text = entries.length === 1 ? 'A run was removed from the history.' : `${entries.length} runs were removed from the history.`;
+    if (entries.length) this.#store.dispatch({ type: 'notify', notice: { key: 'removed', text, actions: [{ label: 'Undo', intent: { do: 'bringBack', entries } }] } });
   }
 
   /** @param {readonly Entry[]} entries */

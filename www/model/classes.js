@@ -46,6 +46,16 @@ export function spelled(model, typed) {
   return known.filter((letter) => letter === ' ' || left-- > 0).join('').replace(/^ /, '');
 }
 
+/** What of a typed text cannot be spelled, in words; nothing if all of it can. @param {Classes} model @param {string} typed */
+export function droppedFrom(model, typed) {
+  const { class_names: names } = model;
+  const capitals = [...typed.normalize('NFD').replace(/\p{M}/gu, '').toUpperCase()];
+  const unknown = [...new Set(capitals.filter((letter) => !/\s/.test(letter) && !names.includes(letter)))];
+  const many = capitals.filter((letter) => names.includes(letter)).length > MOST_LETTERS;
+  const left = unknown.length ? `Left out: ${unknown.slice(0, 6).join(' ')}${unknown.length > 6 ? ' …' : ''}. There is only ${names[0]} to ${names.at(-1)}.` : '';
+  return [left, many ? `Left out: what comes after ${MOST_LETTERS} letters.` : ''].filter(Boolean).join(' ');
+}
+
 /** Everything that can be chosen. @param {Classes} model */
 export function classChoices(model) {
   const names = classNames(model);

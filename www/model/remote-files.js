@@ -199,6 +199,7 @@ export class RemoteFiles {
 
   /** @param {string} address @param {unknown} error */
   #unreachable(address, error) {
+    if (error instanceof TypeError && !navigator.onLine) return new Error('You are offline, and this model is not stored yet. Connect to the network and try again.', { cause: error });
     const why = error instanceof TypeError ? 'there was no answer, or the server does not let other pages read it (CORS)' : messageOf(error);
     return new Error(`${address} could not be fetched: ${why}. Check the address and the connection.`, { cause: error });
   }

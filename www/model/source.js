@@ -18,6 +18,12 @@ import { HUB, parseRepository, repositoryFolder, repositoryListing } from './hub
 
 const FIRST = { network: null, variant: null };
 
+/** What a model's files are called, also those that cannot be read, of which the library says more. */
+const OF_A_MODEL = /\.(json|safetensors|bin|pt|pth|ckpt|pkl|h5|msgpack|onnx|npz|index)$/i;
+
+/** Whether a file that was given by itself may be a model's, by its name. @param {string} path */
+export const mayBeModel = (path) => path.includes('/') || OF_A_MODEL.test(path);
+
 /** What a text names, or why it names nothing. @typedef {{source: Source, problem: null} | {source: null, problem: string}} Named */
 
 /**

@@ -49,13 +49,10 @@ export function repeated(numbers, count) {
   return all;
 }
 
-/** @param {number} share  of the steps */
-export const percent = (share) => `${Math.round(100 * share)} %`;
-
 /** @param {Beginning} beginning */
 export function beginningWords(beginning) {
   switch (beginning.kind) {
-    case 'picture': return `from a picture at t ${beginning.t} (${percent(beginning.share)})`;
+    case 'picture': return `from a picture at t ${beginning.t}`;
     case 'part': return 'a part of a picture made anew';
     case 'noise': return 'from the noise of a picture';
   }
@@ -63,17 +60,22 @@ export function beginningWords(beginning) {
 
 // ---- In an address ----------------------------------------------------------------------------
 
-const PARAMETER = 'begins';
+const PARAMETERS = { begins: 'begins', forked: 'forked' };
 
-/** An address cannot carry a picture, but say that there was one. @param {URLSearchParams} query @param {Beginning['kind']|null} kind */
-export function withBegins(query, kind) {
-  if (kind) query.set(PARAMETER, kind);
-  else query.delete(PARAMETER);
+/** An address cannot carry a picture, or the run that a fork goes on from, but say that there was one. @param {URLSearchParams} query @param {Beginning['kind']|null} kind @param {boolean} isForked */
+export function withMissing(query, kind, isForked) {
+  if (kind) query.set(PARAMETERS.begins, kind);
+  else query.delete(PARAMETERS.begins);
+  if (isForked) query.set(PARAMETERS.forked, '1');
+  else query.delete(PARAMETERS.forked);
   return query;
 }
 
 /** What is to be said of an address that cannot carry everything, if it is one. @param {URLSearchParams} query */
-export const missingFrom = (query) => (query.has(PARAMETER) ? ['The run of this address began with a picture, which an address cannot carry. Here it begins with noise and makes other images; a saved PNG has the picture inside.'] : []);
+export const missingFrom = (query) => [
+  ...(query.has(PARAMETERS.begins) ? ['The run of this address began with a picture, which an address cannot carry. Here it begins with noise and makes other images; a saved PNG has the picture inside.'] : []),
+  ...(query.has(PARAMETERS.forked) ? ['The run of this address went on from a step of another run, which an address cannot carry. Here it begins with noise and makes other images.'] : []),
+];
 
 // ---- In a file --------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 // What the visitor chooses, and what the page chooses where the visitor has not.
 
-import { classNames, defaultClass, hasClass, hasClasses, isAlphabet, spelled } from '../model/classes.js';
+import { classNames, defaultClass, droppedFrom, hasClass, hasClasses, isAlphabet, spelled } from '../model/classes.js';
 import { mixes } from './between.js';
 import { layoutOf } from './layout.js';
 import { withAnnouncement, withNotice, withoutNotices } from './messages.js';
@@ -20,7 +20,8 @@ const CHOSEN_BY_TYPING = ['count', 'steps', 'eta'];
 export function set(state, changes) {
   const texts = { ...state.texts };
   for (const name of FIELD_NAMES) if (name in changes) texts[name] = String(changes[name]);
-  return { ...state, settings: { ...state.settings, ...changes }, texts };
+  const word = changes.class === undefined ? state.word : { text: changes.class, dropped: '' };
+  return { ...state, settings: { ...state.settings, ...changes }, texts, word };
 }
 
 /** @param {State} state @param {keyof Settings} name @param {boolean} [is] @returns {State} */
@@ -57,6 +58,15 @@ export function type(state, { field, text }) {
 export function chooseClass(state, { name }) {
   if (state.loaded && !hasClass(state.loaded.model, name)) return state;
   return withoutNotices(choose(set(state, { class: name }), 'class'), 'class');
+}
+
+/** A word was typed: what of it can be spelled is taken, and nothing is no word. @param {State} state @param {{text: string}} action @returns {State} */
+export function typeWord(state, { text: typed }) {
+  const { classes } = state;
+  if (!classes || !isAlphabet(classes)) return state;
+  const text = spelled(classes, typed);
+  const next = text.trim() ? chooseClass(state, { name: text.trim() }) : state;
+  return { ...next, word: { text, dropped: droppedFrom(classes, typed) } };
 }
 
 /** @param {State} state @param {{name: string}} action  nothing: the images do not go to another class @returns {State} */

@@ -273,6 +273,8 @@ function compare(state, { id }) {
 function measure(state, { id }) {
   const { comparison } = state.comparing;
   if (!comparison || measureProblem(state) || phase(state) !== 'ready') return state;
+  // Those that were stopped are made again, the others are there.
+  if (comparison.references.some(isLeft)) return begin(state, id);
   const references = referenceSettings(comparison).map((settings) => trialOf(state, settings, 'the reference'));
   return begin(withComparison(state, { references }), id);
 }
@@ -287,7 +289,7 @@ export function referenceSettings({ trials, model }) {
 
 /** Why distances cannot be measured, or nothing. @param {State} state */
 export function measureProblem({ comparing: { comparison }, loaded }) {
-  if (!comparison || comparison.kind !== 'columns' || nextTrial(comparison) !== null) return 'Distances can be measured once all runs are made.';
+  if (!comparison || comparison.kind !== 'columns' || comparison.trials.some(isLeft)) return 'Distances can be measured once all runs are made.';
   if (!isLoaded(comparison, loaded)) return 'Another model made these runs; load that one to measure them.';
   return referenceSettings(comparison).length ? '' : 'This model has no sampler without chance to measure by.';
 }
@@ -306,9 +308,12 @@ export function referenceTime(comparison) {
 /** All runs of a comparison. @param {Comparison} comparison */
 export const allOf = ({ trials, references }) => [...trials, ...references];
 
+/** Whether a run is still to be made. @param {Trial} trial */
+export const isLeft = ({ milliseconds, problem }) => milliseconds === null && !problem;
+
 /** The first run that is not made yet, or null. @param {Comparison} comparison */
 export function nextTrial(comparison) {
-  const index = allOf(comparison).findIndex(({ milliseconds, problem }) => milliseconds === null && !problem);
+  const index = allOf(comparison).findIndex(isLeft);
   return index < 0 ? null : index;
 }
 

@@ -43,16 +43,45 @@ export const makerOf = (state, run, step) => (run.parent && step < run.parent.st
 /** Why no run can go on from what is shown, or nothing. @param {State} state */
 export function forkProblem(state) {
   const point = forkPoint(state);
-  if (!point) return 'Generate first. Any step can then be gone on from.';
+  if (!point) return 'Generate first. Then you can go on from any step.';
   if (phase(state) !== 'ready') return 'Wait until nothing is under way.';
   if (!state.loaded || point.run.weights !== weightsOf(state.loaded)) return 'Another model made this run; load that one to go on from here.';
   const selected = selectedRun(state);
   if (selected && point.step >= selected.recording.steps) return 'Drag to an earlier step to go on from there.';
   const letters = imageCount(state, point.run.settings);
-  return imageCount(state, forkSettings(state, point.run)) === letters ? '' : `What goes on from here has as many letters: type a word of ${letters}.`;
+  if (imageCount(state, forkSettings(state, point.run)) !== letters) return `A fork keeps the number of letters: type a word of ${letters}.`;
+  return isMadeAlready(state, point) ? chanceProblem(state, point.run) : '';
 }
 
-/** The settings of a fork: the fields', but as many images as there are, from the same noise. @param {State} state @param {Run} run  that it goes on from @returns {Settings} */
+/** Whether a run has all that a fork would make with another seed: from here on nothing is left to chance, and nothing else was changed. @param {State} state @param {{run: Run, step: number}} point */
+function isMadeAlready(state, { run, step }) {
+  const isSameCondition = state.condition?.values === run.request.condition;
+  const settings = forkSettings(state, run);
+  // Who keeps the seed as it was asks for the same once more, and gets it.
+  if (state.keepSeed && settings.seed === run.settings.seed && settings.typeface === run.settings.typeface) return false;
+  return run.recording.finished && isSameCondition && isStraight(run, step) && !differences(state, withChanceOf(settings, run), run).length;
+}
+
+/** Whether a run's own way from a step on draws no noise. @param {Run} run @param {number} step */
+function isStraight({ recording, settings, beginning }, step) {
+  // What is kept of a picture has fresh noise in each step, and the corrector of this sampler adds some that no row tells of.
+  if (beginning?.kind === 'part' || settings.sampler === 'score_sde_ve') return false;
+  return recording.rows.slice(step).every((row) => row.prev_from_noise === 0 && !row.learned_sigma);
+}
+
+/** Settings with which a run's noise is drawn as it was. @param {Settings} settings @param {Run} run @returns {Settings} */
+const withChanceOf = (settings, { settings: { seed, typeface } }) => ({ ...settings, seed, typeface });
+
+/** @param {State} state @param {Run} run */
+function chanceProblem(state, run) {
+  const { sampler } = state.settings;
+  const hasEta = isUseful('eta', sampler);
+  const others = alternatives(state, run);
+  const change = hasEta ? `Set η above 0, or change ${others}` : `Change ${others}`;
+  return `With ${SAMPLERS[sampler]}${hasEta ? ' and η 0' : ''} nothing is left to chance from here: another seed changes nothing. ${change}.`;
+}
+
+/** The settings of a fork: the fields', but as many images as there are, from the same noise. @param {Pick<State, 'settings'>} state @param {Run} run  that it goes on from @returns {Settings} */
 export const forkSettings = ({ settings }, run) => ({ ...settings, count: run.settings.count, seedTo: run.settings.seedTo });
 
 /** Whether a run of these settings goes along the same table. @param {Settings} a @param {Settings} b */
@@ -64,18 +93,25 @@ export function fork(state, action) {
   const underWay = reducePhase(state.phase, action);
   if (!point || forkProblem(state) || underWay === state.phase) return state;
   const { run, step } = point;
-  const next = drawsSeed(state, run) ? set(state, { seed: action.seed }) : state;
-  const settings = forkSettings(next, run);
+  const next = drawsSeed(state, point) ? set(state, { seed: action.seed }) : state;
+  const settings = honest(forkSettings(next, run), point);
   const { beginning } = run;
   const begun = { id: action.id, run: action.id, parent: { run: run.id, step }, resumes: sameTable(settings, run.settings), settings, beginning, request: engineSettings(next, settings, beginning) };
   return withBegun({ ...next, phase: underWay, losses: 0 }, begun);
 }
 
-/** Whether a fork would draw a seed by itself: where nothing else tells it from the run that it goes on from, or from its last fork. @param {State} state @param {Run} run */
-function drawsSeed(state, run) {
+/** A fork that draws no noise keeps the seed of the run: it is not called after one that did not make it. @param {Settings} settings @param {{run: Run, step: number}} point @returns {Settings} */
+function honest(settings, { run, step }) {
+  const { settings: was } = run;
+  const drawsAlike = sameTable(settings, was) && settings.eta === was.eta && settings.variance === was.variance;
+  return drawsAlike && isStraight(run, step) ? withChanceOf(settings, run) : settings;
+}
+
+/** Whether a fork would draw a seed by itself: where nothing else tells it from the run that it goes on from, or from its last fork, and a seed can. @param {State} state @param {{run: Run, step: number}} point */
+function drawsSeed(state, { run, step }) {
   const { settings, keepSeed, lastSeed } = state;
   const isUsed = settings.seed === run.settings.seed || settings.seed === lastSeed;
-  return !keepSeed && isUsed && !differences(state, { ...forkSettings(state, run), seed: run.settings.seed }, run).length;
+  return !keepSeed && isUsed && !isStraight(run, step) && !differences(state, { ...forkSettings(state, run), seed: run.settings.seed }, run).length;
 }
 
 /**
@@ -115,19 +151,16 @@ export function forkHint(state) {
   if (problem || !point) return phase(state) === 'ready' || !point ? problem : '';
   const { run, step } = point;
   const { settings } = state;
-  const changed = differences(state, forkSettings(state, run), run);
+  const changed = differences(state, honest(forkSettings(state, run), point), run);
   const images = isSpelling(state) || settings.count === run.settings.count ? '' : ` It makes ${run.settings.count === 1 ? 'one image' : `${run.settings.count} images`}, as many as there are.`;
-  const onlySeed = changed.every((words) => words.startsWith('seed'));
-  const isStraight = run.recording.rows.slice(step).every((row) => row.prev_from_noise === 0);
-  if (onlySeed && isStraight) return `${SAMPLERS[settings.sampler]} draws no noise here: not the seed, but ${alternatives(state, run)} can change it.${images}`;
-  const words = drawsSeed(state, run) ? 'another seed' : changed.join(' · ');
+  const words = drawsSeed(state, point) ? 'another seed' : changed.join(' · ');
   return `Goes on from step ${step}${words ? ` with ${words}` : ' with nothing changed'}.${images}`;
 }
 
-/** @param {State} state @param {Run} run */
+/** What can be changed in place of chance. @param {State} state @param {Run} run */
 function alternatives(state, run) {
-  const names = [...(isUseful('eta', state.settings.sampler) ? ['η'] : []), ...(hasClasses(run.model) ? [isSpelling(state) ? 'the word' : 'the class'] : []), ...(hasGuidance(state) ? ['guidance'] : []), 'the sampler'];
-  return `${names.slice(0, -1).join(', ')}${names.length > 1 ? ' or ' : ''}${names.at(-1)}`;
+  const names = [...(hasClasses(run.model) ? [isSpelling(state) ? 'word' : 'class'] : []), ...(hasGuidance(state) ? ['guidance'] : []), 'sampler'];
+  return `the ${names.slice(0, -1).join(', ')}${names.length > 1 ? ' or ' : ''}${names.at(-1)}`;
 }
 
 /**
@@ -193,12 +226,20 @@ export function chooseRun(state, { run: id }) {
   const changes = Object.fromEntries(SAMPLING_SETTINGS.map((name) => [name, run.settings[name]]));
   return {
     ...set(state, changes),
+    // Who looks at the one that is compared with sees the two the other way round.
+    pinned: before && state.pinned === id ? before.id : state.pinned,
     selection: { ...state.selection, run: id, index: shown, following: shown === recording.newest, playing: false, image: Math.min(image, recording.count - 1) },
   };
 }
 
 /** @param {State} state @param {ActionOf<'pin'>} action @returns {State} */
 export const pin = (state, { run }) => (run !== null && !state.runs.byId[run] ? state : { ...state, pinned: run });
+
+/** What the selected run is compared with at first: the one that it goes on from, or else the last other one; null: there is none. @param {State} state */
+export function rivalOf(state) {
+  const run = selectedRun(state);
+  return run?.parent?.run ?? state.runs.order.findLast((id) => id !== run?.id) ?? null;
+}
 
 /**
  * The pinned run, and which of its states is beside the one that is shown: the same step, or where its noise is nearest.

@@ -30,7 +30,7 @@ export function connect(state, action) {
 
 /** Another model is wanted, whether or not there is an engine to load it. @param {State} state @param {ActionOf<'want'>} action @returns {State} */
 export function want(state, { source, restoring = null }) {
-  const next = { ...withoutNotices(state, 'failure'), wanted: source, nextPreview: null, restoring };
+  const next = { ...withoutNotices(state, 'failure'), wanted: source, nextPreview: null, restoring, shared: state.shared && source.id === state.wanted.id };
   return restoring?.preview ? withKept(next, restoring.preview) : next;
 }
 

@@ -37,25 +37,33 @@
  * @property {number} size         of pen, eraser and brush, in pixels of the picture
  * @property {string} ink          #rrggbb
  * @property {Stroke|null} stroke
- * @property {number|null} t       of the forward process; null: in its middle
+ * @property {number|null} t       of the forward process; null: where there is as much picture as noise
  * @property {Beginning['kind']|null} begins  what runs begin with in place of noise
+ * @property {boolean} byItself    whether that was chosen with the picture, and not by the visitor
  * @property {Inversion|null} inversion
  */
 
 /** @type {Picture} */
 export const NO_PICTURE = Object.freeze({
-  open: false, shape: null, levels: null, mask: null, name: '', earlier: [], tool: 'pen', size: 3, ink: '#ffffff', stroke: null, t: null, begins: null, inversion: null,
+  open: false, shape: null, levels: null, mask: null, name: '', earlier: [], tool: 'pen', size: 3, ink: '#ffffff', stroke: null, t: null, begins: null, byItself: false, inversion: null,
 });
 
-/** What a run that begins now begins with, if not with noise. @param {Picture} picture @param {number} total  T @returns {Beginning|null} */
-export function beginningOf({ begins, shape, levels, mask, t, inversion }, total) {
+/** How a model's noise grows. @typedef {Pick<import('../engine/protocol.js').Model, 'num_train_timesteps'|'alphas_cumprod'>} Noising */
+
+/** What a run that begins now begins with, if not with noise. @param {Picture} picture @param {Noising} model @returns {Beginning|null} */
+export function beginningOf({ begins, shape, levels, mask, t, inversion }, model) {
   if (!shape || !begins) return null;
   if (begins === 'noise') return inversion?.stage === 'done' && inversion.noise ? { kind: begins, shape, noise: inversion.noise } : null;
   if (!levels) return null;
-  const at = timeOf(t, total);
-  if (begins === 'picture') return { kind: begins, shape, levels, t: at, share: (at + 1) / total };
+  const at = timeOf(t, model);
+  if (begins === 'picture') return { kind: begins, shape, levels, t: at, share: (at + 1) / model.num_train_timesteps };
   return mask && { kind: begins, shape, levels, mask };
 }
 
-/** @param {number|null} t @param {number} total  T */
-export const timeOf = (t, total) => Math.min(total - 1, t ?? Math.floor(total / 2) - 1);
+/** The time that was chosen, or at first that at which there is as much picture as noise. @param {number|null} t @param {Noising} model */
+export function timeOf(t, { num_train_timesteps: total, alphas_cumprod: alphas }) {
+  if (t !== null) return Math.min(total - 1, t);
+  if (!alphas?.length) return Math.floor(total / 2) - 1;
+  const off = (/** @type {number} */ at) => Math.abs(alphas[at] - 0.5);
+  return alphas.reduce((nearest, _, at) => (off(at) < off(nearest) ? at : nearest), 0);
+}

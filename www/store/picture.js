@@ -44,6 +44,31 @@ const withPicture = (state, changes) => ({ ...state, picture: { ...state.picture
 
 /** @param {State} state @param {Change} change @returns {State} */
 export function picture(state, change) {
+  const next = reducePicture(state, change);
+  return CHOOSES.includes(change.do) && next !== state ? withOwnChoice(state.picture, next, change.do === 'take' || change.do === 'takeShown') : next;
+}
+
+/** What changes whether there is a picture, or a part of it that is marked. @type {Change['do'][]} */
+const CHOOSES = ['take', 'takeShown', 'line', 'undo', 'clear'];
+
+/**
+ * Who draws wants a run to begin with that: with the first stroke, picture or mark it is chosen, and with the last one that
+ * is taken back it is noise again. What the visitor chose stays.
+ * @param {Picture} before
+ * @param {State} state
+ * @param {boolean} isTaken  whether it is another picture altogether
+ * @returns {State}
+ */
+function withOwnChoice(before, state, isTaken) {
+  const { levels, mask, begins, byItself } = state.picture;
+  const isNew = isTaken || (levels !== null && before.levels === null) || (mask !== null && before.mask === null);
+  if (!byItself && (begins !== null || !isNew)) return state;
+  const chosen = !levels ? null : mask ? 'part' : 'picture';
+  return withPicture(state, { begins: chosen, byItself: chosen !== null });
+}
+
+/** @param {State} state @param {Change} change @returns {State} */
+function reducePicture(state, change) {
   const { picture: now } = state;
   switch (change.do) {
     case 'open': return change.open === now.open ? state : withPicture(state, { open: change.open });
@@ -58,7 +83,7 @@ export function picture(state, change) {
     case 'size': return withPicture(state, { size: change.size });
     case 'ink': return withPicture(state, { ink: change.ink });
     case 'time': return withPicture(state, { t: change.t });
-    case 'begin': return withPicture(state, { begins: change.with });
+    case 'begin': return withPicture(state, { begins: change.with, byItself: false });
     case 'find': return find(state, change.id);
     case 'again': return again(state, change.id);
   }
@@ -147,18 +172,18 @@ export function fitted(state) {
   if (now.shape && sameShape(now.shape, shape)) return kept === inversion ? state : withPicture(state, { inversion: kept, begins: now.begins === 'noise' ? null : now.begins });
   const drawn = now.levels && now.shape && isDrawable(shape) && isDrawable(now.shape);
   const levels = drawn && now.shape && now.levels ? refitted(now.levels, now.shape, shape) : null;
-  return withPicture(state, { shape, levels, name: levels ? now.name : '', mask: null, earlier: [], stroke: null, t: null, inversion: null, begins: levels && now.begins === 'picture' ? 'picture' : null });
+  return withPicture(state, { shape, levels, name: levels ? now.name : '', mask: null, earlier: [], stroke: null, t: null, inversion: null, begins: levels && now.begins === 'picture' ? 'picture' : null, byItself: levels !== null && now.byItself });
 }
 
 /** What a restored run began with, or nothing. @param {State} state @param {import('./beginning.js').Beginning|null} beginning @returns {State} */
 export function withBeginning(state, beginning) {
   const { picture: now } = state;
-  if (!beginning) return now.begins ? withPicture(state, { begins: null }) : state;
-  if (beginning.kind === 'noise') return withPicture(state, { open: true, begins: 'noise', inversion: foundNoise(state, beginning) });
+  if (!beginning) return now.begins ? withPicture(state, { begins: null, byItself: false }) : state;
+  if (beginning.kind === 'noise') return withPicture(state, { open: true, begins: 'noise', byItself: false, inversion: foundNoise(state, beginning) });
   const { kind: begins, levels } = beginning;
   const mask = beginning.kind === 'part' ? beginning.mask : null;
   const t = beginning.kind === 'picture' ? beginning.t : now.t;
-  return changed(state, { open: true, begins, levels, mask, t, name: 'the picture of a run' });
+  return changed(state, { open: true, begins, byItself: false, levels, mask, t, name: 'the picture of a run' });
 }
 
 /** Noise that is known without the picture that it is of. @param {State} state @param {Extract<import('./beginning.js').Beginning, {kind: 'noise'}>} beginning @returns {Inversion} */
@@ -169,7 +194,7 @@ function foundNoise(state, { shape, noise }) {
 /** Why no run can begin with what is chosen, or nothing. @param {State} state */
 export function beginningProblem({ picture: now, loaded }) {
   const { begins, levels, mask } = now;
-  if (!begins || !loaded || beginningOf(now, loaded.model.num_train_timesteps)) return '';
+  if (!begins || !loaded || beginningOf(now, loaded.model)) return '';
   if (begins === 'noise') return 'The noise of the picture was not found yet. Press “Find its noise” under Picture, or let Generate begin with noise from the seed.';
   if (!levels) return 'There is no picture to begin with. Draw one under Picture, choose one, or let Generate begin with noise.';
   return mask ? '' : 'Nothing is marked to be made anew. Mark it with the brush under Picture, or let Generate begin with noise.';
@@ -259,6 +284,17 @@ export function invert(state, event) {
   if (inversion.stage === 'finding') return next;
   const error = relativeError(missing, numbersOf(inversion.levels));
   return withAnnouncement(withStatus(withPicture(next, { inversion: { ...inversion, stage: 'done', error } }), 'Noise found', `error ${error.toFixed(4)}`, 1), `The noise was found. The picture that is made of it differs by ${error.toFixed(4)}.`);
+}
+
+/** An error from which on it is another picture. */
+const MOST_ERROR = 0.3;
+/** Numbers of steps that are worth trying. */
+const MORE_STEPS = [50, 200, 1000];
+
+/** What makes an error smaller, if it is large, or nothing. @param {Inversion} inversion @param {number} most  steps there can be */
+export function inversionAdvice({ error, request: { steps } }, most) {
+  const more = MORE_STEPS.find((number) => number > steps && number <= most);
+  return error === null || error <= MOST_ERROR || !more ? '' : `${steps === 1 ? 'One step is' : `${steps} steps are`} too few for the way back: ${more} make it closer.`;
 }
 
 /** ‖a − b‖ / ‖b‖ @param {Float32Array} a @param {Float32Array} b */

@@ -1,7 +1,7 @@
 // What every action makes of the state: a reducer without a page. Everything that happens is an action, what the visitor
 // does as well as what the worker answers. An answer to what is over, or was replaced, changes nothing.
 
-import { chooseBackend, chooseClass, chooseClassTo, chooseCount, open, set, takeCondition, type } from './choosing.js';
+import { chooseBackend, chooseClass, chooseClassTo, chooseCount, open, set, takeCondition, type, typeWord } from './choosing.js';
 import { besideComparison, reduceComparing } from './comparing.js';
 import { chooseRun, fork, pin, resume, snapshot } from './forking.js';
 import { arrange, arranged, backend, check, checked, connect, failed, load, model, noModel, preview, progress, stored, want } from './loading.js';
@@ -35,6 +35,7 @@ import { chooseImage, chooseView, finished, frame, generate, inspect, leafOn, pl
  *   {type: 'list', id: number} |
  *   {type: 'type', field: import('./settings.js').Field, text: string} |
  *   {type: 'chooseClass', name: string} |
+ *   {type: 'typeWord', text: string} |
  *   {type: 'chooseClassTo', name: string} |
  *   {type: 'chooseTypeface', one: boolean} |
  *   {type: 'chooseCount', count: number} |
@@ -81,8 +82,14 @@ import { chooseImage, chooseView, finished, frame, generate, inspect, leafOn, pl
  * @returns {State}  the very same one when the action changes nothing
  */
 export function reduce(state, action) {
-  return reduceComparing(state, action) ?? reduceRest(besideComparison(state, action), action);
+  return reduceComparing(state, action) ?? reduceRest(besideComparison(unshared(state, action), action), action);
 }
+
+/** What makes the settings of an address the visitor's own. @type {Action['type'][]} */
+const OWN = ['type', 'typeWord', 'chooseClass', 'chooseClassTo', 'chooseTypeface', 'drawSeed'];
+
+/** @param {State} state @param {Action} action @returns {State} */
+const unshared = (state, { type }) => (state.shared && OWN.includes(type) ? { ...state, shared: false } : state);
 
 /** What has nothing to do with comparisons. @param {State} state @param {Action} action @returns {State} */
 function reduceRest(state, action) {
@@ -115,6 +122,7 @@ function reduceRest(state, action) {
 
     case 'type': return type(state, action);
     case 'chooseClass': return chooseClass(state, action);
+    case 'typeWord': return typeWord(state, action);
     case 'chooseClassTo': return chooseClassTo(state, action);
     case 'chooseTypeface': return set(state, { typeface: action.one ? '1' : '0' });
     case 'chooseCount': return chooseCount(state, action);

@@ -74,6 +74,6 @@ export function reset(state) {
   const sampler = modelDefaults(state).sampler;
   const defaults = modelDefaults({ ...state, settings: { ...state.settings, sampler } });
   const changes = Object.fromEntries(SAMPLING_SETTINGS.map((name) => [name, defaults[name]]));
-  const next = set({ ...withBeginning(state, null), chosen, keepSeed: false, lastSeed: null }, { ...changes, seed: DEFAULTS.seed, count: isSpelling(state) ? DEFAULTS.count : loaded.count });
+  const next = set({ ...withBeginning(state, null), shared: false, chosen, keepSeed: false, lastSeed: null }, { ...changes, seed: DEFAULTS.seed, count: isSpelling(state) ? DEFAULTS.count : loaded.count });
   return withAnnouncement(takeFields(withoutNotices(next, 'class', 'sampler', 'restored')), 'The settings are the model’s own again.');
 }

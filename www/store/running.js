@@ -27,7 +27,7 @@ export function generate(state, action) {
   const drawn = !state.keepSeed && state.settings.seed === state.lastSeed;
   const next = drawn ? set(state, { seed: action.seed }) : state;
   const { settings } = next;
-  const beginning = beginningOf(next.picture, loadedOf(next).model.num_train_timesteps);
+  const beginning = beginningOf(next.picture, loadedOf(next).model);
   const begun = { id: action.id, run: action.id, parent: null, resumes: false, settings, beginning, request: engineSettings(next, settings, beginning) };
   return withBegun({ ...next, phase: underWay, losses: 0 }, begun);
 }
@@ -86,6 +86,7 @@ export function started(state, event) {
     ...state,
     phase: underWay,
     starting: null,
+    shared: false,
     // A run that begins with noise begins a tree, and the one before goes: recordings are large.
     runs: parent ? { byId: { ...state.runs.byId, [number]: run }, order: [...state.runs.order, number] } : { byId: { [number]: run }, order: [number] },
     pinned: parent ? state.pinned : null,
@@ -131,7 +132,10 @@ export function finished(state, event) {
   if (!run) return withStatus(next, 'Stopped', 'before it began', 0);
   const time = duration(event.at - run.startedAt);
   const { newest, states, steps, finished: whole } = run.recording;
-  if (whole || !event.stopped) return withAnnouncement(withStatus(next, 'Done', `${steps - run.first} steps · ${time}`, 1), `Done: ${steps - run.first} steps in ${time}.`);
+  if (whole || !event.stopped) {
+    const made = steps - run.first === 1 ? '1 step' : `${steps - run.first} steps`;
+    return withAnnouncement(withStatus(next, 'Done', `${made} · ${time}`, 1), `Done: ${made} in ${time}.`);
+  }
   const { step } = states[newest];
   return withAnnouncement(withStatus(next, 'Stopped', `at ${step}/${steps} · ${time}`, step / steps), `Stopped at step ${step} of ${steps}.`);
 }

@@ -2,7 +2,7 @@
 
 import { ANY, classLabels, defaultClass, hasClasses, isAlphabet, lettersOf, spells } from '../model/classes.js';
 import { whatIsTaken } from '../model/condition.js';
-import { beginningRequest, beginningWords, withBegins } from './beginning.js';
+import { beginningRequest, beginningWords, withMissing } from './beginning.js';
 import { drawsNoise, stripOf, stripRequest } from './between.js';
 import { phaseOf } from './phase.js';
 import { DEFAULTS, SAMPLERS, defaultEta, defaultSampling, isUseful, mostSteps, readField, writeQuery } from './settings.js';
@@ -81,7 +81,8 @@ export function queryOf(state, search) {
   const lock = state.keepSeed ? '1' : '0';
   // A word has as many images as letters.
   const count = isSpelling(state) ? DEFAULTS.count : state.settings.count;
-  return writeQuery({ ...state.settings, ...named, count, lock, view: state.selection.view }, withBegins(new URLSearchParams(search), state.picture.begins), modelDefaults(state));
+  const isForked = Boolean((state.starting ?? selectedRun(state))?.parent);
+  return writeQuery({ ...state.settings, ...named, count, lock, view: state.selection.view }, withMissing(new URLSearchParams(search), state.picture.begins, isForked), modelDefaults(state));
 }
 
 /** @param {State} state @returns {import('../engine/protocol.js').LoadOptions} */
@@ -142,6 +143,9 @@ export function describe(state, settings, beginning = null) {
   return parts.join(' · ');
 }
 
+/** What is wrong with the word that is typed, or nothing. @param {State} state */
+export const wordProblem = (state) => (isSpelling(state) && !state.word.text.trim() ? 'Word: type at least one letter.' : '');
+
 // ---- What some models take beside x_t ---------------------------------------------------------
 
 /** Null without a model, or for one that takes nothing. @param {State} state @returns {import('../model/condition.js').Shape|null} */
@@ -173,6 +177,12 @@ export const runOfCommand = ({ runs }, id) => Object.values(runs.byId).find(({ c
 
 /** The shape of the pictures that are shown. @param {State} state @returns {{count: number, width: number, height: number}} */
 export const shownShape = (state) => selectedRun(state)?.recording ?? state.preview.batch;
+
+/** What is said under them. @param {State} state */
+export function captionOf(state) {
+  const { preview, shared } = state;
+  return selectedRun(state)?.caption ?? (shared && !preview.recipe ? 'The settings of a shared run. Generate makes it.' : preview.caption);
+}
 
 /** Where they are shown. @param {State} state @returns {import('./layout.js').Layout} */
 export const shownLayout = (state) => selectedRun(state)?.layout ?? state.preview.layout;

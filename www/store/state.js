@@ -89,6 +89,7 @@ import { FIELD_NAMES } from './settings.js';
  *   {do: 'showReport'} |
  *   {do: 'copyReport'} |
  *   {do: 'makeAgain', recipe: import('./recipe.js').Recipe, name: string} |
+ *   {do: 'bringBack', entries: readonly Entry[]} |
  *   {do: 'update'}
  * )} Intent */
 
@@ -105,8 +106,10 @@ import { FIELD_NAMES } from './settings.js';
  * @property {BackendInfo|null} backend  null: the engine is starting
  * @property {Settings} settings       valid ones
  * @property {Readonly<Record<Field, string>>} texts  what stands in the fields, which may be wrong
+ * @property {{text: string, dropped: string}} word  what is typed where classes are letters, which may be nothing, and what of it cannot be spelled
  * @property {Readonly<Partial<Record<keyof Settings, boolean>>>} chosen  what somebody chose, here or in the address: a model's defaults do not replace it
  * @property {boolean} keepSeed        otherwise each run draws another one
+ * @property {boolean} shared          whether the settings are those of an address, whose run was not made yet
  * @property {number|null} lastSeed    of the run that was begun last
  * @property {readonly Shipped[]} shipped
  * @property {Source} wanted           what is loaded, or being loaded
@@ -142,6 +145,9 @@ export function noisePreview(count, width, height, layout = gridLayout(count)) {
   return { batch: noiseBatch(count, width, height), caption: '', real: false, layout };
 }
 
+/** Settings in an address that make it one of a run. @type {(keyof Settings)[]} */
+const OF_A_RUN = ['sampler', 'steps', 'eta', 'seed', 'seedTo', 'class', 'classTo', 'typeface', 'guidance', 'spacing', 'variance', 'count'];
+
 /** @type {Runs} */
 export const NO_RUNS = Object.freeze({ byId: {}, order: [] });
 
@@ -169,8 +175,10 @@ export function initialState({ settings, given, wanted, shipped }) {
     backend: null,
     settings,
     texts: /** @type {Record<Field, string>} */ (texts),
+    word: { text: settings.class, dropped: '' },
     chosen,
     keepSeed: settings.lock === '1' && Boolean(chosen.seed || chosen.lock),
+    shared: OF_A_RUN.some((name) => chosen[name]),
     lastSeed: null,
     shipped,
     wanted,

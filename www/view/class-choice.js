@@ -1,8 +1,9 @@
 // Which class each image is to be of: chips for a few, a list for many, a number where any number is a class, and a word
 // where classes are letters.
 
-import { classChoices, classNames, hasClasses, isAlphabet, spelled } from '../model/classes.js';
+import { MOST_LETTERS, classChoices, classNames, hasClasses, isAlphabet, spelled } from '../model/classes.js';
 import { isOneClass, mixes } from '../store/between.js';
+import { wordProblem } from '../store/select.js';
 import { byId, changes, make } from './dom.js';
 
 /** More than these would be a wall of chips. */
@@ -16,28 +17,23 @@ export class ClassChoice {
   #to = byId('classTo');
   /** @type {Classes|null} */
   #classes = null;
-  #changed = { classes: changes(), chosen: changes(), typeface: changes(), to: changes() };
+  #changed = { classes: changes(), chosen: changes(), word: changes(), typeface: changes(), to: changes() };
 
   /** @param {import('../controller.js').Controller} controller */
   constructor(controller) {
     this.#place.addEventListener('input', (/** @type {any} */ { target }) => {
       if (target.id === 'typeface') return controller.chooseTypeface(target.checked);
       if (target.id !== 'word') return controller.chooseClass(target.value);
+      const typed = target.value;
       this.#spell(target);
-      controller.chooseClass(target.value.trim());
-    });
-    this.#place.addEventListener('keydown', (/** @type {any} */ event) => {
-      if (event.target.id === 'word' && event.key === 'Enter' && !event.isComposing) controller.generate();
+      controller.typeWord(typed);
     });
     this.#to.addEventListener('change', () => controller.chooseClassTo(this.#to.value));
-    // A field that was left without a letter has again what is chosen.
-    this.#place.addEventListener('focusout', (/** @type {any} */ { target }) => {
-      if (target.id === 'word' && !target.value.trim()) this.#show(target.dataset.chosen, '');
-    });
   }
 
   /** @param {import('../store/state.js').State} state */
-  render({ classes, settings }) {
+  render(state) {
+    const { classes, settings, word } = state;
     const { class: chosen, typeface, classTo } = settings;
     if (!classes) return; // nothing is known of the model yet
     const others = this.#changed.classes(classes);
@@ -49,7 +45,8 @@ export class ClassChoice {
       byId('class-to-label').hidden = !mixes(classes);
       this.#to.replaceChildren(make('option', { value: '' }, '–'), ...classNames(classes).map((name) => make('option', { value: name }, name)));
     }
-    if (this.#changed.chosen(chosen) || others) this.#show(chosen, document.activeElement?.id ?? '');
+    if (this.#changed.chosen(chosen) || others) this.#show(chosen);
+    if (this.#changed.word(word) || others) this.#showWord(state);
     if (this.#changed.to(classTo, chosen) || others) Object.assign(this.#to, { value: classTo, disabled: !isOneClass(settings) });
     if (this.#changed.typeface(typeface) || others) for (const input of this.#place.querySelectorAll('#typeface')) input.checked = typeface === '1';
   }
@@ -65,13 +62,25 @@ export class ClassChoice {
     field.setSelectionRange(at, at);
   }
 
-  /** @param {string} chosen @param {string} typedIn  the field in which somebody is typing, which keeps its spaces */
-  #show(chosen, typedIn) {
-    for (const input of this.#place.querySelectorAll('input:not(#typeface), select')) {
+  /** @param {string} chosen */
+  #show(chosen) {
+    for (const input of this.#place.querySelectorAll('input:not(#typeface, #word), select')) {
       if (input.type === 'radio') input.checked = input.value === chosen;
-      else if (input.value !== chosen && !(input.id === typedIn && input.value.trim() === chosen.trim())) input.value = chosen;
-      input.dataset.chosen = chosen;
+      else if (input.value !== chosen) input.value = chosen;
     }
+  }
+
+  /** The word as it is typed, and what is to be said of it. @param {import('../store/state.js').State} state */
+  #showWord(state) {
+    const { classes, word: { text, dropped } } = state;
+    const field = /** @type {HTMLInputElement|null} */ (this.#place.querySelector('#word'));
+    if (!field || !classes) return;
+    if (field.value !== text) field.value = text;
+    const problem = wordProblem(state);
+    field.setAttribute('aria-invalid', String(problem !== ''));
+    const hint = byId('word-hint');
+    hint.classList.toggle('wrong', problem !== '');
+    hint.textContent = problem || dropped || `${classes.class_names[0]} to ${classes.class_names.at(-1)}, up to ${MOST_LETTERS} letters`;
   }
 }
 
@@ -82,7 +91,7 @@ function controls(classes) {
     return [
       make('input', { type: 'text', id: 'word', class: 'word', autocapitalize: 'characters', autocorrect: 'off', spellcheck: 'false', enterkeyhint: 'go', 'aria-describedby': 'word-hint', ...named }),
       make('div', { class: 'under-word' },
-        make('span', { id: 'word-hint', class: 'label' }, `${classes.class_names[0]} to ${classes.class_names.at(-1)}, up to 32 letters`),
+        make('span', { id: 'word-hint', class: 'label', 'aria-live': 'polite' }),
         make('label', { class: 'check', 'data-tip': 'All letters begin with the same noise, so they come out alike.' }, make('input', { type: 'checkbox', id: 'typeface' }), make('span', {}, 'One typeface'))),
     ];
   }

@@ -28,6 +28,7 @@ export class Compare {
     const is = compared(state) !== null;
     this.#pictures.classList.toggle('comparing', is);
     byId('compared').hidden = !is;
+    byId('compare-hint').hidden = !is || runs.order.length < 3; // of two there is nothing to choose
     if (is) this.#request();
   }
 
@@ -37,7 +38,7 @@ export class Compare {
     const other = compared(this.#state);
     if (!run || !other) return;
     this.#show('this', run.recording, selection.index, branchWords(this.#state, run));
-    this.#show('other', other.run.recording, other.index, other.run === run ? 'Choose another branch' : branchWords(this.#state, other.run));
+    this.#show('other', other.run.recording, other.index, branchWords(this.#state, other.run));
   }
 
   /** @param {'this'|'other'} which @param {Recording} recording @param {number} index @param {string} words */

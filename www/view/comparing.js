@@ -29,7 +29,10 @@ export class ComparingForm {
   constructor(controller) {
     const plan = (/** @type {Wishes} */ wishes) => controller.dispatch({ type: 'planComparison', wishes });
     this.#axes = [1, 2].map((number) => new AxisField(number, plan));
-    this.#button.addEventListener('click', () => controller.dispatch({ type: 'openComparing', open: !this.#isOpen }));
+    this.#button.addEventListener('click', () => {
+      controller.dispatch({ type: 'openComparing', open: !this.#isOpen });
+      if (this.#isOpen) [...this.#kinds].find(({ checked }) => checked)?.focus({ preventScroll: true });
+    });
     for (const input of this.#kinds) input.addEventListener('change', () => plan({ kind: input.value === 'matrix' ? 'matrix' : 'columns' }));
     this.#count.addEventListener('input', () => plan({ count: { [this.#kind]: this.#count.value } }));
     this.#run.addEventListener('click', () => {
@@ -45,7 +48,7 @@ export class ComparingForm {
 
   /** @param {State} state */
   render(state) {
-    const { comparing: { open, wishes, shown, comparison }, loaded, settings, classes } = state;
+    const { comparing: { open, wishes, shown, comparison }, loaded, settings, classes, picture: { begins } } = state;
     this.#isOpen = open;
     const opened = this.#changed.open(open) && open;
     if (this.#section.hidden === open) {
@@ -57,7 +60,7 @@ export class ComparingForm {
       this.#run.disabled = phase(state) !== 'ready' || planProblem(state) !== '';
       this.#show.hidden = comparison === null || shown;
     }
-    if (!this.#changed.form(open, wishes, loaded, settings, classes)) return;
+    if (!this.#changed.form(open, wishes, loaded, settings, classes, begins)) return;
     const plan = planOf(state);
     const kind = wishes.kind ?? 'columns';
     for (const input of this.#kinds) input.checked = input.value === kind;
@@ -69,7 +72,7 @@ export class ComparingForm {
     const problem = planProblem(state);
     const hint = byId('comparing-hint');
     hint.classList.toggle('problem', problem !== '');
-    hint.textContent = problem || `${plan && trialCount(state, plan)} runs, one after another, all from the noise of ${plan?.axes.includes('seed') ? 'their seed' : `seed ${settings.seed}`}.`;
+    hint.textContent = problem || `${plan && trialCount(state, plan)} runs, one after another, all from the noise of ${plan?.axes.includes('seed') ? 'their seed' : `seed ${settings.seed}`}${begins ? ', not from the picture' : ''}.`;
     if (opened) this.#section.scrollIntoView({ block: 'nearest' });
   }
 }

@@ -1,6 +1,6 @@
 // A comparison in place of the pictures: a column a run, all at the same part of their way, or a matrix.
 
-import { batchOf, distanceOf, indexAt, isTaken, measureProblem, nextTrial, referenceSettings, referenceTime, stopsOf, trialUnderWay } from '../store/comparing.js';
+import { batchOf, distanceOf, indexAt, isLeft, isTaken, measureProblem, referenceSettings, referenceTime, stopsOf, trialUnderWay } from '../store/comparing.js';
 import { phase, selectedRun } from '../store/select.js';
 import { SAMPLERS } from '../store/settings.js';
 import { duration, time } from '../words/format.js';
@@ -29,6 +29,8 @@ export class ComparisonView {
   /** @type {State} */
   #state;
   #changed = { shown: changes(), values: changes(), all: changes() };
+  /** What had the focus before it was shown. @type {Element|null} */
+  #shownBy = null;
   #request = atNextFrame(() => this.#paint());
 
   /** @param {import('../controller.js').Controller} controller @param {State} state */
@@ -62,9 +64,18 @@ export class ComparisonView {
     const before = this.#stage.classList.contains('compares');
     this.#stage.classList.toggle('compares', shown);
     this.#section.hidden = !shown;
-    if (shown) byId('comparison-title').focus();
-    // What had the focus is gone.
-    else if (before) /** @type {HTMLElement|null} */ (document.querySelector('#options [aria-selected=true]'))?.focus();
+    const { activeElement } = document;
+    if (shown) {
+      if (activeElement !== document.body) this.#shownBy = activeElement;
+      byId('comparison-title').focus();
+    } else if (before && (activeElement === document.body || this.#section.contains(activeElement))) this.#leave();
+  }
+
+  /** What had the focus is gone: it goes back to what showed the comparison, or would show it again. */
+  #leave() {
+    const ways = [this.#shownBy, byId('comparing-show'), document.querySelector('#options [aria-selected=true]')];
+    const way = ways.find((one) => one?.checkVisibility() && !one.matches(':disabled'));
+    if (way instanceof HTMLElement) way.focus();
   }
 
   /** Makes room for the runs of another comparison. @param {Comparison} comparison */
@@ -85,7 +96,7 @@ export class ComparisonView {
     if (!comparison || !shown) return;
     const { at, view, kind } = comparison;
     const isReady = phase(this.#state) === 'ready';
-    byId('comparison-on').hidden = !isReady || nextTrial(comparison) === null;
+    byId('comparison-on').hidden = !isReady || !comparison.trials.some(isLeft);
     byId('comparison-back').textContent = selectedRun(this.#state) ? 'Back to the run' : 'Back';
     if (kind === 'matrix') return this.#matrix.paint(comparison);
     this.#columns.forEach((column, i) => column.render(this.#state, comparison, i));
@@ -96,10 +107,11 @@ export class ComparisonView {
     for (const input of this.#views) input.checked = input.value === view;
     const isMeasured = comparison.trials.some((trial) => distanceOf(comparison, trial) !== null);
     this.#measure.hidden = isMeasured;
+    this.#measure.textContent = comparison.references.some(isLeft) ? 'Go on measuring' : 'Measure distances';
     this.#measure.disabled = !isReady || measureProblem(this.#state) !== '';
     byId('measure-hint').textContent = isMeasured ? `Distances are from ${referenceWords(comparison)}.`
       : (trialUnderWay(this.#state) ?? 0) >= comparison.trials.length ? `Under way: ${referenceWords(comparison)}.`
-      : comparison.references.find(({ problem }) => problem)?.problem || measureProblem(this.#state) || `Makes first, in about ${duration(referenceTime(comparison))}, ${referenceWords(comparison)}.`;
+      : comparison.references.find(({ problem }) => problem)?.problem || measureProblem(this.#state) || `Makes ${referenceWords(comparison)}. That takes about ${duration(referenceTime(comparison))}.`;
   }
 
   async #save() {

@@ -30,6 +30,10 @@ export class Fields {
     this.#lock.addEventListener('click', () => controller.keepSeed(!this.#state.keepSeed));
     byId('reset').addEventListener('click', () => controller.reset());
     byId('settings').addEventListener('submit', (/** @type {Event} */ event) => event.preventDefault());
+    byId('settings').addEventListener('keydown', (/** @type {any} */ event) => {
+      const isField = event.target.matches('input[type=number], input[type=text]');
+      if (isField && event.key === 'Enter' && !event.isComposing && !event.ctrlKey && !event.metaKey) controller.generate();
+    });
     const { spacing, variance } = state.settings;
     this.#advanced.open = spacing !== DEFAULTS.spacing || variance !== DEFAULTS.variance;
   }

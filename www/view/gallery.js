@@ -1,7 +1,6 @@
 // The pictures: the grid of a batch, and beside it the chosen image, large, in every view.
 
-import { noiseBatch } from '../store/noise.js';
-import { phase, selectedRun, shownLayout, shownShape } from '../store/select.js';
+import { captionOf, phase, selectedRun, shownLayout, shownShape } from '../store/select.js';
 import { atNextFrame, byId, changes, contextOf, imageData, make } from './dom.js';
 
 /** @typedef {import('../store/state.js').State} State */
@@ -46,7 +45,7 @@ export class Gallery {
     const reshaped = this.#changed.shape(width, height, layout);
     if (reshaped) this.#setShape(layout, width, height);
     if (this.#changed.image(selection.image) || reshaped) this.#mark(selection.image);
-    if (this.#changed.caption(run?.caption ?? preview.caption)) byId('caption').textContent = run?.caption ?? preview.caption;
+    if (this.#changed.caption(captionOf(state))) byId('caption').textContent = captionOf(state);
 
     // Frames may come faster than the screen shows them; whatever the visitor does is shown at once.
     const looksElsewhere = this.#changed.look(selection.image, selection.view, selection.following);
@@ -84,9 +83,9 @@ export class Gallery {
     if (!run) {
       const { batch, real } = preview;
       this.#drawGrid(batch.pixels);
-      const noise = noiseBatch(batch.count, batch.width, batch.height).pixels;
-      for (const [view, pixels] of Object.entries({ x: noise, x0: batch.pixels, eps: noise, change: null })) this.#drawLoupe(/** @type {any} */ (view), pixels, selection.image);
-      this.#note('what it expects', 'the noise it sees', 'the last change');
+      // Nothing was computed yet: only the finished picture is there, if it is.
+      for (const view of /** @type {const} */ (['x', 'x0', 'eps', 'change'])) this.#drawLoupe(view, real && view === 'x0' ? batch.pixels : null, selection.image);
+      this.#note('after a run', real ? (preview.recipe ? 'as it was kept' : 'a sample') : 'after a run', 'after a run', 'after a run');
       this.#describe(real ? `${batch.count} images made by this model` : 'Noise: nothing was generated yet');
       return;
     }
@@ -101,15 +100,16 @@ export class Gallery {
     const before = recording.before(index);
     const gain = recording.gain(index);
     this.#note(
+      'what the model sees',
       x0 && x0Step !== step ? `expected at step ${x0Step}` : 'what it expects',
       at === step ? 'the noise it sees' : `seen at step ${at}`,
       before ? `since step ${before.step}${gain > 1 ? `, ×${gain}` : ''}` : 'nothing yet',
     );
   }
 
-  /** What stands beside x̂0, ε̂ and the change. @param {...string} notes */
+  /** What stands beside x_t, x̂0, ε̂ and the change. @param {...string} notes */
   #note(...notes) {
-    for (const [i, id] of ['loupe-note', 'loupe-noise-note', 'loupe-change-note'].entries()) {
+    for (const [i, id] of ['loupe-x-note', 'loupe-note', 'loupe-noise-note', 'loupe-change-note'].entries()) {
       if (byId(id).textContent !== notes[i]) byId(id).textContent = notes[i];
     }
   }

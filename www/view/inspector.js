@@ -27,7 +27,7 @@ export class Inspector {
     this.#controller = controller;
     this.#state = state;
     this.#values = VIEWS.map(() => make('b', { class: 'number' }));
-    this.#text.append('pixel ', this.#place, ...VIEWS.flatMap(([, term], i) => [' ', symbol(term), ' ', this.#values[i]]));
+    this.#text.append('pixel ', this.#place, ...VIEWS.flatMap(([, term], i) => [' ', make('span', { class: 'reading' }, symbol(term), ' ', this.#values[i])]));
     for (const loupe of this.#loupes) {
       loupe.addEventListener('pointermove', (event) => this.#point(loupe, event));
       loupe.addEventListener('pointerdown', (event) => this.#point(loupe, event));

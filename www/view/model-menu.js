@@ -10,6 +10,12 @@ import { byId, changes, make } from './dom.js';
 /** @typedef {import('../store/state.js').Loaded} Loaded */
 /** @typedef {import('../store/state.js').State} State */
 
+/** What the model is called that is there, or on its way. @param {State} state */
+function nameOf({ loaded, shipped, wanted, phase }) {
+  if (loaded && (phase.loading === null || loaded.source.id === wanted.id)) return loaded.title;
+  return shipped.find(({ folder }) => folder === wanted.id)?.title ?? (wanted.kind === 'files' || wanted.kind === 'taught' ? wanted.name : wanted.id);
+}
+
 const ADDRESS_HINT = 'A repository like owner/name, its page’s address, or the address of any folder that diffusers saved.';
 
 export class ModelMenu {
@@ -31,7 +37,8 @@ export class ModelMenu {
   /** @param {State} state */
   render(state) {
     const { loaded, shipped, wanted, stored, phase } = state;
-    if (loaded && this.#changed.name(loaded.title)) byId('model-name').textContent = loaded.title;
+    const name = nameOf(state);
+    if (this.#changed.name(name)) byId('model-name').textContent = name;
     const inUse = loaded?.source.id ?? wanted.id;
     if (this.#changed.shipped(inUse)) this.#showShipped(shipped, inUse);
     // Also when a load has ended: what was chosen among the facts may not be what is loaded.

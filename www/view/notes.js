@@ -61,5 +61,6 @@ function show(popover, button) {
   popover.style.setProperty('--bottom', above ? `${innerHeight - top + 8}px` : 'auto');
   popover.style.setProperty('--right', `${Math.max(8, Math.min(width - right, width - 348, width - left))}px`);
   popover.showPopover();
+  popover.focus({ preventScroll: true }); // so that its link is the next thing there is
   button.setAttribute('aria-expanded', 'true');
 }

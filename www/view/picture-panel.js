@@ -2,12 +2,12 @@
 // would have come from.
 
 import { isDrawable, numbersOf, rgbaOf, shownLevels, sameShape, sizeOf } from '../model/image.js';
-import { leftOut, percent } from '../store/beginning.js';
+import { leftOut } from '../store/beginning.js';
 import { noised, normals } from '../store/forward.js';
-import { inversionOf, inversionProblem } from '../store/picture.js';
+import { inversionAdvice, inversionOf, inversionProblem } from '../store/picture.js';
 import { timeOf } from '../store/picture-state.js';
-import { phase, selectedRun, shownShape } from '../store/select.js';
-import { number } from '../words/format.js';
+import { mostStepsNow, phase, selectedRun, shownShape } from '../store/select.js';
+import { number, snr } from '../words/format.js';
 import { byId, changes, contextOf, make } from './dom.js';
 import { Drawing } from './drawing.js';
 import { term } from './maths.js';
@@ -53,10 +53,10 @@ export class PicturePanel {
     const { picture, settings, loaded } = state;
     const { open, shape, begins, t } = picture;
     const total = loaded?.model.num_train_timesteps ?? 1000;
-    const at = timeOf(t, total);
+    const at = loaded ? timeOf(t, loaded.model) : t ?? 0;
     if (this.#changed.says(begins, at, open, settings.steps, total, picture.levels, picture.inversion)) {
       this.#section.open = open;
-      byId('picture-says').textContent = begins ? SAYS[begins](at, total, inversionOf(state)?.levels === state.picture.levels) : '';
+      byId('picture-says').textContent = begins ? SAYS[begins](at, inversionOf(state)?.levels === state.picture.levels) : '';
     }
     if (!open) return;
     if (this.#changed.shape(shape)) this.#setShape(shape);
@@ -121,11 +121,13 @@ export class PicturePanel {
 
   /** @param {State} state @param {number} at @param {number} total */
   #showBegins(state, at, total) {
-    const { picture: { begins, levels }, settings: { steps } } = state;
+    const { picture: { begins, levels }, settings: { steps }, loaded } = state;
     const found = inversionOf(state)?.stage === 'done';
-    if (!this.#changed.begins(begins, levels === null, found, steps, at, total)) return;
-    const share = (at + 1) / total;
-    byId('share').textContent = `${percent(share)}, ${steps - leftOut(steps, share)} of ${steps} steps`;
+    if (!this.#changed.begins(begins, levels === null, found, steps, at, total, loaded)) return;
+    const alpha = loaded?.model.alphas_cumprod?.[at];
+    byId('share').textContent = `t ${at} of ${total}${alpha === undefined ? '' : ` · SNR ${snr(alpha)}`}`;
+    const left = steps - leftOut(steps, (at + 1) / total);
+    byId('begins-steps').textContent = `${left} of ${steps} steps`;
     for (const input of this.#begins) {
       input.checked = input.value === (begins ?? '');
       // What is chosen stays so, and Generate says what is missing.
@@ -149,14 +151,15 @@ export class PicturePanel {
     byId('made-again').parentElement.hidden = made === null && inversion.stage === 'done'; // the noise came with a file
     const norm = (/** @type {(Node|string)[]} */ ...inside) => make('span', { class: 'product' }, '‖', ...inside, '‖');
     byId('inversion-error').replaceChildren(...(error === null ? [] : [norm(term('again'), ' − ', term('clean')), ' / ', norm(term('clean')), ' = ', make('b', { class: 'number' }, number(error))]));
+    byId('inversion-says').textContent = error === null ? '' : `0 is the very same picture. ${inversionAdvice(inversion, mostStepsNow(state))}`;
   }
 }
 
-/** What is said beside the section's name, so that it is seen while it is closed. @type {Record<NonNullable<Picture['begins']>, (t: number, total: number, isOfThis: boolean) => string>} */
+/** What is said beside the section's name, so that it is seen while it is closed: in one line, because it comes while somebody draws below it. @type {Record<NonNullable<Picture['begins']>, (t: number, isOfThis: boolean) => string>} */
 const SAYS = {
-  picture: (t, total) => `· Generate begins at about t ${t} (${percent((t + 1) / total)})`,
+  picture: (t) => `· Generate begins at t ${t}`,
   part: () => '· the marked part is made anew',
-  noise: (t, total, isOfThis) => (isOfThis ? '· Generate begins with its noise' : '· Generate begins with the noise of another picture'),
+  noise: (t, isOfThis) => (isOfThis ? '· Generate begins with its noise' : '· Generate begins with the noise of another picture'),
 };
 
 /** @param {string} id  of a canvas @param {Levels} levels @param {Shape} shape */

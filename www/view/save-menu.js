@@ -56,7 +56,8 @@ export class SaveMenu {
   /** One thing after another. @param {boolean} busy */
   #setBusy(busy) {
     this.#busy = busy;
-    byId('save-button').disabled = busy;
+    // The button keeps the focus that comes back to it.
+    for (const button of this.#ways) button.setAttribute('aria-disabled', String(busy));
   }
 
   /** @param {import('../store/state.js').State} state */

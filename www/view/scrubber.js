@@ -57,7 +57,7 @@ export class Scrubber {
     const bubble = byId('bubble');
     bubble.textContent = recording ? recording.states[selection.index].step : '';
     bubble.style.setProperty('--at', max > 0 ? selection.index / max : 0);
-    slider.setAttribute('aria-valuetext', recording ? `step ${recording.states[selection.index].step} of ${recording.steps}` : 'nothing recorded yet');
+    slider.setAttribute('aria-valuetext', recording ? `step ${recording.states[selection.index].step} of ${recording.steps}` : 'nothing recorded yet; Generate shows the way here');
 
     this.#play.disabled = !recording?.newest;
     const label = selection.playing ? 'Pause' : 'Play';

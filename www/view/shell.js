@@ -63,7 +63,7 @@ export function setUpKeys(controller) {
   });
 }
 
-/** What is done to the page itself. @type {Omit<import('../controller.js').Page, 'update'>} */
+/** What is done to the page itself. @type {Omit<import('../controller.js').Page, 'update'|'bringBack'>} */
 export const PAGE = {
   focus(id) {
     const element = byId(id);

@@ -1,5 +1,5 @@
-// The strip under the scrubber: the run itself as a row of pictures, with a tick a step. Before there is a run, noise that
-// becomes an image.
+// The strip under the scrubber: the run itself as a row of pictures, with a tick a step. Before there is a run, faintly, noise
+// that becomes an image.
 
 import { noiseBatch } from '../store/noise.js';
 import { selectedRun } from '../store/select.js';
@@ -8,6 +8,8 @@ import { atNextFrame, changes, contextOf, imageData } from './dom.js';
 /** The width of the slider's thumb in style.css. */
 export const THUMB = 14;
 const TICKS = 9; // height under the pictures
+/** How much is seen of what no run has made. */
+const FAINT = 0.16;
 
 /** @typedef {import('../store/recording.js').Recording} Recording */
 /** @typedef {import('../store/state.js').State} State */
@@ -63,6 +65,7 @@ export class Strip {
       else this.#paintPlaceholder(context, place, tile / (tiles - 1));
     }
     context.restore();
+    if (!recording) paintWords(context, clientWidth / 2, size / 2);
     if (recording) paintTicks(context, recording, clientWidth, size + 3);
   }
 
@@ -70,8 +73,8 @@ export class Strip {
   #paintPlaceholder(context, place, fraction) {
     const { batch, real } = this.#state.preview;
     const noise = noiseBatch(1, batch.width, batch.height);
-    if (real) this.#paintImage(context, batch.pixels, batch, Math.min(this.#state.selection.image, batch.count - 1), place, 1);
-    this.#paintImage(context, noise.pixels, noise, 0, place, 1 - fraction ** 2);
+    if (real) this.#paintImage(context, batch.pixels, batch, Math.min(this.#state.selection.image, batch.count - 1), place, FAINT * fraction ** 2);
+    this.#paintImage(context, noise.pixels, noise, 0, place, FAINT * (1 - fraction ** 2));
   }
 
   /** @param {CanvasRenderingContext2D} context @param {Recording} recording @param {Place} place @param {number} fraction  of the run */
@@ -79,7 +82,7 @@ export class Strip {
     const index = Math.round(fraction * recording.end);
     const ready = index <= recording.newest;
     const { view, image } = this.#state.selection;
-    this.#paintImage(context, recording.image(ready ? index : 0, ready ? view : 'x', image), recording, 0, place, ready ? 1 : 0.16);
+    this.#paintImage(context, recording.image(ready ? index : 0, ready ? view : 'x', image), recording, 0, place, ready ? 1 : FAINT);
   }
 
   /**
@@ -102,6 +105,13 @@ export class Strip {
     context.drawImage(this.#picture, (width - shown) / 2, (height - high) / 2, shown, high, place.left, 0, place.width, place.size);
     context.globalAlpha = 1;
   }
+}
+
+/** What is to be seen here; the slider says it to those who cannot see it. @param {CanvasRenderingContext2D} context @param {number} x  of their middle @param {number} y */
+function paintWords(context, x, y) {
+  const { fontFamily } = getComputedStyle(document.body);
+  Object.assign(context, { font: `13px ${fontFamily}`, fillStyle: '#d9dcdd', textAlign: 'center', textBaseline: 'middle' });
+  context.fillText('Generate shows the way here', x, y);
 }
 
 /** @param {CanvasRenderingContext2D} context @param {Recording} recording @param {number} width @param {number} top */

@@ -3,12 +3,12 @@
 
 import { byId, make } from './dom.js';
 
-/** What is shown: where, and what is said of it. @type {{target: string, title: string, text: string}[]} */
+/** What is shown: where, or where that is hidden elsewhere, and what is said of it. @type {{targets: string[], title: string, text: string}[]} */
 const STOPS = [
-  { target: 'grid', title: 'Pictures out of noise', text: 'A neural network made these, here in your browser, from nothing but random numbers.' },
-  { target: 'generate', title: 'Make your own', text: 'Choose what it shall be and press Generate. You can watch it come out of the noise, step by step.' },
-  { target: 'scrubber', title: 'Go back in time', text: 'The strip is the whole run. Drag it: pure noise on the left, the finished picture on the right. Fork here makes another one from any step.' },
-  { target: 'this-step-title', title: 'What was computed', text: 'Every step is a little arithmetic, with the real numbers. A question mark explains what stands beside it.' },
+  { targets: ['grid'], title: 'Pictures out of noise', text: 'A neural network made these from nothing but random numbers. It can make more, here in your browser.' },
+  { targets: ['class-row', 'generate'], title: 'Make your own', text: 'Choose what it should be and press Generate. You can watch it come out of the noise, step by step.' },
+  { targets: ['scrubber'], title: 'Go back in time', text: 'After a run, drag the strip: pure noise on the left, the finished picture on the right. Fork here goes on from any step with other settings.' },
+  { targets: ['this-step-title'], title: 'What was computed', text: 'Every step is a little arithmetic, with the real numbers. A question mark explains what stands beside it.' },
 ];
 const KEY = 'tour';
 
@@ -35,6 +35,12 @@ export class Tour {
     const place = () => this.#place();
     addEventListener('resize', place);
     addEventListener('scroll', place, { passive: true, capture: true });
+    // It ends before anything else does: a run goes on.
+    document.addEventListener('keydown', (event) => {
+      if (event.key !== 'Escape' || this.#bubble.hidden || event.isComposing || document.querySelector(':popover-open')) return;
+      event.preventDefault();
+      this.#end();
+    }, { capture: true });
     // Whoever does what it says has understood.
     byId('generate').addEventListener('click', () => {
       if (this.#stop === 1) this.#go(2);
@@ -69,14 +75,21 @@ export class Tour {
       make('p', {}, at.text),
       make('div', { class: 'actions' }, make('span', { class: 'hint' }, `${stop + 1} of ${STOPS.length}`), ...(last ? [] : [skip]), next),
     );
-    const target = byId(at.target);
+    const target = this.#target();
     target.classList.add('toured');
     target.scrollIntoView({ block: 'nearest' });
     this.#bubble.hidden = this.#waits;
     this.#place();
   }
 
+  /** What is spoken of. @returns {HTMLElement} */
+  #target() {
+    const { targets } = STOPS[this.#stop];
+    return byId(targets.find((id) => !byId(id).hidden) ?? targets[0]);
+  }
+
   #end() {
+    if (this.#bubble.contains(document.activeElement)) byId('generate').focus({ preventScroll: true });
     document.querySelector('.toured')?.classList.remove('toured');
     this.#stop = STOPS.length;
     this.#bubble.hidden = true;
@@ -90,7 +103,7 @@ export class Tour {
   /** Beside what it speaks of: under it where there is room, else over it, else at its lower edge. */
   #place() {
     if (this.#bubble.hidden) return;
-    const box = byId(STOPS[this.#stop].target).getBoundingClientRect();
+    const box = this.#target().getBoundingClientRect();
     const { offsetWidth: width, offsetHeight: height } = this.#bubble;
     const [wide, high] = [document.documentElement.clientWidth, innerHeight];
     const left = Math.max(8, Math.min(box.left + box.width / 2 - width / 2, wide - width - 8));

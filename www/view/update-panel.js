@@ -39,6 +39,7 @@ export class UpdatePanel {
 
   /** Before a run there are no numbers, so letters stand for them. */
   #forget() {
+    this.#output = 'eps';
     this.#title.textContent = '';
     this.#write(
       [term('x0'), ' = a ', term('xt'), ' − b ', term('eps')],
@@ -63,7 +64,7 @@ export class UpdatePanel {
     const row = this.#rows[i];
     const from = time(row.timestep);
     const to = time(this.#rows[i + 1]?.timestep ?? 0);
-    this.#title.textContent = `${i + 1} of ${this.#rows.length} · t ${from} → ${to}`;
+    this.#title.textContent = `${i} to ${i + 1} · t ${from} → ${to}`;
 
     const guided = this.#guidance !== 1;
     const output = () => term(guided ? `${this.#output}_guided` : this.#output);
@@ -92,11 +93,16 @@ export class UpdatePanel {
     return [none(), ' + ', product];
   }
 
+  /** What the pictures show of a model that computes something else than the noise. @returns {Line} */
+  #besides() {
+    return this.#output === 'v' || this.#output === 'flow' ? ['; ', term('eps'), ' follows from ', term(this.#output)] : [];
+  }
+
   /** @param {Line} guess @param {Line} move @param {Line|null} [lean] */
   #write(guess, move, lean = null) {
     this.#formulas.replaceChildren(
       ...(lean ? [make('p', { class: 'says' }, 'Lean towards the class'), make('p', { class: 'formula' }, ...lean)] : []),
-      make('p', { class: 'says' }, 'Guess the finished picture'),
+      make('p', { class: 'says' }, 'Guess the finished picture', ...this.#besides()),
       make('p', { class: 'formula' }, ...guess),
       make('p', { class: 'says' }, 'Go one step towards it'),
       make('p', { class: 'formula' }, ...move),

@@ -16,7 +16,7 @@ export const HINTS = {
 /** @type {Record<string, string>} */
 export const ABOUT_SAMPLERS = {
   ddpm: 'DDPM: the process as it was trained, with fresh noise in each step. Wants many steps.',
-  ddim: 'DDIM: straight and without chance when η is 0. Good from 25 steps on.',
+  ddim: 'DDIM: adds no noise on the way when η is 0. Good from 25 steps on.',
   pndm: 'PNDM: blends the last four steps. The first few are evaluated more than once.',
   euler: 'Euler: one straight step after the other, in noise levels.',
   euler_ancestral: 'Euler ancestral: a little too far each time, then fresh noise.',

@@ -10,7 +10,7 @@ const DDIM = { paper: 'Song et al. 2020', url: 'https://arxiv.org/abs/2010.02502
 export const NOTES = {
   class: {
     title: 'What is to be made',
-    text: 'The network was told during training what each picture shows. Tell it the same now, and the noise becomes that. Without a class it makes whatever it likes.',
+    text: 'The network was told during training what each picture shows. Tell it the same now, and the noise becomes that. “any” is without a class: it makes whatever it likes. “mixed” gives each image the next class in turn.',
     formula: [['eps'], ' = ε(', ['xt'], ', t, c)'], paper: 'Ho and Salimans 2022, section 3', url: 'https://arxiv.org/abs/2207.12598',
   },
   sampler: {
@@ -55,7 +55,7 @@ export const NOTES = {
   },
   update: {
     title: 'One step, in numbers',
-    text: 'First the finished picture is guessed; then the picture moves a little towards it. These are the numbers that were used for the step that is shown.',
+    text: 'First the finished picture is guessed; then the picture moves a little towards it. These are the numbers that were used for the step that is shown. In the plots below, Mixture is how much picture and how much noise there is at each step, and Spread is how often each number occurs in the picture, beside the bell curve of pure noise.',
     formula: ['x', ['prev'], ' = (', ['xt'], ' − β', ['sub_t'], '/√(1−', ['abar'], ') ', ['eps'], ')/√α', ['sub_t'], ' + σ', ['sub_t'], ' ', ['z']], ...DDPM, paper: 'Ho et al. 2020, Algorithm 2',
   },
   fork: {
