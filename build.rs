@@ -1,8 +1,7 @@
 //! Puts into each shader the others that it includes, and takes the comments out of it: shaders are part of what a visitor
 //! downloads.
 //!
-//! `//#include NAME` on a line of its own stands for `shaders/NAME.wgsl`. Other lines stay lines, so that a compiler's complaints
-//! lead to the right one.
+//! `//#include NAME` on a line of its own stands for `shaders/NAME.wgsl`.
 
 use std::path::Path;
 use std::{env, fs, io};
@@ -30,7 +29,8 @@ fn write(from: &Path, to: &Path) -> io::Result<()> {
 /// A shader with what it includes, stripped.
 fn whole(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    for line in fs::read_to_string(path)?.lines().map(stripped) {
+    let missing = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    for line in fs::read_to_string(path).map_err(missing)?.lines().map(stripped) {
         match line.strip_prefix("//#include ") {
             Some(name) => text += &whole(&Path::new("shaders").join(format!("{name}.wgsl")))?,
             None => text += &(line + "\n"),

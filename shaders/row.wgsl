@@ -1,4 +1,4 @@
-// One row of the schedule: `Coefficients` in src/schedule.rs. It stands before every shader that reads one.
+// One row of the schedule: `Coefficients` in src/op/sampling/coefficients.rs.
 
 const REGISTERS = 5u; // of what evaluations keep for later ones
 

@@ -250,7 +250,8 @@ impl Kernel {
     }
 
     /// A dispatch of one invocation an item, in workgroups of [`FLAT_WORKGROUP`], wrapped into y beyond the 65,535
-    /// workgroups a dimension may have. The shader includes `flat`, which calls its `element`.
+    /// workgroups a dimension may have. The shader's index is `id.x + id.y · FLAT_WIDTH`
+    /// and may exceed `items`: most include `flat`, which has it, and calls their `element`.
     fn flat(shader: &'static str, params: &impl Pod, items: usize) -> Self {
         let groups = (items as u32).div_ceil(FLAT_WORKGROUP);
         let width = groups.min(FLAT_WIDTH / FLAT_WORKGROUP);

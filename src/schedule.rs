@@ -59,6 +59,8 @@ pub struct Row {
     pub x0_from_x: f64,
     /// Weight of the model's output in x̂0.
     pub x0_from_model: f64,
+    /// Weight that the gradient of a classifier has in the model's output, so that ε̂ becomes ε̂ − √(1 − ᾱ) ∇ log p(y | x_t).
+    pub model_from_gradient: f64,
     /// The absolute value x̂0 is clipped to.
     pub clip: Option<f64>,
     /// The quantile of its own absolute values that x̂0 is clipped to and divided by.
@@ -121,7 +123,7 @@ impl Schedule {
         let of_row = |row: &Row| Coefficients {
             guidance,
             guidance_rescale,
-            model_from_gradient: (classifier_scale * row.model_from_gradient()) as f32,
+            model_from_gradient: (classifier_scale * row.model_from_gradient) as f32,
             noise_from_gradient: (classifier_scale * row.prev.noise) as f32,
             ..Coefficients::from(row)
         };
@@ -371,7 +373,8 @@ impl Row {
     fn mixed(prediction: PredictionType, timestep: f64, (signal, noise): (f64, f64)) -> Row {
         let (x0_from_x, x0_from_model) = predict_x0(prediction, (signal, noise));
         let alpha_cumprod = signal * signal / (signal * signal + noise * noise);
-        Row { timestep, alpha_cumprod, signal, x0_from_x, x0_from_model, ..Row::NOTHING }
+        let model_from_gradient = model_from_gradient(alpha_cumprod, x0_from_model);
+        Row { timestep, alpha_cumprod, signal, x0_from_x, x0_from_model, model_from_gradient, ..Row::NOTHING }
     }
 
     /// A row that leaves x as it is.
@@ -382,6 +385,7 @@ impl Row {
         input_scale: 1.0,
         x0_from_x: 0.0,
         x0_from_model: 0.0,
+        model_from_gradient: 0.0,
         clip: None,
         threshold: None,
         prev: Combination::X,
@@ -399,16 +403,6 @@ impl Row {
         (self.signal, self.scale() * (1.0 - self.alpha_cumprod).max(0.0).sqrt())
     }
 
-    /// What ∇ log p(y | x_t) is multiplied by in the model's output, for ε̂ to become ε̂ − √(1 − ᾱ) ∇ log p: then x̂0 grows by
-    /// (1 − ᾱ) / √ᾱ ∇ log p, of which x0_from_model tells what the model has to say, be it ε, x_0 or v. Where nothing is left of the
-    /// picture, x_t says nothing of a class either.
-    fn model_from_gradient(&self) -> f64 {
-        match self.alpha_cumprod * self.x0_from_model == 0.0 {
-            true => 0.0,
-            false => (1.0 - self.alpha_cumprod) / (self.alpha_cumprod.sqrt() * self.x0_from_model),
-        }
-    }
-
     /// What x of a variance of 1 is multiplied by to be in the sampler's own scale.
     pub(crate) fn scale(&self) -> f64 {
         if self.alpha_cumprod > 0.0 { self.signal / self.alpha_cumprod.sqrt() } else { 1.0 }
@@ -423,6 +417,16 @@ impl Row {
             self.clip = Some(config.clip_sample_range);
         }
         self
+    }
+}
+
+/// What ∇ log p(y | x_t) is multiplied by in the model's output, for ε̂ to become ε̂ − √(1 − ᾱ) ∇ log p: then x̂0 grows by
+/// (1 − ᾱ) / √ᾱ ∇ log p, of which x0_from_model tells what the model has to say, be it ε, x_0 or v. Where nothing is left of the
+/// picture, x_t says nothing of a class either.
+fn model_from_gradient(alpha_cumprod: f64, x0_from_model: f64) -> f64 {
+    match alpha_cumprod * x0_from_model == 0.0 {
+        true => 0.0,
+        false => (1.0 - alpha_cumprod) / (alpha_cumprod.sqrt() * x0_from_model),
     }
 }
 

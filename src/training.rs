@@ -493,7 +493,7 @@ impl Trainer {
         if let (Some(logits), false) = (frames.get(1), labels.is_empty()) {
             let logits = Tensor::from_device(&self.executor.plan().output(names::LOGITS)?.shape, logits)?;
             let rows = logits.data.chunks_exact(logits.shape[1]).zip(&labels);
-            let right = rows.filter(|(row, label)| row.iter().all(|logit| *logit <= row[**label as usize])).count();
+            let right = rows.filter(|(row, label)| likeliest(row) == **label as usize).count();
             self.accuracy = Some(right as f32 / labels.len() as f32);
         }
         Ok(Some(loss))
@@ -560,5 +560,20 @@ impl Trainer {
         }
         self.step = step;
         Ok(())
+    }
+}
+
+/// The class with the largest logit, the first of several, as torch's `argmax` has it.
+fn likeliest(logits: &[f32]) -> usize {
+    (1..logits.len()).fold(0, |best, class| if logits[class] > logits[best] { class } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::likeliest;
+
+    #[test]
+    fn the_first_of_equal_logits_is_the_likeliest() {
+        assert_eq!([likeliest(&[0.5; 4]), likeliest(&[0.0, 2.0, 2.0]), likeliest(&[f32::NAN, 1.0])], [0, 1, 0]);
     }
 }

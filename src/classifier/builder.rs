@@ -155,6 +155,7 @@ impl<'a> Builder<'a> {
             return Err(Error::shape(path, format!("{side}×{side} pixels to attend to"), format!("{height}×{width}")));
         }
         let (pixels, tokens) = (side * side, side * side + 1);
+        crate::graph::check_size(&format!("{path}.mean_and_pixels"), &Shape::new(&[tokens, pixels]))?;
         let mut numbers = vec![1.0 / pixels as f32; pixels];
         numbers.extend((0..pixels * pixels).map(|i| f32::from(u8::from(i / pixels == i % pixels))));
         let matrix = self.matrix(&format!("{path}.mean_and_pixels"), &[tokens, pixels], numbers)?;

@@ -231,7 +231,8 @@ impl Settings {
         }
         if scheduler.kind.family() != Family::Beta || scheduler.use_flow_sigmas {
             return invalid(format!(
-                "{} has no timesteps with a β each, and a classifier is of x_t at such a t. It guides DDPM, DDIM and the other                  samplers of such models.",
+                "{} has no timesteps with a β each, and a classifier is of x_t at such a t. It guides DDPM, DDIM and the other \
+                 samplers of such models.",
                 scheduler.kind.class()
             ));
         }

@@ -3,7 +3,7 @@
 //! There x is √(σ² + 1) times what the network was trained on, so that x = x_0 + σ ε.
 
 use super::forward::linspace;
-use super::{Combination, Row, Run, beta_distribution, edm, forward};
+use super::{Combination, Row, Run, beta_distribution, edm, forward, model_from_gradient};
 use crate::Result;
 use crate::config::{Family, FinalSigmasType, InterpolationType, PredictionType, TimestepSpacing, TimestepType};
 
@@ -120,6 +120,7 @@ pub(super) fn row(run: &Run, timestep: f64, sigma: f64) -> Row {
         input_scale: 1.0 / variance.sqrt(),
         x0_from_x,
         x0_from_model,
+        model_from_gradient: model_from_gradient(1.0 / variance, x0_from_model),
         ..Row::NOTHING
     }
     .bounded(run.config)

@@ -328,7 +328,6 @@ impl Learner {
     /// When the device was lost.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>> {
         let kept = self.trainer.kept(self.network.trainee()).await?;
-        let is_finite = |(_, tensor): &(String, Tensor)| tensor.data.iter().all(|number| number.is_finite());
         if !kept.iter().flatten().all(is_finite) {
             return Ok(None);
         }
@@ -357,6 +356,9 @@ impl Learner {
     pub async fn sampler(&mut self, settings: &Settings) -> Result<Sampler> {
         let unet = self.pipeline()?.unet();
         let mut tensors = self.trainer.average(unet).await?;
+        if !tensors.iter().all(is_finite) {
+            return Err(Error::State("The network has diverged: its numbers are infinite.".into()));
+        }
         let (layout, _) = settings.check(self.pipeline()?)?;
         let is_ready = |shown: &Shown| *shown.prepared.layout() == layout;
         if let Some(shown) = self.shown.take_if(|shown| is_ready(shown)) {
@@ -373,4 +375,9 @@ impl Learner {
         let shown = self.shown.as_ref().expect("it has just been made");
         Sampler::new(&shown.pipeline, &shown.prepared, settings)
     }
+}
+
+/// Whether a tensor has numbers with which something can go on.
+fn is_finite((_, tensor): &(String, Tensor)) -> bool {
+    tensor.data.iter().all(|number| number.is_finite())
 }

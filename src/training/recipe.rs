@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{LearningRate, Loss, Objective, Optimiser};
-use crate::config::{Card, ClassifierConfig, SchedulerFile, UNetConfig};
+use crate::config::{Card, ClassifierConfig, SchedulerFile};
 use crate::dataset::Dataset;
 use crate::op::AdamWSettings;
 use crate::passes::Recompute;
@@ -40,12 +40,12 @@ pub enum WhichLoss {
 
 /// All that decides what a run computes, but for its images.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default)]
 #[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify))]
 pub struct Recipe {
     /// The text of `classifier/config.json`, if it is a classifier of noisy images that learns; empty until these are known, for one
     /// that is made for them. The rest then says for which model it is.
     #[cfg_attr(target_arch = "wasm32", tsify(optional))]
+    #[serde(default)]
     pub classifier: Option<String>,
     /// The text of `unet/config.json`; empty until the images are known, for one that is made for them.
     pub config: String,
@@ -78,12 +78,15 @@ pub struct Recipe {
     /// The share of labels that are replaced by "no class", for classifier-free guidance.
     pub label_dropout: f64,
     /// What the network's dropout is made, if it is.
+    #[serde(default)]
     pub dropout: Option<f64>,
     /// Whether half of the images are mirrored.
     pub flip: bool,
     /// Whether the network has dropout. It follows from the rest ([`Recipe::for_dataset`]), as what is below does.
+    #[serde(default)]
     pub drops: bool,
     /// What is computed a second time instead of being kept.
+    #[serde(default)]
     pub recompute: Recompute,
     /// Whether the network is told classes.
     pub has_classes: bool,
@@ -121,6 +124,24 @@ impl Default for Recipe {
 }
 
 impl Recipe {
+    /// The default recipe with some of its fields changed.
+    ///
+    /// # Errors
+    /// When there is no such field, or its value is not of its kind.
+    pub fn with(changes: Map<String, Value>) -> Result<Self> {
+        let invalid =
+            |error: serde_json::Error| Error::Settings(format!("The settings of training are not valid: {error}."));
+        let mut fields = match serde_json::to_value(Recipe::default()).map_err(invalid)? {
+            Value::Object(fields) => fields,
+            _ => unreachable!("a struct is an object"),
+        };
+        if let Some(name) = changes.keys().find(|name| !fields.contains_key(*name)) {
+            return Err(Error::Settings(format!("Training has no setting {name}.")));
+        }
+        fields.extend(changes);
+        serde_json::from_value(Value::Object(fields)).map_err(invalid)
+    }
+
     /// Checks the numbers.
     ///
     /// # Errors
@@ -231,13 +252,18 @@ impl Recipe {
         if config.is_empty() {
             let [_, channels, height, width] = dataset.shape();
             let (channels, (height, width)) = match self.config.is_empty() {
-                true => (channels, (height, width)),
+                true => (channels, (network_side(height), network_side(width))),
                 false => {
-                    let unet = UNetConfig::from_json(&self.config)?;
-                    (unet.in_channels, unet.sample_size()?)
+                    let pipeline = self.pipeline()?;
+                    (pipeline.channels(), pipeline.unet().config().sample_size()?)
                 }
             };
-            config = default_classifier(channels, height.max(width), classes)?;
+            if height != width {
+                return Err(Error::Settings(format!(
+                    "A classifier takes square images, and these are {height}×{width}. Choose a model of square images."
+                )));
+            }
+            config = default_classifier(channels, height, classes)?;
         }
         if let Some(dropout) = self.dropout {
             let mut fields = object(&config, "classifier/config.json")?;
@@ -385,14 +411,16 @@ fn default_classifier(channels: usize, side: usize, classes: usize) -> Result<St
     }))
 }
 
+/// The side that a small network takes for images of this one: it is halved twice.
+fn network_side(side: usize) -> usize {
+    side.next_multiple_of(4).max(8)
+}
+
 /// A small U-Net for images of this size: attention where maps are of 16×16 or less, and twice the channels of an image if it is
 /// to learn a variance.
 fn default_config(dataset: &Dataset, loss: WhichLoss) -> Result<String> {
-    /// Sides must be halved twice; the last one is left.
-    const DIVISOR: usize = 4;
-
     let [_, channels, height, width] = dataset.shape();
-    let [height, width] = [height, width].map(|side| side.next_multiple_of(DIVISOR).max(8));
+    let [height, width] = [height, width].map(network_side);
     let large = height.max(width) > 32;
     let (widths, layers) = if large { (vec![64, 128, 128], 2) } else { (vec![32, 64, 64], 1) };
     let attends = |level: usize| (height >> level).max(width >> level) <= 16 && level > 0;

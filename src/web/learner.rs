@@ -88,7 +88,10 @@ impl Learner {
         tune: bool,
         #[wasm_bindgen(unchecked_param_type = "Progress")] progress: &js_sys::Function,
     ) -> Result<Learner, JsValue> {
-        let recipe: Recipe = serde_wasm_bindgen::from_value(recipe)?;
+        let recipe = Recipe::with(serde_wasm_bindgen::from_value(recipe)?)?;
+        if recipe.classifier.is_some() {
+            return Err(Error::Settings("Classifiers are taught by the command denoise train.".into()).into());
+        }
         let dataset = dataset(&images)?;
         let recipe = recipe.for_dataset(&dataset)?;
         let network = recipe.pipeline()?;

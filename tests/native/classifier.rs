@@ -402,7 +402,7 @@ fn weights_of_another_network_are_refused() {
     );
     let unet = golden::bytes("www/models/digits/unet/diffusion_pytorch_model.safetensors");
     says(unet, "of different models");
-    says(weights(|_| {})[..1000].to_vec(), "");
+    says(weights(|_| {})[..1000].to_vec(), "cut off");
 }
 
 /// The tensors of a network in the order of their names, as the golden lists have them.
@@ -630,8 +630,19 @@ fn the_command_line_guides_runs() {
     let found = guided(&[&both[..], &["--guidance", "2"]].concat());
     assert!(relative_error(&found, &golden.get("ddim_with_guidance.x_0").data) <= 1e-3);
     // From one class to another, the classifier's weights go.
-    let strip = guided(&["--scheduler", "ddim", "--steps", "2", "--class", "3", "--class-to", "7", "--count", "3"]);
-    assert_eq!(strip.len(), 3 * 1024);
+    let of = |more: &[&str]| {
+        let common = ["--scheduler", "ddim", "--steps", "2", "--count", "3", "--classifier-scale", "20"];
+        guided(&[&common[..], more].concat())
+    };
+    let (threes, sevens) = (of(&["--class", "3"]), of(&["--class", "7"]));
+    let strip = of(&["--class", "3", "--class-to", "7"]);
+    let away = |other: &[f32], image: usize| {
+        let of = image * 1024..(image + 1) * 1024;
+        let expected: Vec<f64> = other[of.clone()].iter().map(|&x| x.into()).collect();
+        relative_error(&strip[of], &expected)
+    };
+    assert!(away(&threes, 0) <= 1e-5 && away(&sevens, 2) <= 1e-5);
+    assert!(away(&threes, 1) > 1e-5 && away(&sevens, 1) > 1e-5);
 
     let run = |more: &[&str], expected: &[&str]| {
         fail(&[&["sample", "www/models/digits", "--out", &out, "--backend", "cpu"], more].concat(), expected);
@@ -646,4 +657,40 @@ fn the_command_line_guides_runs() {
         &["has no timesteps with a β each"],
     );
     run(&["--classifier", "tests/golden/classifier_odd", "--class", "1"], &["The images have 1 channels"]);
+}
+
+/// The shift of ε̂ is that of the x that the network saw, also where a sampler raises the noise before its step.
+#[test]
+fn churned_noise_is_guided_as_much() {
+    let config = |kind: &str| {
+        let file = denoise::config::SchedulerFile::from_json("{}").unwrap();
+        file.config(Some(kind.to_string().try_into().unwrap()), "{}").unwrap()
+    };
+    let rows = |s_churn: f64| {
+        let options = StepOptions { s_churn, ..StepOptions::default() };
+        denoise::schedule::Schedule::new(&config("euler"), 10, &options).unwrap().rows
+    };
+    for (plain, churned) in rows(0.0).iter().zip(&rows(4.0)) {
+        assert_eq!(plain.model_from_gradient, churned.model_from_gradient);
+        let expected = -(1.0 - plain.alpha_cumprod).sqrt();
+        assert!(
+            (plain.model_from_gradient - expected).abs() <= 1e-9,
+            "{} is not {expected}",
+            plain.model_from_gradient
+        );
+    }
+    assert!(rows(4.0).iter().any(|row| row.draws_noise));
+}
+
+/// Attention over a large image would be a table of all its pixels by all of them.
+#[test]
+fn attention_over_too_many_pixels_is_refused() {
+    let text = golden::text("tests/golden/classifier_attention/config.json");
+    let mut config: Map<String, Value> = serde_json::from_str(&text).unwrap();
+    config.insert("image_size".into(), 512.into());
+    config.insert("channel_mult".into(), json!([1]));
+    config.insert("attention_resolutions".into(), json!([]));
+    let config = ClassifierConfig::from_json(&Value::Object(config).to_string());
+    let refused = config.and_then(Classifier::without_weights).err().unwrap().to_string();
+    assert!(refused.contains("mean_and_pixels"), "{refused}");
 }

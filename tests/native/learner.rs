@@ -137,3 +137,18 @@ fn what_cannot_be_gone_on_with_is_refused() {
         assert!(record.contains("training.json is not what this version writes"), "{record}");
     });
 }
+
+#[test]
+fn a_recipe_takes_only_what_it_has() {
+    let with = |changes: serde_json::Value| Recipe::with(changes.as_object().unwrap().clone());
+    let recipe = with(serde_json::json!({ "lr": 0.5, "steps": 7, "dropout": null })).unwrap();
+    assert_eq!((recipe.lr, recipe.steps, recipe.batch, recipe.dropout), (0.5, 7, 16, None));
+    let unknown = with(serde_json::json!({ "learning_rate": 1 })).unwrap_err().to_string();
+    assert_eq!(unknown, "Training has no setting learning_rate.");
+    let wrong = with(serde_json::json!({ "batch": "many" })).unwrap_err().to_string();
+    assert!(wrong.contains("The settings of training are not valid"), "{wrong}");
+    // What a checkpoint was asked to be is not made up.
+    let mut record = serde_json::to_value(&recipe).unwrap();
+    record.as_object_mut().unwrap().remove("seed");
+    assert!(serde_json::from_value::<Recipe>(record).is_err());
+}

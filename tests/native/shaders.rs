@@ -9,7 +9,7 @@ use naga::{AddressSpace, StorageAccess, TypeInner};
 
 use crate::{golden, gradients, gradients_norm, ops};
 
-/// A shader as the build leaves it, but for what it includes: without comments, every line where it was.
+/// A shader as the build leaves it, without comments, but for what it includes.
 pub fn code(text: &str) -> String {
     let own = text.lines().filter(|line| !line.starts_with("//#include "));
     let lines = own.map(|line| match line.trim().split_once("//") {

@@ -49,11 +49,12 @@ impl RunFolder {
             (None, true) => return Err(format!("{shown} has no checkpoint to go on from. Leave --resume out.").into()),
         };
         // What a run leaves that was killed before it first saved.
-        let is_beside = |name: &str| beside && !["classifier", "loss.csv", "loss.png"].contains(&name);
-        let is_begun = |name: &str| name == "loss.csv" && !beside || name.starts_with('.') || is_beside(name);
+        let is_begun = |name: &str| name == "loss.csv" || name.starts_with('.');
+        // What a run that came to an end leaves beside its model is its own.
+        let is_model = |name: &str| beside && !["classifier", "loss.png"].contains(&name);
         let found = std::fs::read_dir(root).into_iter().flatten().flatten();
         let mut found = found.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        if let (false, Some(other)) = (resume, found.find(|name| !is_begun(name))) {
+        if let (false, Some(other)) = (resume, found.find(|name| !is_begun(name) && !is_model(name))) {
             return Err(format!("{shown} is not empty: it has {other}. Choose another folder.").into());
         }
         Ok(RunFolder { root: root.into(), checkpoint })
