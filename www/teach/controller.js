@@ -48,6 +48,10 @@ export class Controller {
   #sheets = new Map();
   /** Which checkpoint is to be kept next, and whether one is being kept. @type {{next: (() => Promise<void>)|null, busy: boolean}} */
   #keeping = { next: null, busy: false };
+  /** Settles when what is being kept is. */
+  #writing = Promise.resolve();
+  /** The kept run that may go for the one that was begun, by its name. @type {string|null} */
+  #replaces = null;
   /** The run that has its images kept. */
   #keptImagesOf = '';
   #timer = 0;
@@ -255,28 +259,28 @@ export class Controller {
 
   // ---- The run --------------------------------------------------------------------------------
 
-  /** @param {{replace?: boolean}} [options]  whether a run that is kept may go */
-  async teach({ replace = false } = {}) {
+  /** @param {{replace?: string|null}} [options]  the run that may go, by its name */
+  async teach({ replace = null } = {}) {
     if (isActive(this.#state)) return;
     const problem = imageProblem(this.#state);
     const wrong = settingProblem(this.#state);
     if (problem || wrong) return;
-    if (!replace) {
-      const kept = await keptRun().catch(() => null);
-      if (kept || this.#state.run?.checkpoint) {
-        const { title, step } = kept ?? { title: this.#state.run?.title ?? '', step: this.#state.run?.step ?? 0 };
-        this.dispatch({ type: 'notify', notice: {
-          key: 'ask',
-          title: 'One run is kept at a time',
-          text: `${title}, step ${step}, goes when another begins. Download it first if you want to have it later.`,
-          actions: [{ label: 'Begin anew', intent: { do: 'teach', replace: true } }],
-        } });
-        return;
-      }
+    await this.#writing;
+    const { run } = this.#state;
+    const last = await keptRun().catch(() => null) ?? (run?.checkpoint ? run : null);
+    if (last && last.name !== replace) {
+      this.dispatch({ type: 'notify', notice: {
+        key: 'ask',
+        title: 'One run is kept at a time',
+        text: `${last.title}, step ${last.step}, goes when another begins. Download it first if you want to have it later.`,
+        actions: [{ label: 'Begin anew', intent: { do: 'teach', replace: last.name } }],
+      } });
+      return;
     }
     const { beginning, from } = this.#state;
     const images = chosenImages(this.#state);
     if (!images || isActive(this.#state)) return;
+    this.#replaces = last?.name ?? null;
     const name = `${slugOf(beginning.kind === 'checkpoint' ? beginning.title : TITLES[from])}-${Math.random().toString(36).slice(2, 6)}`;
     const id = ++this.#lastId;
     if (beginning.kind === 'checkpoint') {
@@ -412,7 +416,7 @@ export class Controller {
   /** Keeps a checkpoint with what is shown up to it. While one is being written, the newest waits. @param {Run} run @param {Checkpoint} checkpoint */
   #keep(run, checkpoint) {
     this.#keeping.next = () => this.#write(run, checkpoint);
-    if (!this.#keeping.busy) this.#keepNext();
+    if (!this.#keeping.busy) this.#writing = this.#keepNext();
   }
 
   async #keepNext() {
@@ -431,7 +435,7 @@ export class Controller {
     const first = this.#keptImagesOf !== name;
     const { pixels, ...rest } = images;
     try {
-      await keepRun({ name, title, step, files, model, shown }, first ? { ...rest, pixels: new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (pixels)]) } : null);
+      await keepRun({ name, title, step, files, model, shown }, first ? { ...rest, pixels: new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (pixels)]) } : null, this.#replaces);
       this.#keptImagesOf = name;
       this.dispatch({ type: 'kept', name, step });
     } catch (error) {
@@ -457,13 +461,17 @@ export class Controller {
   /** Deletes the run, once the visitor is sure. @param {{sure?: boolean}} [options] */
   async forget({ sure = false } = {}) {
     const { run } = this.#state;
+    if (!run) return;
     if (!sure) {
-      this.dispatch({ type: 'notify', notice: { key: 'ask', title: 'Delete what was taught?', text: `${run?.title}, step ${run?.step}, is gone then. Download it first if you want to have it later.`, actions: [{ label: 'Delete it', intent: { do: 'forget', sure: true } }] } });
+      this.dispatch({ type: 'notify', notice: { key: 'ask', title: 'Delete what was taught?', text: `${run.title}, step ${run.step}, is gone then. Download it first if you want to have it later.`, actions: [{ label: 'Delete it', intent: { do: 'forget', sure: true } }] } });
       return;
     }
     try {
       this.#end();
-      await forgetRun();
+      // What is still to be kept of it would bring it back.
+      this.#keeping.next = null;
+      await this.#writing;
+      await forgetRun(run.name);
       this.#keptImagesOf = '';
       this.dispatch({ type: 'forgotten' });
     } catch (error) {

@@ -69,7 +69,7 @@ import { emptyDrawings } from './drawings.js';
 /** @typedef {{step: number, files: BlobsByName, model: BlobsByName}} Checkpoint */
 
 /** What a button of a notice asks for. @typedef {(
- *   {do: 'teach', replace: true} |
+ *   {do: 'teach', replace: string} |
  *   {do: 'goOn', cpu?: boolean} |
  *   {do: 'forget', sure: true} |
  *   {do: 'readAgain'}
