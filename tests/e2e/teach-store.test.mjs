@@ -8,7 +8,7 @@ import { axisOf, emptyCurve, linesOf, pointsUpTo, withPoints } from '../../www/t
 import { BOARD, COPIES, drawn, emptyDrawings, imagesOf, isDrawn, pictureOf, undone } from '../../www/teach/store/drawings.js';
 import { shownFrame, withFrame } from '../../www/teach/store/film.js';
 import { reduce } from '../../www/teach/store/reduce.js';
-import { chosenImages, fittedTo, imageProblem, isActive, settingProblem, settingsOf } from '../../www/teach/store/select.js';
+import { chosenImages, fittedTo, hasOwnImages, imageProblem, isActive, settingProblem, settingsOf } from '../../www/teach/store/select.js';
 import { networkFor, readSetting, recipeOf, samplesOf } from '../../www/teach/store/settings.js';
 import { initialState } from '../../www/teach/store/state.js';
 import { crc32, unzip, zip } from '../../www/model/zip.js';
@@ -56,6 +56,14 @@ test('a run that fails before it has learned anything leaves nothing but what we
   assert.deepEqual(state.notices.map(({ title, text }) => [title, text]), [['The run did not start', 'Too large.']]);
 });
 
+test('a run takes the place of the one that it has learned from, there too', () => {
+  const source = { kind: 'taught', id: 'taught:old-1', name: 'old-1', network: null, variant: null };
+  const state = all(running(), { type: 'begin', beginning: { kind: 'model', source, title: 'Digits', known: null } }, { type: 'kept', name: 'digits-1', step: 0 });
+  assert.deepEqual(state.beginning.source, { ...source, id: 'taught:digits-1', name: 'digits-1' });
+  const other = { kind: 'model', source: { kind: 'folder', id: 'models/digits' }, title: 'Digits', known: null };
+  assert.equal(all(running(), { type: 'begin', beginning: other }, { type: 'kept', name: 'digits-1', step: 0 }).beginning, other);
+});
+
 test('a stop is one until the worker is gone', () => {
   let state = all(running(), { type: 'stop' });
   assert.ok(isActive(state));
@@ -66,7 +74,10 @@ test('a stop is one until the worker is gone', () => {
 
 test('what the browser does not keep is said, and goes away when it does', () => {
   const state = all(running(), { type: 'unkept', message: 'No more room.' });
-  assert.match(state.notices[0].text, /^No more room\. It goes on learning; download it/);
+  assert.equal(state.notices[0].text, 'No more room. It goes on learning. Pause it and download it, or it is gone when this page is closed.');
+  for (const end of [{ type: 'stopped' }, { type: 'finished', id: 1, step: 100 }, { type: 'paused', id: 1, step: 9 }]) {
+    assert.equal(all(running(), end, { type: 'unkept', message: 'No more room.' }).notices[0].text, 'No more room. Download it, or it is gone when this page is closed.');
+  }
   assert.deepEqual(all(state, { type: 'kept', name: 'digits-1', step: 4 }).notices, []);
   assert.equal(all(state, { type: 'kept', name: 'another', step: 4 }).run.kept, null);
 });
@@ -86,6 +97,17 @@ test('why there is nothing to teach is said', () => {
   state = all(state, { type: 'unreadable', message: 'There is no picture among the 9 files.' });
   assert.equal(imageProblem(state), 'There is no picture among the 9 files.');
   assert.match(imageProblem(all(state, { type: 'choose', from: 'drawings' })), /^Draw in a box/);
+});
+
+test('pictures take the place of the images that a checkpoint comes with', () => {
+  const beginning = { kind: 'checkpoint', title: 'Digits', files: {}, images: images(), recipe: RECIPE, step: 4, losses: null };
+  const state = all(initialState(), { type: 'begin', beginning });
+  assert.ok(hasOwnImages(state));
+  const given = all(state, { type: 'pictures', pictures: { found: [{ path: 'a.png' }] } }, { type: 'read', images: images(5), skipped: [] });
+  assert.deepEqual([given.from, given.beginning.kind, chosenImages(given).shape[0]], ['files', 'nothing', 5]);
+  assert.equal(all(state, { type: 'choose', from: 'digits' }).beginning.kind, 'nothing', 'and so does the source that was chosen before');
+  const bare = all(initialState(), { type: 'begin', beginning: { ...beginning, images: null } });
+  assert.equal(all(bare, { type: 'pictures', pictures: {} }).beginning, bare.beginning, 'one without images goes on with them');
 });
 
 test('files that are left out are told, with the reason', () => {

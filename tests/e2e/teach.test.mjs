@@ -264,7 +264,7 @@ test('a browser that has no room for a run is told of, and the run goes on', asy
   await teach(page);
   await reach(page, 'finished');
   await page.getByText('It is not kept').waitFor();
-  assert.match(await page.locator('#notes').textContent(), /The browser has no more room for this page\. It goes on learning; download it/);
+  await page.getByText('The browser has no more room for this page. Download it, or it is gone').waitFor();
   assert.ok(await page.getByRole('link', { name: 'Use it' }).isHidden());
   const found = await unzip(await download(page, join(folder, 'unkept.zip')));
   assert.ok(found.some(({ path }) => path.endsWith('/unet/config.json')));

@@ -369,13 +369,18 @@ export class Controller {
     this.dispatch(event);
     const { run } = this.#state;
     if (event.type === 'checkpoint' && run) this.#keep(run, event);
-    // The worker has still to show what it stopped at.
-    if (event.type === 'paused' && run?.activity === 'stopping') this.dispatch({ type: 'stopped' });
+    if (event.type === 'paused' && run?.activity === 'stopping') {
+      this.dispatch({ type: 'stopped' });
+      // Otherwise the worker has still to show what it stopped at.
+      if (run.frames.at(-1)?.step === event.step) this.#end();
+    }
     if (event.type === 'samples' && run?.checkpoint?.step === event.step && (run.activity === 'paused' || run.activity === 'stopped')) {
       this.#keep(run, run.checkpoint);
       if (run.activity === 'stopped') this.#end();
     }
     if (event.type === 'finished' || event.type === 'failed') this.#end();
+    // What is kept has not been replaced by one that did not start.
+    if (event.type === 'failed' && !run) this.#openKept().catch((error) => console.warn(error));
   }
 
   // ---- Looking at it --------------------------------------------------------------------------

@@ -12,6 +12,9 @@ export const TITLES = { digits: 'Digits', letters: 'Letters', files: 'Your pictu
 /** Whether a worker is at it, or waits to go on. @param {State} state */
 export const isActive = ({ run }) => run !== null && ['starting', 'learning', 'pausing', 'paused', 'stopping'].includes(run.activity);
 
+/** Whether it goes on with the images that came with a checkpoint. @param {Pick<State, 'beginning'>} state */
+export const hasOwnImages = ({ beginning }) => beginning.kind === 'checkpoint' && beginning.images !== null;
+
 /** What a network would learn from. @param {State} state @returns {import('./state.js').Images|null} */
 export function chosenImages({ from, data, drawings, beginning }) {
   if (beginning.kind === 'checkpoint' && beginning.images) return beginning.images;

@@ -4,7 +4,7 @@ import { chosenFiles } from '../../model/folder.js';
 import { SHIPPED } from '../../models/catalogue.js';
 import { byId, changes, make } from '../../view/dom.js';
 import { SETTING_NAMES } from '../store/settings.js';
-import { imageProblem, isActive, settingProblem, settingsOf } from '../store/select.js';
+import { hasOwnImages, imageProblem, isActive, settingProblem, settingsOf } from '../store/select.js';
 
 /** @typedef {import('../store/settings.js').Settings} Settings */
 /** @typedef {import('../store/state.js').State} State */
@@ -44,11 +44,13 @@ export class Setup {
     const { from, pictures, beginning, texts, data, drawings, run } = state;
     if (this.#changed.beginning(beginning, run?.name, run?.kept === null)) this.#showBeginning(beginning, run);
     if (!this.#changed.fields(from, pictures, beginning, texts, data, drawings, active)) return;
+    // Any of the sources takes the place of what a checkpoint comes with.
+    const isOwn = hasOwnImages(state);
     for (const input of this.#from) {
-      input.checked = input.value === from;
+      input.checked = input.value === from && !isOwn;
       input.disabled = active;
     }
-    byId('pictures-part').hidden = from !== 'files';
+    byId('pictures-part').hidden = from !== 'files' || isOwn;
     byId('side').value = String(pictures.side);
     byId('channels').value = String(pictures.channels);
     for (const id of ['side', 'channels', 'own-folder', 'own-files', 'beginning', 'handwriting', 'unset']) byId(id).disabled = active;
