@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { archiveOf, checkpointIn, modelIn } from '../../www/teach/archive.js';
 import { classesOf } from '../../www/teach/classes.js';
 import { fromNpz, toNpz } from '../../www/teach/npz.js';
 import { axisOf, emptyCurve, linesOf, pointsUpTo, withPoints } from '../../www/teach/store/curve.js';
@@ -265,6 +266,20 @@ test('a damaged zip is refused with the reason', async () => {
   await assert.rejects(unzip(new File([damaged], 'x.zip')), /x\.zip is damaged: a\.txt is not what was put in/);
   await assert.rejects(unzip(new File([bytes.subarray(0, 40)], 'x.zip')), /is no zip archive, or is cut off/);
   await assert.rejects(unzip(new File([bytes.subarray(30)], 'x.zip')), /cut off|damaged/);
+});
+
+test('a run is told from its model in what was downloaded', async () => {
+  const blob = (text) => new Blob([text]);
+  const run = { name: 'digits-1', images: images(2), curve: withPoints(emptyCurve(), [{ step: 1, loss: 0.5 }, { step: 2, loss: 0.25 }]) };
+  const recipe = { ...RECIPE, steps: 2, card: '{"title": "Mine"}' };
+  const made = await archiveOf(run, { step: 1, files: { 'training.json': blob(JSON.stringify({ step: 1, recipe })), 'average.safetensors': blob('a') }, model: { 'unet/config.json': blob('{}'), 'unet/diffusion_pytorch_model.safetensors': blob('b') } });
+  const found = await unzip(new File([made], 'digits-1.zip'));
+  const checkpoint = await checkpointIn(found);
+  assert.deepEqual([checkpoint.title, checkpoint.step, Object.keys(checkpoint.files), checkpoint.images.shape[0]], ['Mine', 1, ['training.json', 'average.safetensors'], 2]);
+  assert.deepEqual(checkpoint.losses, { steps: Uint32Array.of(1), losses: Float32Array.of(0.5) });
+  assert.deepEqual(modelIn(found).map(({ path }) => path), ['digits-1/unet/config.json', 'digits-1/unet/diffusion_pytorch_model.safetensors']);
+  assert.equal(modelIn([{ path: 'checkpoint/average.safetensors' }]).length, 0);
+  assert.equal(await checkpointIn(modelIn(found)), null);
 });
 
 test('images come back from an npz', async () => {

@@ -153,6 +153,14 @@ test('a run that is paused, reloaded and goes on has the bits of one that is not
   await elsewhere.waitForFunction(() => document.getElementById('model-name').textContent === 'Digits, taught here', null, { timeout: 60_000 });
   await closePage(elsewhere);
 
+  // A run that has taken all of its steps learns more as a model.
+  const more = await open('backend=cpu&steps=2');
+  await choose(more, process.env.TEACH_ZIP ?? join(folder, 'taught.zip'));
+  await more.waitForFunction(() => document.querySelector('#beginning option:checked').textContent === 'Digits, taught here' && document.getElementById('hint').textContent === '2 steps of 16 images.');
+  await teach(more);
+  await reach(more, 'finished');
+  await closePage(more);
+
   await page.getByRole('link', { name: 'Use it' }).click();
   await page.waitForURL(/\?model=taught:/);
   await ready(page);

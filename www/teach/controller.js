@@ -8,7 +8,7 @@ import { sourceOfFiles } from '../model/source.js';
 import { forgetRun, keepDrawings, keepRun, keptDrawings, keptImages, keptRun } from '../model/taught.js';
 import { SHIPPED } from '../models/catalogue.js';
 import { messageOf } from '../words/messages.js';
-import { archiveOf, checkpointIn } from './archive.js';
+import { archiveOf, checkpointIn, modelIn } from './archive.js';
 import { emptyCurve, pointsUpTo, withPoints } from './store/curve.js';
 import { SETTING_NAMES, recipeOf, samplesOf } from './store/settings.js';
 import { newRun } from './store/state.js';
@@ -160,7 +160,12 @@ export class Controller {
       const zips = found.filter(({ path }) => /\.zip$/i.test(path));
       if (zips.length) found = (await Promise.all(found.map(async (one) => (zips.includes(one) ? unzip(one.file) : [one])))).flat();
       const checkpoint = await checkpointIn(found);
-      if (checkpoint) {
+      if (checkpoint && checkpoint.step >= checkpoint.recipe.steps) {
+        // A run that has taken all of its steps does not go on, but what it has made learns more.
+        const model = modelIn(found);
+        if (!model.some(({ path }) => path.endsWith('.safetensors'))) throw new Error(`This run has taken all of its ${checkpoint.recipe.steps} steps. Drop the folder of its model, which can learn more.`);
+        await this.#beginWith(sourceOfFiles(checkpoint.title, model), checkpoint.title);
+      } else if (checkpoint) {
         this.dispatch({ type: 'begin', beginning: { kind: 'checkpoint', ...checkpoint } });
       } else if (found.some(({ path }) => /\.safetensors$/.test(path))) {
         const name = found[0].path.split('/')[0];
