@@ -172,8 +172,8 @@ test('a new network has an embedding more than classes, and attention whose head
 
 // ---- Drawings -----------------------------------------------------------------------------------
 
-const line = (box, from, to) => ({ box, from, to, begins: true });
-const draw = (drawings, { box, from, to, begins }) => drawn(drawings, box, from, to, begins);
+const line = (box, ...points) => ({ box, line: points, begins: true });
+const draw = (drawings, { box, line: points, begins }) => drawn(drawings, box, points, begins);
 
 test('a drawing becomes a picture as MNIST has them: in a square of 20, its mass in the middle', () => {
   const drawings = draw(emptyDrawings('digits'), line(1, { x: 10, y: 5 }, { x: 10, y: 30 }));
@@ -186,7 +186,7 @@ test('a drawing becomes a picture as MNIST has them: in a square of 20, its mass
 });
 
 test('a dot stays small, and nothing is cut off', () => {
-  const dot = pictureOf(draw(emptyDrawings('digits'), line(0, { x: 40, y: 40 }, { x: 40, y: 40 })).boxes[0].ink, 'digits');
+  const dot = pictureOf(draw(emptyDrawings('digits'), line(0, { x: 40, y: 40 })).boxes[0].ink, 'digits');
   assert.ok(dot.filter((value) => value > 100).length < 150);
   // A 7's mass is high: it is not pushed over the edge.
   let drawings = emptyDrawings('digits');
@@ -206,6 +206,24 @@ test('each drawing is learned from in eight places', () => {
   assert.equal(imagesOf(emptyDrawings('letters')), null);
   assert.equal(isDrawn(undone(drawings, 3).boxes[3]), false);
   assert.equal(chosenImages({ ...initialState(), from: 'drawings', drawings }).shape[0], 2 * COPIES);
+});
+
+test('a line of several points is one from point to point', () => {
+  const [a, b, c] = [{ x: 20, y: 20 }, { x: 60, y: 20 }, { x: 60, y: 60 }];
+  const empty = emptyDrawings('digits');
+  const [{ ink, past }] = draw(empty, line(0, a, b, c)).boxes;
+  assert.deepEqual(ink, draw(draw(empty, line(0, a, b)), line(0, b, c)).boxes[0].ink);
+  assert.equal(past.length, 1, 'and is undone as one');
+});
+
+test('what is drawn can be taught or not without making pictures of it, which are made once', () => {
+  const few = all(initialState(), { type: 'choose', from: 'drawings' }, { type: 'draw', ...line(3, { x: 20, y: 20 }, { x: 60, y: 60 }) });
+  assert.equal(imageProblem(few), 'There are 8 images, fewer than a batch of 16. Add some, or choose a smaller batch.');
+  const state = all(few, { type: 'draw', ...line(4, { x: 20, y: 20 }, { x: 60, y: 60 }) });
+  assert.equal(imageProblem(state), null);
+  assert.equal(chosenImages(state), chosenImages(state));
+  const known = { channels: 1, side: 28, classes: 6, names: [], nullClass: 5 };
+  assert.match(imageProblem(all(state, { type: 'begin', beginning: { kind: 'model', source: {}, title: 'Mine', known } })), /^These images are of 10 classes, and Mine knows 5/);
 });
 
 test('another alphabet puts drawings aside, and brings them back', () => {

@@ -21,7 +21,7 @@ import { isActive } from './select.js';
  *   {type: 'reading', done: number, total: number} |
  *   {type: 'unreadable', message: string} |
  *   {type: 'alphabet', alphabet: import('./drawings.js').Alphabet} |
- *   {type: 'draw', box: number, from: Point, to: Point, begins: boolean} |
+ *   {type: 'draw', box: number, line: readonly Point[], begins: boolean} |
  *   {type: 'undo', box: number} |
  *   {type: 'clear', box: number} |
  *   {type: 'label', box: number, label: number} |
@@ -53,7 +53,7 @@ export function reduce(state, action) {
     case 'read': return read(state, action);
     case 'unreadable': return unreadable(state, action.message);
     case 'alphabet': return withAlphabet(state, action.alphabet);
-    case 'draw': return { ...state, drawings: drawn(state.drawings, action.box, action.from, action.to, action.begins) };
+    case 'draw': return { ...state, drawings: drawn(state.drawings, action.box, action.line, action.begins) };
     case 'undo': return { ...state, drawings: undone(state.drawings, action.box) };
     case 'clear': return { ...state, drawings: cleared(state.drawings, action.box) };
     case 'label': return { ...state, drawings: labelled(state.drawings, action.box, action.label) };

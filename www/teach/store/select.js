@@ -1,6 +1,6 @@
 // What follows from the state.
 
-import { imagesOf, isDrawn, sideOf } from './drawings.js';
+import { COPIES, NAMES, imagesOf, isDrawn, sideOf } from './drawings.js';
 import { classCount, defaultSettings, readSetting, settingsIn } from './settings.js';
 
 /** @typedef {import('./settings.js').Settings} Settings */
@@ -21,13 +21,23 @@ export function chosenImages({ from, data, drawings, beginning }) {
   return from === 'drawings' ? imagesOf(drawings) : data.images;
 }
 
-/** How many images there are and of which size, without making them. @param {State} state */
-export function imageFacts(state) {
-  const { from, data, pictures, drawings, beginning } = state;
-  const images = beginning.kind === 'checkpoint' && beginning.images ? beginning.images : from === 'drawings' ? null : data.images;
-  if (images) return { count: images.shape[0], side: images.shape[2], channels: images.shape[1] };
-  if (from === 'drawings') return { count: Math.max(16, 8 * drawings.boxes.filter(isDrawn).length), side: sideOf(drawings.alphabet), channels: 1 };
-  return { count: 16, side: from === 'files' ? pictures.side : from === 'letters' ? 32 : 28, channels: from === 'files' ? pictures.channels : 1 };
+/** How many images there are, of which size and of how many classes, without making those of drawings; null: there are none. @param {State} state */
+function factsOf(state) {
+  const { from, drawings } = state;
+  if (from !== 'drawings' || hasOwnImages(state)) {
+    const images = chosenImages(state);
+    return images && { count: images.shape[0], side: images.shape[3], channels: images.shape[1], classes: () => (images.labels ? classCount(images) : 0) };
+  }
+  const inked = drawings.boxes.filter(isDrawn).length;
+  return inked ? { count: COPIES * inked, side: sideOf(drawings.alphabet), channels: 1, classes: () => NAMES[drawings.alphabet].length } : null;
+}
+
+/** The same as far as settings follow from it. @param {State} state */
+function imageFacts(state) {
+  const { from, pictures, drawings } = state;
+  const facts = factsOf(state);
+  if (from === 'drawings' && !hasOwnImages(state)) return { count: Math.max(16, facts?.count ?? 0), side: sideOf(drawings.alphabet), channels: 1 };
+  return facts ?? { count: 16, side: from === 'files' ? pictures.side : from === 'letters' ? 32 : 28, channels: from === 'files' ? pictures.channels : 1 };
 }
 
 /** The settings: those that were chosen and are right, and for the others what is taken by itself. @param {State} state @returns {Settings} */
@@ -58,12 +68,12 @@ export function settingProblem({ beginning, texts }) {
 /** Why there is nothing to learn from yet, or these images cannot be learned from. @param {State} state @returns {string|null} */
 export function imageProblem(state) {
   const { from, data, beginning } = state;
-  const images = chosenImages(state);
-  if (!images) {
+  const facts = factsOf(state);
+  if (!facts) {
     if (data.reading && from !== 'drawings') return 'The images are being read.';
     return data.problem ?? { digits: 'The digits are not there yet.', letters: 'The letters are not there yet.', files: 'Choose pictures first, or drop a folder of them on the page.', drawings: 'Draw in a box or two first.' }[from];
   }
-  const [count, channels, , side] = images.shape;
+  const { count, channels, side } = facts;
   const batch = beginning.kind === 'checkpoint' ? beginning.recipe.batch : settingsOf(state).batch;
   if (count < batch) return `There are ${count} images, fewer than a batch of ${batch}. Add some, or choose a smaller batch.`;
   if (beginning.kind !== 'model' || !beginning.known) return null;
@@ -71,7 +81,7 @@ export function imageProblem(state) {
   const kind = (/** @type {number} */ of) => (of === 1 ? 'grey' : 'coloured');
   if (known.channels !== channels) return `${title} makes ${kind(known.channels)} images, and these are ${kind(channels)}. Choose others, or begin with nothing.`;
   if (known.side !== null && known.side < side) return `${title} makes images of ${known.side} × ${known.side}, and these are ${side} × ${side}. Choose smaller ones, or begin with nothing.`;
-  const classes = images.labels ? classCount(images) : 0;
+  const classes = facts.classes();
   const most = known.classes === null ? null : known.nullClass ?? known.classes;
   if (most !== null && classes > most) return `These images are of ${classes} classes, and ${title} knows ${most}. Begin with nothing, or choose fewer.`;
   return null;
