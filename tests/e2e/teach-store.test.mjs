@@ -128,6 +128,15 @@ test('images have to fit the model that learns more', () => {
   assert.match(imageProblem(all(state, { type: 'read', images: few, skipped: [] }, { type: 'begin', beginning: { kind: 'model', source: {}, title: 'Sprites', known: grey } })), /^These images are of 20 classes, and Sprites knows 15/);
 });
 
+test('a model is looked at before it is taught, and may be one that cannot be', () => {
+  const model = { kind: 'model', source: {}, title: 'Mine', known: null };
+  const state = all(initialState(), { type: 'read', images: images(), skipped: [] }, { type: 'begin', beginning: { ...model, pending: true } });
+  assert.equal(imageProblem(state), 'The model is being looked at.');
+  assert.equal(imageProblem(all(state, { type: 'begin', beginning: model })), null, 'of some nothing can be known');
+  const known = { channels: 6, side: 32, classes: null, names: [], nullClass: null };
+  assert.match(imageProblem(all(state, { type: 'begin', beginning: { ...model, known } })), /^Mine makes images of 6 channels/);
+});
+
 test('classes are those of the model by their names, by their order, or none', () => {
   const known = { channels: 1, side: 32, classes: 4, names: ['a', 'b', 'c'], nullClass: 3 };
   assert.deepEqual([...fittedTo(images(3, [0, 1, 0], ['c', 'a']), known).labels], [2, 0, 2]);
@@ -159,6 +168,14 @@ test('settings are what was chosen, and otherwise what suits the beginning', () 
   for (const text of ['16', '16 20', '8 16 32 64 128', 'x', '0 8']) assert.ok(readSetting('widths', text).problem, text);
   assert.equal(readSetting('widths', '16, 32').value, '16 32');
   assert.equal(readSetting('steps', '1.5').problem, 'a whole number from 1 to 1000000');
+});
+
+test('what only a new network is asked does not keep a model from learning', () => {
+  const state = all(initialState(), { type: 'set', name: 'widths', text: '7' });
+  assert.equal(settingProblem(state).name, 'widths');
+  const model = all(state, { type: 'begin', beginning: { kind: 'model', source: {}, title: 'Mine', known: null } });
+  assert.equal(settingProblem(model), null);
+  assert.equal(settingProblem(all(model, { type: 'set', name: 'batch', text: '0' })).name, 'batch');
 });
 
 test('a new network has an embedding more than classes, and attention whose heads fit', () => {

@@ -197,6 +197,8 @@ test('it learns on the GPU too, and stops within a step', async () => {
   assert.equal(await page.evaluate(() => document.body.dataset.phase), 'stopped');
   await button(page, 'Begin anew').click();
   await reach(page, 'starting');
+  assert.equal(await text(page, 'now-step'), '', 'the samples of the other run are gone');
+  assert.equal(await page.getByRole('img', { name: 'Samples', exact: true }).evaluate(({ width }) => width), 1);
   // Stopped before it has learned anything, it leaves what was there.
   await button(page, 'Stop').click();
   await reach(page, 'stopped');

@@ -166,6 +166,7 @@ export class Controller {
         if (!model.some(({ path }) => path.endsWith('.safetensors'))) throw new Error(`This run has taken all of its ${checkpoint.recipe.steps} steps. Drop the folder of its model, which can learn more.`);
         await this.#beginWith(sourceOfFiles(checkpoint.title, model), checkpoint.title);
       } else if (checkpoint) {
+        this.#asked++; // a model that is still looked at comes too late
         this.dispatch({ type: 'begin', beginning: { kind: 'checkpoint', ...checkpoint } });
       } else if (found.some(({ path }) => /\.safetensors$/.test(path))) {
         const name = found[0].path.split('/')[0];
@@ -214,7 +215,7 @@ export class Controller {
     const digits = SHIPPED.find(({ folder }) => folder === 'models/digits');
     const { source } = this.#sourceOf('models/digits');
     if (!digits || !source) throw new Error('The page has no digits.');
-    this.dispatch({ type: 'handwriting', beginning: { kind: 'model', source, title: digits.title, known: null } });
+    this.dispatch({ type: 'handwriting', beginning: { kind: 'model', source, title: digits.title, known: null, pending: true } });
     await this.#beginWith(source, digits.title);
   }
 
@@ -239,15 +240,15 @@ export class Controller {
   /** @param {Source} source @param {string} title */
   async #beginWith(source, title) {
     const asked = ++this.#asked;
-    this.dispatch({ type: 'begin', beginning: { kind: 'model', source, title, known: null } });
+    this.dispatch({ type: 'begin', beginning: { kind: 'model', source, title, known: null, pending: true } });
     try {
       const known = await knownOf(source);
       if (asked !== this.#asked) return;
       this.dispatch({ type: 'begin', beginning: { kind: 'model', source, title, known } });
       const { from, pictures } = this.#state;
-      if (!known || (from !== 'files' && known.channels === 1)) return;
+      const channels = known?.channels;
+      if (!known || (channels !== 1 && channels !== 3) || (from !== 'files' && channels === 1)) return;
       // Pictures are read as the model makes them.
-      const channels = known.channels === 1 ? 1 : 3;
       const side = known.side === null ? pictures.side : SIDES.findLast((side) => side <= (known.side ?? side)) ?? pictures.side;
       if (from !== 'files' || channels !== pictures.channels || side !== pictures.side) this.takePictures({ channels, side });
     } catch (error) {
@@ -527,9 +528,12 @@ const UNKNOWN = { channels: 1, side: null, classes: null, names: [], nullClass: 
 async function knownOf(source) {
   const files = await openFiles(source, new AbortController().signal, true);
   const paths = source.kind === 'files' ? await files.list([], source) : [];
-  const find = async (/** @type {string} */ end) => files.text(paths.find((path) => path.endsWith(end)) ?? end);
-  const config = await find('unet/config.json');
-  return config === null ? null : knownFrom(config, await find('card.json'));
+  // Files that were dropped are in a folder, or in several.
+  const find = async (/** @type {string} */ path, deepest = Infinity) => files.text(paths.find((one) => `/${one}`.endsWith(`/${path}`) && one.split('/').length <= deepest) ?? path);
+  // A network by itself has it on top; deeper are those of other parts.
+  const config = await find(source.network ? `${source.network}/config.json` : 'unet/config.json') ?? await find('config.json', 2);
+  const known = config && knownFrom(config, await find('card.json'));
+  return known && Number.isInteger(known.channels) ? known : null;
 }
 
 /** @param {import('./store/state.js').Recipe} recipe */

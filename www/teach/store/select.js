@@ -1,7 +1,7 @@
 // What follows from the state.
 
 import { COPIES, NAMES, imagesOf, isDrawn, sideOf } from './drawings.js';
-import { classCount, defaultSettings, readSetting, settingsIn } from './settings.js';
+import { OF_NEW, classCount, defaultSettings, readSetting, settingsIn } from './settings.js';
 
 /** @typedef {import('./settings.js').Settings} Settings */
 /** @typedef {import('./state.js').State} State */
@@ -58,9 +58,10 @@ const backendOf = ({ texts }) => /** @type {Settings['backend']|undefined} */ (r
 /** The first setting that is wrong. @param {State} state @returns {{name: keyof Settings, problem: string}|null} */
 export function settingProblem({ beginning, texts }) {
   if (beginning.kind === 'checkpoint') return null; // it says itself how it goes on
-  for (const [name, text] of Object.entries(texts)) {
-    const { problem } = readSetting(/** @type {keyof Settings} */ (name), text);
-    if (problem !== null) return { name: /** @type {keyof Settings} */ (name), problem };
+  const names = /** @type {(keyof Settings)[]} */ (Object.keys(texts)).filter((name) => beginning.kind === 'nothing' || !OF_NEW.includes(name));
+  for (const name of names) {
+    const { problem } = readSetting(name, texts[name] ?? '');
+    if (problem !== null) return { name, problem };
   }
   return null;
 }
@@ -76,8 +77,11 @@ export function imageProblem(state) {
   const { count, channels, side } = facts;
   const batch = beginning.kind === 'checkpoint' ? beginning.recipe.batch : settingsOf(state).batch;
   if (count < batch) return `There are ${count} images, fewer than a batch of ${batch}. Add some, or choose a smaller batch.`;
-  if (beginning.kind !== 'model' || !beginning.known) return null;
-  const { known, title } = beginning;
+  if (beginning.kind !== 'model') return null;
+  const { known, title, pending } = beginning;
+  if (pending) return 'The model is being looked at.';
+  if (!known) return null;
+  if (![1, 3].includes(known.channels)) return `${title} makes images of ${known.channels} channels. Only those of 1 or 3, grey or coloured ones, can be taught here: choose another model, or begin with nothing.`;
   const kind = (/** @type {number} */ of) => (of === 1 ? 'grey' : 'coloured');
   if (known.channels !== channels) return `${title} makes ${kind(known.channels)} images, and these are ${kind(channels)}. Choose others, or begin with nothing.`;
   if (known.side !== null && known.side < side) return `${title} makes images of ${known.side} × ${known.side}, and these are ${side} × ${side}. Choose smaller ones, or begin with nothing.`;
