@@ -2,13 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { archiveOf, checkpointIn, modelIn } from '../../www/teach/archive.js';
 import { classesOf } from '../../www/teach/classes.js';
 import { fromNpz, toNpz } from '../../www/teach/npz.js';
 import { axisOf, emptyCurve, linesOf, pointsUpTo, withPoints } from '../../www/teach/store/curve.js';
 import { BOARD, COPIES, drawn, emptyDrawings, imagesOf, isDrawn, pictureOf, undone } from '../../www/teach/store/drawings.js';
 import { shownFrame, withFrame } from '../../www/teach/store/film.js';
 import { reduce } from '../../www/teach/store/reduce.js';
-import { chosenImages, fittedTo, imageProblem, isActive, settingProblem, settingsOf } from '../../www/teach/store/select.js';
+import { chosenImages, fittedTo, hasOwnImages, imageProblem, isActive, settingProblem, settingsOf } from '../../www/teach/store/select.js';
 import { networkFor, readSetting, recipeOf, samplesOf } from '../../www/teach/store/settings.js';
 import { initialState } from '../../www/teach/store/state.js';
 import { crc32, unzip, zip } from '../../www/model/zip.js';
@@ -56,6 +57,14 @@ test('a run that fails before it has learned anything leaves nothing but what we
   assert.deepEqual(state.notices.map(({ title, text }) => [title, text]), [['The run did not start', 'Too large.']]);
 });
 
+test('a run takes the place of the one that it has learned from, there too', () => {
+  const source = { kind: 'taught', id: 'taught:old-1', name: 'old-1', network: null, variant: null };
+  const state = all(running(), { type: 'begin', beginning: { kind: 'model', source, title: 'Digits', known: null } }, { type: 'kept', name: 'digits-1', step: 0 });
+  assert.deepEqual(state.beginning.source, { ...source, id: 'taught:digits-1', name: 'digits-1' });
+  const other = { kind: 'model', source: { kind: 'folder', id: 'models/digits' }, title: 'Digits', known: null };
+  assert.equal(all(running(), { type: 'begin', beginning: other }, { type: 'kept', name: 'digits-1', step: 0 }).beginning, other);
+});
+
 test('a stop is one until the worker is gone', () => {
   let state = all(running(), { type: 'stop' });
   assert.ok(isActive(state));
@@ -66,7 +75,10 @@ test('a stop is one until the worker is gone', () => {
 
 test('what the browser does not keep is said, and goes away when it does', () => {
   const state = all(running(), { type: 'unkept', message: 'No more room.' });
-  assert.match(state.notices[0].text, /^No more room\. It goes on learning; download it/);
+  assert.equal(state.notices[0].text, 'No more room. It goes on learning. Pause it and download it, or it is gone when this page is closed.');
+  for (const end of [{ type: 'stopped' }, { type: 'finished', id: 1, step: 100 }, { type: 'paused', id: 1, step: 9 }]) {
+    assert.equal(all(running(), end, { type: 'unkept', message: 'No more room.' }).notices[0].text, 'No more room. Download it, or it is gone when this page is closed.');
+  }
   assert.deepEqual(all(state, { type: 'kept', name: 'digits-1', step: 4 }).notices, []);
   assert.equal(all(state, { type: 'kept', name: 'another', step: 4 }).run.kept, null);
 });
@@ -88,6 +100,17 @@ test('why there is nothing to teach is said', () => {
   assert.match(imageProblem(all(state, { type: 'choose', from: 'drawings' })), /^Draw in a box/);
 });
 
+test('pictures take the place of the images that a checkpoint comes with', () => {
+  const beginning = { kind: 'checkpoint', title: 'Digits', files: {}, images: images(), recipe: RECIPE, step: 4, losses: null };
+  const state = all(initialState(), { type: 'begin', beginning });
+  assert.ok(hasOwnImages(state));
+  const given = all(state, { type: 'pictures', pictures: { found: [{ path: 'a.png' }] } }, { type: 'read', images: images(5), skipped: [] });
+  assert.deepEqual([given.from, given.beginning.kind, chosenImages(given).shape[0]], ['files', 'nothing', 5]);
+  assert.equal(all(state, { type: 'choose', from: 'digits' }).beginning.kind, 'nothing', 'and so does the source that was chosen before');
+  const bare = all(initialState(), { type: 'begin', beginning: { ...beginning, images: null } });
+  assert.equal(all(bare, { type: 'pictures', pictures: {} }).beginning, bare.beginning, 'one without images goes on with them');
+});
+
 test('files that are left out are told, with the reason', () => {
   const state = all(initialState(), { type: 'read', images: images(), skipped: [{ path: 'a.png', problem: 'a.png is damaged.' }, { path: 'b.png', problem: 'b.png is damaged.' }] });
   assert.equal(state.notices[0].title, '2 files were left out');
@@ -103,6 +126,15 @@ test('images have to fit the model that learns more', () => {
   assert.equal(imageProblem(all(state, { type: 'begin', beginning: { kind: 'model', source: {}, title: 'Sprites', known: { ...grey, side: 16 } } })), 'Sprites makes images of 16 × 16, and these are 28 × 28. Choose smaller ones, or begin with nothing.');
   const few = images(20, Array.from({ length: 20 }, (_, i) => i), []);
   assert.match(imageProblem(all(state, { type: 'read', images: few, skipped: [] }, { type: 'begin', beginning: { kind: 'model', source: {}, title: 'Sprites', known: grey } })), /^These images are of 20 classes, and Sprites knows 15/);
+});
+
+test('a model is looked at before it is taught, and may be one that cannot be', () => {
+  const model = { kind: 'model', source: {}, title: 'Mine', known: null };
+  const state = all(initialState(), { type: 'read', images: images(), skipped: [] }, { type: 'begin', beginning: { ...model, pending: true } });
+  assert.equal(imageProblem(state), 'The model is being looked at.');
+  assert.equal(imageProblem(all(state, { type: 'begin', beginning: model })), null, 'of some nothing can be known');
+  const known = { channels: 6, side: 32, classes: null, names: [], nullClass: null };
+  assert.match(imageProblem(all(state, { type: 'begin', beginning: { ...model, known } })), /^Mine makes images of 6 channels/);
 });
 
 test('classes are those of the model by their names, by their order, or none', () => {
@@ -138,6 +170,14 @@ test('settings are what was chosen, and otherwise what suits the beginning', () 
   assert.equal(readSetting('steps', '1.5').problem, 'a whole number from 1 to 1000000');
 });
 
+test('what only a new network is asked does not keep a model from learning', () => {
+  const state = all(initialState(), { type: 'set', name: 'widths', text: '7' });
+  assert.equal(settingProblem(state).name, 'widths');
+  const model = all(state, { type: 'begin', beginning: { kind: 'model', source: {}, title: 'Mine', known: null } });
+  assert.equal(settingProblem(model), null);
+  assert.equal(settingProblem(all(model, { type: 'set', name: 'batch', text: '0' })).name, 'batch');
+});
+
 test('a new network has an embedding more than classes, and attention whose heads fit', () => {
   const network = networkFor([8, 24], images(4, [0, 1, 2, 0], ['a', 'b', 'c']));
   assert.deepEqual([network.num_class_embeds, network.attention_head_dim, network.sample_size], [4, 8, 28]);
@@ -149,8 +189,8 @@ test('a new network has an embedding more than classes, and attention whose head
 
 // ---- Drawings -----------------------------------------------------------------------------------
 
-const line = (box, from, to) => ({ box, from, to, begins: true });
-const draw = (drawings, { box, from, to, begins }) => drawn(drawings, box, from, to, begins);
+const line = (box, ...points) => ({ box, line: points, begins: true });
+const draw = (drawings, { box, line: points, begins }) => drawn(drawings, box, points, begins);
 
 test('a drawing becomes a picture as MNIST has them: in a square of 20, its mass in the middle', () => {
   const drawings = draw(emptyDrawings('digits'), line(1, { x: 10, y: 5 }, { x: 10, y: 30 }));
@@ -163,7 +203,7 @@ test('a drawing becomes a picture as MNIST has them: in a square of 20, its mass
 });
 
 test('a dot stays small, and nothing is cut off', () => {
-  const dot = pictureOf(draw(emptyDrawings('digits'), line(0, { x: 40, y: 40 }, { x: 40, y: 40 })).boxes[0].ink, 'digits');
+  const dot = pictureOf(draw(emptyDrawings('digits'), line(0, { x: 40, y: 40 })).boxes[0].ink, 'digits');
   assert.ok(dot.filter((value) => value > 100).length < 150);
   // A 7's mass is high: it is not pushed over the edge.
   let drawings = emptyDrawings('digits');
@@ -183,6 +223,24 @@ test('each drawing is learned from in eight places', () => {
   assert.equal(imagesOf(emptyDrawings('letters')), null);
   assert.equal(isDrawn(undone(drawings, 3).boxes[3]), false);
   assert.equal(chosenImages({ ...initialState(), from: 'drawings', drawings }).shape[0], 2 * COPIES);
+});
+
+test('a line of several points is one from point to point', () => {
+  const [a, b, c] = [{ x: 20, y: 20 }, { x: 60, y: 20 }, { x: 60, y: 60 }];
+  const empty = emptyDrawings('digits');
+  const [{ ink, past }] = draw(empty, line(0, a, b, c)).boxes;
+  assert.deepEqual(ink, draw(draw(empty, line(0, a, b)), line(0, b, c)).boxes[0].ink);
+  assert.equal(past.length, 1, 'and is undone as one');
+});
+
+test('what is drawn can be taught or not without making pictures of it, which are made once', () => {
+  const few = all(initialState(), { type: 'choose', from: 'drawings' }, { type: 'draw', ...line(3, { x: 20, y: 20 }, { x: 60, y: 60 }) });
+  assert.equal(imageProblem(few), 'There are 8 images, fewer than a batch of 16. Add some, or choose a smaller batch.');
+  const state = all(few, { type: 'draw', ...line(4, { x: 20, y: 20 }, { x: 60, y: 60 }) });
+  assert.equal(imageProblem(state), null);
+  assert.equal(chosenImages(state), chosenImages(state));
+  const known = { channels: 1, side: 28, classes: 6, names: [], nullClass: 5 };
+  assert.match(imageProblem(all(state, { type: 'begin', beginning: { kind: 'model', source: {}, title: 'Mine', known } })), /^These images are of 10 classes, and Mine knows 5/);
 });
 
 test('another alphabet puts drawings aside, and brings them back', () => {
@@ -243,6 +301,20 @@ test('a damaged zip is refused with the reason', async () => {
   await assert.rejects(unzip(new File([damaged], 'x.zip')), /x\.zip is damaged: a\.txt is not what was put in/);
   await assert.rejects(unzip(new File([bytes.subarray(0, 40)], 'x.zip')), /is no zip archive, or is cut off/);
   await assert.rejects(unzip(new File([bytes.subarray(30)], 'x.zip')), /cut off|damaged/);
+});
+
+test('a run is told from its model in what was downloaded', async () => {
+  const blob = (text) => new Blob([text]);
+  const run = { name: 'digits-1', images: images(2), curve: withPoints(emptyCurve(), [{ step: 1, loss: 0.5 }, { step: 2, loss: 0.25 }]) };
+  const recipe = { ...RECIPE, steps: 2, card: '{"title": "Mine"}' };
+  const made = await archiveOf(run, { step: 1, files: { 'training.json': blob(JSON.stringify({ step: 1, recipe })), 'average.safetensors': blob('a') }, model: { 'unet/config.json': blob('{}'), 'unet/diffusion_pytorch_model.safetensors': blob('b') } });
+  const found = await unzip(new File([made], 'digits-1.zip'));
+  const checkpoint = await checkpointIn(found);
+  assert.deepEqual([checkpoint.title, checkpoint.step, Object.keys(checkpoint.files), checkpoint.images.shape[0]], ['Mine', 1, ['training.json', 'average.safetensors'], 2]);
+  assert.deepEqual(checkpoint.losses, { steps: Uint32Array.of(1), losses: Float32Array.of(0.5) });
+  assert.deepEqual(modelIn(found).map(({ path }) => path), ['digits-1/unet/config.json', 'digits-1/unet/diffusion_pytorch_model.safetensors']);
+  assert.equal(modelIn([{ path: 'checkpoint/average.safetensors' }]).length, 0);
+  assert.equal(await checkpointIn(modelIn(found)), null);
 });
 
 test('images come back from an npz', async () => {

@@ -153,6 +153,14 @@ test('a run that is paused, reloaded and goes on has the bits of one that is not
   await elsewhere.waitForFunction(() => document.getElementById('model-name').textContent === 'Digits, taught here', null, { timeout: 60_000 });
   await closePage(elsewhere);
 
+  // A run that has taken all of its steps learns more as a model.
+  const more = await open('backend=cpu&steps=2');
+  await choose(more, process.env.TEACH_ZIP ?? join(folder, 'taught.zip'));
+  await more.waitForFunction(() => document.querySelector('#beginning option:checked').textContent === 'Digits, taught here' && document.getElementById('hint').textContent === '2 steps of 16 images.');
+  await teach(more);
+  await reach(more, 'finished');
+  await closePage(more);
+
   await page.getByRole('link', { name: 'Use it' }).click();
   await page.waitForURL(/\?model=taught:/);
   await ready(page);
@@ -189,6 +197,8 @@ test('it learns on the GPU too, and stops within a step', async () => {
   assert.equal(await page.evaluate(() => document.body.dataset.phase), 'stopped');
   await button(page, 'Begin anew').click();
   await reach(page, 'starting');
+  assert.equal(await text(page, 'now-step'), '', 'the samples of the other run are gone');
+  assert.equal(await page.getByRole('img', { name: 'Samples', exact: true }).evaluate(({ width }) => width), 1);
   // Stopped before it has learned anything, it leaves what was there.
   await button(page, 'Stop').click();
   await reach(page, 'stopped');
@@ -264,7 +274,7 @@ test('a browser that has no room for a run is told of, and the run goes on', asy
   await teach(page);
   await reach(page, 'finished');
   await page.getByText('It is not kept').waitFor();
-  assert.match(await page.locator('#notes').textContent(), /The browser has no more room for this page\. It goes on learning; download it/);
+  await page.getByText('The browser has no more room for this page. Download it, or it is gone').waitFor();
   assert.ok(await page.getByRole('link', { name: 'Use it' }).isHidden());
   const found = await unzip(await download(page, join(folder, 'unkept.zip')));
   assert.ok(found.some(({ path }) => path.endsWith('/unet/config.json')));

@@ -21,25 +21,18 @@ const STORE = 'taught';
 const [RUN, IMAGES, DRAWINGS] = ['run', 'images', 'drawings'];
 
 /**
- * Keeps a run in place of what was kept, or as long as it is the one that is kept: another tab may have begun its own.
+ * Keeps a run if nothing else is kept, or what it may replace: another tab may have begun its own. One that goes on needs to be there.
  * @param {KeptRun} run
  * @param {KeptImages|null} images  of a run that begins
+ * @param {string|null} [replaces]  the run that may go for one that begins, by its name
  */
-export async function keepRun(run, images) {
-  const other = await within('readwrite', (store) => {
-    if (images) {
-      store.put(images, IMAGES);
-      store.put(run, RUN);
-      return null;
-    }
-    const asked = store.get(RUN);
-    asked.onsuccess = () => {
-      if (asked.result?.name === run.name) store.put(run, RUN);
-    };
-    return asked;
-  });
-  if (!images && other?.name !== run.name) throw new Error('The run that is kept is another one now: another tab has begun it, or deleted this one.');
-}
+export const keepRun = (run, images, replaces = null) => within('readwrite', (store) => store.get(RUN), (store, kept) => {
+  if (kept ? kept.name !== run.name && !(images && kept.name === replaces) : !images) {
+    throw new Error(kept ? `Another run is kept now, and one is kept at a time: another tab has begun ${kept.name}.` : 'Another tab has deleted this run.');
+  }
+  if (images) store.put(images, IMAGES);
+  store.put(run, RUN);
+});
 
 /** @returns {Promise<KeptRun|null>} */
 export const keptRun = async () => await within('readonly', (store) => store.get(RUN)) ?? null;
@@ -47,10 +40,11 @@ export const keptRun = async () => await within('readonly', (store) => store.get
 /** @returns {Promise<KeptImages|null>} */
 export const keptImages = async () => await within('readonly', (store) => store.get(IMAGES)) ?? null;
 
-export const forgetRun = () => within('readwrite', (store) => {
+/** Deletes a run if it is still the one that is kept. @param {string} name */
+export const forgetRun = (name) => within('readwrite', (store) => store.get(RUN), (store, kept) => {
+  if (kept?.name !== name) return;
   store.delete(RUN);
   store.delete(IMAGES);
-  return null;
 });
 
 /** @param {unknown} drawings */
@@ -69,11 +63,13 @@ export async function taughtModel(name) {
 }
 
 /**
+ * What goes wrong in either function leaves everything as it was.
  * @param {IDBTransactionMode} mode
- * @param {(store: IDBObjectStore) => IDBRequest|null} act
+ * @param {(store: IDBObjectStore) => IDBRequest} ask
+ * @param {(store: IDBObjectStore, found: any) => void} [act]  does what depends on the answer
  * @returns {Promise<any>} what it asked for, once it is on the disk
  */
-async function within(mode, act) {
+async function within(mode, ask, act = () => {}) {
   const database = await new Promise((done, failed) => {
     const opening = indexedDB.open(DATABASE, 1);
     opening.onupgradeneeded = () => opening.result.createObjectStore(STORE);
@@ -83,8 +79,20 @@ async function within(mode, act) {
   try {
     return await new Promise((done, failed) => {
       const transaction = database.transaction(STORE, mode);
-      const request = act(transaction.objectStore(STORE));
-      transaction.oncomplete = () => done(request?.result);
+      const store = transaction.objectStore(STORE);
+      const attempt = (/** @type {() => void} */ what) => {
+        try {
+          what();
+        } catch (error) {
+          failed(error);
+          transaction.abort();
+        }
+      };
+      attempt(() => {
+        const request = ask(store);
+        request.onsuccess = () => attempt(() => act(store, request.result));
+        transaction.oncomplete = () => done(request.result);
+      });
       transaction.onabort = () => failed(transaction.error ?? new Error('The browser did not keep it.'));
     });
   } finally {

@@ -41,6 +41,9 @@ export async function checkpointIn(found) {
   return { title, files, step, recipe, images: images ? await fromNpz(images) : null, losses: losses ? lossesIn(await losses.text()) : null };
 }
 
+/** What of a run's files is the model: another run has its own checkpoint, images and losses. @param {readonly Found[]} found */
+export const modelIn = (found) => found.filter(({ path }) => !`/${path}`.includes(`/${CHECKPOINT}`) && ![IMAGES, LOSSES].includes(path.split('/').at(-1) ?? ''));
+
 /** @param {string} text */
 function lossesIn(text) {
   const rows = text.trim().split('\n').slice(1).map((row) => row.split(',').map(Number)).filter(([step, loss]) => Number.isInteger(step) && Number.isFinite(loss));

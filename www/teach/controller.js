@@ -8,7 +8,7 @@ import { sourceOfFiles } from '../model/source.js';
 import { forgetRun, keepDrawings, keepRun, keptDrawings, keptImages, keptRun } from '../model/taught.js';
 import { SHIPPED } from '../models/catalogue.js';
 import { messageOf } from '../words/messages.js';
-import { archiveOf, checkpointIn } from './archive.js';
+import { archiveOf, checkpointIn, modelIn } from './archive.js';
 import { emptyCurve, pointsUpTo, withPoints } from './store/curve.js';
 import { SETTING_NAMES, recipeOf, samplesOf } from './store/settings.js';
 import { newRun } from './store/state.js';
@@ -48,6 +48,10 @@ export class Controller {
   #sheets = new Map();
   /** Which checkpoint is to be kept next, and whether one is being kept. @type {{next: (() => Promise<void>)|null, busy: boolean}} */
   #keeping = { next: null, busy: false };
+  /** Settles when what is being kept is. */
+  #writing = Promise.resolve();
+  /** The kept run that may go for the one that was begun, by its name. @type {string|null} */
+  #replaces = null;
   /** The run that has its images kept. */
   #keptImagesOf = '';
   #timer = 0;
@@ -156,7 +160,13 @@ export class Controller {
       const zips = found.filter(({ path }) => /\.zip$/i.test(path));
       if (zips.length) found = (await Promise.all(found.map(async (one) => (zips.includes(one) ? unzip(one.file) : [one])))).flat();
       const checkpoint = await checkpointIn(found);
-      if (checkpoint) {
+      if (checkpoint && checkpoint.step >= checkpoint.recipe.steps) {
+        // A run that has taken all of its steps does not go on, but what it has made learns more.
+        const model = modelIn(found);
+        if (!model.some(({ path }) => path.endsWith('.safetensors'))) throw new Error(`This run has taken all of its ${checkpoint.recipe.steps} steps. Drop the folder of its model, which can learn more.`);
+        await this.#beginWith(sourceOfFiles(checkpoint.title, model), checkpoint.title);
+      } else if (checkpoint) {
+        this.#asked++; // a model that is still looked at comes too late
         this.dispatch({ type: 'begin', beginning: { kind: 'checkpoint', ...checkpoint } });
       } else if (found.some(({ path }) => /\.safetensors$/.test(path))) {
         const name = found[0].path.split('/')[0];
@@ -205,7 +215,7 @@ export class Controller {
     const digits = SHIPPED.find(({ folder }) => folder === 'models/digits');
     const { source } = this.#sourceOf('models/digits');
     if (!digits || !source) throw new Error('The page has no digits.');
-    this.dispatch({ type: 'handwriting', beginning: { kind: 'model', source, title: digits.title, known: null } });
+    this.dispatch({ type: 'handwriting', beginning: { kind: 'model', source, title: digits.title, known: null, pending: true } });
     await this.#beginWith(source, digits.title);
   }
 
@@ -230,15 +240,15 @@ export class Controller {
   /** @param {Source} source @param {string} title */
   async #beginWith(source, title) {
     const asked = ++this.#asked;
-    this.dispatch({ type: 'begin', beginning: { kind: 'model', source, title, known: null } });
+    this.dispatch({ type: 'begin', beginning: { kind: 'model', source, title, known: null, pending: true } });
     try {
       const known = await knownOf(source);
       if (asked !== this.#asked) return;
       this.dispatch({ type: 'begin', beginning: { kind: 'model', source, title, known } });
       const { from, pictures } = this.#state;
-      if (!known || (from !== 'files' && known.channels === 1)) return;
+      const channels = known?.channels;
+      if (!known || (channels !== 1 && channels !== 3) || (from !== 'files' && channels === 1)) return;
       // Pictures are read as the model makes them.
-      const channels = known.channels === 1 ? 1 : 3;
       const side = known.side === null ? pictures.side : SIDES.findLast((side) => side <= (known.side ?? side)) ?? pictures.side;
       if (from !== 'files' || channels !== pictures.channels || side !== pictures.side) this.takePictures({ channels, side });
     } catch (error) {
@@ -255,28 +265,28 @@ export class Controller {
 
   // ---- The run --------------------------------------------------------------------------------
 
-  /** @param {{replace?: boolean}} [options]  whether a run that is kept may go */
-  async teach({ replace = false } = {}) {
+  /** @param {{replace?: string|null}} [options]  the run that may go, by its name */
+  async teach({ replace = null } = {}) {
     if (isActive(this.#state)) return;
     const problem = imageProblem(this.#state);
     const wrong = settingProblem(this.#state);
     if (problem || wrong) return;
-    if (!replace) {
-      const kept = await keptRun().catch(() => null);
-      if (kept || this.#state.run?.checkpoint) {
-        const { title, step } = kept ?? { title: this.#state.run?.title ?? '', step: this.#state.run?.step ?? 0 };
-        this.dispatch({ type: 'notify', notice: {
-          key: 'ask',
-          title: 'One run is kept at a time',
-          text: `${title}, step ${step}, goes when another begins. Download it first if you want to have it later.`,
-          actions: [{ label: 'Begin anew', intent: { do: 'teach', replace: true } }],
-        } });
-        return;
-      }
+    await this.#writing;
+    const { run } = this.#state;
+    const last = await keptRun().catch(() => null) ?? (run?.checkpoint ? run : null);
+    if (last && last.name !== replace) {
+      this.dispatch({ type: 'notify', notice: {
+        key: 'ask',
+        title: 'One run is kept at a time',
+        text: `${last.title}, step ${last.step}, goes when another begins. Download it first if you want to have it later.`,
+        actions: [{ label: 'Begin anew', intent: { do: 'teach', replace: last.name } }],
+      } });
+      return;
     }
     const { beginning, from } = this.#state;
     const images = chosenImages(this.#state);
     if (!images || isActive(this.#state)) return;
+    this.#replaces = last?.name ?? null;
     const name = `${slugOf(beginning.kind === 'checkpoint' ? beginning.title : TITLES[from])}-${Math.random().toString(36).slice(2, 6)}`;
     const id = ++this.#lastId;
     if (beginning.kind === 'checkpoint') {
@@ -365,13 +375,18 @@ export class Controller {
     this.dispatch(event);
     const { run } = this.#state;
     if (event.type === 'checkpoint' && run) this.#keep(run, event);
-    // The worker has still to show what it stopped at.
-    if (event.type === 'paused' && run?.activity === 'stopping') this.dispatch({ type: 'stopped' });
+    if (event.type === 'paused' && run?.activity === 'stopping') {
+      this.dispatch({ type: 'stopped' });
+      // Otherwise the worker has still to show what it stopped at.
+      if (run.frames.at(-1)?.step === event.step) this.#end();
+    }
     if (event.type === 'samples' && run?.checkpoint?.step === event.step && (run.activity === 'paused' || run.activity === 'stopped')) {
       this.#keep(run, run.checkpoint);
       if (run.activity === 'stopped') this.#end();
     }
     if (event.type === 'finished' || event.type === 'failed') this.#end();
+    // What is kept has not been replaced by one that did not start.
+    if (event.type === 'failed' && !run) this.#openKept().catch((error) => console.warn(error));
   }
 
   // ---- Looking at it --------------------------------------------------------------------------
@@ -412,7 +427,7 @@ export class Controller {
   /** Keeps a checkpoint with what is shown up to it. While one is being written, the newest waits. @param {Run} run @param {Checkpoint} checkpoint */
   #keep(run, checkpoint) {
     this.#keeping.next = () => this.#write(run, checkpoint);
-    if (!this.#keeping.busy) this.#keepNext();
+    if (!this.#keeping.busy) this.#writing = this.#keepNext();
   }
 
   async #keepNext() {
@@ -431,7 +446,7 @@ export class Controller {
     const first = this.#keptImagesOf !== name;
     const { pixels, ...rest } = images;
     try {
-      await keepRun({ name, title, step, files, model, shown }, first ? { ...rest, pixels: new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (pixels)]) } : null);
+      await keepRun({ name, title, step, files, model, shown }, first ? { ...rest, pixels: new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (pixels)]) } : null, this.#replaces);
       this.#keptImagesOf = name;
       this.dispatch({ type: 'kept', name, step });
     } catch (error) {
@@ -457,13 +472,17 @@ export class Controller {
   /** Deletes the run, once the visitor is sure. @param {{sure?: boolean}} [options] */
   async forget({ sure = false } = {}) {
     const { run } = this.#state;
+    if (!run) return;
     if (!sure) {
-      this.dispatch({ type: 'notify', notice: { key: 'ask', title: 'Delete what was taught?', text: `${run?.title}, step ${run?.step}, is gone then. Download it first if you want to have it later.`, actions: [{ label: 'Delete it', intent: { do: 'forget', sure: true } }] } });
+      this.dispatch({ type: 'notify', notice: { key: 'ask', title: 'Delete what was taught?', text: `${run.title}, step ${run.step}, is gone then. Download it first if you want to have it later.`, actions: [{ label: 'Delete it', intent: { do: 'forget', sure: true } }] } });
       return;
     }
     try {
       this.#end();
-      await forgetRun();
+      // What is still to be kept of it would bring it back.
+      this.#keeping.next = null;
+      await this.#writing;
+      await forgetRun(run.name);
       this.#keptImagesOf = '';
       this.dispatch({ type: 'forgotten' });
     } catch (error) {
@@ -509,9 +528,12 @@ const UNKNOWN = { channels: 1, side: null, classes: null, names: [], nullClass: 
 async function knownOf(source) {
   const files = await openFiles(source, new AbortController().signal, true);
   const paths = source.kind === 'files' ? await files.list([], source) : [];
-  const find = async (/** @type {string} */ end) => files.text(paths.find((path) => path.endsWith(end)) ?? end);
-  const config = await find('unet/config.json');
-  return config === null ? null : knownFrom(config, await find('card.json'));
+  // Files that were dropped are in a folder, or in several.
+  const find = async (/** @type {string} */ path, deepest = Infinity) => files.text(paths.find((one) => `/${one}`.endsWith(`/${path}`) && one.split('/').length <= deepest) ?? path);
+  // A network by itself has it on top; deeper are those of other parts.
+  const config = await find(source.network ? `${source.network}/config.json` : 'unet/config.json') ?? await find('config.json', 2);
+  const known = config && knownFrom(config, await find('card.json'));
+  return known && Number.isInteger(known.channels) ? known : null;
 }
 
 /** @param {import('./store/state.js').Recipe} recipe */

@@ -33,17 +33,30 @@ export function emptyDrawings(alphabet) {
   return { alphabet, boxes: labels.map((label) => ({ label, ink: NOTHING, past: [] })) };
 }
 
+/** What is computed once of each object, as long as there is that object. @template {object} From @template To @param {(of: From) => To} compute @returns {(of: From) => To} */
+function onceOfEach(compute) {
+  /** @type {WeakMap<From, To>} */
+  const known = new WeakMap();
+  return (of) => {
+    const found = known.get(of) ?? compute(of);
+    known.set(of, found);
+    return found;
+  };
+}
+
+const isInked = onceOfEach((/** @type {Float32Array} */ ink) => ink.some((share) => share > 0.5));
+
 /** @param {Box} box */
-export const isDrawn = ({ ink }) => ink !== NOTHING && ink.some((share) => share > 0.5);
+export const isDrawn = ({ ink }) => isInked(ink);
 
 /** @param {Drawings} drawings @param {number} index @param {(box: Box) => Box} change @returns {Drawings} */
 function withBox(drawings, index, change) {
   return { ...drawings, boxes: drawings.boxes.map((box, i) => (i === index ? change(box) : box)) };
 }
 
-/** @param {Drawings} drawings @param {number} index @param {Point} from @param {Point} to @param {boolean} begins @returns {Drawings} */
-export const drawn = (drawings, index, from, to, begins) => withBox(drawings, index, (box) => ({
-  ...box, ink: withLine(box.ink, BOARD, from, to, PEN), past: begins ? [...box.past, box.ink].slice(-MOST_PAST) : box.past,
+/** @param {Drawings} drawings @param {number} index @param {readonly Point[]} line  from point to point; a single one is a dot @param {boolean} begins @returns {Drawings} */
+export const drawn = (drawings, index, line, begins) => withBox(drawings, index, (box) => ({
+  ...box, ink: line.reduce((ink, to, i) => (i || line.length === 1 ? withLine(ink, BOARD, line[Math.max(0, i - 1)], to, PEN) : ink), box.ink), past: begins ? [...box.past, box.ink].slice(-MOST_PAST) : box.past,
 }));
 
 /** @param {Drawings} drawings @param {number} index @returns {Drawings} */
@@ -104,10 +117,11 @@ const SHIFTS = [[0, 0], [2, 0], [-2, 0], [0, 2], [0, -2], [1, 1], [-1, -1], [1, 
  * @param {Drawings} drawings
  * @returns {Images|null}  null: nothing is drawn
  */
-export function imagesOf({ alphabet, boxes }) {
+export const imagesOf = (drawings) => (drawings.boxes.some(isDrawn) ? imagesOfSome(drawings) : null);
+
+const imagesOfSome = onceOfEach((/** @type {Drawings} */ { alphabet, boxes }) => {
   const { side } = LAYOUT[alphabet];
   const inked = boxes.filter(isDrawn);
-  if (!inked.length) return null;
   const count = inked.length * SHIFTS.length;
   const pixels = new Uint8Array(count * side * side);
   const labels = new Uint32Array(count);
@@ -121,8 +135,8 @@ export function imagesOf({ alphabet, boxes }) {
       labels[at++] = label;
     }
   }
-  return { shape: [count, 1, side, side], pixels, labels, names: [...NAMES[alphabet]] };
-}
+  return /** @type {Images} */ ({ shape: [count, 1, side, side], pixels, labels, names: [...NAMES[alphabet]] });
+});
 
 /** Of an alphabet's pictures. @param {Alphabet} alphabet */
 export const sideOf = (alphabet) => LAYOUT[alphabet].side;

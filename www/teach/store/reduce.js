@@ -21,7 +21,7 @@ import { isActive } from './select.js';
  *   {type: 'reading', done: number, total: number} |
  *   {type: 'unreadable', message: string} |
  *   {type: 'alphabet', alphabet: import('./drawings.js').Alphabet} |
- *   {type: 'draw', box: number, from: Point, to: Point, begins: boolean} |
+ *   {type: 'draw', box: number, line: readonly Point[], begins: boolean} |
  *   {type: 'undo', box: number} |
  *   {type: 'clear', box: number} |
  *   {type: 'label', box: number, label: number} |
@@ -48,12 +48,12 @@ import { isActive } from './select.js';
 export function reduce(state, action) {
   switch (action.type) {
     case 'choose': return chosen(state, action.from);
-    case 'pictures': return { ...state, from: 'files', pictures: { ...state.pictures, ...action.pictures }, data: NO_DATA };
+    case 'pictures': return { ...chosen(state, 'files'), pictures: { ...state.pictures, ...action.pictures }, data: NO_DATA };
     case 'reading': return { ...state, data: { ...state.data, reading: { done: action.done, total: action.total }, problem: null } };
     case 'read': return read(state, action);
     case 'unreadable': return unreadable(state, action.message);
     case 'alphabet': return withAlphabet(state, action.alphabet);
-    case 'draw': return { ...state, drawings: drawn(state.drawings, action.box, action.from, action.to, action.begins) };
+    case 'draw': return { ...state, drawings: drawn(state.drawings, action.box, action.line, action.begins) };
     case 'undo': return { ...state, drawings: undone(state.drawings, action.box) };
     case 'clear': return { ...state, drawings: cleared(state.drawings, action.box) };
     case 'label': return { ...state, drawings: labelled(state.drawings, action.box, action.label) };
@@ -71,8 +71,8 @@ export function reduce(state, action) {
     // It had learned nothing yet.
     case 'leave': return announced({ ...state, run: null }, 'Stopped.');
     case 'open': return { ...withoutNotice(state, 'kept', 'ask'), run: action.run, shown: null, playing: false };
-    case 'kept': return state.run?.name === action.name ? withRun(withoutNotice(state, 'unkept'), { kept: action.step }) : state;
-    case 'unkept': return withNotice(state, { key: 'unkept', title: 'It is not kept', text: `${action.message} It goes on learning; download it, or it is gone when this page is closed.` });
+    case 'kept': return kept(state, action.name, action.step);
+    case 'unkept': return withNotice(state, { key: 'unkept', title: 'It is not kept', text: `${action.message} ${isActive(state) && state.run?.activity !== 'paused' ? 'It goes on learning. Pause it and download' : 'Download'} it, or it is gone when this page is closed.` });
     case 'forgotten': return announced({ ...withoutNotice(state, 'kept', 'ask', 'failure'), run: isActive(state) ? state.run : null }, 'It is deleted.');
     case 'show': return { ...state, shown: action.step, playing: state.playing && action.step !== null };
     case 'play': return { ...state, playing: action.playing };
@@ -100,6 +100,15 @@ function heard(state, event) {
     case 'finished': return announced(withRun(state, { activity: 'finished', step: event.step, progress: null }), `Done: ${event.step} steps.`);
     case 'failed': return failed(state, run, event.message);
   }
+}
+
+/** A model that was taught here before is gone now; what has replaced it is to learn more in its place. @param {State} state @param {string} name @param {number} step @returns {State} */
+function kept(state, name, step) {
+  const { run, beginning } = state;
+  if (run?.name !== name) return state;
+  const next = withRun(withoutNotice(state, 'unkept'), { kept: step });
+  if (beginning.kind !== 'model' || beginning.source.kind !== 'taught' || beginning.source.name === name) return next;
+  return { ...next, beginning: { ...beginning, source: { ...beginning.source, id: `taught:${name}`, name } } };
 }
 
 /** @param {State} state @param {Run} run @param {string} message @returns {State} */

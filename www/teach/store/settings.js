@@ -21,6 +21,9 @@
 /** The settings, in the order of their fields. @type {readonly (keyof Settings)[]} */
 export const SETTING_NAMES = ['prediction', 'schedule', 'widths', 'steps', 'batch', 'rate', 'ema', 'unlabelled', 'seed', 'mirror', 'backend'];
 
+/** What only a new network is asked: what has learned already is as it is. @type {readonly (keyof Settings)[]} */
+export const OF_NEW = ['prediction', 'schedule', 'widths'];
+
 /** The model that learns more: what of it is known beforehand. @typedef {{channels: number, side: number|null, classes: number|null, names: string[], nullClass: number|null}} Known */
 
 /** What a number may be. @type {Record<'steps'|'batch'|'rate'|'ema'|'unlabelled'|'seed', {least: number, most: number, whole: boolean}>} */

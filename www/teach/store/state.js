@@ -33,10 +33,10 @@ import { emptyDrawings } from './drawings.js';
  */
 
 /**
- * What a network has before it learns. A checkpoint comes with the images it goes on with, or without if they have to be chosen.
+ * What a network has before it learns. Of a model it is `pending` what can be known beforehand, which may be nothing. A checkpoint comes with the images it goes on with, or without if they have to be chosen.
  * @typedef {(
  *   {kind: 'nothing'} |
- *   {kind: 'model', source: Source, title: string, known: Known|null} |
+ *   {kind: 'model', source: Source, title: string, known: Known|null, pending?: true} |
  *   {kind: 'checkpoint', title: string, files: BlobsByName, images: Images|null, recipe: Recipe, step: number, losses: Losses|null}
  * )} Beginning
  */
@@ -69,7 +69,7 @@ import { emptyDrawings } from './drawings.js';
 /** @typedef {{step: number, files: BlobsByName, model: BlobsByName}} Checkpoint */
 
 /** What a button of a notice asks for. @typedef {(
- *   {do: 'teach', replace: true} |
+ *   {do: 'teach', replace: string} |
  *   {do: 'goOn', cpu?: boolean} |
  *   {do: 'forget', sure: true} |
  *   {do: 'readAgain'}

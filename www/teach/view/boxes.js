@@ -73,19 +73,18 @@ class BoxView {
       this.#pen = null;
       const at = this.#pointOf(event);
       this.#drawn = { id: event.pointerId, at };
-      this.#line(at, at, true);
+      this.#line([at], true);
     });
     canvas.addEventListener('pointermove', (event) => {
       if (this.#drawn?.id !== event.pointerId) return;
-      for (const each of event.getCoalescedEvents?.() ?? [event]) {
-        const at = this.#pointOf(each);
-        this.#line(this.#drawn.at, at, false);
-        this.#drawn.at = at;
-      }
+      const events = event.getCoalescedEvents?.() ?? [];
+      const points = (events.length ? events : [event]).map((each) => this.#pointOf(each));
+      this.#line([this.#drawn.at, ...points], false);
+      this.#drawn.at = points[points.length - 1];
     });
     for (const end of ['pointerup', 'pointercancel']) {
-      canvas.addEventListener(end, () => {
-        this.#drawn = null;
+      canvas.addEventListener(end, (event) => {
+        if (this.#drawn?.id === /** @type {PointerEvent} */ (event).pointerId) this.#drawn = null;
       });
     }
     canvas.addEventListener('keydown', (event) => this.#key(event));
@@ -112,7 +111,11 @@ class BoxView {
   #draw() {
     const context = contextOf(this.#canvas);
     const image = new ImageData(BOARD, BOARD);
-    for (const [i, share] of (this.#box?.ink ?? []).entries()) image.data.set([255 * share, 255 * share, 255 * share, 255], 4 * i);
+    const ink = this.#box?.ink;
+    for (let i = 0; i < BOARD * BOARD; i++) {
+      image.data[4 * i] = image.data[4 * i + 1] = image.data[4 * i + 2] = 255 * (ink?.[i] ?? 0);
+      image.data[4 * i + 3] = 255;
+    }
     context.putImageData(image, 0, 0);
     if (!this.#pen) return;
     context.lineWidth = 2;
@@ -120,9 +123,9 @@ class BoxView {
     context.strokeRect(this.#pen.x - STRIDE, this.#pen.y - STRIDE, 2 * STRIDE, 2 * STRIDE);
   }
 
-  /** @param {Point} from @param {Point} to @param {boolean} begins */
-  #line(from, to, begins) {
-    this.#controller.draw({ type: 'draw', box: this.#index, from, to, begins });
+  /** @param {Point[]} line @param {boolean} begins */
+  #line(line, begins) {
+    this.#controller.draw({ type: 'draw', box: this.#index, line, begins });
   }
 
   /** @param {PointerEvent} event @returns {Point} */
@@ -141,7 +144,7 @@ class BoxView {
     const within = (/** @type {number} */ at) => Math.min(BOARD - 2, Math.max(2, at));
     this.#pen = { x: within(from.x + STRIDE * right), y: within(from.y + STRIDE * down) };
     // With Shift the pen draws on its way.
-    if (!move || event.shiftKey) this.#line(from, this.#pen, true);
+    if (!move || event.shiftKey) this.#line([from, this.#pen], true);
     this.#draw();
   }
 }

@@ -32,7 +32,12 @@ export class Film {
     this.#frames = frames;
     const [before] = frames;
     const now = shownFrame(frames, shown);
-    if (shape && before && this.#changed.before(before)) {
+    if (!shape || !before || !now) {
+      // Those of another run are not this one's.
+      if (this.#changed.before(null)) clear('before', 'Before');
+      if (this.#changed.now(null)) clear('now', 'Samples');
+      byId('now-word').textContent = 'now';
+    } else if (this.#changed.before(before)) {
       draw(byId('before'), before, shape);
       byId('before-step').textContent = `step ${before.step.toLocaleString('en')}`;
     }
@@ -53,6 +58,14 @@ export class Film {
     byId('over-time').classList.toggle('playing', playing);
     byId('play').setAttribute('aria-label', playing ? 'Pause the film' : 'Play the film');
   }
+}
+
+/** @param {'before'|'now'} name @param {string} label */
+function clear(name, label) {
+  const canvas = byId(name);
+  Object.assign(canvas, { width: 1, height: 1 }); // which empties it
+  canvas.setAttribute('aria-label', label);
+  byId(`${name}-step`).textContent = '';
 }
 
 /** @param {HTMLCanvasElement} canvas @param {Frame} frame @param {FilmShape} shape */

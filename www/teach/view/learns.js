@@ -2,7 +2,7 @@
 
 import { rgbaOf } from '../../model/image.js';
 import { byId, changes, contextOf } from '../../view/dom.js';
-import { chosenImages, isActive } from '../store/select.js';
+import { chosenImages, hasOwnImages, isActive } from '../store/select.js';
 
 const COLUMNS = 16;
 const MOST = 96;
@@ -13,10 +13,9 @@ export class Learns {
   /** @param {import('../store/state.js').State} state */
   render(state) {
     const { from, data, pictures, beginning, run } = state;
-    const isOwn = beginning.kind === 'checkpoint' && beginning.images !== null;
     byId('learns').hidden = isActive(state);
     if (!this.#changed(from, data, pictures, beginning, run === null)) return;
-    const draws = from === 'drawings' && !isOwn;
+    const draws = from === 'drawings' && !hasOwnImages(state);
     byId('drawing').hidden = !draws;
     const images = draws ? null : chosenImages(state);
     byId('learns-says').textContent = draws ? 'Draw each as large as you like: it is centred and scaled. A few are enough.' : saysOf(state, images);

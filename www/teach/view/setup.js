@@ -3,17 +3,16 @@
 import { chosenFiles } from '../../model/folder.js';
 import { SHIPPED } from '../../models/catalogue.js';
 import { byId, changes, make } from '../../view/dom.js';
-import { SETTING_NAMES } from '../store/settings.js';
-import { imageProblem, isActive, settingProblem, settingsOf } from '../store/select.js';
+import { OF_NEW, SETTING_NAMES } from '../store/settings.js';
+import { hasOwnImages, imageProblem, isActive, settingProblem, settingsOf } from '../store/select.js';
 
 /** @typedef {import('../store/settings.js').Settings} Settings */
 /** @typedef {import('../store/state.js').State} State */
 
-/** What only a new network is asked. @type {readonly (keyof Settings)[]} */
-const OF_NEW = ['prediction', 'schedule', 'widths'];
-
 export class Setup {
   #changed = { beginning: changes(), fields: changes() };
+  /** The field that somebody is typing in. @type {HTMLInputElement|null} */
+  #typing = null;
   /** @type {HTMLInputElement[]} */
   #from = [...document.querySelectorAll(/** @type {'input'} */ ('input[name=from]'))];
 
@@ -34,7 +33,20 @@ export class Setup {
     byId('side').addEventListener('change', () => controller.takePictures({ side: Number(byId('side').value) }));
     byId('channels').addEventListener('change', () => controller.takePictures({ channels: byId('channels').value === '3' ? 3 : 1 }));
     byId('beginning').addEventListener('change', () => controller.begin(byId('beginning').value));
-    for (const name of SETTING_NAMES) byId(name).addEventListener('change', () => controller.dispatch({ type: 'set', name, text: byId(name).value }));
+    for (const name of SETTING_NAMES) {
+      const field = byId(name);
+      field.addEventListener('input', () => {
+        this.#typing = field;
+        controller.dispatch({ type: 'set', name, text: field.value });
+      });
+      for (const end of ['change', 'blur']) {
+        field.addEventListener(end, () => {
+          if (this.#typing !== field) return;
+          this.#typing = null;
+          controller.dispatch({ type: 'set', name, text: field.value });
+        });
+      }
+    }
     byId('unset').addEventListener('click', () => controller.dispatch({ type: 'unset' }));
   }
 
@@ -44,11 +56,13 @@ export class Setup {
     const { from, pictures, beginning, texts, data, drawings, run } = state;
     if (this.#changed.beginning(beginning, run?.name, run?.kept === null)) this.#showBeginning(beginning, run);
     if (!this.#changed.fields(from, pictures, beginning, texts, data, drawings, active)) return;
+    // Any of the sources takes the place of what a checkpoint comes with.
+    const isOwn = hasOwnImages(state);
     for (const input of this.#from) {
-      input.checked = input.value === from;
+      input.checked = input.value === from && !isOwn;
       input.disabled = active;
     }
-    byId('pictures-part').hidden = from !== 'files';
+    byId('pictures-part').hidden = from !== 'files' || isOwn;
     byId('side').value = String(pictures.side);
     byId('channels').value = String(pictures.channels);
     for (const id of ['side', 'channels', 'own-folder', 'own-files', 'beginning', 'handwriting', 'unset']) byId(id).disabled = active;
@@ -56,13 +70,16 @@ export class Setup {
     const wrong = settingProblem(state);
     for (const name of SETTING_NAMES) {
       const field = byId(name);
-      field.value = (beginning.kind === 'checkpoint' ? null : texts[name]) ?? String(settings[name]);
+      // What somebody is typing stays as it is until it is typed.
+      if (field !== this.#typing) field.value = (beginning.kind === 'checkpoint' ? null : texts[name]) ?? String(settings[name]);
+      // What a model has for them is not known here.
+      field.parentElement.hidden = beginning.kind === 'model' && OF_NEW.includes(name);
       field.disabled = active || (OF_NEW.includes(name) && beginning.kind !== 'nothing') || (beginning.kind === 'checkpoint' && name !== 'backend');
       field.setAttribute('aria-invalid', String(wrong?.name === name));
     }
     const hint = byId('hint');
     hint.classList.toggle('problem', wrong !== null);
-    hint.textContent = wrong ? `${byId(wrong.name).labels[0].textContent} has to be ${wrong.problem}.` : active ? '' : imageProblem(state) ?? summaryOf(state, settings);
+    hint.textContent = wrong ? `${byId(wrong.name).labels[0].textContent} has to be ${problemIn(byId(wrong.name)) ?? wrong.problem}.` : active ? '' : imageProblem(state) ?? summaryOf(state, settings);
     if (wrong) byId('expert').open = true;
   }
 
@@ -81,6 +98,9 @@ export class Setup {
     byId('beginning').replaceChildren(...options.map(([id, text]) => make('option', { value: id, selected: id === value }, text)));
   }
 }
+
+/** What a choice has to be, in its words and as an address has it. @param {HTMLSelectElement|HTMLInputElement} field */
+const problemIn = (field) => (field instanceof HTMLSelectElement ? [...field.options].map(({ text, value }) => `${text} (${value})`).join(' or ') : null);
 
 /** @param {State} state @param {Settings} settings */
 function summaryOf({ beginning }, { steps, batch }) {
