@@ -51,6 +51,13 @@ test('a run that fails goes on from its checkpoint, and its later losses are tak
   assert.deepEqual(state.notices, []);
 });
 
+test('a run that has diverged is not offered to go on', () => {
+  const message = 'At step 3 the network has diverged.';
+  const state = all(running(), { type: 'backend', id: 1, kind: 'gpu', name: 'GPU' }, checkpoint(2), { type: 'failed', id: 1, message, diverged: true });
+  assert.deepEqual([state.notices[0].title, state.notices[0].text, state.notices[0].actions], ['The run has diverged', message, []]);
+  assert.deepEqual([state.run.activity, state.run.diverged], ['failed', true]);
+});
+
 test('a run that fails before it has learned anything leaves nothing but what went wrong', () => {
   const state = all(initialState(), { type: 'teach', asked: asked() }, { type: 'failed', id: 1, message: 'Too large.' });
   assert.equal(state.run, null);

@@ -98,7 +98,7 @@ function heard(state, event) {
     case 'checkpoint': return withRun(state, { checkpoint: { step: event.step, files: event.files, model: event.model }, step: event.step });
     case 'paused': return run.activity === 'stopping' ? withRun(state, { progress: null }) : announced(withRun(state, { activity: 'paused', progress: null }), `Paused after ${event.step} steps.`);
     case 'finished': return announced(withRun(state, { activity: 'finished', step: event.step, progress: null }), `Done: ${event.step} steps.`);
-    case 'failed': return failed(state, run, event.message);
+    case 'failed': return failed(state, run, event);
   }
 }
 
@@ -111,19 +111,19 @@ function kept(state, name, step) {
   return { ...next, beginning: { ...beginning, source: { ...beginning.source, id: `taught:${name}`, name } } };
 }
 
-/** @param {State} state @param {Run} run @param {string} message @returns {State} */
-function failed(state, run, message) {
+/** @param {State} state @param {Run} run @param {Extract<LearningEvent, {type: 'failed'}>} event @returns {State} */
+function failed(state, run, { message, diverged = false }) {
   const { checkpoint, backend } = run;
   const onGpu = backend?.kind === 'gpu';
   /** @type {NonNullable<Notice['actions']>} */
   const actions = [];
-  if (checkpoint) {
+  if (checkpoint && !diverged) {
     actions.push({ label: `Go on from step ${checkpoint.step}`, intent: { do: 'goOn' } });
     if (onGpu) actions.push({ label: 'Go on, on the CPU', intent: { do: 'goOn', cpu: true } });
   }
-  const title = checkpoint ? 'The run was interrupted' : 'The run did not start';
+  const title = diverged ? 'The run has diverged' : checkpoint ? 'The run was interrupted' : 'The run did not start';
   const next = withNotice(state, { key: 'failure', error: true, title, text: message, actions });
-  return announced({ ...next, run: checkpoint ? { ...run, activity: 'failed', progress: null } : null }, `${title}. ${message}`);
+  return announced({ ...next, run: checkpoint ? { ...run, activity: 'failed', diverged, progress: null } : null }, `${title}. ${message}`);
 }
 
 /** An empty field is what is taken by itself. @param {State['texts']} texts @param {keyof import('./settings.js').Settings} name @param {string} text @returns {State['texts']} */

@@ -58,6 +58,7 @@ import { emptyDrawings } from './drawings.js';
  * @property {Samples} samples
  * @property {Recipe|null} recipe  once it has begun
  * @property {number} step      how many were taken
+ * @property {boolean} diverged  so that it would fail again if it went on
  * @property {number|null} speed  images a second
  * @property {import('./curve.js').Curve} curve
  * @property {readonly Frame[]} frames
@@ -114,5 +115,5 @@ export const initialState = () => ({
 
 /** @param {Pick<Run, 'id'|'name'|'title'|'images'|'samples'>} asked @returns {Run} */
 export const newRun = (asked) => ({
-  ...asked, activity: 'starting', progress: null, backend: null, recipe: null, step: 0, speed: null, curve: emptyCurve(), frames: [], shape: null, checkpoint: null, kept: null,
+  ...asked, activity: 'starting', progress: null, backend: null, recipe: null, step: 0, diverged: false, speed: null, curve: emptyCurve(), frames: [], shape: null, checkpoint: null, kept: null,
 });
