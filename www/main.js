@@ -83,7 +83,7 @@ const views = [
   new Readouts(),
   new SaveMenu(controller, keeper),
   new History(keeper),
-  new TeachLink(),
+  new TeachLink(query.get('hub')),
   new Title(),
   new UpdatePanel(),
   new Plots(store.state),

@@ -12,6 +12,7 @@ import { reduce } from '../../www/teach/store/reduce.js';
 import { chosenImages, fittedTo, hasOwnImages, imageProblem, isActive, settingProblem, settingsOf } from '../../www/teach/store/select.js';
 import { networkFor, readSetting, recipeOf, samplesOf } from '../../www/teach/store/settings.js';
 import { initialState } from '../../www/teach/store/state.js';
+import { teachAddress } from '../../www/view/teach-link.js';
 import { crc32, unzip, zip } from '../../www/model/zip.js';
 
 const images = (count = 20, labels = null, names = []) => ({ shape: [count, 1, 28, 28], pixels: new Uint8Array(count * 784), labels: labels && Uint32Array.from(labels), names });
@@ -142,6 +143,14 @@ test('a model is looked at before it is taught, and may be one that cannot be', 
   assert.equal(imageProblem(all(state, { type: 'begin', beginning: model })), null, 'of some nothing can be known');
   const known = { channels: 6, side: 32, classes: null, names: [], nullClass: null };
   assert.match(imageProblem(all(state, { type: 'begin', beginning: { ...model, known } })), /^Mine makes images of 6 channels/);
+});
+
+test('the way from the page to this one carries what names the model', () => {
+  const hub = { kind: 'hub', id: 'owner/name@a#b', network: 'unet_ema', variant: 'fp16' };
+  const query = new URLSearchParams(teachAddress(hub, 'http://127.0.0.1:8001/').split('?')[1]);
+  assert.deepEqual(Object.fromEntries(query), { model: 'owner/name@a#b', network: 'unet_ema', variant: 'fp16', hub: 'http://127.0.0.1:8001/' });
+  assert.equal(teachAddress({ kind: 'taught', id: 'taught:mine-1', network: null, variant: null }, null), 'teach.html?model=taught%3Amine-1');
+  for (const source of [undefined, { kind: 'files', id: 'file 1: mine' }]) assert.equal(teachAddress(source, null), 'teach.html');
 });
 
 test('classes are those of the model by their names, by their order, or none', () => {

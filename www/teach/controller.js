@@ -93,7 +93,7 @@ export class Controller {
     }
     const model = query.get('model');
     if (query.get('from') === 'handwriting') this.handwriting();
-    else if (model) this.begin(model);
+    else if (model) this.begin(model, { network: query.get('network') || null, variant: query.get('variant') || null });
     for (const name of SETTING_NAMES) {
       const text = query.get(name);
       if (text !== null) this.dispatch({ type: 'set', name, text });
@@ -219,15 +219,16 @@ export class Controller {
     await this.#beginWith(source, digits.title);
   }
 
-  /** A model by its name, or nothing. @param {string} text */
-  async begin(text) {
+  /** A model by its name, or nothing. @param {string} text @param {import('../model/networks.js').Wanted} [wanted]  which of its networks and weights */
+  async begin(text, wanted = { network: null, variant: null }) {
     this.#asked++;
     if (!text) {
       this.dispatch({ type: 'begin', beginning: { kind: 'nothing' } });
       return;
     }
-    const { source, problem } = this.#sourceOf(text);
-    if (!source) return this.#sayWrong('There is no such model', problem);
+    const named = this.#sourceOf(text);
+    if (!named.source) return this.#sayWrong('There is no such model', named.problem);
+    const source = { ...named.source, ...wanted };
     const { from } = this.#state;
     // What the shipped models learned from is there.
     const sheet = /** @type {From[]} */ (['digits', 'letters']).find((name) => source.id === `models/${name}`);
