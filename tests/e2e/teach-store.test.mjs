@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { deflateRawSync } from 'node:zlib';
 import { archiveOf, checkpointIn, modelIn } from '../../www/teach/archive.js';
 import { classesOf } from '../../www/teach/classes.js';
 import { fromNpz, toNpz } from '../../www/teach/npz.js';
@@ -308,6 +309,56 @@ test('a zip comes back as it went in', async () => {
   const found = await unzip(new File([archive], 'x.zip'));
   assert.deepEqual(found.map(({ path, file }) => [path, file.size]), [['a/é.txt', 4], ['a/b.bin', 1000], ['empty', 0]]);
   assert.equal(await found[0].file.text(), 'text');
+});
+
+/** A zip with one deflated file, as most programs make it. */
+async function deflated(text) {
+  const packed = new Uint8Array(deflateRawSync(text));
+  const bytes = new Uint8Array(await (await zip({ 'a.txt': new Blob([packed]) })).arrayBuffer());
+  const view = new DataView(bytes.buffer);
+  const central = view.getUint32(bytes.length - 6, true);
+  for (const at of [8, central + 10]) view.setUint16(at, 8, true);
+  for (const at of [14, central + 16]) view.setUint32(at, crc32(new TextEncoder().encode(text)), true);
+  for (const at of [22, central + 24]) view.setUint32(at, text.length, true);
+  return { bytes, view, central };
+}
+
+test('what is deflated is unpacked, and told of while it is', async () => {
+  const text = 'so many words, '.repeat(1000);
+  const { bytes } = await deflated(text);
+  assert.ok(bytes.length < 1000);
+  const [{ path, file }] = await unzip(new File([bytes], 'x.zip'));
+  assert.deepEqual([path, await file.text()], ['a.txt', text]);
+  const damaged = bytes.slice();
+  damaged[40] ^= 0xff;
+  await assert.rejects(unzip(new File([damaged], 'x.zip')), /x\.zip is damaged: a\.txt is not what was put in\. Download or make it again\.$/);
+
+  const told = [];
+  const slow = class extends File {
+    slice(...part) {
+      for (const until = performance.now() + 30; performance.now() < until;);
+      return super.slice(...part);
+    }
+  };
+  const many = Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`${i}.txt`, new Blob(['x'])]));
+  await unzip(new slow([await zip(many)], 'x.zip'), (...far) => told.push(far));
+  assert.ok(told.length >= 2 && told.every(([done, total], i) => total === 12 && done < 12 && (!i || done > told[i - 1][0])), JSON.stringify(told));
+});
+
+test('what a zip may be that is not read here is told, and what to do', async () => {
+  const { bytes, view, central } = await deflated('text');
+  const refused = (change, reason) => {
+    const before = bytes.slice();
+    change();
+    const file = new File([bytes.slice()], 'x.zip');
+    bytes.set(before);
+    return assert.rejects(unzip(file), reason);
+  };
+  await refused(() => view.setUint16(central + 8, 1, true), /^Error: x\.zip is encrypted: a\.txt is read with a password only\. Unpack it, and drop the folder\.$/);
+  await refused(() => view.setUint16(central + 10, 12, true), /^Error: x\.zip has a\.txt packed in a way \(12\) that is not read here\. Unpack it, and drop the folder\.$/);
+  const wide = /^Error: x\.zip is a zip of the 64-bit kind, which is not read here\. Unpack it, and drop the folder\.$/;
+  await refused(() => view.setUint32(bytes.length - 6, 0xffffffff, true), wide);
+  await refused(() => view.setUint32(central + 20, 0xffffffff, true), wide);
 });
 
 test('a damaged zip is refused with the reason', async () => {

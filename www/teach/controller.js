@@ -158,7 +158,7 @@ export class Controller {
       if (!found.length) return;
       if (found.length === MOST_FILES) this.dispatch({ type: 'notify', notice: { key: 'most', text: `Of what was dropped, the first ${MOST_FILES} files are taken. Choose a folder with the button to have all of it.` } });
       const zips = found.filter(({ path }) => /\.zip$/i.test(path));
-      if (zips.length) found = (await Promise.all(found.map(async (one) => (zips.includes(one) ? unzip(one.file) : [one])))).flat();
+      if (zips.length) found = await this.#unpack(found, zips);
       const checkpoint = await checkpointIn(found);
       if (checkpoint && checkpoint.step >= checkpoint.recipe.steps) {
         // A run that has taken all of its steps does not go on, but what it has made learns more.
@@ -177,6 +177,20 @@ export class Controller {
     } catch (error) {
       this.#sayWrong('These files cannot be used', messageOf(error));
     }
+  }
+
+  /** Files with those that are in their archives. @param {Found[]} found @param {Found[]} zips */
+  async #unpack(found, zips) {
+    const all = [];
+    try {
+      for (const one of found) {
+        if (zips.includes(one)) all.push(...await unzip(one.file, (done, total) => this.dispatch({ type: 'unpacking', unpacking: { done, total } })));
+        else all.push(one);
+      }
+    } finally {
+      this.dispatch({ type: 'unpacking', unpacking: null });
+    }
+    return all;
   }
 
   /** Pictures that are pasted come to those that are there. @param {Found[]} files */

@@ -20,6 +20,7 @@ import { isActive } from './select.js';
  *   {type: 'read', images: import('./state.js').Images, skipped: readonly import('../data-worker.js').Skipped[]} |
  *   {type: 'reading', done: number, total: number} |
  *   {type: 'unreadable', message: string} |
+ *   {type: 'unpacking', unpacking: State['unpacking']} |
  *   {type: 'alphabet', alphabet: import('./drawings.js').Alphabet} |
  *   {type: 'draw', box: number, line: readonly Point[], begins: boolean} |
  *   {type: 'undo', box: number} |
@@ -52,6 +53,7 @@ export function reduce(state, action) {
     case 'reading': return { ...state, data: { ...state.data, reading: { done: action.done, total: action.total }, problem: null } };
     case 'read': return read(state, action);
     case 'unreadable': return unreadable(state, action.message);
+    case 'unpacking': return { ...state, unpacking: action.unpacking };
     case 'alphabet': return withAlphabet(state, action.alphabet);
     case 'draw': return { ...state, drawings: drawn(state.drawings, action.box, action.line, action.begins) };
     case 'undo': return { ...state, drawings: undone(state.drawings, action.box) };

@@ -85,6 +85,7 @@ import { emptyDrawings } from './drawings.js';
  * @property {Pictures} pictures
  * @property {import('./drawings.js').Drawings} drawings
  * @property {import('./drawings.js').Drawings} aside  those of the other alphabet
+ * @property {{done: number, total: number}|null} unpacking  files of an archive that was dropped
  * @property {Beginning} beginning
  * @property {Readonly<Partial<Record<keyof Settings, string>>>} texts  what was typed or chosen, which may be wrong
  * @property {Run|null} run
@@ -104,6 +105,7 @@ export const initialState = () => ({
   pictures: { found: [], side: 32, channels: 1 },
   drawings: emptyDrawings('digits'),
   aside: emptyDrawings('letters'),
+  unpacking: null,
   beginning: { kind: 'nothing' },
   texts: {},
   run: null,
