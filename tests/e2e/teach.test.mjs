@@ -206,6 +206,76 @@ test('it learns on the GPU too, and stops within a step', async () => {
   await closePage(page);
 });
 
+test('what a button does does not take the focus away; settings are explained', async () => {
+  const page = await open(`${TINY}&steps=400&prediction=x`);
+  await page.getByText('It predicts has to be v (v_prediction) or ε, the noise (epsilon).').waitFor();
+  await button(page, 'What “Average keeps” means').focus();
+  await page.keyboard.press('Shift+Tab');
+  await page.keyboard.press('Tab');
+  await page.getByRole('tooltip').getByText('a moving average of the weights').waitFor();
+  await page.getByLabel('It predicts').selectOption('v');
+  const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.getAttribute('aria-label'));
+
+  // What is typed stays while the images are read.
+  await page.getByLabel('Images a step').fill('');
+  await page.evaluate(() => document.querySelector('input[name=from][value=letters]').click());
+  await page.waitForFunction(() => document.getElementById('learns-says').textContent.startsWith('5,200'));
+  assert.equal(await page.getByLabel('Images a step').inputValue(), '');
+  await page.getByLabel('Images a step').pressSequentially('4');
+  await page.getByLabel('Images a step').blur();
+
+  await teach(page);
+  await reach(page, 'learning');
+  await button(page, 'Pause').focus();
+  await page.keyboard.press('Enter');
+  await reach(page, 'paused');
+  assert.equal(await focused(), 'pause');
+  await isKept(page);
+  await button(page, 'Stop').focus();
+  await page.keyboard.press('Enter');
+  await reach(page, 'stopped');
+  assert.equal(await focused(), 'teach');
+  await button(page, 'Delete').click();
+  await button(page, 'Delete it').focus();
+  await page.keyboard.press('Enter');
+  await reach(page, 'ready');
+  assert.equal(await focused(), 'teach');
+
+  await page.getByRole('radio', { name: 'Drawings made here' }).check({ force: true });
+  await page.locator('#boxes canvas').first().focus();
+  await page.keyboard.press('Space');
+  await button(page, 'Clear drawing 1').focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('application', { name: 'Drawing 1, 0, empty' }).waitFor();
+  assert.equal(await focused(), 'Clear drawing 1');
+  await closePage(page);
+});
+
+test('one tab neither deletes nor replaces what another has begun', async () => {
+  const page = await open(TINY);
+  const names = await page.evaluate(async () => {
+    const { keepRun, forgetRun, keptRun } = await import('./model/taught.js');
+    const run = (name, step) => ({ name, title: name, step, files: {}, model: {}, shown: null });
+    const images = { shape: [1, 1, 1, 1], pixels: new Blob(['x']), labels: null, names: [] };
+    const now = async (what) => `${await what.then(() => 'done', ({ message }) => message)}: ${(await keptRun())?.name ?? 'nothing'} ${(await keptRun())?.step ?? ''}`;
+    return [
+      await now(keepRun(run('a', 1), images)),
+      await now(keepRun(run('b', 1), images)),
+      await now(keepRun(run('b', 1), images, 'a')),
+      await now(forgetRun('a')),
+      await now(keepRun(run('a', 2), null)),
+      await now(keepRun(run('b', 2), null)),
+      await now(keepRun(run('c', 1), { ...images, pixels: () => {} }, 'b')),
+      await now(forgetRun('b')),
+      await now(keepRun(run('b', 3), null)),
+    ];
+  });
+  assert.match(names.splice(6, 1)[0], /could not be cloned.*: b 2$/s, 'what fails leaves what was there');
+  const other = (name) => `Another run is kept now, and one is kept at a time: another tab has begun ${name}.`;
+  assert.deepEqual(names, ['done: a 1', `${other('a')}: a 1`, 'done: b 1', 'done: b 1', `${other('b')}: b 1`, 'done: b 2', 'done: nothing ', 'Another tab has deleted this run.: nothing ']);
+  await closePage(page);
+});
+
 test('pictures of the visitor’s are learned from, a folder a class; what is damaged is told', async () => {
   const page = await open(`${TINY}&steps=3`);
   const png = (colour) => page.evaluate(async (style) => {

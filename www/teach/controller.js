@@ -292,6 +292,7 @@ export class Controller {
     if (last && last.name !== replace) {
       this.dispatch({ type: 'notify', notice: {
         key: 'ask',
+        answers: true,
         title: 'One run is kept at a time',
         text: `${last.title}, step ${last.step}, goes when another begins. Download it first if you want to have it later.`,
         actions: [{ label: 'Begin anew', intent: { do: 'teach', replace: last.name } }],
@@ -350,7 +351,7 @@ export class Controller {
     } else if (run.activity === 'paused') {
       if (run.frames.at(-1)?.step === run.step) this.#end();
       this.dispatch({ type: 'stopped' });
-    } else {
+    } else if (run.activity !== 'stopping') {
       this.dispatch({ type: 'stop' });
       this.#tell({ type: 'pause' });
     }
@@ -489,7 +490,7 @@ export class Controller {
     const { run } = this.#state;
     if (!run) return;
     if (!sure) {
-      this.dispatch({ type: 'notify', notice: { key: 'ask', title: 'Delete what was taught?', text: `${run.title}, step ${run.step}, is gone then. Download it first if you want to have it later.`, actions: [{ label: 'Delete it', intent: { do: 'forget', sure: true } }] } });
+      this.dispatch({ type: 'notify', notice: { key: 'ask', answers: true, title: 'Delete what was taught?', text: `${run.title}, step ${run.step}, is gone then. Download it first if you want to have it later.`, actions: [{ label: 'Delete it', intent: { do: 'forget', sure: true } }] } });
       return;
     }
     try {

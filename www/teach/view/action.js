@@ -34,9 +34,11 @@ export class Action {
     const active = isActive(state);
     this.#teach.classList.toggle('stop', active);
     this.#teach.textContent = active ? 'Stop' : 'Teach';
-    this.#teach.disabled = run?.activity === 'stopping' || (!active && (imageProblem(state) !== null || settingProblem(state) !== null));
+    this.#teach.disabled = !active && (imageProblem(state) !== null || settingProblem(state) !== null);
+    // They keep the focus of who has just pressed them.
+    this.#teach.setAttribute('aria-disabled', String(run?.activity === 'stopping'));
+    this.#pause.setAttribute('aria-disabled', String(run?.activity === 'pausing'));
     this.#pause.hidden = !run || !['learning', 'pausing', 'paused'].includes(run.activity);
-    this.#pause.disabled = run?.activity === 'pausing';
     this.#pause.textContent = run?.activity === 'paused' ? 'Continue' : 'Pause';
     const { text, number, fraction } = statusOf(state);
     byId('status-text').textContent = text;
