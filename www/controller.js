@@ -507,9 +507,9 @@ export class Controller {
     this.#writeAddress();
   }
 
-  /** Puts the settings into the page's address. */
+  /** Puts the settings into the page's address, and beside it whether they are still those of somebody's link: this page's own are not when it is reloaded. */
   #writeAddress() {
-    if (this.#state.loaded) history.replaceState(null, '', `?${queryOf(this.#state, location.search)}`);
+    if (this.#state.loaded) history.replaceState({ shared: this.#state.shared }, '', `?${queryOf(this.#state, location.search)}`);
   }
 
   /** The clock of a run that is played. @param {State} state */

@@ -266,6 +266,10 @@ test('another alphabet puts drawings aside, and brings them back', () => {
   assert.equal(letters.drawings.boxes.some(isDrawn), false);
   assert.equal(all(letters, { type: 'alphabet', alphabet: 'digits' }).drawings, state.drawings);
   assert.equal(all(letters, { type: 'handwriting', beginning: { kind: 'nothing' } }).drawings, state.drawings);
+  // What was kept comes with the alphabet that was drawn last, or that is drawn now.
+  const kept = { drawings: letters.drawings, aside: letters.aside };
+  assert.equal(all(initialState(), { type: 'drawings', kept, alphabet: 'letters' }).drawings, letters.drawings);
+  assert.equal(all(initialState(), { type: 'drawings', kept, alphabet: 'digits' }).drawings, state.drawings);
 });
 
 // ---- Losses and samples -------------------------------------------------------------------------

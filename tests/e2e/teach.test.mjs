@@ -390,6 +390,46 @@ test('the digits model learns a handwriting', async () => {
   await closePage(page);
 });
 
+test('drawings are kept as they are left, with their alphabet; another tab has them too', async () => {
+  const page = await open('backend=cpu');
+  const other = await page.context().newPage();
+  await other.goto(page.url());
+  const empty = (of, number, name) => of.getByRole('application', { name: `Drawing ${number}, ${name}, empty` });
+  for (const each of [page, other]) await each.getByRole('radio', { name: 'Drawings made here' }).check({ force: true });
+  await empty(other, 1, '0').waitFor();
+  await page.locator('#boxes canvas').first().focus();
+  await page.keyboard.press('Space');
+  await page.getByRole('application', { name: 'Drawing 1, 0', exact: true }).waitFor();
+  // No window has the focus where there is no screen.
+  await page.waitForTimeout(1000);
+  await other.evaluate(() => dispatchEvent(new Event('focus')));
+  await other.getByRole('application', { name: 'Drawing 1, 0', exact: true }).waitFor();
+
+  // It is left before what is drawn has rested.
+  await other.evaluate(() => {
+    globalThis.setTimeout = () => 1;
+  });
+  await other.locator('input[name=alphabet][value=letters]').check({ force: true });
+  await empty(other, 2, 'B').waitFor();
+  await other.locator('#boxes canvas').nth(1).focus();
+  await other.keyboard.press('Space');
+  await other.getByRole('application', { name: 'Drawing 2, B', exact: true }).waitFor();
+  await other.evaluate(() => {
+    Object.defineProperty(document, 'visibilityState', { value: 'hidden' });
+    document.dispatchEvent(new Event('visibilitychange'));
+  });
+  await page.waitForFunction(async () => {
+    const { keptDrawings } = await import('./model/taught.js');
+    const { drawings } = await keptDrawings();
+    return drawings.alphabet === 'letters' && drawings.boxes[1].ink.some((share) => share > 0.5);
+  });
+  await other.reload();
+  await other.getByRole('radio', { name: 'Drawings made here' }).check({ force: true });
+  await other.getByRole('application', { name: 'Drawing 2, B', exact: true }).waitFor();
+  await other.close();
+  await closePage(page);
+});
+
 for (const colorScheme of ['light', 'dark']) {
   test(`it is accessible and fits a phone, ${colorScheme}`, async () => {
     const page = await open(`${TINY}&steps=6`, { viewport: PHONE, colorScheme });

@@ -56,6 +56,8 @@ export class Controller {
   #keptImagesOf = '';
   #timer = 0;
   #resting = 0;
+  /** What tells the drawings that were read or kept last from those of another tab; and whether they could not be kept. */
+  #drawings = { mark: '', unkept: false };
   /** Which beginning was asked for last. */
   #asked = 0;
 
@@ -67,9 +69,13 @@ export class Controller {
     this.#store = store;
     this.#sourceOf = sourceOf;
     document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState !== 'hidden') return;
       // It may be the last that is heard of this page.
-      if (document.visibilityState === 'hidden' && this.#state.run?.activity === 'learning') this.#tell({ type: 'keep', id: this.#state.run.id });
+      if (this.#state.run?.activity === 'learning') this.#tell({ type: 'keep', id: this.#state.run.id });
+      if (this.#resting) this.#writeDrawings();
     });
+    // Another tab may have been drawn in meanwhile.
+    addEventListener('focus', () => this.#readDrawings(this.#state.drawings.alphabet).catch((error) => console.warn(error)));
   }
 
   get #state() {
@@ -85,8 +91,7 @@ export class Controller {
   async open(query) {
     this.readImages();
     try {
-      const kept = await keptDrawings();
-      if (kept?.drawings && kept.aside) this.dispatch({ type: 'drawings', kept });
+      await this.#readDrawings();
       await this.#openKept();
     } catch (error) {
       this.dispatch({ type: 'notify', notice: { key: 'storage', text: `This browser keeps nothing for this page (${messageOf(error)}). What is taught here is gone when the page is closed, unless it is downloaded.` } });
@@ -215,11 +220,33 @@ export class Controller {
 
   #keepDrawings() {
     clearTimeout(this.#resting);
-    this.#resting = setTimeout(() => {
-      const { drawings, aside } = this.#state;
-      const still = (/** @type {typeof drawings} */ of) => ({ ...of, boxes: of.boxes.map((box) => ({ ...box, past: [] })) });
-      keepDrawings({ drawings: still(drawings), aside: still(aside) }).catch((error) => console.warn('Drawings are not kept:', error));
-    }, REST);
+    this.#resting = setTimeout(() => this.#writeDrawings(), REST);
+  }
+
+  async #writeDrawings() {
+    clearTimeout(this.#resting);
+    this.#resting = 0;
+    const { drawings, aside } = this.#state;
+    const still = (/** @type {typeof drawings} */ of) => ({ ...of, boxes: of.boxes.map((box) => ({ ...box, past: [] })) });
+    const mark = this.#drawings.mark = Math.random().toString(36);
+    try {
+      await keepDrawings({ drawings: still(drawings), aside: still(aside), mark });
+      this.#drawings.unkept = false;
+    } catch (error) {
+      console.warn(error);
+      if (this.#drawings.unkept) return; // it was said
+      this.#drawings.unkept = true;
+      this.dispatch({ type: 'notify', notice: { key: 'storage', text: `The browser does not keep what is drawn (${messageOf(error)}). It is gone when this page is closed.` } });
+    }
+  }
+
+  /** Takes over what is kept, unless it is what this page has. @param {import('./store/drawings.js').Alphabet} [alphabet]  that is drawn here */
+  async #readDrawings(alphabet) {
+    const kept = await keptDrawings();
+    const { mark = 'kept before there were marks' } = kept ?? {};
+    if (!kept?.drawings || !kept.aside || this.#resting || mark === this.#drawings.mark) return;
+    this.#drawings.mark = mark;
+    this.dispatch({ type: 'drawings', kept: { drawings: kept.drawings, aside: kept.aside }, alphabet: alphabet ?? kept.drawings.alphabet });
   }
 
   // ---- What it begins with --------------------------------------------------------------------

@@ -26,7 +26,7 @@ import { isActive } from './select.js';
  *   {type: 'undo', box: number} |
  *   {type: 'clear', box: number} |
  *   {type: 'label', box: number, label: number} |
- *   {type: 'drawings', kept: Pick<State, 'drawings'|'aside'>} |
+ *   {type: 'drawings', kept: Pick<State, 'drawings'|'aside'>, alphabet: import('./drawings.js').Alphabet} |
  *   {type: 'begin', beginning: import('./state.js').Beginning} |
  *   {type: 'handwriting', beginning: import('./state.js').Beginning} |
  *   {type: 'set', name: keyof import('./settings.js').Settings, text: string} |
@@ -59,7 +59,7 @@ export function reduce(state, action) {
     case 'undo': return { ...state, drawings: undone(state.drawings, action.box) };
     case 'clear': return { ...state, drawings: cleared(state.drawings, action.box) };
     case 'label': return { ...state, drawings: labelled(state.drawings, action.box, action.label) };
-    case 'drawings': return withAlphabet({ ...state, ...action.kept }, state.drawings.alphabet);
+    case 'drawings': return withAlphabet({ ...state, ...action.kept }, action.alphabet);
     case 'begin': return { ...withoutNotice(state, 'beginning'), beginning: action.beginning };
     case 'handwriting': return { ...withAlphabet(chosen(state, 'drawings'), 'digits'), beginning: action.beginning, texts: state.texts.backend ? { backend: state.texts.backend } : {} };
     case 'set': return { ...state, texts: withText(state.texts, action.name, action.text) };
