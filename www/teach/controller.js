@@ -68,14 +68,15 @@ export class Controller {
   constructor(store, sourceOf) {
     this.#store = store;
     this.#sourceOf = sourceOf;
+    // Another tab may have been drawn in meanwhile.
+    const look = () => this.#readDrawings(this.#state.drawings.alphabet).catch((error) => console.warn(error));
+    addEventListener('focus', look);
     document.addEventListener('visibilitychange', () => {
-      if (document.visibilityState !== 'hidden') return;
+      if (document.visibilityState !== 'hidden') return look();
       // It may be the last that is heard of this page.
       if (this.#state.run?.activity === 'learning') this.#tell({ type: 'keep', id: this.#state.run.id });
       if (this.#resting) this.#writeDrawings();
     });
-    // Another tab may have been drawn in meanwhile.
-    addEventListener('focus', () => this.#readDrawings(this.#state.drawings.alphabet).catch((error) => console.warn(error)));
   }
 
   get #state() {
@@ -242,9 +243,11 @@ export class Controller {
 
   /** Takes over what is kept, unless it is what this page has. @param {import('./store/drawings.js').Alphabet} [alphabet]  that is drawn here */
   async #readDrawings(alphabet) {
+    const { mark: before } = this.#drawings;
     const kept = await keptDrawings();
     const { mark = 'kept before there were marks' } = kept ?? {};
-    if (!kept?.drawings || !kept.aside || this.#resting || mark === this.#drawings.mark) return;
+    const isOlder = this.#resting || this.#drawings.mark !== before;
+    if (!kept?.drawings || !kept.aside || isOlder || mark === before) return;
     this.#drawings.mark = mark;
     this.dispatch({ type: 'drawings', kept: { drawings: kept.drawings, aside: kept.aside }, alphabet: alphabet ?? kept.drawings.alphabet });
   }
