@@ -10,8 +10,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const WORKER = 'service-worker.js';
 const hashOf = (bytes) => createHash('sha256').update(bytes).digest('hex');
-/** The benchmark, what learns, what other pages embed, examples of that, texts about the page and source maps are not what the page is made of. */
-const isShell = (path) => path !== WORKER && !/^(bench|teach|pkg\/learning\/|engine\/learning-worker|embed\/|examples\/)|\.(md|map)$/.test(path) && (!path.startsWith('models/') || path.endsWith('/preview.png'));
+/** The benchmark, what a network learns with and from, what other pages embed, examples of that, texts about the page and source maps are not what the page is made of. */
+const isShell = (path) => path !== WORKER && !/^(bench|teach\/data\/|pkg\/learning\/|engine\/learning-worker|embed\/|examples\/)|\.(md|map)$/.test(path) && (!path.startsWith('models/') || path.endsWith('/preview.png'));
 
 /** @param {string} folder  with the built page @returns {Promise<string>} its version */
 export async function keepForOffline(folder) {

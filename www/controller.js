@@ -168,7 +168,7 @@ export class Controller {
   async takeFiles(given) {
     try {
       let files = await given;
-      if (files.length === 1 && /\.zip$/i.test(files[0].path)) files = await unzip(files[0].file);
+      if (files.length === 1 && /\.zip$/i.test(files[0].path)) files = await this.#unpack(files[0].file);
       if (files.length === 1 && isPicture(files[0].file) && await this.#takePicture(files[0].file)) return;
       if (conditionShape(this.#state) && files.length === 1 && isCondition(files[0].file)) return await this.takeCondition(files[0].file);
       if (files.length === 1 && !mayBeModel(files[0].path)) return void this.dispatch({ type: 'noModel', message: `${files[0].path} is neither a model’s folder nor a picture.` });
@@ -177,6 +177,20 @@ export class Controller {
       this.#send({ type: 'arrange', id, files });
     } catch (error) {
       this.dispatch({ type: 'noModel', message: messageOf(error) });
+    }
+  }
+
+  /** @param {File} archive */
+  async #unpack(archive) {
+    const { status: { text: before } } = this.#state;
+    const say = (/** @type {string} */ status) => {
+      if (this.#state.phase.activity === 'idle') this.dispatch({ type: 'announce', text: this.#state.announcement.text, status });
+    };
+    let told = '';
+    try {
+      return await unzip(archive, (done, total) => say(told = `Unpacking · ${done}/${total}`));
+    } finally {
+      if (told && this.#state.status.text === told) say(before);
     }
   }
 
@@ -493,9 +507,9 @@ export class Controller {
     this.#writeAddress();
   }
 
-  /** Puts the settings into the page's address. */
+  /** Puts the settings into the page's address, and beside it whether they are still those of somebody's link: this page's own are not when it is reloaded. */
   #writeAddress() {
-    if (this.#state.loaded) history.replaceState(null, '', `?${queryOf(this.#state, location.search)}`);
+    if (this.#state.loaded) history.replaceState({ shared: this.#state.shared }, '', `?${queryOf(this.#state, location.search)}`);
   }
 
   /** The clock of a run that is played. @param {State} state */

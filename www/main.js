@@ -48,7 +48,7 @@ const { source: wanted, problem } = firstSource(settings, sourceOf, DEFAULTS.mod
 if (problem) problems.push(problem);
 problems.push(...missingFrom(query));
 
-const store = createStore(reduce, initialState({ settings, given, wanted, shipped: SHIPPED }));
+const store = createStore(reduce, initialState({ settings, given, wanted, shipped: SHIPPED, shared: history.state?.shared ?? null }));
 const controller = new Controller(store, { ...PAGE, update, bringBack: (entries) => keeper.bringBack(entries) }, sourceOf);
 /** @type {Keeper} */
 const keeper = new Keeper(store, controller);
@@ -83,7 +83,7 @@ const views = [
   new Readouts(),
   new SaveMenu(controller, keeper),
   new History(keeper),
-  new TeachLink(),
+  new TeachLink(query.get('hub')),
   new Title(),
   new UpdatePanel(),
   new Plots(store.state),

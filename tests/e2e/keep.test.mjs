@@ -144,6 +144,13 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     assert.match(await page.locator('#history-about').textContent(), /^One run, \d+ kB, kept in this browser/);
     await page.getByRole('button', { name: 'Clear all' }).click();
     await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 0);
+    // What was removed one after another comes back together.
+    await page.getByText('2 runs were removed from the history.').waitFor();
+    await page.locator('#notes').getByRole('button', { name: 'Undo' }).click();
+    await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 2);
+    await page.getByRole('button', { name: 'About the history' }).click();
+    await page.getByRole('button', { name: 'Clear all' }).click();
+    await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 0);
     assert.match(await page.locator('#history-hint').textContent(), /also when the page is closed/);
     await page.reload();
     await ready(page);

@@ -47,6 +47,11 @@ test('after the first visit it works without the network', async () => {
   await generate(page);
   assert.match(await controls(page).status.textContent(), /2 steps/);
   assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('.primary')).height), '52px', 'with its style');
+  // The Teach page is there too, and says what it has not.
+  await page.getByRole('link', { name: 'Teach' }).click();
+  await page.getByText('The images could not be read').waitFor();
+  assert.match(await page.locator('#errors').textContent(), /digits\.json could not be fetched|letters\.json could not be fetched/);
+  assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('.sources')).display), 'grid', 'with its style');
   await page.context().close();
 });
 

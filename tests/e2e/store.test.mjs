@@ -726,6 +726,9 @@ test('an address that names a run says so until there is one', () => {
   assert.equal(captionOf(from(shared, { type: 'want', source: TREES })), 'made by it', 'another model is another matter');
   assert.equal(captionOf(from(shared, { type: 'reset' })), 'made by it');
   assert.equal(captionOf(from(shared, { type: 'type', field: 'steps', text: '9' })), 'made by it', 'nor are they shared once they are changed');
+  const { settings, given } = readQuery(new URLSearchParams('model=models/digits&seed=5'));
+  const opened = (own) => from(initialState({ settings, given, wanted: DIGITS, shipped: SHIPPED, shared: own }), connect(), sample);
+  assert.deepEqual([null, true, false].map((own) => captionOf(opened(own))), [said, said, 'made by it'], 'the page’s own address is reloaded');
 });
 
 test('a word stands in the lines that make it largest', () => {

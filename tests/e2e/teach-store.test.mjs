@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { deflateRawSync } from 'node:zlib';
 import { archiveOf, checkpointIn, modelIn } from '../../www/teach/archive.js';
 import { classesOf } from '../../www/teach/classes.js';
 import { fromNpz, toNpz } from '../../www/teach/npz.js';
@@ -12,6 +13,7 @@ import { reduce } from '../../www/teach/store/reduce.js';
 import { chosenImages, fittedTo, hasOwnImages, imageProblem, isActive, settingProblem, settingsOf } from '../../www/teach/store/select.js';
 import { networkFor, readSetting, recipeOf, samplesOf } from '../../www/teach/store/settings.js';
 import { initialState } from '../../www/teach/store/state.js';
+import { teachAddress } from '../../www/view/teach-link.js';
 import { crc32, unzip, zip } from '../../www/model/zip.js';
 
 const images = (count = 20, labels = null, names = []) => ({ shape: [count, 1, 28, 28], pixels: new Uint8Array(count * 784), labels: labels && Uint32Array.from(labels), names });
@@ -49,6 +51,13 @@ test('a run that fails goes on from its checkpoint, and its later losses are tak
   assert.deepEqual(state.run.curve.steps, [1, 2, 3]);
   assert.deepEqual(state.run.curve.losses, [1, 2, 30]);
   assert.deepEqual(state.notices, []);
+});
+
+test('a run that has diverged is not offered to go on', () => {
+  const message = 'At step 3 the network has diverged.';
+  const state = all(running(), { type: 'backend', id: 1, kind: 'gpu', name: 'GPU' }, checkpoint(2), { type: 'failed', id: 1, message, diverged: true });
+  assert.deepEqual([state.notices[0].title, state.notices[0].text, state.notices[0].actions], ['The run has diverged', message, []]);
+  assert.deepEqual([state.run.activity, state.run.diverged], ['failed', true]);
 });
 
 test('a run that fails before it has learned anything leaves nothing but what went wrong', () => {
@@ -135,6 +144,14 @@ test('a model is looked at before it is taught, and may be one that cannot be', 
   assert.equal(imageProblem(all(state, { type: 'begin', beginning: model })), null, 'of some nothing can be known');
   const known = { channels: 6, side: 32, classes: null, names: [], nullClass: null };
   assert.match(imageProblem(all(state, { type: 'begin', beginning: { ...model, known } })), /^Mine makes images of 6 channels/);
+});
+
+test('the way from the page to this one carries what names the model', () => {
+  const hub = { kind: 'hub', id: 'owner/name@a#b', network: 'unet_ema', variant: 'fp16' };
+  const query = new URLSearchParams(teachAddress(hub, 'http://127.0.0.1:8001/').split('?')[1]);
+  assert.deepEqual(Object.fromEntries(query), { model: 'owner/name@a#b', network: 'unet_ema', variant: 'fp16', hub: 'http://127.0.0.1:8001/' });
+  assert.equal(teachAddress({ kind: 'taught', id: 'taught:mine-1', network: null, variant: null }, null), 'teach.html?model=taught%3Amine-1');
+  for (const source of [undefined, { kind: 'files', id: 'file 1: mine' }]) assert.equal(teachAddress(source, null), 'teach.html');
 });
 
 test('classes are those of the model by their names, by their order, or none', () => {
@@ -249,6 +266,10 @@ test('another alphabet puts drawings aside, and brings them back', () => {
   assert.equal(letters.drawings.boxes.some(isDrawn), false);
   assert.equal(all(letters, { type: 'alphabet', alphabet: 'digits' }).drawings, state.drawings);
   assert.equal(all(letters, { type: 'handwriting', beginning: { kind: 'nothing' } }).drawings, state.drawings);
+  // What was kept comes with the alphabet that was drawn last, or that is drawn now.
+  const kept = { drawings: letters.drawings, aside: letters.aside };
+  assert.equal(all(initialState(), { type: 'drawings', kept, alphabet: 'letters' }).drawings, letters.drawings);
+  assert.equal(all(initialState(), { type: 'drawings', kept, alphabet: 'digits' }).drawings, state.drawings);
 });
 
 // ---- Losses and samples -------------------------------------------------------------------------
@@ -292,6 +313,56 @@ test('a zip comes back as it went in', async () => {
   const found = await unzip(new File([archive], 'x.zip'));
   assert.deepEqual(found.map(({ path, file }) => [path, file.size]), [['a/é.txt', 4], ['a/b.bin', 1000], ['empty', 0]]);
   assert.equal(await found[0].file.text(), 'text');
+});
+
+/** A zip with one deflated file, as most programs make it. */
+async function deflated(text) {
+  const packed = new Uint8Array(deflateRawSync(text));
+  const bytes = new Uint8Array(await (await zip({ 'a.txt': new Blob([packed]) })).arrayBuffer());
+  const view = new DataView(bytes.buffer);
+  const central = view.getUint32(bytes.length - 6, true);
+  for (const at of [8, central + 10]) view.setUint16(at, 8, true);
+  for (const at of [14, central + 16]) view.setUint32(at, crc32(new TextEncoder().encode(text)), true);
+  for (const at of [22, central + 24]) view.setUint32(at, text.length, true);
+  return { bytes, view, central };
+}
+
+test('what is deflated is unpacked, and told of while it is', async () => {
+  const text = 'so many words, '.repeat(1000);
+  const { bytes } = await deflated(text);
+  assert.ok(bytes.length < 1000);
+  const [{ path, file }] = await unzip(new File([bytes], 'x.zip'));
+  assert.deepEqual([path, await file.text()], ['a.txt', text]);
+  const damaged = bytes.slice();
+  damaged[40] ^= 0xff;
+  await assert.rejects(unzip(new File([damaged], 'x.zip')), /x\.zip is damaged: a\.txt is not what was put in\. Download or make it again\.$/);
+
+  const told = [];
+  const slow = class extends File {
+    slice(...part) {
+      for (const until = performance.now() + 30; performance.now() < until;);
+      return super.slice(...part);
+    }
+  };
+  const many = Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`${i}.txt`, new Blob(['x'])]));
+  await unzip(new slow([await zip(many)], 'x.zip'), (...far) => told.push(far));
+  assert.ok(told.length >= 2 && told.every(([done, total], i) => total === 12 && done < 12 && (!i || done > told[i - 1][0])), JSON.stringify(told));
+});
+
+test('what a zip may be that is not read here is told, and what to do', async () => {
+  const { bytes, view, central } = await deflated('text');
+  const refused = (change, reason) => {
+    const before = bytes.slice();
+    change();
+    const file = new File([bytes.slice()], 'x.zip');
+    bytes.set(before);
+    return assert.rejects(unzip(file), reason);
+  };
+  await refused(() => view.setUint16(central + 8, 1, true), /^Error: x\.zip is encrypted: a\.txt is read with a password only\. Unpack it, and drop the folder\.$/);
+  await refused(() => view.setUint16(central + 10, 12, true), /^Error: x\.zip has a\.txt packed in a way \(12\) that is not read here\. Unpack it, and drop the folder\.$/);
+  const wide = /^Error: x\.zip is a zip of the 64-bit kind, which is not read here\. Unpack it, and drop the folder\.$/;
+  await refused(() => view.setUint32(bytes.length - 6, 0xffffffff, true), wide);
+  await refused(() => view.setUint32(central + 20, 0xffffffff, true), wide);
 });
 
 test('a damaged zip is refused with the reason', async () => {

@@ -92,14 +92,21 @@ test('a run that is paused, reloaded and goes on has the bits of one that is not
   await closePage(whole);
 
   const page = await open(query);
+  // However fast or busy the machine is, it does not take all of its steps before it is told to pause.
+  await page.evaluate(() => {
+    new MutationObserver((_, observer) => {
+      if (document.body.dataset.phase !== 'learning') return;
+      observer.disconnect();
+      document.getElementById('pause').click();
+    }).observe(document.body, { attributes: true, attributeFilter: ['data-phase'] });
+  });
   await teach(page);
-  await reach(page, 'learning');
-  await button(page, 'Pause').click();
   await reach(page, 'paused');
   const first = await stepOf(page);
-  // However fast the machine is, between the two clicks it takes a step and does not take them all.
-  await button(page, 'Continue').click();
-  await button(page, 'Pause').click();
+  await page.evaluate(() => {
+    document.getElementById('pause').click();
+    document.getElementById('pause').click();
+  });
   await reach(page, 'paused');
   const paused = await stepOf(page);
   assert.ok(paused > first && paused < steps, `paused at ${first} and ${paused}`);
@@ -203,6 +210,76 @@ test('it learns on the GPU too, and stops within a step', async () => {
   await button(page, 'Stop').click();
   await reach(page, 'stopped');
   assert.equal(await stepOf(page), stopped);
+  await closePage(page);
+});
+
+test('what a button does does not take the focus away; settings are explained', async () => {
+  const page = await open(`${TINY}&steps=100000&prediction=x`);
+  await page.getByText('It predicts has to be v (v_prediction) or ε, the noise (epsilon).').waitFor();
+  await button(page, 'What “Average keeps” means').focus();
+  await page.keyboard.press('Shift+Tab');
+  await page.keyboard.press('Tab');
+  await page.getByRole('tooltip').getByText('a moving average of the weights').waitFor();
+  await page.getByLabel('It predicts').selectOption('v');
+  const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.getAttribute('aria-label'));
+
+  // What is typed stays while the images are read.
+  await page.getByLabel('Images a step').fill('');
+  await page.evaluate(() => document.querySelector('input[name=from][value=letters]').click());
+  await page.waitForFunction(() => document.getElementById('learns-says').textContent.startsWith('5,200'));
+  assert.equal(await page.getByLabel('Images a step').inputValue(), '');
+  await page.getByLabel('Images a step').pressSequentially('4');
+  await page.getByLabel('Images a step').blur();
+
+  await teach(page);
+  await reach(page, 'learning');
+  await button(page, 'Pause').focus();
+  await page.keyboard.press('Enter');
+  await reach(page, 'paused');
+  assert.equal(await focused(), 'pause');
+  await isKept(page);
+  await button(page, 'Stop').focus();
+  await page.keyboard.press('Enter');
+  await reach(page, 'stopped');
+  assert.equal(await focused(), 'teach');
+  await button(page, 'Delete').click();
+  await button(page, 'Delete it').focus();
+  await page.keyboard.press('Enter');
+  await reach(page, 'ready');
+  assert.equal(await focused(), 'teach');
+
+  await page.getByRole('radio', { name: 'Drawings made here' }).check({ force: true });
+  await page.locator('#boxes canvas').first().focus();
+  await page.keyboard.press('Space');
+  await button(page, 'Clear drawing 1').focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('application', { name: 'Drawing 1, 0, empty' }).waitFor();
+  assert.equal(await focused(), 'Clear drawing 1');
+  await closePage(page);
+});
+
+test('one tab neither deletes nor replaces what another has begun', async () => {
+  const page = await open(TINY);
+  const names = await page.evaluate(async () => {
+    const { keepRun, forgetRun, keptRun } = await import('./model/taught.js');
+    const run = (name, step) => ({ name, title: name, step, files: {}, model: {}, shown: null });
+    const images = { shape: [1, 1, 1, 1], pixels: new Blob(['x']), labels: null, names: [] };
+    const now = async (what) => `${await what.then(() => 'done', ({ message }) => message)}: ${(await keptRun())?.name ?? 'nothing'} ${(await keptRun())?.step ?? ''}`;
+    return [
+      await now(keepRun(run('a', 1), images)),
+      await now(keepRun(run('b', 1), images)),
+      await now(keepRun(run('b', 1), images, 'a')),
+      await now(forgetRun('a')),
+      await now(keepRun(run('a', 2), null)),
+      await now(keepRun(run('b', 2), null)),
+      await now(keepRun(run('c', 1), { ...images, pixels: () => {} }, 'b')),
+      await now(forgetRun('b')),
+      await now(keepRun(run('b', 3), null)),
+    ];
+  });
+  assert.match(names.splice(6, 1)[0], /could not be cloned.*: b 2$/s, 'what fails leaves what was there');
+  const other = (name) => `Another run is kept now, and one is kept at a time: another tab has begun ${name}.`;
+  assert.deepEqual(names, ['done: a 1', `${other('a')}: a 1`, 'done: b 1', 'done: b 1', `${other('b')}: b 1`, 'done: b 2', 'done: nothing ', 'Another tab has deleted this run.: nothing ']);
   await closePage(page);
 });
 
@@ -310,6 +387,46 @@ test('the digits model learns a handwriting', async () => {
   assert.equal(was.length, 128 * 128, 'the model’s own size');
   assert.ok(was.filter((value) => value > 160).length > 500, 'it made digits before');
   assert.notDeepEqual(is, was);
+  await closePage(page);
+});
+
+test('drawings are kept as they are left, with their alphabet; another tab has them too', async () => {
+  const page = await open('backend=cpu');
+  const other = await page.context().newPage();
+  await other.goto(page.url());
+  const empty = (of, number, name) => of.getByRole('application', { name: `Drawing ${number}, ${name}, empty` });
+  for (const each of [page, other]) await each.getByRole('radio', { name: 'Drawings made here' }).check({ force: true });
+  await empty(other, 1, '0').waitFor();
+  await page.locator('#boxes canvas').first().focus();
+  await page.keyboard.press('Space');
+  await page.getByRole('application', { name: 'Drawing 1, 0', exact: true }).waitFor();
+  // No window has the focus where there is no screen.
+  await page.waitForTimeout(1000);
+  await other.evaluate(() => dispatchEvent(new Event('focus')));
+  await other.getByRole('application', { name: 'Drawing 1, 0', exact: true }).waitFor();
+
+  // It is left before what is drawn has rested.
+  await other.evaluate(() => {
+    globalThis.setTimeout = () => 1;
+  });
+  await other.locator('input[name=alphabet][value=letters]').check({ force: true });
+  await empty(other, 2, 'B').waitFor();
+  await other.locator('#boxes canvas').nth(1).focus();
+  await other.keyboard.press('Space');
+  await other.getByRole('application', { name: 'Drawing 2, B', exact: true }).waitFor();
+  await other.evaluate(() => {
+    Object.defineProperty(document, 'visibilityState', { value: 'hidden' });
+    document.dispatchEvent(new Event('visibilitychange'));
+  });
+  await page.waitForFunction(async () => {
+    const { keptDrawings } = await import('./model/taught.js');
+    const { drawings } = await keptDrawings();
+    return drawings.alphabet === 'letters' && drawings.boxes[1].ink.some((share) => share > 0.5);
+  });
+  await other.reload();
+  await other.getByRole('radio', { name: 'Drawings made here' }).check({ force: true });
+  await other.getByRole('application', { name: 'Drawing 2, B', exact: true }).waitFor();
+  await other.close();
   await closePage(page);
 });
 

@@ -28,7 +28,11 @@ async function freePort() {
 /** A screen that nobody sees, by its number. */
 async function startDisplay() {
   display = spawn('Xvfb', ['-displayfd', '1', '-screen', '0', '1440x900x24'], { stdio: ['ignore', 'pipe', 'ignore'] });
-  const [number] = await once(display.stdout, 'data');
+  const [number] = await Promise.race([
+    once(display.stdout, 'data'),
+    once(display, 'exit').then(() => Promise.reject(new Error('Xvfb has ended before there was a screen.'))),
+    sleep(30_000, null, { ref: false }).then(() => Promise.reject(new Error('Xvfb has no screen after half a minute.'))),
+  ]);
   return `:${String(number).trim()}`;
 }
 
@@ -54,7 +58,14 @@ async function startSession() {
 
 before(async () => {
   if (skip) return;
-  [chromium, server, session] = await Promise.all([launch({ gpu: false }), servePage(), startSession()]);
+  // Each by itself, so that what has started is ended where another has not.
+  const starting = [
+    launch({ gpu: false }).then((started) => (chromium = started)),
+    servePage().then((started) => (server = started)),
+    startSession().then((started) => (session = started)),
+  ];
+  await Promise.allSettled(starting);
+  await Promise.all(starting);
 });
 after(async () => {
   await session?.('DELETE', '').catch(() => {});

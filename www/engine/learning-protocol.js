@@ -40,12 +40,12 @@
  *   {type: 'checkpoint', id: number, step: number, files: BlobsByName, model: BlobsByName} |
  *   {type: 'paused', id: number, step: number} |
  *   {type: 'finished', id: number, step: number} |
- *   {type: 'failed', id: number, message: string}
+ *   {type: 'failed', id: number, message: string, diverged?: boolean}
  * )} LearningEvent
  * `learned` comes several times a second with the losses since. A `checkpoint` comes at the beginning, every half a minute, and last
  * before `finished`; its `model` is the folder that diffusers loads. `levels` are the samples as a screen has them, [N, C, H, W];
  * those of where it paused come after `paused`.
- * After `failed` the worker is of no more use.
+ * After `failed` the worker is of no more use; a run that has `diverged` fails again wherever it goes on.
  */
 
 /** @typedef {'engine'|'download'|'compile'|'samples'} LearningStage */

@@ -34,7 +34,7 @@ addEventListener('message', (event) => {
   if (command.type === 'learn') {
     learn(command).catch((error) => {
       console.warn(error);
-      say({ type: 'failed', id: command.id, message: messageOf(error) });
+      say({ type: 'failed', id: command.id, message: messageOf(error), diverged: error instanceof Diverged });
     });
   } else if (command.type === 'pause') {
     paused = true;
@@ -47,6 +47,14 @@ addEventListener('message', (event) => {
     goOn();
   }
 });
+
+/** The numbers of a network are infinite. */
+class Diverged extends Error {
+  /** @param {string} when */
+  constructor(when) {
+    super(`${when} the network has diverged: its numbers are infinite. Begin again with a lower learning rate.`);
+  }
+}
 
 /** @param {Event} event @param {Transferable[]} [transfer] */
 const say = (event, transfer) => send(self, event, transfer);
@@ -216,7 +224,7 @@ class Run {
 
   /** @param {number} step @param {number} loss */
   #note(step, loss) {
-    if (!Number.isFinite(loss)) throw new Error(`At step ${step} the network has diverged: its numbers are infinite. Begin again with a lower learning rate.`);
+    if (!Number.isFinite(loss)) throw new Diverged(`At step ${step}`);
     this.#points.push({ step, loss });
   }
 
@@ -258,7 +266,7 @@ class Run {
   /** @param {number} step */
   async #keep(step) {
     const files = await this.#learner.checkpoint();
-    if (!files) throw new Error(`By step ${step} the network has diverged: its numbers are infinite. Begin again with a lower learning rate.`);
+    if (!files) throw new Diverged(`By step ${step}`);
     say({ type: 'checkpoint', id: this.#id, step, files: blobsOf(files), model: blobsOf(this.#modelOf(files)) });
     this.#saved = performance.now();
   }

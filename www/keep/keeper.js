@@ -122,18 +122,11 @@ export class Keeper {
 
   /** @param {Entry} entry */
   remove(entry) {
-    this.#enqueue(async () => {
-      await this.#replace(this.#state.history.entries.filter((other) => other !== entry));
-      this.#offerBack([entry]);
-    });
+    this.#enqueue(() => this.#takeOut([entry]));
   }
 
   clear() {
-    this.#enqueue(async () => {
-      const { entries } = this.#state.history;
-      await this.#replace([]);
-      this.#offerBack(entries);
-    });
+    this.#enqueue(() => this.#takeOut(this.#state.history.entries));
   }
 
   /** What was removed, where it was. @param {readonly Entry[]} entries */
@@ -144,8 +137,20 @@ export class Keeper {
     });
   }
 
-  /** @param {readonly Entry[]} entries  that were removed */
-  #offerBack(entries) {
+  /** @param {readonly Entry[]} gone */
+  async #takeOut(gone) {
+    try {
+      await this.#replace(this.#state.history.entries.filter((entry) => !gone.includes(entry)));
+    } finally {
+      // They are away in any case, also where nothing can be kept.
+      this.#offerBack(gone);
+    }
+  }
+
+  /** With those that were removed just before. @param {readonly Entry[]} removed */
+  #offerBack(removed) {
+    const before = this.#state.notices.find(({ key }) => key === 'removed')?.actions?.[0].intent;
+    const entries = [...(before?.do === 'bringBack' ? before.entries : []), ...removed];
     const text = entries.length === 1 ? 'A run was removed from the history.' : `${entries.length} runs were removed from the history.`;
     if (entries.length) this.#store.dispatch({ type: 'notify', notice: { key: 'removed', text, actions: [{ label: 'Undo', intent: { do: 'bringBack', entries } }] } });
   }

@@ -9,8 +9,9 @@ const [LOCAL_SIZE, CENTRAL_SIZE, END_SIZE] = [30, 46, 22];
 /** The archive's comment is as long at most. */
 const LONGEST_COMMENT = 0xffff;
 const MOST_BYTES = 2 ** 32 - 1;
-/** Names are UTF-8. */
+/** Flags of an entry: names are UTF-8. */
 const UTF8 = 1 << 11;
+const ENCRYPTED = 1;
 /** 1 January 1980, the first day there is: the same files make the same archive. */
 const DATE = 0x21;
 const METHOD = { stored: 0, deflated: 8 };
@@ -84,13 +85,18 @@ export async function zip(files, type = 'application/zip') {
   return new Blob([...parts, ...directory, new Uint8Array(end.buffer)], { type });
 }
 
+/** Milliseconds between two words about how far it is. */
+const TELL = 100;
+const UNPACK = 'Unpack it, and drop the folder.';
+
 /**
  * The files of an archive. What is stored is not read yet.
  * @param {File} archive
+ * @param {(done: number, total: number) => void} [onprogress]  hears how many files are unpacked, a few times a second
  * @returns {Promise<Found[]>}
  */
-export async function unzip(archive) {
-  const wrong = (/** @type {string} */ what) => new Error(`${archive.name} ${what} Download or make it again.`);
+export async function unzip(archive, onprogress = () => {}) {
+  const wrong = (/** @type {string} */ what, todo = 'Download or make it again.') => new Error(`${archive.name} ${what} ${todo}`);
   const view = async (/** @type {number} */ from, /** @type {number} */ length) => {
     if (from < 0 || from + length > archive.size) throw wrong('is cut off.');
     return new DataView(await archive.slice(from, from + length).arrayBuffer());
@@ -99,26 +105,39 @@ export async function unzip(archive) {
   let end = tail.byteLength - END_SIZE;
   while (end >= 0 && tail.getUint32(end, true) !== END) end--;
   if (end < 0) throw wrong('is no zip archive, or is cut off.');
-  const directory = await view(tail.getUint32(end + 16, true), tail.getUint32(end + 12, true));
+  const [count, length, start] = [tail.getUint16(end + 10, true), tail.getUint32(end + 12, true), tail.getUint32(end + 16, true)];
+  const notIn32Bits = () => wrong('is a zip of the 64-bit kind, which is not read here.', UNPACK);
+  if (count === 0xffff || length === MOST_BYTES || start === MOST_BYTES) throw notIn32Bits();
+  const directory = await view(start, length);
   /** @type {Found[]} */
   const found = [];
-  for (let at = 0, left = tail.getUint16(end + 10, true); left > 0; left--) {
+  let told = performance.now();
+  for (let at = 0, done = 0; done < count; done++) {
+    if (performance.now() - told > TELL) {
+      told = performance.now();
+      onprogress(done, count);
+    }
     if (at + CENTRAL_SIZE > directory.byteLength || directory.getUint32(at, true) !== CENTRAL) throw wrong('is damaged: its list of files is.');
-    const [method, crc, size] = [directory.getUint16(at + 10, true), directory.getUint32(at + 16, true), directory.getUint32(at + 20, true)];
+    const [flags, method, crc, size] = [directory.getUint16(at + 8, true), directory.getUint16(at + 10, true), directory.getUint32(at + 16, true), directory.getUint32(at + 20, true)];
     const [nameLength, extra, comment] = [28, 30, 32].map((offset) => directory.getUint16(at + offset, true));
     const from = directory.getUint32(at + 42, true);
     if (at + CENTRAL_SIZE + nameLength > directory.byteLength) throw wrong('is damaged: its list of files is.');
     const path = new TextDecoder().decode(new Uint8Array(directory.buffer, directory.byteOffset + at + CENTRAL_SIZE, nameLength));
     at += CENTRAL_SIZE + nameLength + extra + comment;
     if (path.endsWith('/')) continue;
+    if (flags & ENCRYPTED) throw wrong(`is encrypted: ${path} is read with a password only.`, UNPACK);
+    if (size === MOST_BYTES || from === MOST_BYTES) throw notIn32Bits();
     const local = await view(from, LOCAL_SIZE);
     const begin = from + LOCAL_SIZE + local.getUint16(26, true) + local.getUint16(28, true);
     if (begin + size > archive.size) throw wrong('is cut off.');
     const packed = archive.slice(begin, begin + size);
-    if (method !== METHOD.stored && method !== METHOD.deflated) throw wrong(`has ${path} packed in a way (${method}) that is not read here; unpack it, and drop the folder.`);
-    const bytes = method === METHOD.stored ? packed : await new Response(packed.stream().pipeThrough(new DecompressionStream('deflate-raw'))).blob();
-    if (await crcOf(bytes) !== crc) throw wrong(`is damaged: ${path} is not what was put in.`);
+    if (method !== METHOD.stored && method !== METHOD.deflated) throw wrong(`has ${path} packed in a way (${method}) that is not read here.`, UNPACK);
+    const bytes = method === METHOD.stored ? packed : await inflated(packed);
+    if (!bytes || await crcOf(bytes) !== crc) throw wrong(`is damaged: ${path} is not what was put in.`);
     found.push({ path, file: new File([bytes], path.split('/').at(-1) ?? path) });
   }
   return found;
 }
+
+/** What was deflated; null if it was not. @param {Blob} packed */
+const inflated = (packed) => new Response(packed.stream().pipeThrough(new DecompressionStream('deflate-raw'))).blob().catch(() => null);

@@ -164,9 +164,10 @@ export const NOTHING_COMPARED = Object.freeze({ open: false, shown: false, wishe
  * @param {Iterable<keyof Settings>} from.given  the settings that the address has
  * @param {Source} from.wanted     the first model
  * @param {readonly Shipped[]} from.shipped
+ * @param {boolean|null} [from.shared]  whether the address is somebody's link; null: it tells by itself
  * @returns {State}
  */
-export function initialState({ settings, given, wanted, shipped }) {
+export function initialState({ settings, given, wanted, shipped, shared = null }) {
   const chosen = Object.fromEntries([...given].map((name) => [name, true]));
   const texts = Object.fromEntries(FIELD_NAMES.map((name) => [name, String(settings[name])]));
   return {
@@ -178,7 +179,7 @@ export function initialState({ settings, given, wanted, shipped }) {
     word: { text: settings.class, dropped: '' },
     chosen,
     keepSeed: settings.lock === '1' && Boolean(chosen.seed || chosen.lock),
-    shared: OF_A_RUN.some((name) => chosen[name]),
+    shared: shared ?? OF_A_RUN.some((name) => chosen[name]),
     lastSeed: null,
     shipped,
     wanted,

@@ -20,7 +20,7 @@ export async function archiveOf({ name, images, curve }, { step, files, model })
     ...model,
     ...Object.fromEntries(Object.entries(files).map(([path, blob]) => [CHECKPOINT + path, blob])),
     [IMAGES]: await toNpz(images),
-    [LOSSES]: new Blob(['step,loss\n', ...rows]),
+    [LOSSES]: new Blob([`step,loss\n${rows.join('')}`]),
   };
   return zip(Object.fromEntries(Object.entries(inside).map(([path, blob]) => [`${name}/${path}`, blob])));
 }

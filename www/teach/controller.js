@@ -56,6 +56,8 @@ export class Controller {
   #keptImagesOf = '';
   #timer = 0;
   #resting = 0;
+  /** What tells the drawings that were read or kept last from those of another tab; and whether they could not be kept. */
+  #drawings = { mark: '', unkept: false };
   /** Which beginning was asked for last. */
   #asked = 0;
 
@@ -66,9 +68,14 @@ export class Controller {
   constructor(store, sourceOf) {
     this.#store = store;
     this.#sourceOf = sourceOf;
+    // Another tab may have been drawn in meanwhile.
+    const look = () => this.#readDrawings(this.#state.drawings.alphabet).catch((error) => console.warn(error));
+    addEventListener('focus', look);
     document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState !== 'hidden') return look();
       // It may be the last that is heard of this page.
-      if (document.visibilityState === 'hidden' && this.#state.run?.activity === 'learning') this.#tell({ type: 'keep', id: this.#state.run.id });
+      if (this.#state.run?.activity === 'learning') this.#tell({ type: 'keep', id: this.#state.run.id });
+      if (this.#resting) this.#writeDrawings();
     });
   }
 
@@ -85,15 +92,14 @@ export class Controller {
   async open(query) {
     this.readImages();
     try {
-      const kept = await keptDrawings();
-      if (kept?.drawings && kept.aside) this.dispatch({ type: 'drawings', kept });
+      await this.#readDrawings();
       await this.#openKept();
     } catch (error) {
       this.dispatch({ type: 'notify', notice: { key: 'storage', text: `This browser keeps nothing for this page (${messageOf(error)}). What is taught here is gone when the page is closed, unless it is downloaded.` } });
     }
     const model = query.get('model');
     if (query.get('from') === 'handwriting') this.handwriting();
-    else if (model) this.begin(model);
+    else if (model) this.begin(model, { network: query.get('network') || null, variant: query.get('variant') || null });
     for (const name of SETTING_NAMES) {
       const text = query.get(name);
       if (text !== null) this.dispatch({ type: 'set', name, text });
@@ -158,7 +164,7 @@ export class Controller {
       if (!found.length) return;
       if (found.length === MOST_FILES) this.dispatch({ type: 'notify', notice: { key: 'most', text: `Of what was dropped, the first ${MOST_FILES} files are taken. Choose a folder with the button to have all of it.` } });
       const zips = found.filter(({ path }) => /\.zip$/i.test(path));
-      if (zips.length) found = (await Promise.all(found.map(async (one) => (zips.includes(one) ? unzip(one.file) : [one])))).flat();
+      if (zips.length) found = await this.#unpack(found, zips);
       const checkpoint = await checkpointIn(found);
       if (checkpoint && checkpoint.step >= checkpoint.recipe.steps) {
         // A run that has taken all of its steps does not go on, but what it has made learns more.
@@ -177,6 +183,20 @@ export class Controller {
     } catch (error) {
       this.#sayWrong('These files cannot be used', messageOf(error));
     }
+  }
+
+  /** Files with those that are in their archives. @param {Found[]} found @param {Found[]} zips */
+  async #unpack(found, zips) {
+    const all = [];
+    try {
+      for (const one of found) {
+        if (zips.includes(one)) all.push(...await unzip(one.file, (done, total) => this.dispatch({ type: 'unpacking', unpacking: { done, total } })));
+        else all.push(one);
+      }
+    } finally {
+      this.dispatch({ type: 'unpacking', unpacking: null });
+    }
+    return all;
   }
 
   /** Pictures that are pasted come to those that are there. @param {Found[]} files */
@@ -201,11 +221,35 @@ export class Controller {
 
   #keepDrawings() {
     clearTimeout(this.#resting);
-    this.#resting = setTimeout(() => {
-      const { drawings, aside } = this.#state;
-      const still = (/** @type {typeof drawings} */ of) => ({ ...of, boxes: of.boxes.map((box) => ({ ...box, past: [] })) });
-      keepDrawings({ drawings: still(drawings), aside: still(aside) }).catch((error) => console.warn('Drawings are not kept:', error));
-    }, REST);
+    this.#resting = setTimeout(() => this.#writeDrawings(), REST);
+  }
+
+  async #writeDrawings() {
+    clearTimeout(this.#resting);
+    this.#resting = 0;
+    const { drawings, aside } = this.#state;
+    const still = (/** @type {typeof drawings} */ of) => ({ ...of, boxes: of.boxes.map((box) => ({ ...box, past: [] })) });
+    const mark = this.#drawings.mark = Math.random().toString(36);
+    try {
+      await keepDrawings({ drawings: still(drawings), aside: still(aside), mark });
+      this.#drawings.unkept = false;
+    } catch (error) {
+      console.warn(error);
+      if (this.#drawings.unkept) return; // it was said
+      this.#drawings.unkept = true;
+      this.dispatch({ type: 'notify', notice: { key: 'storage', text: `The browser does not keep what is drawn (${messageOf(error)}). It is gone when this page is closed.` } });
+    }
+  }
+
+  /** Takes over what is kept, unless it is what this page has. @param {import('./store/drawings.js').Alphabet} [alphabet]  that is drawn here */
+  async #readDrawings(alphabet) {
+    const { mark: before } = this.#drawings;
+    const kept = await keptDrawings();
+    const { mark = 'kept before there were marks' } = kept ?? {};
+    const isOlder = this.#resting || this.#drawings.mark !== before;
+    if (!kept?.drawings || !kept.aside || isOlder || mark === before) return;
+    this.#drawings.mark = mark;
+    this.dispatch({ type: 'drawings', kept: { drawings: kept.drawings, aside: kept.aside }, alphabet: alphabet ?? kept.drawings.alphabet });
   }
 
   // ---- What it begins with --------------------------------------------------------------------
@@ -219,15 +263,16 @@ export class Controller {
     await this.#beginWith(source, digits.title);
   }
 
-  /** A model by its name, or nothing. @param {string} text */
-  async begin(text) {
+  /** A model by its name, or nothing. @param {string} text @param {import('../model/networks.js').Wanted} [wanted]  which of its networks and weights */
+  async begin(text, wanted = { network: null, variant: null }) {
     this.#asked++;
     if (!text) {
       this.dispatch({ type: 'begin', beginning: { kind: 'nothing' } });
       return;
     }
-    const { source, problem } = this.#sourceOf(text);
-    if (!source) return this.#sayWrong('There is no such model', problem);
+    const named = this.#sourceOf(text);
+    if (!named.source) return this.#sayWrong('There is no such model', named.problem);
+    const source = { ...named.source, ...wanted };
     const { from } = this.#state;
     // What the shipped models learned from is there.
     const sheet = /** @type {From[]} */ (['digits', 'letters']).find((name) => source.id === `models/${name}`);
@@ -277,6 +322,7 @@ export class Controller {
     if (last && last.name !== replace) {
       this.dispatch({ type: 'notify', notice: {
         key: 'ask',
+        answers: true,
         title: 'One run is kept at a time',
         text: `${last.title}, step ${last.step}, goes when another begins. Download it first if you want to have it later.`,
         actions: [{ label: 'Begin anew', intent: { do: 'teach', replace: last.name } }],
@@ -335,7 +381,7 @@ export class Controller {
     } else if (run.activity === 'paused') {
       if (run.frames.at(-1)?.step === run.step) this.#end();
       this.dispatch({ type: 'stopped' });
-    } else {
+    } else if (run.activity !== 'stopping') {
       this.dispatch({ type: 'stop' });
       this.#tell({ type: 'pause' });
     }
@@ -474,7 +520,7 @@ export class Controller {
     const { run } = this.#state;
     if (!run) return;
     if (!sure) {
-      this.dispatch({ type: 'notify', notice: { key: 'ask', title: 'Delete what was taught?', text: `${run.title}, step ${run.step}, is gone then. Download it first if you want to have it later.`, actions: [{ label: 'Delete it', intent: { do: 'forget', sure: true } }] } });
+      this.dispatch({ type: 'notify', notice: { key: 'ask', answers: true, title: 'Delete what was taught?', text: `${run.title}, step ${run.step}, is gone then. Download it first if you want to have it later.`, actions: [{ label: 'Delete it', intent: { do: 'forget', sure: true } }] } });
       return;
     }
     try {

@@ -49,7 +49,9 @@ function say(event, transfer = []) {
 /** @param {string} address */
 async function readSheet(address) {
   const [about, sheet] = await Promise.all(['json', 'png'].map(async (ending) => {
-    const response = await fetch(`${address}.${ending}`);
+    const response = await fetch(`${address}.${ending}`).catch((error) => {
+      throw new Error(`${address}.${ending} could not be fetched (${messageOf(error)}). Try again with the network, or teach pictures or drawings of your own.`, { cause: error });
+    });
     if (!response.ok) throw new Error(`${address}.${ending} could not be fetched: the server says ${response.status}. Try again.`);
     return ending === 'json' ? response.json() : response.blob();
   }));

@@ -2,35 +2,39 @@
 
 import { byId, make } from './dom.js';
 
-/** A message: a newer one replaces an older one with its key. What its buttons ask for is the page's. @template Intent @typedef {{key: string, text: string, title?: string, error?: boolean, actions?: {label: string, intent: Intent}[]}} NoticeOf */
+/** A message: a newer one replaces an older one with its key. What its buttons ask for is the page's; `answers` a click, as errors do. @template Intent @typedef {{key: string, text: string, title?: string, error?: boolean, answers?: boolean, actions?: {label: string, intent: Intent}[]}} NoticeOf */
 
 /** @template Intent */
 export class Notices {
-  // Two live regions: errors answer a click, so they stand by the button; notes come by themselves, so they stand where
-  // they move nothing.
+  // Two live regions: errors and questions answer a click, so they stand by the button; notes come by themselves, so they
+  // stand where they move nothing.
   #errors = byId('errors');
   #notes = byId('notes');
   #controller;
+  #next;
   /** @type {Map<NoticeOf<Intent>, HTMLElement>} */
   #shown = new Map();
 
-  /** @param {{dismiss: (key: string) => void, act: (intent: Intent) => void}} controller */
-  constructor(controller) {
+  /** @param {{dismiss: (key: string) => void, act: (intent: Intent) => void}} controller @param {HTMLElement|null} [next]  what gets the focus when the notice that has it goes */
+  constructor(controller, next = null) {
     this.#controller = controller;
+    this.#next = next;
   }
 
   /** @param {{notices: readonly NoticeOf<Intent>[]}} state */
   render({ notices }) {
     for (const [notice, element] of this.#shown) {
       if (notices.includes(notice)) continue;
+      const had = element.contains(document.activeElement);
       element.remove();
+      if (had) this.#next?.focus({ preventScroll: true });
       this.#shown.delete(notice);
     }
     for (const notice of notices) {
       if (this.#shown.has(notice)) continue;
       const element = this.#make(notice);
       this.#shown.set(notice, element);
-      (notice.error ? this.#errors : this.#notes).append(element);
+      (notice.error || notice.answers ? this.#errors : this.#notes).append(element);
     }
   }
 

@@ -41,7 +41,7 @@ export function setUpTooltips() {
   });
   document.addEventListener('click', (event) => {
     const element = from(event);
-    if (element?.matches('.term')) show(element);
+    if (element?.matches('.term, .why')) show(element);
   });
   document.addEventListener('focusout', hide);
   document.addEventListener('keydown', (event) => {

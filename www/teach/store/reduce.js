@@ -20,12 +20,13 @@ import { isActive } from './select.js';
  *   {type: 'read', images: import('./state.js').Images, skipped: readonly import('../data-worker.js').Skipped[]} |
  *   {type: 'reading', done: number, total: number} |
  *   {type: 'unreadable', message: string} |
+ *   {type: 'unpacking', unpacking: State['unpacking']} |
  *   {type: 'alphabet', alphabet: import('./drawings.js').Alphabet} |
  *   {type: 'draw', box: number, line: readonly Point[], begins: boolean} |
  *   {type: 'undo', box: number} |
  *   {type: 'clear', box: number} |
  *   {type: 'label', box: number, label: number} |
- *   {type: 'drawings', kept: Pick<State, 'drawings'|'aside'>} |
+ *   {type: 'drawings', kept: Pick<State, 'drawings'|'aside'>, alphabet: import('./drawings.js').Alphabet} |
  *   {type: 'begin', beginning: import('./state.js').Beginning} |
  *   {type: 'handwriting', beginning: import('./state.js').Beginning} |
  *   {type: 'set', name: keyof import('./settings.js').Settings, text: string} |
@@ -52,12 +53,13 @@ export function reduce(state, action) {
     case 'reading': return { ...state, data: { ...state.data, reading: { done: action.done, total: action.total }, problem: null } };
     case 'read': return read(state, action);
     case 'unreadable': return unreadable(state, action.message);
+    case 'unpacking': return { ...state, unpacking: action.unpacking };
     case 'alphabet': return withAlphabet(state, action.alphabet);
     case 'draw': return { ...state, drawings: drawn(state.drawings, action.box, action.line, action.begins) };
     case 'undo': return { ...state, drawings: undone(state.drawings, action.box) };
     case 'clear': return { ...state, drawings: cleared(state.drawings, action.box) };
     case 'label': return { ...state, drawings: labelled(state.drawings, action.box, action.label) };
-    case 'drawings': return withAlphabet({ ...state, ...action.kept }, state.drawings.alphabet);
+    case 'drawings': return withAlphabet({ ...state, ...action.kept }, action.alphabet);
     case 'begin': return { ...withoutNotice(state, 'beginning'), beginning: action.beginning };
     case 'handwriting': return { ...withAlphabet(chosen(state, 'drawings'), 'digits'), beginning: action.beginning, texts: state.texts.backend ? { backend: state.texts.backend } : {} };
     case 'set': return { ...state, texts: withText(state.texts, action.name, action.text) };
@@ -98,7 +100,7 @@ function heard(state, event) {
     case 'checkpoint': return withRun(state, { checkpoint: { step: event.step, files: event.files, model: event.model }, step: event.step });
     case 'paused': return run.activity === 'stopping' ? withRun(state, { progress: null }) : announced(withRun(state, { activity: 'paused', progress: null }), `Paused after ${event.step} steps.`);
     case 'finished': return announced(withRun(state, { activity: 'finished', step: event.step, progress: null }), `Done: ${event.step} steps.`);
-    case 'failed': return failed(state, run, event.message);
+    case 'failed': return failed(state, run, event);
   }
 }
 
@@ -111,19 +113,19 @@ function kept(state, name, step) {
   return { ...next, beginning: { ...beginning, source: { ...beginning.source, id: `taught:${name}`, name } } };
 }
 
-/** @param {State} state @param {Run} run @param {string} message @returns {State} */
-function failed(state, run, message) {
+/** @param {State} state @param {Run} run @param {Extract<LearningEvent, {type: 'failed'}>} event @returns {State} */
+function failed(state, run, { message, diverged = false }) {
   const { checkpoint, backend } = run;
   const onGpu = backend?.kind === 'gpu';
   /** @type {NonNullable<Notice['actions']>} */
   const actions = [];
-  if (checkpoint) {
+  if (checkpoint && !diverged) {
     actions.push({ label: `Go on from step ${checkpoint.step}`, intent: { do: 'goOn' } });
     if (onGpu) actions.push({ label: 'Go on, on the CPU', intent: { do: 'goOn', cpu: true } });
   }
-  const title = checkpoint ? 'The run was interrupted' : 'The run did not start';
+  const title = diverged ? 'The run has diverged' : checkpoint ? 'The run was interrupted' : 'The run did not start';
   const next = withNotice(state, { key: 'failure', error: true, title, text: message, actions });
-  return announced({ ...next, run: checkpoint ? { ...run, activity: 'failed', progress: null } : null }, `${title}. ${message}`);
+  return announced({ ...next, run: checkpoint ? { ...run, activity: 'failed', diverged, progress: null } : null }, `${title}. ${message}`);
 }
 
 /** An empty field is what is taken by itself. @param {State['texts']} texts @param {keyof import('./settings.js').Settings} name @param {string} text @returns {State['texts']} */

@@ -58,6 +58,7 @@ import { emptyDrawings } from './drawings.js';
  * @property {Samples} samples
  * @property {Recipe|null} recipe  once it has begun
  * @property {number} step      how many were taken
+ * @property {boolean} diverged  so that it would fail again if it went on
  * @property {number|null} speed  images a second
  * @property {import('./curve.js').Curve} curve
  * @property {readonly Frame[]} frames
@@ -84,6 +85,7 @@ import { emptyDrawings } from './drawings.js';
  * @property {Pictures} pictures
  * @property {import('./drawings.js').Drawings} drawings
  * @property {import('./drawings.js').Drawings} aside  those of the other alphabet
+ * @property {{done: number, total: number}|null} unpacking  files of an archive that was dropped
  * @property {Beginning} beginning
  * @property {Readonly<Partial<Record<keyof Settings, string>>>} texts  what was typed or chosen, which may be wrong
  * @property {Run|null} run
@@ -103,6 +105,7 @@ export const initialState = () => ({
   pictures: { found: [], side: 32, channels: 1 },
   drawings: emptyDrawings('digits'),
   aside: emptyDrawings('letters'),
+  unpacking: null,
   beginning: { kind: 'nothing' },
   texts: {},
   run: null,
@@ -114,5 +117,5 @@ export const initialState = () => ({
 
 /** @param {Pick<Run, 'id'|'name'|'title'|'images'|'samples'>} asked @returns {Run} */
 export const newRun = (asked) => ({
-  ...asked, activity: 'starting', progress: null, backend: null, recipe: null, step: 0, speed: null, curve: emptyCurve(), frames: [], shape: null, checkpoint: null, kept: null,
+  ...asked, activity: 'starting', progress: null, backend: null, recipe: null, step: 0, diverged: false, speed: null, curve: emptyCurve(), frames: [], shape: null, checkpoint: null, kept: null,
 });

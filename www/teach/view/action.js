@@ -34,11 +34,13 @@ export class Action {
     const active = isActive(state);
     this.#teach.classList.toggle('stop', active);
     this.#teach.textContent = active ? 'Stop' : 'Teach';
-    this.#teach.disabled = run?.activity === 'stopping' || (!active && (imageProblem(state) !== null || settingProblem(state) !== null));
+    this.#teach.disabled = !active && (imageProblem(state) !== null || settingProblem(state) !== null);
+    // They keep the focus of who has just pressed them.
+    this.#teach.setAttribute('aria-disabled', String(run?.activity === 'stopping'));
+    this.#pause.setAttribute('aria-disabled', String(run?.activity === 'pausing'));
     this.#pause.hidden = !run || !['learning', 'pausing', 'paused'].includes(run.activity);
-    this.#pause.disabled = run?.activity === 'pausing';
     this.#pause.textContent = run?.activity === 'paused' ? 'Continue' : 'Pause';
-    const { text, number, fraction } = statusOf(run);
+    const { text, number, fraction } = statusOf(state);
     byId('status-text').textContent = text;
     byId('status-number').textContent = number;
     byId('progress').value = fraction;
@@ -54,8 +56,10 @@ export class Action {
   }
 }
 
-/** @param {Run|null} run @returns {{text: string, number: string, fraction: number}} */
-function statusOf(run) {
+/** @param {State} state @returns {{text: string, number: string, fraction: number}} */
+function statusOf(state) {
+  const { run, unpacking } = state;
+  if (unpacking && !isActive(state)) return { text: 'Unpacking', number: `${unpacking.done} of ${unpacking.total}`, fraction: unpacking.done / unpacking.total };
   if (!run) return { text: 'Ready', number: '', fraction: 0 };
   const { activity, progress, recipe, step } = run;
   const fraction = recipe ? step / recipe.steps : 0;

@@ -64,8 +64,8 @@ class BoxView {
     this.#label = /** @type {HTMLSelectElement} */ (make('select', { 'aria-label': `Class of drawing ${index + 1}` }, ...names.map((name, i) => make('option', { value: String(i) }, name))));
     this.element = make('li', {}, this.#canvas, make('div', { class: 'of-box' }, this.#label, this.#undo, this.#clear));
     this.#label.addEventListener('change', () => controller.draw({ type: 'label', box: index, label: Number(this.#label.value) }));
-    this.#undo.addEventListener('click', () => controller.draw({ type: 'undo', box: index }));
-    this.#clear.addEventListener('click', () => controller.draw({ type: 'clear', box: index }));
+    this.#undo.addEventListener('click', () => this.#box?.past.length && controller.draw({ type: 'undo', box: index }));
+    this.#clear.addEventListener('click', () => this.#box && isDrawn(this.#box) && controller.draw({ type: 'clear', box: index }));
     const canvas = this.#canvas;
     canvas.addEventListener('pointerdown', (event) => {
       if (event.button !== 0 || this.#drawn) return;
@@ -103,8 +103,9 @@ class BoxView {
     this.#canvas.setAttribute('aria-label', `Drawing ${this.#index + 1}, ${name}${isDrawn(box) ? '' : ', empty'}`);
     this.#undo.setAttribute('aria-label', `Undo in drawing ${this.#index + 1}`);
     this.#clear.setAttribute('aria-label', `Clear drawing ${this.#index + 1}`);
-    this.#undo.disabled = box.past.length === 0;
-    this.#clear.disabled = !isDrawn(box);
+    // They keep the focus of who has just pressed them.
+    this.#undo.setAttribute('aria-disabled', String(box.past.length === 0));
+    this.#clear.setAttribute('aria-disabled', String(!isDrawn(box)));
     this.#draw();
   }
 

@@ -21,8 +21,11 @@ export function setUpDropping(controller) {
     event.preventDefault();
     controller.take(droppedFiles(event.dataTransfer));
   });
-  addEventListener('paste', ({ clipboardData }) => {
-    const files = [...clipboardData?.files ?? []];
-    if (files.length) controller.paste(files.map((file) => ({ path: file.name, file })));
+  addEventListener('paste', (event) => {
+    const files = [...event.clipboardData?.files ?? []];
+    // What has text as well is pasted into a field.
+    if (!files.length || event.clipboardData?.types.includes('text/plain')) return;
+    event.preventDefault();
+    controller.paste(files.map((file) => ({ path: file.name, file })));
   });
 }

@@ -51,7 +51,7 @@ export class Film {
     if (!this.#changed.time(frames, shown, playing)) return;
     const several = frames.length > 1;
     for (const id of ['play', 'time']) byId(id).disabled = !several;
-    byId('newest').disabled = shown === null;
+    byId('newest').setAttribute('aria-disabled', String(shown === null)); // it keeps the focus of who has just pressed it
     this.#time.max = String(Math.max(0, frames.length - 1));
     this.#time.value = String(now ? frames.indexOf(now) : 0);
     this.#time.setAttribute('aria-valuetext', now ? `step ${now.step}` : 'nothing yet');

@@ -27,7 +27,7 @@ export class Result {
     byId('use').hidden = kept !== checkpoint.step;
     byId('use').href = `./?model=taught:${name}`;
     const isDone = recipe !== null && checkpoint.step >= recipe.steps;
-    byId('go-on').hidden = active || isDone;
+    byId('go-on').hidden = active || isDone || run.diverged;
     byId('forget').hidden = active;
     const size = Object.values(checkpoint.model).reduce((sum, blob) => sum + blob.size, 0);
     byId('result-says').textContent = `The model has ${(size / 1e6).toFixed(1)} MB. The download is a folder that diffusers loads; dropped on this page ${isDone ? 'it learns more' : 'it goes on learning'}.`;
