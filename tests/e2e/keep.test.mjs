@@ -152,6 +152,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await page.getByRole('button', { name: 'Clear all' }).click();
     await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 0);
     assert.match(await page.locator('#history-hint').textContent(), /also when the page is closed/);
+    await page.getByText('2 runs were removed from the history.').waitFor(); // they are gone from the disk, too
     await page.reload();
     await ready(page);
     await page.waitForTimeout(300);
