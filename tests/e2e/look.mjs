@@ -186,9 +186,8 @@ export const smallTargets = (page, { exempt }) => page.evaluate((exempt) => {
       // What lies over the page for a while takes nothing away from what is under it.
       return (dx !== 0 || dy !== 0) && (hit?.closest(LAYERS) ?? own) !== own && Math.abs(dx) <= SIZE / 2 && Math.abs(dy) <= SIZE / 2;
     };
-    const over = document.elementFromPoint(x, y)?.closest(LAYERS) ?? null;
     // Under something that lies over the page it is looked at when that is gone.
-    if (!reaches(0, 0) && over !== null && over !== own) continue;
+    if (!reaches(0, 0)) continue;
     const half = SIZE / 2 - 1;
     if (reaches(-half, 0) && reaches(half, 0) && reaches(0, -half) && reaches(0, half)) continue;
     const way = (/** @type {number} */ right, /** @type {number} */ down) => {
@@ -200,8 +199,7 @@ export const smallTargets = (page, { exempt }) => page.evaluate((exempt) => {
     // An edge between two pixels costs one.
     if (wide < SIZE - 1 || high < SIZE - 1) {
       const name = control.id || control.getAttribute('aria-label') || control.textContent?.trim() || control.className;
-      if (!reaches(0, 0)) small.push(`${control.localName} ${String(name).slice(0, 40)} is covered`);
-      else small.push(`${control.localName} ${String(name).slice(0, 40)}: ${wide} × ${high}`);
+      small.push(`${control.localName} ${String(name).slice(0, 40)}: ${wide} × ${high}`);
     }
   }
   scrollTo({ left: x0, top: y0, behavior: 'instant' });
