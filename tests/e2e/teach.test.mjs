@@ -220,16 +220,16 @@ test('what a button does does not take the focus away; settings are explained', 
   await page.keyboard.press('Shift+Tab');
   await page.keyboard.press('Tab');
   await page.getByRole('tooltip').getByText('a moving average of the weights').waitFor();
-  await page.getByLabel('It predicts').selectOption('v');
+  await page.getByLabel('It predicts', { exact: true }).selectOption('v');
   const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.getAttribute('aria-label'));
 
   // What is typed stays while the images are read.
-  await page.getByLabel('Images a step').fill('');
+  await page.getByLabel('Images a step', { exact: true }).fill('');
   await page.evaluate(() => document.querySelector('input[name=from][value=letters]').click());
   await page.waitForFunction(() => document.getElementById('learns-says').textContent.startsWith('5,200'));
-  assert.equal(await page.getByLabel('Images a step').inputValue(), '');
-  await page.getByLabel('Images a step').pressSequentially('4');
-  await page.getByLabel('Images a step').blur();
+  assert.equal(await page.getByLabel('Images a step', { exact: true }).inputValue(), '');
+  await page.getByLabel('Images a step', { exact: true }).pressSequentially('4');
+  await page.getByLabel('Images a step', { exact: true }).blur();
 
   await teach(page);
   await reach(page, 'learning');
@@ -317,11 +317,11 @@ test('pictures of the visitor’s are learned from, a folder a class; what is da
   await page.waitForFunction(() => document.getElementById('learns-says').textContent === '4 grey images of 32 × 32, of 2 classes.');
   await page.getByLabel('It begins with').selectOption('');
   await page.getByText('Expert').click();
-  await page.getByLabel('Images a step').fill('9');
-  await page.getByLabel('Images a step').blur();
+  await page.getByLabel('Images a step', { exact: true }).fill('9');
+  await page.getByLabel('Images a step', { exact: true }).blur();
   assert.match(await text(page, 'hint'), /^There are 4 images, fewer than a batch of 9/);
-  await page.getByLabel('Images a step').fill('2');
-  await page.getByLabel('Images a step').blur();
+  await page.getByLabel('Images a step', { exact: true }).fill('2');
+  await page.getByLabel('Images a step', { exact: true }).blur();
   await teach(page);
   await reach(page, 'finished');
   assert.ok(await page.evaluate(() => document.getElementById('now').width > 1));
