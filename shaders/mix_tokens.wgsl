@@ -1,5 +1,7 @@
 // out[n, i] = Σ M[i, j] · x[n, j] + e[i] over the pixels j of an image, of every channel alike. An invocation owns one vec4.
 
+//#include flat
+
 struct Params {
     len: u32,      // vec4s of the output
     row: u32,      // vec4s of a run of channels
@@ -19,12 +21,7 @@ struct Params {
 //#end
 @group(0) @binding(N) var<storage, read_write> out: array<vec4f>; // [N, I, row]
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-    let index = id.x + id.y * 2097152u;
-    if index >= params.len {
-        return;
-    }
+fn element(index: u32) {
     let token = index / params.row; // over all images
     let channel = index % params.row;
     let i = token % params.made;

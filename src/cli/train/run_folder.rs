@@ -77,12 +77,10 @@ impl RunFolder {
         checkpoint::write(&self.path(CHECKPOINT), &files)?;
         let model = checkpoint.model()?;
         let folder = checkpoint.recipe.folder();
-        let within = |path: &str| path.strip_prefix(folder)?.strip_prefix('/').map(str::to_string);
-        let network: Vec<(String, &[u8])> =
-            model.iter().filter_map(|(path, bytes)| Some((within(path)?, &bytes[..]))).collect();
-        let network: Vec<(&str, &[u8])> = network.iter().map(|(path, bytes)| (&path[..], *bytes)).collect();
-        checkpoint::write(&self.path(folder), &network)?;
-        for (path, bytes) in model.iter().filter(|(path, _)| within(path).is_none()) {
+        let within = format!("{folder}/");
+        let network = model.iter().filter_map(|(path, bytes)| Some((path.strip_prefix(&within)?, &bytes[..])));
+        checkpoint::write(&self.path(folder), &network.collect::<Vec<_>>())?;
+        for (path, bytes) in model.iter().filter(|(path, _)| !path.starts_with(&within)) {
             let path = self.path(path);
             let folder = path.parent().unwrap_or(&self.root);
             std::fs::create_dir_all(folder)
