@@ -276,6 +276,9 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await fork(page, 3);
     await tree(page).compare.click();
     await scrub(page, 6);
+    // What is compared is drawn at the next frame.
+    const settle = () => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    await settle();
     assert.deepEqual(await page.locator('#compared b').allTextContents(), ['class 5', 'class 7'], 'with the one that it leaves');
     await tree(page).lanes.first().click();
     await on.view('x_t').focus();
@@ -283,7 +286,6 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
       const { width, height } = document.getElementById(canvas);
       return [...document.getElementById(canvas).getContext('2d').getImageData(0, 0, width, height).data].filter((_, i) => i % 4 === 0);
     }, id);
-    const settle = () => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
     await scrub(page, 6);
     await settle();
     const first = await pixels(page);
