@@ -10,7 +10,7 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use crate::backend::{Backend, Gpu, Memory};
-use crate::op::{View, ViewMut};
+use crate::graph::{View, ViewMut};
 use crate::pipeline::names;
 use crate::plan::{Operand, Plan, Step};
 use crate::random::Generator;

@@ -1,8 +1,11 @@
 //! What is computed: a list of operations on values, without a device or a buffer.
 
+mod op;
+
+pub use op::{Kernel, Op, View, ViewMut};
+
 use std::rc::Rc;
 
-use crate::op::Op;
 use crate::state::State;
 use crate::{Error, Precision, Result, Shape};
 

@@ -7,8 +7,7 @@ mod memory;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::graph::{Graph, Source, Value, ValueId, ValueMap, ValueSet};
-use crate::op::{Kernel, Op};
+use crate::graph::{Graph, Kernel, Op, Source, Value, ValueId, ValueMap, ValueSet};
 use crate::state::State;
 use crate::{Error, Precision, Result, Shape};
 

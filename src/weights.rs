@@ -6,8 +6,9 @@ mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use header::AwaitedTensor;
 pub(crate) use header::Dtype;
-pub use reader::{AwaitedTensor, WeightsReader};
+pub use reader::WeightsReader;
 pub use writer::to_safetensors;
 
 use crate::{Error, Result, Tensor};

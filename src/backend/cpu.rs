@@ -9,7 +9,7 @@ use kernels::gemm::{Packing, Panel};
 use web_time::Instant;
 
 use super::gpu::fetch;
-use crate::op::{View, ViewMut};
+use crate::graph::{View, ViewMut};
 use crate::plan::{Command, Operand, Place, Plan, Step};
 use crate::state::Pinned;
 use crate::{Error, Precision, Result};

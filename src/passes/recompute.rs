@@ -7,8 +7,8 @@ use std::any::Any;
 
 use serde::{Deserialize, Serialize};
 
-use crate::graph::{Graph, Source, ValueId, ValueMap, ValueSet};
-use crate::op::{Add, Concat, FusedConv2d, Op, SumSplits};
+use crate::graph::{Graph, Op, Source, ValueId, ValueMap, ValueSet};
+use crate::op::{Add, Concat, FusedConv2d, SumSplits};
 use crate::plan::{Plan, fixed_values};
 use crate::{Error, Result};
 

@@ -10,7 +10,6 @@ use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
 
-use super::reader::{AwaitedTensor, DTYPES};
 use crate::{Error, Result};
 
 /// The types that numbers may have, with their names and bits (safetensors `tensor.rs`).
@@ -33,11 +32,28 @@ dtypes! {
     F8E5M2Fnuz "F8_E5M2FNUZ" 8,
 }
 
+/// The dtypes that are read.
+pub(super) const DTYPES: &str = "F32, F64, F16, BF16, F8_E4M3 and F8_E5M2";
+
 impl Dtype {
     /// What the format calls it.
     pub(crate) fn name(self) -> &'static str {
         NAMED.iter().find(|(.., dtype)| *dtype == self).map_or("", |(name, ..)| name)
     }
+}
+
+/// A tensor that the header names.
+pub struct AwaitedTensor {
+    /// Its path in the file.
+    pub path: String,
+    /// The type of its numbers.
+    pub(crate) dtype: Dtype,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Where its bytes begin and end among those of all tensors.
+    pub(super) offsets: [usize; 2],
+    /// The path under which it is handed out; `None` if its bytes are passed over, whatever they are.
+    pub wanted: Option<String>,
 }
 
 /// The tensors that a header names, in the order of their data.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Weights;
-use super::header::{self, Dtype};
+use super::header::{self, AwaitedTensor, DTYPES, Dtype};
 use crate::{Error, Result, Tensor};
 
 /// Bytes of the number that a file begins with: the length of its header.
@@ -35,20 +35,6 @@ enum Awaited {
     Header(usize),
     /// The first of these tensors.
     Tensors(VecDeque<AwaitedTensor>),
-}
-
-/// A tensor that the header names.
-pub struct AwaitedTensor {
-    /// Its path in the file.
-    pub path: String,
-    /// The type of its numbers.
-    pub(crate) dtype: Dtype,
-    /// Its dimensions.
-    pub shape: Vec<usize>,
-    /// Where its bytes begin and end among those of all tensors.
-    pub(super) offsets: [usize; 2],
-    /// The path under which it is handed out; `None` if its bytes are passed over, whatever they are.
-    pub wanted: Option<String>,
 }
 
 impl WeightsReader {
@@ -211,9 +197,6 @@ fn decode(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>> {
         ))),
     }
 }
-
-/// The dtypes that are read.
-pub(super) const DTYPES: &str = "F32, F64, F16, BF16, F8_E4M3 and F8_E5M2";
 
 /// A number of 8 bits with four of them for the exponent, which has no infinities (Micikevicius et al. 2022, Table 1).
 fn from_e4m3(byte: u8) -> f32 {

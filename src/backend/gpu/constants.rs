@@ -5,7 +5,7 @@ use std::rc::Rc;
 use wgpu::BufferUsages;
 
 use super::{Buffer, Gpu};
-use crate::op::Kernel;
+use crate::graph::Kernel;
 use crate::plan::{Constant, Plan};
 
 /// Buffer offsets in a bind group are multiples of this (WebGPU's default limits).

@@ -14,7 +14,7 @@ use super::readback::{Readback, Staging};
 use super::states::{StateBuffer, check_precision};
 use super::{Buffer, Gpu, Ticket};
 use crate::backend::Progress;
-use crate::op::Kernel;
+use crate::graph::Kernel;
 use crate::plan::{Command, Constant, Operand, Place, Plan, StateInUse, Step};
 use crate::{Error, Result};
 

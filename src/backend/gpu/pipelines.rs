@@ -5,7 +5,7 @@ use web_time::Instant;
 use super::Gpu;
 use super::timing::Timing;
 use crate::backend::Progress;
-use crate::op::Kernel;
+use crate::graph::Kernel;
 use crate::plan::{Plan, Step};
 use crate::template::Define;
 use crate::{Error, Precision, Result};

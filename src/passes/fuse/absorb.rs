@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::Fuser;
 use crate::Result;
-use crate::graph::{Source, ValueId};
-use crate::op::{Add, Guide, Op, PredictX0, Remember, Update};
+use crate::graph::{Op, Source, ValueId};
+use crate::op::{Add, Guide, PredictX0, Remember, Update};
 
 impl Fuser<'_> {
     /// Finds what ops can do along with their own: those of the update guidance and the registers; a sum
