@@ -49,7 +49,7 @@ export const layoutProblems = (page, { shortened }) => page.evaluate((shortened)
   const shown = (/** @type {Element} */ element) => element.checkVisibility({ visibilityProperty: true }) && !element.closest('.unseen');
 
   // ---- As much as is seen of a rectangle within the boxes that cut or scroll what is in them.
-  const layers = '[popover], #tour, #tooltip, .drop, .action, #notes';
+  const layers = '[popover], #tour, #tooltip, .drop, .action, .messages, #notes';
   const styles = new Map();
   const styleOf = (/** @type {Element} */ element) => styles.get(element) ?? styles.set(element, getComputedStyle(element)).get(element);
   const box = ({ left, top, right, bottom }) => ({ left, top, right, bottom });
@@ -165,7 +165,7 @@ export const layoutProblems = (page, { shortened }) => page.evaluate((shortened)
  */
 export const smallTargets = (page, { exempt }) => page.evaluate((exempt) => {
   const SIZE = 44;
-  const LAYERS = '[popover], #tour, #tooltip, .action, #notes';
+  const LAYERS = '[popover], #tour, #tooltip, .action, .messages, #notes';
   const [x0, y0] = [scrollX, scrollY];
   /** @type {string[]} */
   const small = [];
@@ -175,7 +175,7 @@ export const smallTargets = (page, { exempt }) => page.evaluate((exempt) => {
     if (!control.checkVisibility({ visibilityProperty: true }) || control.matches(exempt)) continue;
     const label = control.closest('label');
     const whole = label && control.localName === 'input' ? label : control;
-    const fixed = whole.closest('.action, #notes, #tour, [popover]');
+    const fixed = whole.closest('.action, .messages, #notes, #tour, [popover]');
     if (!fixed || fixed.hasAttribute('popover')) whole.scrollIntoView({ block: 'center', inline: 'nearest', behavior: 'instant' });
     const { left, right, top: above, bottom } = whole.getBoundingClientRect();
     const [x, y] = [(left + right) / 2, (above + bottom) / 2];

@@ -6,14 +6,15 @@ import { byId, make } from './dom.js';
 
 /** @template Intent */
 export class Notices {
-  // Two live regions: errors and questions answer a click, so they stand by the button; notes come by themselves, so they
-  // stand where they move nothing.
+  // Two live regions: errors and questions answer a click; notes come by themselves.
   #errors = byId('errors');
   #notes = byId('notes');
   #controller;
   #next;
   /** @type {Map<NoticeOf<Intent>, HTMLElement>} */
   #shown = new Map();
+  /** How many there were. */
+  #count = 0;
 
   /** @param {{dismiss: (key: string) => void, act: (intent: Intent) => void}} controller @param {HTMLElement|null} [next]  what gets the focus when the notice that has it goes */
   constructor(controller, next = null) {
@@ -33,6 +34,8 @@ export class Notices {
     for (const notice of notices) {
       if (this.#shown.has(notice)) continue;
       const element = this.#make(notice);
+      // Where both regions lie in one column, those of both stand in the order in which they came.
+      element.style.order = String(this.#count++);
       this.#shown.set(notice, element);
       (notice.error || notice.answers ? this.#errors : this.#notes).append(element);
     }
