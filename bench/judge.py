@@ -1,12 +1,15 @@
 """How often a class-conditional model makes what it is asked for, judged by a classifier that never saw its work.
 
     python3 bench/judge.py DATA.npz MODEL_DIR [--denoise target/release/denoise] [--each 8] [--steps 25] [--scheduler ddim] ...
+    python3 bench/judge.py DATA.npz samples.json    what a network made while it learned in the page (bench/teach.mjs)
 
 The classifier is a small convolutional network, trained on nine tenths of the data; what it is worth is measured on the rest.
 Arguments after those named here go to `denoise sample`.
 """
 
 import argparse
+import base64
+import json
 import subprocess
 import sys
 import tempfile
@@ -67,10 +70,22 @@ def right(judge, images, labels):
     return guesses == labels
 
 
+def taught(judge, path):
+    """How often the samples of each moment were of their class."""
+    print("| seconds | step | right |\n|---|---|---|")
+    for frame in json.loads(Path(path).read_text()):
+        count, channels, height, width = frame["shape"]
+        levels = np.frombuffer(base64.b64decode(frame["levels"]), np.uint8).reshape(frame["shape"])
+        images = torch.from_numpy(levels.astype(np.float32)) / 127.5 - 1
+        images = F.pad(images, ((32 - width) // 2,) * 2 + ((32 - height) // 2,) * 2, value=-1.0)
+        share = right(judge, images, torch.tensor(frame["labels"])).float().mean()
+        print(f"| {frame['seconds']:.0f} | {frame['step']} | {share:.0%} of {count} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    parser.add_argument("model")
+    parser.add_argument("model", help="a folder, or samples.json")
     parser.add_argument("--denoise", default="target/release/denoise")
     parser.add_argument("--each", type=int, default=8, help="images of each class")
     parser.add_argument("--epochs", type=int, default=4)
@@ -85,6 +100,9 @@ def main():
     judge, held_out = trained(images, labels, classes, arguments.epochs)
     real = right(judge, images[held_out], labels[held_out]).float().mean().item()
     print(f"the judge on {len(held_out)} real images it did not see: {real:.1%}")
+
+    if arguments.model.endswith(".json"):
+        return taught(judge, arguments.model)
 
     wanted = torch.arange(classes).repeat_interleave(arguments.each)
     made = []
