@@ -49,3 +49,35 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await page.close();
   });
 }
+
+test('a network learns in Firefox as it does in Chromium, and is kept', async () => {
+  const query = 'teach.html?backend=cpu&widths=8+16&batch=4&seed=3&steps=12';
+  const finished = () => document.body.dataset.phase === 'finished' && document.getElementById('now-step').textContent === 'step 12' && document.getElementById('read-kept').textContent === 'step 12';
+  const samples = (page) => page.evaluate(() => {
+    const canvas = document.getElementById('now');
+    return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data];
+  });
+  const page = await firefox.newPage();
+  const complaints = [];
+  page.on('pageerror', (error) => complaints.push(error.message));
+  await page.setViewport(DESKTOP);
+  await page.goto(server.url + query);
+  const teach = () => !document.getElementById('teach').disabled;
+  await page.waitForFunction(teach, { timeout: 60_000 });
+  await page.click('#teach');
+  await page.waitForFunction(finished, { timeout: 120_000 });
+  const made = await samples(page);
+
+  const other = await openPage(chromium, server.url + query, { wait: false });
+  await other.waitForFunction(teach);
+  await other.click('#teach');
+  await other.waitForFunction(finished, null, { timeout: 120_000 });
+  equal(made, await samples(other), 'Firefox and Chromium');
+  await closePage(other);
+
+  await page.reload();
+  await page.waitForFunction(() => document.getElementById('now-step').textContent === 'step 12', { timeout: 60_000 });
+  equal(await samples(page), made, 'after a reload');
+  assert.deepEqual(complaints, []);
+  await page.close();
+});
