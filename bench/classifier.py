@@ -30,7 +30,7 @@ BATCH = 50
 
 
 def denoise(arguments, *asked):
-    subprocess.run([arguments.denoise, *map(str, asked)], check=True, stdout=sys.stderr)
+    subprocess.run([arguments.denoise, *map(str, asked), "--backend", arguments.backend], check=True, stdout=sys.stderr)
 
 
 def noisy(arguments):
@@ -115,6 +115,7 @@ def figure(shares):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--denoise", default="target/release/denoise")
+    parser.add_argument("--backend", default="cpu")
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("noisy")
     command.add_argument("data")

@@ -1,5 +1,7 @@
 // The gradient of −ln softmax(logits)[label] by the logits: softmax(logits), less 1 at the label. An invocation owns one row.
 
+//#include logits
+
 struct Params {
     rows: u32,    // N
     classes: u32, // K
@@ -13,14 +15,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read> gradient: array<f32>;    // [N], by the losses
 @group(0) @binding(4) var<storage, read_write> out: array<vec4f>; // [N, row]
 
-const LOWEST = -3.4028234e38;
-
-// The logits of vec4 i of a row, with the lowest number in place of padding.
-fn load(start: u32, i: u32) -> vec4f {
-    let column = vec4u(0u, 1u, 2u, 3u) + i * 4u;
-    return select(vec4f(LOWEST), logits[start + i], column < vec4u(params.classes));
-}
-
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
     let i = id.x + id.y * 2097152u;
@@ -28,20 +22,12 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         return;
     }
     let start = i * params.row;
-    var highest = vec4f(LOWEST);
-    for (var j = 0u; j < params.row; j++) {
-        highest = max(highest, load(start, j));
-    }
-    let top = max(max(highest.x, highest.y), max(highest.z, highest.w));
-    var sums = vec4f();
-    for (var j = 0u; j < params.row; j++) {
-        sums += exp(load(start, j) - top);
-    }
-    let scale = 1.0 / dot(sums, vec4f(1.0));
+    let row = exponentials(start);
+    let scale = 1.0 / row.sum;
     let label = min(u32(labels[i]), params.classes - 1u);
     for (var j = 0u; j < params.row; j++) {
         let column = vec4u(0u, 1u, 2u, 3u) + j * 4u;
         let one = select(vec4f(), vec4f(1.0), column == vec4u(label));
-        out[start + j] = gradient[i] * (exp(load(start, j) - top) * scale - one);
+        out[start + j] = gradient[i] * (exp(load(start, j) - row.highest) * scale - one);
     }
 }

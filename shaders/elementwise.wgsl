@@ -1,4 +1,4 @@
-// Of shaders that need not know more than how many vec4s there are: `Kernel::elementwise` in src/op.rs.
+// Of shaders that need not know more than how many vec4s there are: `Kernel::elementwise` in src/graph/op.rs.
 
 //#include flat
 

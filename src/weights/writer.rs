@@ -1,5 +1,7 @@
 //! Writing a safetensors file.
 
+use std::collections::BTreeSet;
+
 use safetensors::tensor::TensorView;
 
 use crate::{Error, Result, Tensor};
@@ -7,7 +9,7 @@ use crate::{Error, Result, Tensor};
 /// The bytes of a safetensors file of these tensors; of what `format` ("pt" is PyTorch's), if its readers ask for that.
 ///
 /// # Errors
-/// When the library refuses them, as it does a name that stands twice.
+/// When a name stands twice, or the library refuses them.
 pub fn to_safetensors<'a>(
     tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
     format: Option<&str>,
@@ -18,6 +20,23 @@ pub fn to_safetensors<'a>(
         let view = TensorView::new(safetensors::Dtype::F32, tensor.shape.clone(), bytes);
         view.map(|view| (name, view)).map_err(failed)
     });
+    let views = views.collect::<Result<Vec<_>>>()?;
+    let mut names = BTreeSet::new();
+    if let Some((name, _)) = views.iter().find(|(name, _)| !names.insert(*name)) {
+        return Err(Error::Weights(format!("could not be written: {name} stands in it twice.")));
+    }
     let metadata = format.map(|format| [("format".to_string(), format.to_string())].into_iter().collect());
-    safetensors::serialize(views.collect::<Result<Vec<_>>>()?, metadata).map_err(failed)
+    safetensors::serialize(views, metadata).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused() {
+        let tensor = Tensor::new(&[1], vec![0.5]).unwrap();
+        assert!(to_safetensors([("a", &tensor), ("b", &tensor)].into_iter(), None).is_ok());
+        assert!(to_safetensors([("a", &tensor), ("a", &tensor)].into_iter(), None).is_err());
+    }
 }
