@@ -356,9 +356,10 @@ export const STATES = [
  * Goes from state to state.
  * @param {World} world
  * @param {(name: string) => Promise<void>} see  is called in each
+ * @param {{name: string, reach: (world: World) => Promise<unknown>}[]} states
  */
-export async function eachState(world, see) {
-  for (const { name, reach } of STATES) {
+export async function eachState(world, see, states = STATES) {
+  for (const { name, reach } of states) {
     await rest(world.page);
     try {
       await reach(world);

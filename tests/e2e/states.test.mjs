@@ -5,34 +5,39 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { launch } from './harness.mjs';
 import { axeFinds, layoutProblems, smallTargets, takeShifts, watchShifts } from './look.mjs';
-import { eachState, openStates, serveStates, settle, SIZES } from './states.mjs';
+import { eachState, openStates, serveStates, settle, SIZES, STATES } from './states.mjs';
+import { openTeachStates, serveTeachStates, TEACH_STATES } from './teach-states.mjs';
 
 /** Where else than at its own size the layout is looked at. */
 const ALSO = { desktop: [{ width: 1024, height: 768 }, { width: 3840, height: 2160 }], phone: [{ width: 320, height: 568 }, { width: 1180, height: 820 }] };
-/** Of any length: names of models, files, samplers and branches; a line elsewhere has all of it. */
-const SHORTENED = '#model-name, #condition-text, #sampler, .caption, .compared b, #lanes .words';
+/** Of any length: names of models, files, samplers and branches, how far a network has learned; a line elsewhere has all of it. */
+const SHORTENED = '.teach #status-number, #model-name, #condition-text, #sampler, .caption, .compared b, #lanes .words';
 /** WCAG 2.5.5 leaves out what stands in a sentence or formula, and what has to be where it is: the images in their picture. */
 const EXEMPT = '.formulas .term, .formula .term, #options [role=option]';
 /** Browsers call a tenth good. Here all that moves by itself are thumbnails that make room for a run’s, and what a branch's lane makes room for: 0.004 at most. */
 const MOST_SHIFT = 0.005;
 
+const PAGES = {
+  'the page': { states: STATES, serve: serveStates, open: openStates },
+  'the Teach page': { states: TEACH_STATES, serve: serveTeachStates, open: openTeachStates },
+};
+
 let browser;
-let served;
 before(async () => {
-  [browser, served] = await Promise.all([launch({ gpu: false }), serveStates()]);
+  browser = await launch({ gpu: false });
 });
-after(async () => {
-  await browser?.close();
-  await served?.close();
-});
+after(() => browser?.close());
 
 // Beside one another: each is a page of its own, and waits much.
 describe('every state', { concurrency: true }, () => {
-  for (const [name, options] of Object.entries(SIZES)) {
-    test(`on a ${name}`, async () => {
+  for (const [of, { states, serve, open }] of Object.entries(PAGES)) for (const [name, options] of Object.entries(SIZES)) {
+    test(`of ${of}, on a ${name}`, async (t) => {
+      const isMain = states === STATES;
+      const served = await serve();
+      t.after(() => served.close());
       const foreign = [];
       const errors = [];
-      const world = await openStates(browser, served, { ...options, colorScheme: 'light' }, async (page) => {
+      const world = await open(browser, served, { ...options, colorScheme: 'light' }, async (page) => {
         page.on('request', (request) => {
           if (!request.url().startsWith(served.url) && !/^(data|blob):/.test(request.url())) foreign.push(request.url());
         });
@@ -44,7 +49,7 @@ describe('every state', { concurrency: true }, () => {
       await eachState(world, async (state) => {
         const found = async (where, what) => problems.push(...(await what).map((problem) => `${state}, ${where}: ${problem}`));
         const shifts = (await takeShifts(page)).filter(({ value }) => value > MOST_SHIFT).map(({ value, moved }) => `moved by ${value.toFixed(3)}: ${moved.join(', ')}`);
-        await found(name, shifts);
+        if (isMain) await found(name, shifts); // the other grows as it learns
         await found('light', axeFinds(page));
         await page.emulateMedia({ colorScheme: 'dark' });
         // Of axe's rules only this one knows of colours.
@@ -60,9 +65,9 @@ describe('every state', { concurrency: true }, () => {
           if (options.hasTouch) await found(size, smallTargets(page, { exempt: EXEMPT }));
         }
         await page.setViewportSize(options.viewport);
-        if (name === 'desktop') assert.ok(await page.evaluate(() => document.documentElement.scrollHeight <= innerHeight), `${state}: one screen`);
+        if (isMain && name === 'desktop') assert.ok(await page.evaluate(() => document.documentElement.scrollHeight <= innerHeight), `${state}: one screen`);
         await takeShifts(page);
-      });
+      }, states);
       assert.ok(problems.length === 0, `\n${problems.join('\n')}`);
       assert.deepEqual(foreign, [], 'nothing is asked of others');
       assert.deepEqual(errors, []);
