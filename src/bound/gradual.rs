@@ -114,10 +114,9 @@ impl Gradual {
         }
         let decoder = Mean::of(&self.decoder);
         let weighted = |part: &Part| length(&part.range) as f64 * part.term;
-        let deviations = deviations(&self.parts);
         let denoising = Mean {
             mean: self.parts.iter().map(weighted).sum(),
-            standard_error: deviations.as_ref().map(|deviations| {
+            standard_error: deviations(&self.parts).map(|deviations| {
                 let parts = self.parts.iter().zip(deviations);
                 parts.map(|(part, deviation)| (length(&part.range) as f64 * deviation).powi(2)).sum::<f64>().sqrt()
             }),
@@ -127,11 +126,10 @@ impl Gradual {
             mean: self.prior + denoising.mean + decoder.mean,
             standard_error: error(&denoising).zip(error(&decoder)).map(|(a, b)| a.hypot(b)),
         };
-        let alone = |i: usize| deviations.as_ref().map(|deviations| deviations[i]);
-        let curve = self.parts.iter().enumerate().map(|(i, part)| Point {
+        let curve = self.parts.iter().map(|part| Point {
             first: *part.range.start(),
             last: *part.range.end(),
-            term: Mean { mean: part.term, standard_error: alone(i) },
+            term: Mean { mean: part.term, standard_error: None },
         });
         let first = Point { first: 0, last: 0, term: decoder };
         let prior = Mean { mean: self.prior, standard_error: Some(0.0) };

@@ -58,7 +58,8 @@ export class Curve {
     const y = (/** @type {number} */ value) => top + (1 - (Math.max(least, Math.log10(Math.max(value, Number.MIN_VALUE))) - least) / (most - least)) * high;
     const every = Math.ceil((most - least + 1) / Math.max(2, Math.floor(high / 20)));
     const powers = Array.from({ length: Math.floor((most - least) / every) + 1 }, (_, i) => most - i * every);
-    const times = [...new Set([last, Math.round(last * 0.75), Math.round(last / 2), Math.round(last * 0.25), 0])];
+    const labels = wide < 400 ? 2 : 4;
+    const times = [...new Set(Array.from({ length: labels + 1 }, (_, i) => Math.round((last * (labels - i)) / labels)))];
     const marker = (/** @type {string} */ name, /** @type {number} */ t) => svg('line', { class: name, x1: x(t), x2: x(t), y1: top, y2: top + high });
     const line = estimate?.curve.toReversed().flatMap(({ first, last: end, term }) => [`${x(Math.min(last, end + 0.5)).toFixed(1)},${y(term.mean).toFixed(1)}`, `${x(Math.max(0, first - 0.5)).toFixed(1)},${y(term.mean).toFixed(1)}`]);
     const point = estimate && pointed !== null && pointed !== undefined ? pointAt(estimate, pointed) : null;
@@ -91,7 +92,7 @@ export class Curve {
 
 /** @param {NonNullable<ReturnType<typeof pointAt>>} point @param {number} t */
 function termWords(point, t) {
-  const name = t === 0 ? 'L₀, the last step' : `t = ${t}, from x_${t + 1} to x_${t}`;
+  const name = t === 0 ? 't = 0, L₀, the last step' : `t = ${t}, the step from x_${t} to x_${t - 1}`;
   const range = point.first === point.last ? '' : `, one of those from ${point.first} to ${point.last}`;
   return `${name}: ${valueWords(point)}${range}`;
 }

@@ -50,6 +50,7 @@ export class Panel {
   #steps = /** @type {HTMLSelectElement} */ (make('select', { 'aria-label': 'Steps of the ODE' }, ...STEPS.map((steps) => make('option', { value: String(steps) }, `${steps} steps`))));
   #begin = make('button', { type: 'button', class: 'secondary', 'data-tip': 'Without chance (DDIM, η = 0) it leads back to about this picture.' }, 'Generate from this noise');
   #found;
+  #foot;
   /** @type {State|null} */
   #state = null;
   #request = atNextFrame(() => this.#draw());
@@ -74,6 +75,7 @@ export class Panel {
       return make('div', {}, make('dt', {}, ...symbol(), make('small', {}, words)), this.#parts[part]);
     });
     this.#found = make('div', { class: 'found' }, this.#noise, make('span', {}, sub('x', 'T'), ' its noise'), this.#begin);
+    this.#foot = make('div', { class: 'foot' }, this.#found, this.#refusal);
     this.#section = make('section', { class: 'measuring', 'aria-labelledby': 'measuring-title', hidden: true },
       make('div', { class: 'head' }, this.#picture, make('div', {}, this.#title, this.#words), this.#stop, this.#again, close),
       make('div', { class: 'under-way' }, this.#says, this.#bar),
@@ -83,10 +85,10 @@ export class Panel {
         make('dl', {},
           make('div', { class: 'sum' }, make('dt', {}, 'At most', this.#whole), this.#sum),
           ...rows,
-          make('div', { class: 'sum' }, make('dt', {}, make('span', { class: 'math' }, '−log p'), make('small', {}, 'its likelihood, along the ODE without chance'), this.#steps), this.#likelihood),
+          make('div', { class: 'sum' }, make('dt', {}, make('span', { class: 'math' }, '−log p'), make('small', {}, 'its likelihood, along the ODE'), this.#steps), this.#likelihood),
         ),
-        make('div', { class: 'foot' }, this.#found, this.#refusal),
-        make('p', { class: 'hint' }, 'In bits for each number of the picture. −log p is never above the bound of one and the same process; the ODE’s is of the picture with noise of half a level (dequantised), by one random vector, so the two may still come close or cross a little.'),
+        this.#foot,
+        make('p', { class: 'hint' }, 'In bits for each number of the picture (bits/dim). The bound is what −log p is at most if DDPM makes the picture, step by step. What the ODE tells is −log p itself, of the picture with noise of half a level (dequantised) and by one random vector; its ± is how far half as many steps are off.'),
       ));
     byId('scrubber').after(this.#section);
   }
@@ -128,6 +130,7 @@ export class Panel {
     this.#steps.value = String(state.steps);
     this.#steps.disabled = isUnderWay || !isOfPage || problems.likelihood !== null;
     this.#found.hidden = !encoded;
+    this.#foot.hidden = problems.likelihood !== null && !this.#refusal.textContent;
     /** @type {HTMLButtonElement} */ (this.#begin).disabled = !isOfPage;
     this.#paint(state);
     this.#curve.render(state);
@@ -171,7 +174,7 @@ function saysOf({ phase, progress: { stage, done, total }, estimate, subject, pr
     const count = total === null || stage === 'engine' ? '' : stage === 'download' ? ` · ${Math.round((100 * done) / total)} %` : ` · ${done}/${total}`;
     return `${STAGES[stage]}${count}`;
   }
-  const known = estimate && subject ? `${estimate.curve.length} of ${subject.timesteps} timesteps are computed` : '';
+  const known = !estimate || !subject ? '' : estimate.curve.length === subject.timesteps ? `all ${subject.timesteps} timesteps are computed` : `${estimate.curve.length} of ${subject.timesteps} timesteps are computed`;
   if (phase === 'failed') return 'It could not be computed.';
   if (phase === 'stopped') return `Stopped${known ? `: ${known}` : ' before there was an estimate'}.`;
   if (phase === 'replaced') return `The model was changed${known ? `: ${known}` : ' before there was an estimate'}.`;

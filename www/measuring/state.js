@@ -151,9 +151,6 @@ export const pictureOf = ({ levels }) => numbersOf(levels);
 /** The part of the curve that says the term of a timestep. @param {Estimate} estimate @param {number} t */
 export const pointAt = ({ curve }, t) => curve.find(({ first, last }) => first <= t && t <= last) ?? null;
 
-/** How many timesteps have a term of their own. @param {Estimate} estimate */
-export const knownTimesteps = ({ curve }) => curve.length;
-
 /** What a number of bits/dim is for the whole picture, in bytes. @param {Subject} subject @param {number} bits */
 export const bytesOf = ({ levels }, bits) => (bits * levels.length) / 8;
 
