@@ -24,13 +24,22 @@ test('it grows while it is computed, and is done', () => {
 });
 
 test('stopping keeps what is there, and what comes afterwards changes nothing', () => {
-  const stopped = from(INITIAL, begun(), { type: 'estimate', id: 1, estimate: ESTIMATE }, { type: 'end', why: 'stopped' });
+  const stopped = from(INITIAL, begun(), { type: 'estimate', id: 1, estimate: ESTIMATE }, { type: 'stop' });
   assert.deepEqual([stopped.phase, stopped.estimate], ['stopped', ESTIMATE]);
   assert.equal(reduce(stopped, { type: 'encoded', id: 1, encoded: ENCODED }), stopped);
-  assert.equal(reduce(stopped, { type: 'end', why: 'replaced' }), stopped, 'it has ended already');
-  assert.equal(reduce(done, { type: 'end', why: 'stopped' }), done);
+  assert.equal(reduce(done, { type: 'stop' }), done);
   const closed = from(INITIAL, begun(), { type: 'close' });
   assert.deepEqual([closed.open, closed.phase], [false, 'stopped']);
+});
+
+test('with another model it ends, and of the one that is there nothing can be begun again', () => {
+  const page = (isOfPage, t = null) => ({ type: 'page', t, isOfPage });
+  const under = from(INITIAL, begun(), { type: 'estimate', id: 1, estimate: ESTIMATE });
+  assert.equal(reduce(under, page(true)), under);
+  assert.deepEqual(reduce(under, page(true, 3)), { ...under, shownT: 3 });
+  const replaced = reduce(under, page(false));
+  assert.deepEqual([replaced.phase, replaced.isOfPage, replaced.estimate], ['replaced', false, ESTIMATE]);
+  assert.equal(reduce(done, page(false)).phase, 'done', 'what was over is not replaced');
 });
 
 test('answers to an earlier command change nothing', () => {

@@ -72,20 +72,15 @@ export class Measuring {
     this.#panel.focus();
   }
 
-  /** Measures the same picture again, or its likelihood alone. @param {boolean} bound */
+  /** Measures what is the picture by now, or the likelihood of the same one. @param {boolean} bound */
   again(bound) {
-    const { subject } = this.#state;
-    if (subject && this.isOfPage()) this.#connect(subject, bound);
-  }
-
-  /** Whether the page still has the model that was measured. */
-  isOfPage() {
-    const { loaded } = this.#page.state;
-    return loaded !== null && this.#state.subject?.weights === weightsOf(loaded);
+    const subject = (bound && subjectOf(this.#page.state)) || this.#state.subject;
+    if (subject && this.#state.isOfPage) this.#connect(subject, bound);
   }
 
   stop() {
-    this.#end('stopped');
+    this.#disconnect();
+    this.#store.dispatch({ type: 'stop' });
   }
 
   close() {
@@ -107,8 +102,8 @@ export class Measuring {
 
   /** Runs begin with the noise that the picture was followed to. */
   takeNoise() {
-    const { encoded, subject } = this.#state;
-    if (!encoded || !subject || !this.isOfPage()) return;
+    const { encoded, subject, isOfPage } = this.#state;
+    if (!encoded || !subject || !isOfPage) return;
     const { shape, levels } = subject;
     this.#controller.change({ do: 'noise', noise: encoded.noise, shape, levels });
     this.#controller.dispatch({ type: 'announce', text: 'Generate begins with the noise of the picture.' });
@@ -142,16 +137,12 @@ export class Measuring {
     if (event.type === 'failed') announce(`What the picture costs could not be computed. ${event.message}`);
   }
 
-  /** What the page shows, and whether it has another model by now. @param {PageState} page */
+  /** What the page shows, and whether it has another model by now. While one is loaded it has the one before. @param {PageState} page */
   #follow(page) {
-    this.#store.dispatch({ type: 'page', t: shownTime(page, this.#state.subject) });
-    if (page.loaded && !this.isOfPage()) this.#end('replaced');
-  }
-
-  /** @param {import('./state.js').End} why */
-  #end(why) {
-    this.#disconnect();
-    this.#store.dispatch({ type: 'end', why });
+    const { subject } = this.#state;
+    const isOfPage = page.loaded !== null && subject?.weights === weightsOf(page.loaded);
+    this.#store.dispatch({ type: 'page', t: shownTime(page, subject), isOfPage });
+    if (this.#state.phase === 'replaced') this.#disconnect();
   }
 
   #disconnect() {

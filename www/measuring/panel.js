@@ -23,13 +23,12 @@ const sub = (/** @type {string} */ letter, /** @type {string} */ below) => make(
 
 /** The parts of the bound: their symbols, and what each is in plain words. @type {{part: 'prior'|'denoising'|'decoder', symbol: () => Node[], words: string}[]} */
 const PARTS = [
-  { part: 'prior', symbol: () => [sub('L', 'T')], words: 'how far the last x_T is from noise' },
+  { part: 'prior', symbol: () => [sub('L', 'T')], words: 'how far x_T is from noise' },
   { part: 'denoising', symbol: () => [make('span', {}, 'Σ '), sub('L', 't−1')], words: 'what the steps between cost' },
   { part: 'decoder', symbol: () => [sub('L', '0')], words: 'the last step, to one of 256 levels' },
 ];
 
 export class Panel {
-  #measuring;
   #section;
   #curve;
   #title = make('h2', { id: 'measuring-title', tabindex: '-1' }, 'What the picture costs');
@@ -49,6 +48,7 @@ export class Panel {
   #refusal = make('p', { class: 'hint' });
   #steps = /** @type {HTMLSelectElement} */ (make('select', { 'aria-label': 'Steps of the ODE' }, ...STEPS.map((steps) => make('option', { value: String(steps) }, `${steps} steps`))));
   #begin = make('button', { type: 'button', class: 'secondary', 'data-tip': 'Without chance (DDIM, η = 0) it leads back to about this picture.' }, 'Generate from this noise');
+  #compute = make('button', { type: 'button', class: 'secondary' }, 'Compute the likelihood');
   #found;
   #foot;
   /** @type {State|null} */
@@ -59,7 +59,6 @@ export class Panel {
 
   /** @param {import('./main.js').Measuring} measuring */
   constructor(measuring) {
-    this.#measuring = measuring;
     this.#curve = new Curve((t) => measuring.point(t));
     this.#picture.setAttribute('aria-hidden', 'true');
     this.#noise.setAttribute('role', 'img');
@@ -69,13 +68,14 @@ export class Panel {
     this.#again.addEventListener('click', () => measuring.again(true));
     close.addEventListener('click', () => measuring.close());
     this.#steps.addEventListener('change', () => measuring.chooseSteps(Number(this.#steps.value)));
+    this.#compute.addEventListener('click', () => measuring.again(false));
     this.#begin.addEventListener('click', () => measuring.takeNoise());
     const rows = PARTS.map(({ part, symbol, words }) => {
       this.#parts[part] = make('dd', { class: 'number' });
       return make('div', {}, make('dt', {}, ...symbol(), make('small', {}, words)), this.#parts[part]);
     });
     this.#found = make('div', { class: 'found' }, this.#noise, make('span', {}, sub('x', 'T'), ' its noise'), this.#begin);
-    this.#foot = make('div', { class: 'foot' }, this.#found, this.#refusal);
+    this.#foot = make('div', { class: 'foot' }, this.#found, this.#compute, this.#refusal);
     this.#section = make('section', { class: 'measuring', 'aria-labelledby': 'measuring-title', hidden: true },
       make('div', { class: 'head' }, this.#picture, make('div', {}, this.#title, this.#words), this.#stop, this.#again, close),
       make('div', { class: 'under-way' }, this.#says, this.#bar),
@@ -108,11 +108,10 @@ export class Panel {
   #draw() {
     const state = this.#state;
     if (!state) return;
-    const { open, subject, phase, problems, estimate, encoded, message } = state;
+    const { open, subject, phase, problems, estimate, encoded, message, isOfPage } = state;
     this.#section.hidden = !open;
     if (!open || !subject) return;
     const isUnderWay = phase === 'under way';
-    const isOfPage = this.#measuring.isOfPage();
     this.#words.textContent = subject.words;
     this.#swap(isUnderWay, isOfPage);
     this.#says.textContent = saysOf(state);
@@ -130,16 +129,17 @@ export class Panel {
     this.#steps.value = String(state.steps);
     this.#steps.disabled = isUnderWay || !isOfPage || problems.likelihood !== null;
     this.#found.hidden = !encoded;
+    this.#compute.hidden = isUnderWay || encoded !== null || !isOfPage || problems.likelihood !== null;
     this.#foot.hidden = problems.likelihood !== null && !this.#refusal.textContent;
     /** @type {HTMLButtonElement} */ (this.#begin).disabled = !isOfPage;
     this.#paint(state);
     this.#curve.render(state);
   }
 
-  /** Stop or Again, of which the other one's focus goes to the one that is there. @param {boolean} isUnderWay @param {boolean} isOfPage */
+  /** Stop or Again, whichever can be used; the focus is on it if it was on what is gone. @param {boolean} isUnderWay @param {boolean} isOfPage */
   #swap(isUnderWay, isOfPage) {
     const [shown, gone] = isUnderWay ? [this.#stop, this.#again] : [this.#again, this.#stop];
-    const hadFocus = document.activeElement === gone;
+    const hadFocus = document.activeElement === gone || (isUnderWay && document.activeElement === this.#compute);
     shown.hidden = false;
     gone.hidden = true;
     /** @type {HTMLButtonElement} */ (this.#again).disabled = !isOfPage;

@@ -41,6 +41,7 @@ import { loadedOf, weightsOf } from '../store/select.js';
  * @property {Encoded|null} encoded
  * @property {string} message       why it failed
  * @property {number} steps         of the likelihood's solver
+ * @property {boolean} isOfPage    whether the page has the model that was measured
  * @property {number|null} shownT   t of the step that the page shows, or none of this model's
  * @property {number|null} pointed  t whose term is told
  */
@@ -49,10 +50,10 @@ import { loadedOf, weightsOf } from '../store/select.js';
  * @typedef {(
  *   Event |
  *   {type: 'measure', id: number, subject: Subject, bound: boolean} |
- *   {type: 'end', why: End} |
+ *   {type: 'stop'} |
  *   {type: 'close'} |
  *   {type: 'steps', steps: number} |
- *   {type: 'page', t: number|null} |
+ *   {type: 'page', t: number|null, isOfPage: boolean} |
  *   {type: 'point', t: number|null}
  * )} Action
  * `measure` without the bound computes the likelihood anew. `page` is what the page shows.
@@ -68,7 +69,7 @@ const BEGINNING = { stage: 'engine', done: 0, total: null };
 
 /** @type {State} */
 export const INITIAL = Object.freeze({
-  id: 0, open: false, subject: null, phase: 'done', progress: BEGINNING, problems: NO_PROBLEMS, estimate: null, encoded: null, message: '', steps: 100, shownT: null, pointed: null,
+  id: 0, open: false, subject: null, phase: 'done', progress: BEGINNING, problems: NO_PROBLEMS, estimate: null, encoded: null, message: '', steps: 100, isOfPage: false, shownT: null, pointed: null,
 });
 
 /**
@@ -81,15 +82,21 @@ export function reduce(state, action) {
     case 'measure': {
       const { id, subject, bound } = action;
       const kept = bound ? { problems: NO_PROBLEMS, estimate: null, pointed: null } : { problems: { ...state.problems, likelihood: null } };
-      return { ...state, id, subject, open: true, phase: 'under way', progress: BEGINNING, encoded: null, message: '', ...kept };
+      return { ...state, id, subject, open: true, isOfPage: true, phase: 'under way', progress: BEGINNING, encoded: null, message: '', ...kept };
     }
-    case 'end': return state.phase === 'under way' ? { ...state, phase: action.why } : state;
+    case 'stop': return state.phase === 'under way' ? { ...state, phase: 'stopped' } : state;
     case 'close': return { ...state, open: false, phase: state.phase === 'under way' ? 'stopped' : state.phase };
     case 'steps': return STEPS.includes(action.steps) ? { ...state, steps: action.steps } : state;
-    case 'page': return action.t === state.shownT ? state : { ...state, shownT: action.t };
+    case 'page': return page(state, action);
     case 'point': return action.t === state.pointed ? state : { ...state, pointed: action.t };
     default: return state.phase === 'under way' && action.id === state.id ? heard(state, action) : state;
   }
+}
+
+/** What was begun with another model than the page has now ends. @param {State} state @param {Extract<Action, {type: 'page'}>} action @returns {State} */
+function page(state, { t, isOfPage }) {
+  if (t === state.shownT && isOfPage === state.isOfPage) return state;
+  return { ...state, shownT: t, isOfPage, phase: state.phase === 'under way' && !isOfPage ? 'replaced' : state.phase };
 }
 
 /** @param {State} state @param {Event} event @returns {State} */
