@@ -60,7 +60,9 @@ test('the likelihood alone leaves the bound as it is', () => {
 
 test('what a model refuses is told of each of the two', () => {
   const refused = from(INITIAL, begun(), { type: 'measurable', id: 1, bound: null, likelihood: 'nothing is left' }, { type: 'refused', id: 1, what: 'bound', message: 'not finite' });
-  assert.deepEqual(refused.problems, { bound: 'not finite', likelihood: 'nothing is left' });
+  assert.deepEqual([refused.problems, refused.hasLikelihood], [{ bound: 'not finite', likelihood: 'nothing is left' }, false]);
+  const fewer = from(INITIAL, begun(), { type: 'measurable', id: 1, bound: null, likelihood: null }, { type: 'refused', id: 1, what: 'likelihood', message: 'needs more steps' });
+  assert.deepEqual([fewer.problems.likelihood, fewer.hasLikelihood], ['needs more steps', true], 'more steps can be chosen');
   assert.deepEqual(from(refused, begun(2)).problems, { bound: null, likelihood: null });
   assert.deepEqual(from(refused, begun(2, false)).problems, { bound: 'not finite', likelihood: null });
 });

@@ -22,7 +22,8 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'denoise-measuring-'));
   await makeTiny(folder, 'flow', { _class_name: 'FlowMatchEulerDiscreteScheduler', num_train_timesteps: 1000, shift: 1 });
   await makeTiny(folder, 'zero', { _class_name: 'DDPMScheduler', num_train_timesteps: 20, rescale_betas_zero_snr: true, prediction_type: 'v_prediction' });
-  server = await servePage({ '/models/flow/': join(folder, 'flow'), '/models/zero/': join(folder, 'zero') });
+  await makeTiny(folder, 'thresholded', { _class_name: 'DDPMScheduler', num_train_timesteps: 20, thresholding: true });
+  server = await servePage(Object.fromEntries(['flow', 'zero', 'thresholded'].map((name) => [`/models/${name}/`, join(folder, name)])));
   browser = await launch({ gpu: false });
 });
 
@@ -195,9 +196,9 @@ test('a model without a bound says why', async () => {
   const on = parts(page);
   await take(page);
   await on.costs.click();
-  await says(page, /This model has neither bound nor likelihood/);
-  assert.match(await on.section.locator('.problem').textContent(), /DDPM does not sample models of FlowMatchEulerDiscreteScheduler, so the variational bound/);
-  assert.match(await on.section.locator('.hint').first().textContent(), /The likelihood is of models with a β a timestep/);
+  await says(page, /This model has neither of the two/);
+  assert.match(await on.section.locator('.problem').first().textContent(), /DDPM does not sample models of FlowMatchEulerDiscreteScheduler, so the variational bound/);
+  await on.section.getByText('The likelihood is of models with a β a timestep').waitFor();
   assert.equal(await on.curve.isVisible(), false);
 
   await loadModel(page, 'models/zero');
@@ -206,8 +207,18 @@ test('a model without a bound says why', async () => {
   await on.costs.click();
   await says(page, /^All 20 timesteps/);
   assert.ok(await numberOf(page, 'measuring-sum') > 0, 'it has a bound');
-  assert.match(await on.section.locator('.hint').first().textContent(), /nothing is left of the image \(rescale_betas_zero_snr\)/);
-  assert.equal(await on.steps.isDisabled(), true);
+  await on.section.getByText('nothing is left of the image (rescale_betas_zero_snr)').waitFor();
+  assert.equal(await on.steps.isVisible(), false);
+
+  // And the other way round.
+  await loadModel(page, 'models/thresholded');
+  await page.waitForFunction(() => document.getElementById('model-name').textContent === 'models/thresholded');
+  await ready(page);
+  await on.costs.click();
+  await says(page, /^Its likelihood is computed/);
+  await on.section.getByText('thresholding is true').waitFor();
+  assert.ok(Number.isFinite(await numberOf(page, 'measuring-likelihood')));
+  assert.equal(await on.curve.isVisible(), false);
   await closePage(page);
 });
 

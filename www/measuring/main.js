@@ -137,7 +137,7 @@ export class Measuring {
     if (event.type === 'failed') announce(`What the picture costs could not be computed. ${event.message}`);
   }
 
-  /** What the page shows, and whether it has another model by now. While one is loaded it has the one before. @param {PageState} page */
+  /** What the page shows, and whether it has another model by now: it has one until the next is loaded. @param {PageState} page */
   #follow(page) {
     const { subject } = this.#state;
     const isOfPage = page.loaded !== null && subject?.weights === weightsOf(page.loaded);

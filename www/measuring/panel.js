@@ -45,12 +45,11 @@ export class Panel {
   /** @type {Record<string, HTMLElement>} */
   #parts = {};
   #likelihood = make('dd', { class: 'number', id: 'measuring-likelihood' });
-  #refusal = make('p', { class: 'hint' });
+  #refusal = make('p', { class: 'problem' });
   #steps = /** @type {HTMLSelectElement} */ (make('select', { 'aria-label': 'Steps of the ODE' }, ...STEPS.map((steps) => make('option', { value: String(steps) }, `${steps} steps`))));
   #begin = make('button', { type: 'button', class: 'secondary', 'data-tip': 'Without chance (DDIM, η = 0) it leads back to about this picture.' }, 'Generate from this noise');
   #compute = make('button', { type: 'button', class: 'secondary' }, 'Compute the likelihood');
   #found;
-  #foot;
   /** @type {State|null} */
   #state = null;
   #request = atNextFrame(() => this.#draw());
@@ -72,22 +71,22 @@ export class Panel {
     this.#begin.addEventListener('click', () => measuring.takeNoise());
     const rows = PARTS.map(({ part, symbol, words }) => {
       this.#parts[part] = make('dd', { class: 'number' });
-      return make('div', {}, make('dt', {}, ...symbol(), make('small', {}, words)), this.#parts[part]);
+      return make('div', { class: 'of-bound' }, make('dt', {}, ...symbol(), make('small', {}, words)), this.#parts[part]);
     });
     this.#found = make('div', { class: 'found' }, this.#noise, make('span', {}, sub('x', 'T'), ' its noise'), this.#begin);
-    this.#foot = make('div', { class: 'foot' }, this.#found, this.#compute, this.#refusal);
     this.#section = make('section', { class: 'measuring', 'aria-labelledby': 'measuring-title', hidden: true },
       make('div', { class: 'head' }, this.#picture, make('div', {}, this.#title, this.#words), this.#stop, this.#again, close),
       make('div', { class: 'under-way' }, this.#says, this.#bar),
       this.#problem,
+      this.#refusal,
       make('div', { class: 'body' },
         this.#curve.element,
         make('dl', {},
-          make('div', { class: 'sum' }, make('dt', {}, 'At most', this.#whole), this.#sum),
+          make('div', { class: 'sum of-bound' }, make('dt', {}, 'At most', this.#whole), this.#sum),
           ...rows,
-          make('div', { class: 'sum' }, make('dt', {}, make('span', { class: 'math' }, '−log p'), make('small', {}, 'its likelihood, along the ODE'), this.#steps), this.#likelihood),
+          make('div', { class: 'sum of-likelihood' }, make('dt', {}, make('span', { class: 'math' }, '−log p'), make('small', {}, 'its likelihood, along the ODE'), this.#steps), this.#likelihood),
         ),
-        this.#foot,
+        make('div', { class: 'foot of-likelihood' }, this.#found, this.#compute),
         make('p', { class: 'hint' }, 'In bits for each number of the picture (bits/dim). The bound is what −log p is at most if DDPM makes the picture, step by step. What the ODE tells is −log p itself, of the picture with noise of half a level (dequantised) and by one random vector; its ± is how far half as many steps are off.'),
       ));
     byId('scrubber').after(this.#section);
@@ -108,7 +107,7 @@ export class Panel {
   #draw() {
     const state = this.#state;
     if (!state) return;
-    const { open, subject, phase, problems, estimate, encoded, message, isOfPage } = state;
+    const { open, subject, phase, problems, estimate, encoded, message, isOfPage, hasLikelihood } = state;
     this.#section.hidden = !open;
     if (!open || !subject) return;
     const isUnderWay = phase === 'under way';
@@ -120,17 +119,19 @@ export class Panel {
     this.#bar.hidden = !isUnderWay;
     this.#problem.textContent = phase === 'failed' ? message : problems.bound ?? '';
     this.#problem.hidden = !this.#problem.textContent;
-    this.#section.classList.toggle('refused', problems.bound !== null);
+    this.#refusal.textContent = problems.likelihood === problems.bound ? '' : problems.likelihood ?? '';
+    this.#refusal.hidden = !this.#refusal.textContent;
+    this.#section.classList.toggle('failed', phase === 'failed');
+    this.#section.classList.toggle('without-bound', problems.bound !== null);
+    this.#section.classList.toggle('without-likelihood', !hasLikelihood);
     this.#sum.textContent = estimate ? withError(estimate.sum) : '–';
     this.#whole.textContent = estimate ? `the variational bound: ${Math.round(bytesOf(subject, estimate.sum.mean))} bytes for all of it` : 'the variational bound';
     for (const { part } of PARTS) this.#parts[part].textContent = estimate ? withError(estimate[part]) : '–';
     this.#likelihood.textContent = encoded ? withError({ mean: encoded.bits, standard_error: Math.abs(encoded.bits - encoded.halfBits) }) : '–';
-    this.#refusal.textContent = problems.likelihood === problems.bound ? '' : problems.likelihood ?? '';
     this.#steps.value = String(state.steps);
-    this.#steps.disabled = isUnderWay || !isOfPage || problems.likelihood !== null;
+    this.#steps.disabled = isUnderWay || !isOfPage;
     this.#found.hidden = !encoded;
-    this.#compute.hidden = isUnderWay || encoded !== null || !isOfPage || problems.likelihood !== null;
-    this.#foot.hidden = problems.likelihood !== null && !this.#refusal.textContent;
+    this.#compute.hidden = isUnderWay || encoded !== null || !isOfPage;
     /** @type {HTMLButtonElement} */ (this.#begin).disabled = !isOfPage;
     this.#paint(state);
     this.#curve.render(state);
@@ -178,6 +179,7 @@ function saysOf({ phase, progress: { stage, done, total }, estimate, subject, pr
   if (phase === 'failed') return 'It could not be computed.';
   if (phase === 'stopped') return `Stopped${known ? `: ${known}` : ' before there was an estimate'}.`;
   if (phase === 'replaced') return `The model was changed${known ? `: ${known}` : ' before there was an estimate'}.`;
-  if (problems.bound !== null && problems.likelihood !== null) return 'This model has neither bound nor likelihood.';
+  if (problems.bound !== null && problems.likelihood !== null) return 'This model has neither of the two.';
+  if (problems.bound !== null) return 'Its likelihood is computed.';
   return known && `${known[0].toUpperCase()}${known.slice(1)}.`;
 }

@@ -37,6 +37,7 @@ import { loadedOf, weightsOf } from '../store/select.js';
  * @property {'under way'|'done'|'failed'|End} phase
  * @property {{stage: Stage, done: number, total: number|null}} progress  while it is under way
  * @property {Measurable} problems  why there is no bound, or no likelihood
+ * @property {boolean} hasLikelihood  whether the model has one, so that another number of steps may help where there is none
  * @property {Estimate|null} estimate
  * @property {Encoded|null} encoded
  * @property {string} message       why it failed
@@ -69,7 +70,7 @@ const BEGINNING = { stage: 'engine', done: 0, total: null };
 
 /** @type {State} */
 export const INITIAL = Object.freeze({
-  id: 0, open: false, subject: null, phase: 'done', progress: BEGINNING, problems: NO_PROBLEMS, estimate: null, encoded: null, message: '', steps: 100, isOfPage: false, shownT: null, pointed: null,
+  id: 0, open: false, subject: null, phase: 'done', progress: BEGINNING, problems: NO_PROBLEMS, hasLikelihood: true, estimate: null, encoded: null, message: '', steps: 100, isOfPage: false, shownT: null, pointed: null,
 });
 
 /**
@@ -108,7 +109,7 @@ function heard(state, event) {
     }
     case 'measurable': {
       const { bound, likelihood } = event;
-      return { ...state, problems: { bound, likelihood } };
+      return { ...state, problems: { bound: bound ?? state.problems.bound, likelihood }, hasLikelihood: likelihood === null };
     }
     case 'refused': return { ...state, problems: { ...state.problems, [event.what]: event.message } };
     case 'estimate': return { ...state, estimate: event.estimate };
