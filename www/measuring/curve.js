@@ -2,10 +2,13 @@
 // marked; the term of a timestep that is pointed at is told in numbers.
 
 import { make, svg } from '../view/dom.js';
-import { alphaBar as bits, time } from '../words/format.js';
+import { alphaBar, time } from '../words/format.js';
 import { decades, pointAt } from './state.js';
 
 /** @typedef {import('./state.js').State} State */
+
+/** Bits for a number: terms span as many orders of magnitude as ᾱ_t, and a likelihood may be above 1. @param {number} value */
+export const bits = (value) => (value === 0 ? '0' : `${value < 0 ? '−' : ''}${alphaBar(Math.abs(value))}`);
 
 /** Room for the labels, in pixels. */
 const EDGE = { left: 40, right: 8, top: 8, bottom: 20 };

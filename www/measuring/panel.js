@@ -2,8 +2,7 @@
 
 import { rgbaOf, shownLevels } from '../model/image.js';
 import { atNextFrame, byId, contextOf, make } from '../view/dom.js';
-import { alphaBar as bits } from '../words/format.js';
-import { Curve } from './curve.js';
+import { Curve, bits } from './curve.js';
 import { STEPS, bytesOf } from './state.js';
 
 /** @typedef {import('../engine/measuring-protocol.js').MeasuringStage} Stage */
