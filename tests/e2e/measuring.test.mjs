@@ -135,7 +135,7 @@ test('the page finds what the native library finds', async () => {
   }, COSTS.levels);
   assert.ok(difference < 25, `what the noise leads to is the picture: ${difference} levels on average`);
   await on.button('Close').click();
-  assert.equal(await on.section.isVisible(), false);
+  await on.section.waitFor({ state: 'hidden' });
   assert.equal(await page.evaluate(() => document.activeElement.id), 'measure-picture');
   await closePage(page);
 });
@@ -178,6 +178,16 @@ test('Stop ends it at once, and another model too', async () => {
   assert.equal(await page.locator('#measuring-sum').textContent(), kept, 'what was there stays');
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Again');
 
+  // The likelihood alone, by the keyboard.
+  await on.button('Compute the likelihood').focus();
+  await page.keyboard.press('Enter');
+  await says(page, /^The likelihood, along the ODE/);
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Stop');
+  await page.keyboard.press('Enter');
+  await says(page, /^Stopped: \d+ of 1000 timesteps/, 1000);
+  assert.equal(await page.locator('#measuring-sum').textContent(), kept, 'the bound is not computed anew');
+  await gone(page, workers);
+
   // The page's own engine is not disturbed.
   await page.keyboard.press('Enter');
   await estimated(page);
@@ -199,7 +209,7 @@ test('a model without a bound says why', async () => {
   await says(page, /This model has neither of the two/);
   assert.match(await on.section.locator('.problem').first().textContent(), /DDPM does not sample models of FlowMatchEulerDiscreteScheduler, so the variational bound/);
   await on.section.getByText('The likelihood is of models with a β a timestep').waitFor();
-  assert.equal(await on.curve.isVisible(), false);
+  await on.curve.waitFor({ state: 'hidden' });
 
   await loadModel(page, 'models/zero');
   await ready(page);
@@ -208,7 +218,7 @@ test('a model without a bound says why', async () => {
   await says(page, /^All 20 timesteps/);
   assert.ok(await numberOf(page, 'measuring-sum') > 0, 'it has a bound');
   await on.section.getByText('nothing is left of the image (rescale_betas_zero_snr)').waitFor();
-  assert.equal(await on.steps.isVisible(), false);
+  await on.steps.waitFor({ state: 'hidden' });
 
   // And the other way round.
   await loadModel(page, 'models/thresholded');
@@ -218,7 +228,7 @@ test('a model without a bound says why', async () => {
   await says(page, /^Its likelihood is computed/);
   await on.section.getByText('thresholding is true').waitFor();
   assert.ok(Number.isFinite(await numberOf(page, 'measuring-likelihood')));
-  assert.equal(await on.curve.isVisible(), false);
+  await on.curve.waitFor({ state: 'hidden' });
   await closePage(page);
 });
 
