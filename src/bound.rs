@@ -7,15 +7,19 @@
 //! term of timestep 0 is L_0.
 
 mod estimate;
+mod gradual;
 mod strata;
 mod terms;
 
 pub use estimate::{Estimate, Mean, Point};
+pub use gradual::{Drawn, Gradual};
 pub use strata::{draw, length, strata};
 pub use terms::Terms;
 
+use std::ops::Deref;
+
 use crate::backend::Executor;
-use crate::config::SchedulerConfig;
+use crate::config::{SchedulerConfig, SchedulerKind};
 use crate::graph::Graph;
 use crate::passes::{Fusion, fuse};
 use crate::plan::Plan;
@@ -24,9 +28,50 @@ use crate::{Backend, Error, Pipeline, Precision, Result, Tensor};
 /// What the network gives, in the plan.
 const OUTPUT: &str = "model_output";
 
+/// DDPM as the model's scheduler file has it, with these changes.
+///
+/// # Errors
+/// When DDPM does not sample the model, or cannot read the file.
+pub fn scheduler(pipeline: &Pipeline, changes: &str) -> Result<SchedulerConfig> {
+    let file = pipeline.scheduler_file();
+    if !file.kinds().contains(&SchedulerKind::Ddpm) {
+        let class = file.class().unwrap_or("another scheduler");
+        return Err(Error::Settings(format!(
+            "DDPM does not sample models of {class}, so the variational bound, which is DDPM's, says nothing of them."
+        )));
+    }
+    file.config(Some(SchedulerKind::Ddpm), changes)
+}
+
+/// The terms of a model's bound, if it has one.
+///
+/// # Errors
+/// As [`Terms::new`]; when the model takes a condition, or should say a variance and does not.
+pub fn terms(pipeline: &Pipeline, config: &SchedulerConfig) -> Result<Terms> {
+    let terms = Terms::new(config)?;
+    let unet = pipeline.unet();
+    let (channels, given) = (pipeline.channels(), unet.config().out_channels);
+    let refuse = |problem: String| Err(Error::Config { file: "unet/config.json", problem });
+    if pipeline.condition_channels() > 0 {
+        return refuse(format!(
+            "in_channels is {} for images of {channels}: the model takes a condition beside x_t. The bound is of models \
+             without.",
+            unet.config().in_channels
+        ));
+    }
+    if terms.learns_variance() && given != 2 * channels {
+        return refuse(format!(
+            "out_channels is {given}, but variance_type says that the model says a variance too, for which it has to be {}. \
+             Choose another variance_type.",
+            2 * channels
+        ));
+    }
+    Ok(terms)
+}
+
 /// A model on a device, to have its bound computed.
-pub struct Bound<'a> {
-    pipeline: &'a Pipeline,
+pub struct Bound<P> {
+    pipeline: P,
     terms: Terms,
     executor: Executor,
     /// How many images the network is given at a time.
@@ -35,38 +80,21 @@ pub struct Bound<'a> {
     image: [usize; 3],
 }
 
-impl<'a> Bound<'a> {
+impl<P: Deref<Target = Pipeline>> Bound<P> {
     /// Makes a model ready for images of `size`, height and width, of which the network is given `batch` at a time, with
     /// the forward process, the prediction, the clipping and the variance of `config`.
     ///
     /// # Errors
-    /// As [`Terms::new`]; when the model takes a condition, or should say a variance and does not; when it cannot take images of
-    /// this size, or the device has not enough memory.
+    /// As [`terms`]; when the model cannot take images of this size, or the device has not enough memory.
     pub async fn new(
         backend: &Backend,
-        pipeline: &'a Pipeline,
+        pipeline: P,
         config: &SchedulerConfig,
         batch: usize,
         (height, width): (usize, usize),
     ) -> Result<Self> {
-        let terms = Terms::new(config)?;
-        let unet = pipeline.unet();
-        let (channels, given) = (pipeline.channels(), unet.config().out_channels);
-        let refuse = |problem: String| Err(Error::Config { file: "unet/config.json", problem });
-        if pipeline.condition_channels() > 0 {
-            return refuse(format!(
-                "in_channels is {} for images of {channels}: the model takes a condition beside x_t. The bound is of models \
-                 without.",
-                unet.config().in_channels
-            ));
-        }
-        if terms.learns_variance() && given != 2 * channels {
-            return refuse(format!(
-                "out_channels is {given}, but variance_type says that the model says a variance too, for which it has to be \
-                 {}. Choose another variance_type.",
-                2 * channels
-            ));
-        }
+        let terms = terms(&pipeline, config)?;
+        let (unet, channels) = (pipeline.unet(), pipeline.channels());
         if batch == 0 {
             return Err(Error::Settings("The network was to be given no images at a time; it takes 1 or more.".into()));
         }

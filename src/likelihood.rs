@@ -16,14 +16,16 @@ mod ode;
 pub use ode::{Method, integrate};
 
 use std::f64::consts::{LN_2, TAU};
+use std::ops::Deref;
 
 use crate::backend::Executor;
 use crate::bound::filled;
-use crate::config::{Family, PredictionType, SchedulerConfig};
+use crate::config::{Family, PredictionType, SchedulerConfig, SchedulerKind};
 use crate::graph::Graph;
 use crate::op::Slice;
 use crate::passes::{Fusion, fuse, vector_jacobian_product};
 use crate::plan::Plan;
+use crate::random::Generator;
 use crate::schedule::{alphas_cumprod, predict_epsilon, preserving, sigma_table, sigma_to_timestep};
 use crate::{Backend, Error, Pipeline, Precision, Result, Shape, Tensor};
 
@@ -55,9 +57,80 @@ pub struct Encoded {
     pub bits_per_dim: Vec<f64>,
 }
 
+/// DDPM's forward process as the model's scheduler file has it, with these changes.
+///
+/// # Errors
+/// When DDPM does not sample the model, or cannot read the file.
+pub fn scheduler(pipeline: &Pipeline, changes: &str) -> Result<SchedulerConfig> {
+    let file = pipeline.scheduler_file();
+    if !file.kinds().contains(&SchedulerKind::Ddpm) {
+        let class = file.class().unwrap_or("another scheduler");
+        return Err(Error::Settings(format!(
+            "The likelihood is of models with a β a timestep, and this one is of {class}."
+        )));
+    }
+    file.config(Some(SchedulerKind::Ddpm), changes)
+}
+
+/// σ of every timestep, between the first and the last of which a model's ODE is solved, if it has one.
+///
+/// # Errors
+/// When the model has no such process, or one in which nothing is left of an image, or takes a condition.
+pub fn sigmas(pipeline: &Pipeline, config: &SchedulerConfig) -> Result<Vec<f64>> {
+    let refuse = |file: &'static str, problem: String| Err(Error::Config { file, problem });
+    if config.kind.family() != Family::Beta || config.use_flow_sigmas {
+        return refuse(
+            "scheduler_config.json",
+            format!(
+                "{} is of models that are trained otherwise. The likelihood is of those with a β a timestep, as \
+                 DDPMScheduler.",
+                config.kind.class()
+            ),
+        );
+    }
+    let sigmas = sigma_table(&alphas_cumprod(config));
+    if sigmas.len() < 2 || !sigmas.iter().all(|sigma| sigma.is_finite() && *sigma > 0.0) {
+        return refuse(
+            "scheduler_config.json",
+            "at the last timestep nothing is left of the image (rescale_betas_zero_snr), or there is one timestep only: then \
+             the ODE has no end in σ."
+                .into(),
+        );
+    }
+    if pipeline.condition_channels() > 0 {
+        let (taken, channels) = (pipeline.unet().config().in_channels, pipeline.channels());
+        return refuse(
+            "unet/config.json",
+            format!(
+                "in_channels is {taken} for images of {channels}: the model takes a condition beside x_t. The likelihood is \
+                 of models without."
+            ),
+        );
+    }
+    Ok(sigmas)
+}
+
+/// Images of 256 levels over [−1, 1] with noise of half a level, evenly.
+///
+/// # Errors
+/// None that the images do not have already.
+pub fn dequantised(images: &Tensor, generator: &mut Generator) -> Result<Tensor> {
+    let noise = generator.rand(images.data.len());
+    Tensor::new(&images.shape, images.data.iter().zip(noise).map(|(x, noise)| x + (noise - 0.5) / 127.5).collect())
+}
+
+/// Random signs, with which traces are estimated.
+///
+/// # Errors
+/// When there is no such shape.
+pub fn probe(shape: &[usize], generator: &mut Generator) -> Result<Tensor> {
+    let signs = generator.rand_below(0.5, shape.iter().product());
+    Tensor::new(shape, signs.into_iter().map(|below| if below { 1.0 } else { -1.0 }).collect())
+}
+
 /// A model on a device, with the product of a vector and its Jacobian.
-pub struct Likelihood<'a> {
-    pipeline: &'a Pipeline,
+pub struct Likelihood<P> {
+    pipeline: P,
     prediction: PredictionType,
     /// σ of every timestep.
     sigmas: Vec<f64>,
@@ -68,52 +141,22 @@ pub struct Likelihood<'a> {
     image: [usize; 3],
 }
 
-impl<'a> Likelihood<'a> {
+impl<P: Deref<Target = Pipeline>> Likelihood<P> {
     /// Makes a model ready for images of `size`, height and width, of which the network is given `batch` at a time, with
     /// the forward process and the prediction of `config`.
     ///
     /// # Errors
-    /// When the model has no such process, or one in which nothing is left of an image; when it takes a condition, an op of it has
-    /// no gradient, it cannot take images of this size, or the device has not enough memory.
+    /// As [`sigmas`]; when an op of the model has no gradient, it cannot take images of this size, or the device has not enough
+    /// memory.
     pub async fn new(
         backend: &Backend,
-        pipeline: &'a Pipeline,
+        pipeline: P,
         config: &SchedulerConfig,
         batch: usize,
         (height, width): (usize, usize),
     ) -> Result<Self> {
-        let refuse = |file: &'static str, problem: String| Err(Error::Config { file, problem });
-        if config.kind.family() != Family::Beta || config.use_flow_sigmas {
-            return refuse(
-                "scheduler_config.json",
-                format!(
-                    "{} is of models that are trained otherwise. The likelihood is of those with a β a timestep, as \
-                     DDPMScheduler.",
-                    config.kind.class()
-                ),
-            );
-        }
-        let sigmas = sigma_table(&alphas_cumprod(config));
-        if sigmas.len() < 2 || !sigmas.iter().all(|sigma| sigma.is_finite() && *sigma > 0.0) {
-            return refuse(
-                "scheduler_config.json",
-                "at the last timestep nothing is left of the image (rescale_betas_zero_snr), or there is one timestep only: \
-                 then the ODE has no end in σ."
-                    .into(),
-            );
-        }
-        let unet = pipeline.unet();
-        let channels = pipeline.channels();
-        if pipeline.condition_channels() > 0 {
-            let taken = unet.config().in_channels;
-            return refuse(
-                "unet/config.json",
-                format!(
-                    "in_channels is {taken} for images of {channels}: the model takes a condition beside x_t. The likelihood \
-                     is of models without."
-                ),
-            );
-        }
+        let sigmas = sigmas(&pipeline, config)?;
+        let (unet, channels) = (pipeline.unet(), pipeline.channels());
         if batch == 0 {
             return Err(Error::Settings("The network was to be given no images at a time; it takes 1 or more.".into()));
         }

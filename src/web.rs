@@ -5,6 +5,8 @@
 #[cfg(feature = "learning")]
 mod learner;
 mod loading;
+#[cfg(feature = "learning")]
+mod measuring;
 mod model_info;
 mod run;
 mod snapshot;
@@ -18,6 +20,8 @@ use wasm_bindgen::prelude::*;
 #[cfg(feature = "learning")]
 pub use learner::{Learner, learned_model};
 pub use loading::{Files, Loading};
+#[cfg(feature = "learning")]
+pub use measuring::{BoundRun, LikelihoodRun, measurable};
 pub use run::Run;
 pub use snapshot::join_snapshots;
 
@@ -86,7 +90,7 @@ pub struct Engine {
 }
 
 struct Model {
-    pipeline: Pipeline,
+    pipeline: Rc<Pipeline>,
     prepared: Rc<Prepared>,
 }
 

@@ -363,6 +363,16 @@ export class Controller {
     if (inversion) this.#send({ type: 'generate', id, settings: inversion.request });
   }
 
+  /** Computes what the picture costs, with what is fetched for it now. */
+  async measurePicture() {
+    try {
+      const { measure } = await import('./measuring/main.js');
+      await measure(this.#store, this);
+    } catch (error) {
+      this.dispatch({ type: 'refuse', title: 'What it costs needs the network', text: messageOf(error) });
+    }
+  }
+
   /** Begins the runs of a comparison as it is planned. */
   compare() {
     const state = this.#state;

@@ -4,10 +4,13 @@
 // is not what the list says (another version was put on the server meanwhile) ends the installation, and the version before
 // stays. A newer version takes over once no page of the older is open, or when the visitor asks for it.
 
-/** @typedef {ServiceWorkerGlobalScope & {VERSION: string, FILES: Readonly<Record<string, string>>}} Scope  of which the build writes the last two */
+// What the page asks for later, if ever, is kept from then on.
+
+/** @typedef {Readonly<Record<string, string>>} Hashes  by path */
+/** @typedef {ServiceWorkerGlobalScope & {VERSION: string, FILES: Hashes, LATER: Hashes}} Scope  of which the build writes the last three */
 
 const worker = /** @type {Scope} */ (/** @type {unknown} */ (self));
-const { VERSION, FILES } = worker;
+const { VERSION, FILES, LATER } = worker;
 const PREFIX = 'denoise-page:';
 
 worker.addEventListener('install', (event) => event.waitUntil(keep()));
@@ -17,7 +20,7 @@ worker.addEventListener('message', ({ data }) => {
 });
 worker.addEventListener('fetch', (event) => {
   const path = pathOf(event.request);
-  if (path !== null && path in FILES) event.respondWith(kept(path));
+  if (path !== null && (path in FILES || path in LATER)) event.respondWith(kept(path));
 });
 
 /** The file that a request of the page is for, or null. @param {Request} request */
@@ -30,14 +33,22 @@ function pathOf({ method, url }) {
 
 async function keep() {
   const cache = await caches.open(PREFIX + VERSION);
-  await Promise.all(Object.entries(FILES).map(async ([path, hash]) => {
+  await Promise.all(Object.keys(FILES).map(async (path) => {
     if (await cache.match(path)) return;
-    const response = await fetch(path, { cache: 'no-cache' });
-    const bytes = await response.arrayBuffer();
-    const found = [...new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-    if (!response.ok || found !== hash) throw new Error(`${path} is not the one of version ${VERSION}.`);
-    await cache.put(path, new Response(bytes, { headers: { 'content-type': response.headers.get('content-type') ?? '' } }));
+    await fetchInto(cache, path, FILES[path]);
+    if (!await cache.match(path)) throw new Error(`${path} is not the one of version ${VERSION}.`);
   }));
+}
+
+/** Fetches a file, and keeps it if it is the one with this hash. @param {Cache} cache @param {string} path @param {string} hash */
+async function fetchInto(cache, path, hash) {
+  const response = await fetch(path, { cache: 'no-cache' });
+  const bytes = await response.arrayBuffer();
+  const found = [...new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  const { status } = response;
+  const answer = new Response(bytes, { status, headers: { 'content-type': response.headers.get('content-type') ?? '' } });
+  if (response.ok && found === hash) await cache.put(path, answer.clone());
+  return answer;
 }
 
 async function forgetOthers() {
@@ -49,5 +60,5 @@ async function forgetOthers() {
 async function kept(path) {
   const cache = await caches.open(PREFIX + VERSION);
   // The browser may have taken back what it had stored.
-  return await cache.match(path) ?? fetch(path);
+  return await cache.match(path) ?? fetchInto(cache, path, FILES[path] ?? LATER[path]);
 }

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use denoise::bound::{Bound, Estimate, Mean, draw, strata};
-use denoise::config::{SchedulerConfig, SchedulerKind};
+use denoise::bound::{self, Bound, Estimate, Mean, draw, strata};
+use denoise::config::SchedulerConfig;
 use denoise::dataset::Dataset;
 use denoise::random::Generator;
 use denoise::{Pipeline, Tensor};
@@ -170,15 +170,7 @@ async fn estimate(arguments: &Arguments, path: &Path) -> Result<()> {
 
 /// DDPM as the model's scheduler file has it, with what the arguments change of it.
 fn scheduler(arguments: &Arguments, pipeline: &Pipeline) -> Result<SchedulerConfig> {
-    let file = pipeline.scheduler_file();
-    if !file.kinds().contains(&SchedulerKind::Ddpm) {
-        let class = file.class().unwrap_or("another scheduler");
-        return Err(format!(
-            "DDPM does not sample models of {class}, so the variational bound, which is DDPM's, says nothing of them."
-        )
-        .into());
-    }
-    Ok(file.config(Some(SchedulerKind::Ddpm), &fields(arguments.scheduler_config.as_ref())?)?)
+    Ok(bound::scheduler(pipeline, &fields(arguments.scheduler_config.as_ref())?)?)
 }
 
 /// The class of each image: the one that is given, or its own, or none.

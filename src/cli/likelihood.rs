@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use denoise::Tensor;
 use denoise::bound::Mean;
-use denoise::config::SchedulerKind;
-use denoise::likelihood::{Encoded, Likelihood, Method, Solver};
+use denoise::likelihood::{self, Encoded, Likelihood, Method, Solver};
 use denoise::random::Generator;
 use serde::Serialize;
 
@@ -110,24 +109,14 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         check_place(out)?;
     }
     let pipeline = ModelFolder::open(&arguments.model)?.pipeline()?;
-    let file = pipeline.scheduler_file();
-    if !file.kinds().contains(&SchedulerKind::Ddpm) {
-        let class = file.class().unwrap_or("another scheduler");
-        return Err(format!("The likelihood is of models with a β a timestep, and this one is of {class}.").into());
-    }
-    let scheduler = file.config(Some(SchedulerKind::Ddpm), &fields(arguments.scheduler_config.as_ref())?)?;
+    let scheduler = likelihood::scheduler(&pipeline, &fields(arguments.scheduler_config.as_ref())?)?;
     let mut generator = Generator::new(arguments.seed);
     let (images, own) = read_images(&arguments.images, arguments.count, COUNT, &pipeline, &mut generator)?;
     let &[count, _, height, width] = &images.shape[..] else { unreachable!("images are [N, C, H, W]") };
     let labels = labels(arguments.class, arguments.null_class, own, count, &pipeline)?;
-    let len = images.data.len();
-    let dequantised = images.data.iter().zip(generator.rand(len)).map(|(x, noise)| x + (noise - 0.5) / 127.5).collect();
-    let dequantised = Tensor::new(&images.shape, dequantised)?;
-    let mut probe = || {
-        let signs = generator.rand_below(0.5, len).into_iter().map(|below| if below { 1.0 } else { -1.0 });
-        Tensor::new(&images.shape, signs.collect())
-    };
-    let probes = (0..arguments.probes).map(|_| probe()).collect::<denoise::Result<Vec<_>>>()?;
+    let dequantised = likelihood::dequantised(&images, &mut generator)?;
+    let probe = |_| likelihood::probe(&images.shape, &mut generator);
+    let probes = (0..arguments.probes).map(probe).collect::<denoise::Result<Vec<_>>>()?;
 
     let backend = open(arguments.backend).await?;
     let batch = arguments.batch.unwrap_or(count.min(BATCH));

@@ -182,7 +182,7 @@ impl Loading {
             self.prepare(progress).await?;
         }
         let prepared = self.prepared.into_inner().expect("it has just been compiled");
-        Ok(Model { pipeline: self.pipeline.into_inner(), prepared })
+        Ok(Model { pipeline: Rc::new(self.pipeline.into_inner()), prepared })
     }
 }
 

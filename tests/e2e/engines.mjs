@@ -8,17 +8,24 @@ import { folderOf } from './harness.mjs';
  * The engine, but changed by a script that sees its classes as `Engine` and `Loading`.
  * @param {string} into  a folder, to be served under /pkg/
  * @param {string} script
+ * @param {string} [learning]  one that changes the build which computes gradients
  */
-export async function wrapEngine(into, script) {
+export async function wrapEngine(into, script, learning = '') {
   await cp(process.env.DENOISE_PKG ?? folderOf('pkg'), into, { recursive: true });
-  await cp(join(into, 'denoise.js'), join(into, 'real.js'));
-  await writeFile(join(into, 'denoise.js'), `
+  await wrap(into, script);
+  if (learning) await wrap(join(into, 'learning'), learning);
+  return into;
+}
+
+/** @param {string} folder @param {string} script */
+async function wrap(folder, script) {
+  await cp(join(folder, 'denoise.js'), join(folder, 'real.js'));
+  await writeFile(join(folder, 'denoise.js'), `
     import init, { Engine, Loading } from './real.js';
     export default init;
     export * from './real.js';
     ${script}
   `);
-  return into;
 }
 
 /** @param {string} into  a folder, to be served under /pkg/ */

@@ -28,10 +28,10 @@ after(async () => {
 });
 
 /** A first visit: the page is open, and kept. */
-async function visit() {
+async function visit(query = QUERY) {
   const context = await browser.newContext();
   const page = await context.newPage();
-  await page.goto(server.url + QUERY);
+  await page.goto(server.url + query);
   await ready(page);
   await page.evaluate(() => navigator.serviceWorker.ready.then(() => {}));
   return page;
@@ -52,6 +52,26 @@ test('after the first visit it works without the network', async () => {
   await page.getByText('The images could not be read').waitFor();
   assert.match(await page.locator('#errors').textContent(), /digits\.json could not be fetched|letters\.json could not be fetched/);
   assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('.sources')).display), 'grid', 'with its style');
+  await page.context().close();
+});
+
+test('what a picture costs is computed without the network once it was computed with it', async () => {
+  const page = await visit('?backend=cpu&steps=2&model=models/digits&count=1');
+  const measure = async () => {
+    await page.locator('#picture > summary').click();
+    await page.getByRole('button', { name: 'Use this image' }).click();
+    await page.getByRole('button', { name: 'What it costs' }).click();
+  };
+  const estimated = () => page.waitForFunction(() => document.getElementById('measuring-sum')?.textContent.includes('±'), null, { timeout: 60_000 });
+  await page.reload(); // now the service worker has the page
+  await ready(page);
+  await measure();
+  await estimated();
+  await page.context().setOffline(true);
+  await page.reload();
+  await ready(page);
+  await measure();
+  await estimated();
   await page.context().close();
 });
 

@@ -53,6 +53,12 @@ const ENGINE = `
   });
 `;
 
+/** What computes a picture's costs is on the CPU too. */
+const LEARNING = `
+  const { create } = Engine;
+  Engine.create = () => create.call(Engine, 'cpu');
+`;
+
 /** Serves the page with that engine, and makes the files that are given to it. */
 export async function serveStates() {
   const folder = await mkdtemp(join(tmpdir(), 'denoise-states-'));
@@ -63,7 +69,7 @@ export async function serveStates() {
   await cp(join(files.several, 'unet'), join(files.several, 'unet_ema'), { recursive: true });
   await cp(join(files.several, WEIGHTS), join(files.several, 'unet/diffusion_pytorch_model.fp16.safetensors'));
   await writeFile(files.picture, await readFile(folderOf('www/icon-512.png')));
-  const server = await servePage({ '/pkg/': await wrapEngine(join(folder, 'pkg'), ENGINE) });
+  const server = await servePage({ '/pkg/': await wrapEngine(join(folder, 'pkg'), ENGINE, LEARNING) });
   return { url: server.url, files, close: () => Promise.all([server.close(), rm(folder, { recursive: true, force: true })]) };
 }
 
@@ -147,6 +153,7 @@ const picture = (page) => ({
   begins: (name) => page.getByRole('group', { name: 'Generate begins with' }).getByRole('radio', { name }),
   find: page.getByRole('button', { name: 'Find its noise', exact: true }),
 });
+const measuring = (page) => page.getByRole('region', { name: 'What the picture costs' });
 const plot = (page, name) => page.getByRole('radiogroup', { name: 'Plot' }).getByRole('radio', { name, exact: true });
 /** A comparison is made, one run after another, with several ends. */
 const compared = (page) => page.waitForFunction(() => document.getElementById('status-text').textContent === 'Done');
@@ -284,7 +291,24 @@ export const STATES = [
     await picture(page).begins(/noise that was found/).check();
     await page.locator('#inverted').evaluate((element) => element.scrollIntoView({ block: 'center' }));
   } },
+  { name: 'its costs computed', reach: async ({ page }) => {
+    await page.locator('#measure-picture').click();
+    await page.waitForFunction(() => document.getElementById('measuring-sum')?.textContent.includes('±'), null, { timeout: 120_000 });
+    await slide(page, 'step', 4);
+    await measuring(page).evaluate((element) => element.scrollIntoView({ block: 'center' }));
+  } },
+  { name: 'its costs, stopped', reach: async ({ page }) => {
+    await measuring(page).getByRole('button', { name: 'Stop' }).click();
+    await measuring(page).getByRole('slider').focus();
+    await measuring(page).evaluate((element) => element.scrollIntoView({ block: 'center' }));
+  } },
+  { name: 'its likelihood', reach: async ({ page }) => {
+    await measuring(page).getByRole('combobox').selectOption('20');
+    await page.waitForFunction(() => document.getElementById('measuring-likelihood').textContent.includes('±'), null, { timeout: 120_000 });
+    await measuring(page).evaluate((element) => element.scrollIntoView({ block: 'center' }));
+  } },
   { name: 'sprites', reach: async ({ page }) => {
+    await measuring(page).getByRole('button', { name: 'Close' }).click();
     await picture(page).begins(/^noise$/).check();
     await page.locator('#picture > summary').click();
     await loadShipped(page, 'Sprites');

@@ -28,6 +28,7 @@ mod likelihood;
 mod loss_curve;
 mod losses;
 mod matrix;
+mod measuring;
 mod memory;
 mod model_files;
 mod naming;

@@ -31,6 +31,7 @@ import { inked, marked, withLine } from './strokes.js';
  *   {do: 'ink', ink: string} |
  *   {do: 'time', t: number} |
  *   {do: 'begin', with: Picture['begins']} |
+ *   {do: 'noise', noise: Float32Array<ArrayBuffer>, shape: Shape, levels: Levels} |
  *   {do: 'find', id: number} |
  *   {do: 'again', id: number}
  * )} Change
@@ -84,6 +85,7 @@ function reducePicture(state, change) {
     case 'ink': return withPicture(state, { ink: change.ink });
     case 'time': return withPicture(state, { t: change.t });
     case 'begin': return withPicture(state, { begins: change.with, byItself: false });
+    case 'noise': return withPicture(state, { begins: 'noise', byItself: false, inversion: { ...foundNoise(state, { kind: 'noise', ...change }), levels: change.levels } });
     case 'find': return find(state, change.id);
     case 'again': return again(state, change.id);
   }

@@ -39,6 +39,7 @@ export class PicturePanel {
     on('picture-negate', 'click', () => controller.change({ do: 'negate' }));
     on('picture-shown', 'click', () => controller.change({ do: 'takeShown' }));
     on('find-noise', 'click', () => controller.findNoise());
+    on('measure-picture', 'click', () => controller.measurePicture());
     on('picture-choose', 'change', (input) => {
       const [file] = input.files;
       if (file) controller.takePicture(file);
@@ -141,6 +142,7 @@ export class PicturePanel {
     const problem = inversionProblem(state);
     const now = phase(state);
     if (this.#changed.found(problem, now)) byId('find-noise').disabled = problem !== '' || now !== 'ready';
+    byId('measure-picture').disabled = !state.picture.levels || !state.loaded;
     if (!this.#changed.inversion(inversion)) return;
     byId('inverted').hidden = !inversion;
     if (!inversion || !sameShape(inversion.shape, shape)) return;
