@@ -4,7 +4,7 @@
 use denoise::config::{SchedulerConfig, SchedulerKind};
 use denoise::likelihood::{Likelihood, Method, Solver};
 use denoise::random::Generator;
-use denoise::{Backend, Pipeline};
+use denoise::{Backend, Pipeline, Tensor, Weights, to_safetensors};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -116,6 +116,60 @@ fn the_trace_is_that_of_the_jacobian() {
     }
 }
 
+/// What a network says whose last convolution has a bias alone depends on nothing, and its ODE has a solution in closed form: with ε
+/// it is x̄_0 + ε (σ_T − σ_0) without a trace, with x_0 it is x_0 + (x̄_0 − x_0) σ_T / σ_0, and the trace adds up to ln(σ_T / σ_0) a
+/// number.
+#[test]
+fn a_network_that_always_says_the_same_is_solved_in_closed_form() {
+    const SAID: [f32; 3] = [0.3, -0.2, 0.1];
+    let folder = runs::folder("unet_number");
+    let weights =
+        Weights::from_bytes(&golden::bytes(&format!("{folder}/diffusion_pytorch_model.safetensors"))).unwrap();
+    let mut tensors: Vec<(String, Tensor)> = weights.into_iter().collect();
+    for (path, tensor) in &mut tensors {
+        match path.as_str() {
+            "conv_out.weight" => tensor.data.fill(0.0),
+            "conv_out.bias" => tensor.data.copy_from_slice(&SAID),
+            _ => {}
+        }
+    }
+    let file = to_safetensors(tensors.iter().map(|(path, tensor)| (path.as_str(), tensor)), None).unwrap();
+    let config = golden::text(&format!("{folder}/config.json"));
+    let pipeline = Pipeline::from_files(&config, [&file[..]], None, None).unwrap();
+
+    let mut generator = Generator::new(3);
+    let image =
+        Tensor::new(&[1, 3, 8, 8], generator.randn(192).iter().map(|x| (0.3 * x).clamp(-1.0, 1.0)).collect()).unwrap();
+    let probe = Tensor::new(&[1, 3, 8, 8], vec![1.0; 192]).unwrap();
+    for (prediction, betas) in [("epsilon", [1e-4, 0.02]), ("sample", [0.2, 0.4])] {
+        let changes = serde_json::json!({
+            "prediction_type": prediction, "num_train_timesteps": 40, "beta_start": betas[0], "beta_end": betas[1],
+        });
+        let config = scheduler(&pipeline, &changes.to_string());
+        pollster::block_on(async {
+            let likelihood = Likelihood::new(&Backend::Cpu, &pipeline, &config, 1, (8, 8)).await.unwrap();
+            let [first, last] = likelihood.span();
+            let solver = Solver { method: Method::Rk4, steps: 100 };
+            let found = likelihood.encode(&image, &[probe.clone()], &[0.5], solver, || ()).await.unwrap();
+
+            let end = image.data.iter().enumerate().map(|(i, &x)| {
+                let (x, said) = (f64::from(x), f64::from(SAID[i / 64]));
+                if prediction == "epsilon" { x + said * (last - first) } else { said + (x - said) * last / first }
+            });
+            let trace = if prediction == "epsilon" { 0.0 } else { (last / first).ln() };
+            let variance = 1.0 + last * last;
+            let squares = end.clone().map(|x| x * x).sum::<f64>() / 192.0;
+            let nats = 0.5 * ((std::f64::consts::TAU * variance).ln() + squares / variance) - trace;
+            let expected = nats / std::f64::consts::LN_2 + 127.5_f64.log2();
+            let x_t: Vec<f64> = end.map(|x| x / variance.sqrt()).collect();
+            let (off, noise) =
+                ((found.bits_per_dim[0] - expected).abs(), golden::relative_error(&found.x_t.data, &x_t));
+            println!("{prediction}: {expected:.4} bits/dim, off by {off:.1e}; x_T {noise:.1e}");
+            assert!(off <= 1e-3 && noise <= 1e-4, "{prediction}: {off:.1e}, {noise:.1e}");
+        });
+    }
+}
+
 #[test]
 fn a_likelihood_that_cannot_be_computed_says_why() {
     pollster::block_on(async {
@@ -133,8 +187,8 @@ fn a_likelihood_that_cannot_be_computed_says_why() {
         let pipeline = runs::pipeline("unet_number");
         let config = scheduler(&pipeline, "{}");
         let likelihood = Likelihood::new(&Backend::Cpu, &pipeline, &config, 1, (8, 8)).await.unwrap();
-        let image = |x: f32| denoise::Tensor::new(&[1, 3, 8, 8], vec![x; 192]).unwrap();
-        let problem = async |x: f32, probes: &[denoise::Tensor], labels: &[f32], steps: usize| {
+        let image = |x: f32| Tensor::new(&[1, 3, 8, 8], vec![x; 192]).unwrap();
+        let problem = async |x: f32, probes: &[Tensor], labels: &[f32], steps: usize| {
             let solver = Solver { method: Method::Heun, steps };
             likelihood.encode(&image(x), probes, labels, solver, || ()).await.err().unwrap().to_string()
         };

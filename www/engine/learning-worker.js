@@ -3,6 +3,7 @@
 
 import { findNetworks, openFiles, readModel } from '../model/files.js';
 import { messageOf } from '../words/messages.js';
+import { loadLearningLibrary } from './learning-library.js';
 import { send } from './learning-protocol.js';
 import { macrotask } from './macrotask.js';
 import { tune } from './tuning.js';
@@ -63,8 +64,7 @@ const say = (event, transfer) => send(self, event, transfer);
 async function learn({ id, backend, autotune, title, recipe, images, beginning, samples }) {
   const progress = progressOf(id);
   progress('engine', 0, 1);
-  const library = await import('../pkg/learning/denoise.js');
-  await library.default();
+  const library = await loadLearningLibrary();
   const engine = await library.Engine.create(backend);
   const about = engine.backend();
   say({ type: 'backend', id, ...about });

@@ -3,6 +3,7 @@
 
 import { findNetworks, openFiles, readModel } from '../model/files.js';
 import { messageOf } from '../words/messages.js';
+import { loadLearningLibrary } from './learning-library.js';
 import { send } from './measuring-protocol.js';
 import { tune } from './tuning.js';
 
@@ -35,8 +36,7 @@ async function measure(command) {
   const { id, backend, autotune, source } = command;
   const progress = progressOf(id);
   progress('engine', 0, 1);
-  const library = await import('../pkg/learning/denoise.js');
-  await library.default();
+  const library = await loadLearningLibrary();
   const engine = await library.Engine.create(backend);
   const about = engine.backend();
   say({ type: 'backend', id, ...about });
