@@ -241,6 +241,7 @@ export const STATES = [
     await page.getByLabel('Seed to', { exact: true }).fill('');
     await controls(page).seed.fill('1234');
     await page.getByRole('button', { name: 'Compare…' }).click();
+    await page.locator('#comparing').waitFor();
     await page.locator('#comparing-count').fill('1');
   } },
   { name: 'compared side by side', reach: async ({ page }) => {
