@@ -96,8 +96,9 @@ export class Controller {
     });
     listen(worker, Object.fromEntries(EVENTS.map((type) => [type, (/** @type {Event} */ event) => this.#hear(event)])));
     const id = ++this.#lastId;
-    // Once it is there, the engine with gradients stays.
-    const gradients = this.#state.gradients || usesClassifier(this.#state.settings.guide);
+    // Once it is there, the engine with gradients stays; if it did not come, another may do without.
+    const { gradients: had, backend } = this.#state;
+    const gradients = (had && backend !== null) || usesClassifier(this.#state.settings.guide);
     this.dispatch({ type: 'connect', id, next, gradients });
     const { settings, wanted, arranging } = this.#state;
     this.#send({ type: 'open', id, backend: settings.backend, source: wanted, options: loadOptions(this.#state), autotune: settings.autotune === '1', gradients });

@@ -11,13 +11,16 @@ import { folderOf } from './harness.mjs';
  */
 export async function wrapEngine(into, script) {
   await cp(process.env.DENOISE_PKG ?? folderOf('pkg'), into, { recursive: true });
-  await cp(join(into, 'denoise.js'), join(into, 'real.js'));
-  await writeFile(join(into, 'denoise.js'), `
-    import init, { Engine, Loading } from './real.js';
-    export default init;
-    export * from './real.js';
-    ${script}
-  `);
+  // The one with gradients too.
+  for (const folder of [into, join(into, 'learning')]) {
+    await cp(join(folder, 'denoise.js'), join(folder, 'real.js'));
+    await writeFile(join(folder, 'denoise.js'), `
+      import init, { Engine, Loading } from './real.js';
+      export default init;
+      export * from './real.js';
+      ${script}
+    `);
+  }
   return into;
 }
 

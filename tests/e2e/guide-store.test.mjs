@@ -62,6 +62,9 @@ test('what is not there is said, and the page goes on without it', () => {
   assert.equal(damaged.settings.guide, 'free');
   assert.match(damaged.notices.at(-1).text, /cannot be used: It is damaged\./);
   assert.deepEqual(after('class=1').notices, []);
+  // Without one there is nothing to choose, and no guidance is a guidance of 1.
+  const { guide, guidance } = after('class=1&guide=none&guidance=3', model({ classifier_classes: null }, { classifier: null })).settings;
+  assert.deepEqual([guide, guidance], ['free', 1]);
 });
 
 test('the engine with gradients is needed for it, and only then', () => {

@@ -2,7 +2,7 @@
 // models without one, and with one that cannot be used.
 
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -12,6 +12,24 @@ import { PHONE, closePage, controls, differ, equal, folderOf, generate, launch, 
 const CLASSIFIER = folderOf('tests/golden/classifier_attention');
 /** The scheduler's own spacing, as the golden runs have it. */
 const OWN = 'spacing=leading&count=1&scale=20';
+
+/** A page of somebody's own. */
+const EMBEDDED = `<!doctype html><title>Mine</title><link rel="icon" href="data:,"><script type="module">
+import { loadModel } from './embed/index.js';
+const last = async (model, settings) => {
+  let step;
+  for await (step of model.generate({ sampler: 'ddim', steps: 20, seed: 3, timestep_spacing: 'leading', ...settings }));
+  return step;
+};
+const problem = (promise) => promise.then(() => '', ({ code, message }) => code + ': ' + message);
+const model = await loadModel('./models/digits', { backend: 'cpu', classifier: true });
+const { x, numbers: { gradient, logits } } = await last(model, { classifier: { scale: 20, class: '3' } });
+const alone = await loadModel('./models/digits', { backend: 'cpu' });
+globalThis.found = {
+  pixels: [...x].filter((_, i) => i % 4 === 0), sizes: [gradient.length, logits.length],
+  problems: [await problem(last(alone, { classifier: { scale: 1, class: 3 } })), await problem(last(model, { classifier: { scale: 1, class: 10 } })), await problem(loadModel('./models/sprites', { backend: 'cpu', classifier: true }))],
+};
+</script>`;
 
 let browser;
 let server;
@@ -25,7 +43,12 @@ before(async () => {
   await writeFile(join(folder, 'damaged/classifier/diffusion_pytorch_model.safetensors'), 'nothing of the kind');
   await cp(folderOf('www/models/digits'), join(folder, 'own'), { recursive: true });
   await cp(CLASSIFIER, join(folder, 'own/classifier'), { recursive: true });
-  server = await servePage({ '/models/digits/classifier/': CLASSIFIER, '/damaged/': join(folder, 'damaged') });
+  await cp(folderOf('tests/golden/unet_learned'), join(folder, 'classless/unet'), { recursive: true });
+  await cp(folderOf('tests/golden/classifier_adaptive'), join(folder, 'classless/classifier'), { recursive: true });
+  await mkdir(join(folder, 'classless/scheduler'));
+  await writeFile(join(folder, 'classless/scheduler/scheduler_config.json'), '{"_class_name": "DDPMScheduler", "variance_type": "learned_range"}');
+  await writeFile(join(folder, 'embedded.html'), EMBEDDED);
+  server = await servePage({ '/models/digits/classifier/': CLASSIFIER, '/damaged/': join(folder, 'damaged'), '/classless/': join(folder, 'classless'), '/embedded.html': join(folder, 'embedded.html') });
   browser = await launch({ gpu: false });
   golden = await tensors(folderOf('tests/golden/classifier.safetensors'));
 });
@@ -48,7 +71,7 @@ async function tensors(path) {
 }
 
 /** The bytes that the first image of a golden run is shown as. */
-const expected = (name) => [...golden(`${name}.x_0`).subarray(0, 1024)].map((x) => Math.min(255, Math.max(0, Math.round((x / 2 + 0.5) * 255))));
+const expected = (name, size = 1024) => [...golden(`${name}.x_0`).subarray(0, size)].map((x) => Math.min(255, Math.max(0, Math.round((x / 2 + 0.5) * 255))));
 const furthest = (a, b) => a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i])), 0);
 
 /** Runs that classifier.json has, of whose images the first is made. */
@@ -199,6 +222,66 @@ test('a model without a classifier offers none, and one that cannot be used is t
   assert.match(await page.locator('#guide option[value=classifier]:disabled').textContent(), /cannot be used/);
   await generate(page);
   await closePage(page, [/404/]);
+});
+
+test('an engine that does not come is said to be missing, and runs can go on without', async () => {
+  const page = await openPage(browser, `${server.url}?backend=cpu&steps=2&count=1&class=3&seed=5`);
+  await page.route('**/pkg/learning/*', (route) => route.abort());
+  await page.locator('#guide').selectOption('classifier');
+  await page.waitForSelector('body[data-phase="broken"]');
+  assert.match(await page.locator('#errors').textContent(), /The engine that computes gradients could not be fetched/);
+  await page.locator('#guide').selectOption('free');
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await ready(page);
+  await generate(page);
+  await closePage(page, [/ERR_FAILED/]);
+});
+
+test('a network that knows no classes is guided by those of its classifier, with the variance that it has learned', async () => {
+  const page = await openPage(browser, `${server.url}?backend=cpu&model=classless&sampler=ddpm&steps=10&count=2&seed=2&spacing=leading`);
+  assert.ok(await page.locator('#classes').isHidden(), 'no classes without the classifier');
+  await page.locator('#guide').selectOption('classifier');
+  await ready(page);
+  assert.ok(await page.locator('#guide option[value=both]').isDisabled());
+  assert.deepEqual(await page.locator('#classes label').allTextContents(), ['0', '1', '2', '3', 'mixed']);
+  await controls(page).class('mixed').check({ force: true });
+  await page.locator('#scale').fill('20');
+  await generate(page);
+  const [made] = await pixels(page);
+  assert.ok(furthest(made, expected('ddpm_learned', 64)) <= 1, `${furthest(made, expected('ddpm_learned', 64))} of 255`);
+  await closePage(page, [/404/]);
+});
+
+test('a page of one’s own guides its runs too', async () => {
+  const page = await openPage(browser, `${server.url}embedded.html`, { wait: false });
+  const { pixels: made, sizes, problems } = await (await page.waitForFunction(() => globalThis.found, null, { timeout: 60_000 })).jsonValue();
+  assert.ok(furthest(made, expected('ddim')) <= 1, `${furthest(made, expected('ddim'))} of 255`);
+  assert.deepEqual(sizes, [1024, 10]);
+  assert.match(problems[0], /^start: This model was loaded without its classifier/);
+  assert.match(problems[1], /^start: Class 10 does not exist; this classifier has 0 to 9/);
+  assert.match(problems[2], /^load: There is no classifier/);
+  await closePage(page, [/404/]);
+});
+
+test('a run goes on from a step, and is shared out, to the same pictures', async () => {
+  const page = await openPage(browser, `${server.url}?backend=cpu&sampler=ddpm&steps=8&count=3&seed=5&class=mixed&guide=classifier&scale=15&lock=1`);
+  await generate(page);
+  const whole = await pixels(page);
+  await controls(page).step.evaluate((slider) => {
+    slider.value = '3';
+    slider.dispatchEvent(new Event('input'));
+  });
+  await generate(page, () => page.locator('#fork').click());
+  equal(await pixels(page), whole, 'the same once more from step 3');
+  await closePage(page);
+  // With one core there is no team.
+  const alone = await openPage(browser, `${server.url}?backend=cpu&sampler=ddpm&steps=8&count=3&seed=5&class=mixed&guide=classifier&scale=15&lock=1`, { before: (page) => page.route('**/engine/worker.js', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: `Object.defineProperty(navigator, 'hardwareConcurrency', { value: 1 });\n${await response.text()}` });
+  }) });
+  await generate(alone);
+  equal(await pixels(alone), whole, 'alone');
+  await closePage(alone);
 });
 
 test('a dropped folder that has a classifier is guided by it', async () => {

@@ -119,8 +119,10 @@ async function loadLibrary() {
 
 /** The library that computes gradients too, which is larger: it is told how much of it has come. @param {import('../model/files.js').OnBytes} onbytes */
 async function loadLearningLibrary(onbytes) {
-  const [module, response] = await Promise.all([import('../pkg/learning/denoise.js'), fetch(new URL('../pkg/learning/denoise_bg.wasm', import.meta.url))]);
-  if (!response.ok || !response.body) throw new Error(`The engine with gradients could not be fetched: the server answered ${response.status}. Check the connection and try again.`);
+  const [module, response] = await Promise.all([import('../pkg/learning/denoise.js'), fetch(new URL('../pkg/learning/denoise_bg.wasm', import.meta.url))]).catch((error) => {
+    throw new Error(`The engine that computes gradients could not be fetched (${messageOf(error)}). Check the connection and try again, or have runs guided without a classifier.`, { cause: error });
+  });
+  if (!response.ok || !response.body) throw new Error(`The engine that computes gradients could not be fetched: the server answered ${response.status}. Try again, or have runs guided without a classifier.`);
   let done = 0;
   const counted = response.body.pipeThrough(new TransformStream({
     transform(/** @type {Uint8Array} */ chunk, controller) {
@@ -174,13 +176,16 @@ async function load({ id, source, options }, signal) {
     });
     const complete = /** @type {Loading|null} */ (arriving);
     if (!complete) throw new Error('The weights went nowhere.');
-    const classifier = found && { problem: gradients ? await guideBy(id, complete, files, found, download.signal) : null };
+    /** @type {string[]} */
+    const notes = [];
+    const classifier = found && { problem: gradients ? await guideBy(id, complete, files, found, notes, download.signal) : null };
     downloaded = true;
     await compiled;
     arriving = null; // it is the engine's now
     model = await engine.load(complete, (stage, done, total) => {
       if (stage === 'parse') progress(id, stage, done, total);
     });
+    model.notes.push(...notes);
     const assumed = small.scheduler === null && small.model_index === null ? 'It has no scheduler_config.json, so DDPM’s defaults are assumed: 1000 steps, linear β from 0.0001 to 0.02, ε-prediction.' : '';
     const problem = member ? null : await files.settle();
     team?.end();
@@ -211,15 +216,17 @@ async function load({ id, source, options }, signal) {
  * @param {Loading} arriving
  * @param {Files} files
  * @param {import('../model/files.js').ClassifierFiles} found
+ * @param {string[]} notes  which get what was passed over in its files
  * @param {AbortSignal} signal
  * @returns {Promise<string|null>}  why it cannot be used
  */
-async function guideBy(id, arriving, files, found, signal) {
+async function guideBy(id, arriving, files, found, notes, signal) {
   const { ClassifierLoading } = await import('../pkg/learning/denoise.js');
   /** @type {import('../pkg/learning/denoise.js').ClassifierLoading|null} */
   let begun = null;
   try {
     const complete = await readClassifier(files, found, throttled(id, 'classifier'), (config) => (begun = new ClassifierLoading(config)));
+    notes.push(...complete.notes());
     begun = null; // it is the model's now
     /** @type {import('../pkg/learning/denoise.js').Loading} */ (arriving).set_classifier(complete);
     return null;

@@ -142,6 +142,8 @@ export function withGuide(state, classifier) {
   const { guide, classAnd } = state.settings;
   const isKnown = classAnd === '' || (state.classes !== null && classNames(state.classes).includes(classAnd));
   const next = isKnown ? state : set(state, { classAnd: '' });
+  // Where there is nothing to choose, no guidance is a guidance of 1.
+  if (!classifier && guide === 'none') return withoutNotices(set(next, { guide: DEFAULTS.guide, guidance: 1 }), 'classifier');
   if (!usesClassifier(guide) || (classifier && !classifier.problem)) return withoutNotices(next, 'classifier');
   const why = classifier?.problem ? `The classifier beside this model cannot be used: ${classifier.problem}` : 'There is no classifier/ beside this model, so no classifier guides its runs.';
   return withNotice(set(next, { guide: DEFAULTS.guide }), { key: 'classifier', text: why });
