@@ -12,7 +12,7 @@ const ALSO = { desktop: [{ width: 1024, height: 768 }, { width: 3840, height: 21
 /** Of any length: names of models, files, samplers and branches; a line elsewhere has all of it. */
 const SHORTENED = '#model-name, #condition-text, #sampler, .caption, .compared b, #lanes .words';
 /** WCAG 2.5.5 leaves out what stands in a sentence or formula, and what has to be where it is: the images in their picture. */
-const EXEMPT = '.formulas .term, .formula .term, #options [role=option]';
+const EXEMPT = '.formulas a, .formulas .term, .formula .term, #options [role=option]';
 /** Browsers call a tenth good; here nothing moves but what an error that comes by itself pushes down. */
 const MOST_SHIFT = 0.06;
 

@@ -17,8 +17,10 @@ export class GuideRow {
   render(state) {
     const { classes, settings, texts, selection } = state;
     const problems = KINDS.map(([kind]) => guideProblem(state, kind));
-    if (this.#changed.kinds(...problems)) {
-      this.#guide.replaceChildren(...KINDS.map(([kind, name], i) => make('option', { value: kind, disabled: problems[i] !== '' }, problems[i] ? `${name}: ${problems[i]}` : name)));
+    if (this.#changed.kinds(settings.guide, ...problems)) {
+      // Of the one that is chosen the hint says it.
+      const why = (/** @type {number} */ i) => (problems[i] && KINDS[i][0] !== settings.guide ? `: ${problems[i]}` : '');
+      this.#guide.replaceChildren(...KINDS.map(([kind, name], i) => make('option', { value: kind, disabled: problems[i] !== '' }, name + why(i))));
       this.#guide.value = texts.guide;
     }
     if (this.#changed.classes(classes)) {
