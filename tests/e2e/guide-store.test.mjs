@@ -47,6 +47,9 @@ test('the kinds of guidance are offered where the model can do them, and others 
   assert.match(guideProblem(after('class=1', model({ alphas_cumprod: [] })), 'classifier'), /β/);
   assert.match(guideProblem(after('class=2', model({ classifier_classes: 2 })), 'classifier'), /0 to 1 only/);
   assert.equal(guideProblem(after('class=1', model({ classifier_classes: 2 })), 'classifier'), '');
+  assert.match(guideProblem(after('class=1&classAnd=2', model({ classifier_classes: 2 })), 'classifier'), /0 to 1 only/);
+  assert.equal(after('class=1', model({ null_class: null })).settings.guide, 'none', 'nothing can guide by itself');
+  assert.equal(new URLSearchParams(queryOf(after('class=1', model({ null_class: null })), '')).get('guide'), null);
 
   // A class is needed; what is asked for otherwise is a mistake of the field, not a run of another kind.
   const any = from(guided, { type: 'chooseClass', name: 'any' });

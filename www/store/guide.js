@@ -3,6 +3,7 @@
 
 import { ANY, classLabels, classNames, hasClasses } from '../model/classes.js';
 import { isOneClass, stripOf } from './between.js';
+import { DEFAULTS } from './settings.js';
 
 /** @typedef {import('../engine/protocol.js').EngineSettings} EngineSettings */
 /** @typedef {import('../engine/protocol.js').Model} Model */
@@ -50,10 +51,15 @@ export function guideProblem(state, kind, settings = state.settings) {
   if (classes.class_kind === 'number' || classes.class_kind === 'vector') return 'its class is told as numbers';
   if (!model.alphas_cumprod.length) return 'a classifier is of times with a β each, and this model has none';
   const known = model.classifier_classes;
-  const labels = known && classLabels(classes, settings.class, 1 + classNames(classes).length);
-  if (labels && labels.some((label) => label >= known)) return `the classifier knows the classes 0 to ${known - 1} only`;
+  if (!known) return '';
+  const names = classNames(classes);
+  const labels = [...classLabels(classes, settings.class, 1 + names.length) ?? [], names.indexOf(settings.classAnd), names.indexOf(settings.classTo)];
+  if (labels.some((label) => label >= known)) return `the classifier knows the classes 0 to ${known - 1} only`;
   return '';
 }
+
+/** What guides the runs of a model if nobody says. @param {import('./state.js').Loaded} loaded @returns {Kind} */
+export const defaultGuide = ({ model, classifier }) => (classifier && model.null_class === null ? 'none' : DEFAULTS.guide);
 
 /** What guides a run of these settings. @param {State} state @param {Settings} settings @returns {Kind} */
 export const guideOf = (state, settings) => (guideProblem(state, settings.guide, settings) ? 'none' : settings.guide);

@@ -100,6 +100,7 @@ export function model(state, event) {
   next = fitted(next);
   if (!isAlphabet(model)) next = set(next, { count });
   if (changed && !(first && state.chosen.guidance)) next = set(next, { guidance: modelDefaults(next).guidance });
+  if (changed && !(first && state.chosen.guide)) next = set(next, { guide: modelDefaults(next).guide });
   if (changed && !first) next = choose(next, 'class', false);
   next = withClasses(next, classesOf(model), first && Boolean(state.chosen.class));
   next = withGuide(next, classifier);

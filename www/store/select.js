@@ -4,7 +4,7 @@ import { defaultClass, hasClasses, isAlphabet, lettersOf, spells } from '../mode
 import { whatIsTaken } from '../model/condition.js';
 import { beginningRequest, beginningWords, withMissing } from './beginning.js';
 import { drawsNoise, stripOf, stripRequest } from './between.js';
-import { canMix, classesOf, guidanceOf, guideOf, guideProblem, guideRequest, guideWords, guidedOf, hasClassifier, hasGuidance, usesClassifier } from './guide.js';
+import { canMix, classesOf, defaultGuide, guidanceOf, guideOf, guideProblem, guideRequest, guideWords, guidedOf, hasClassifier, hasGuidance, usesClassifier } from './guide.js';
 import { phaseOf } from './phase.js';
 import { DEFAULTS, SAMPLERS, defaultEta, defaultSampling, isUseful, mostSteps, readField, writeQuery } from './settings.js';
 
@@ -69,8 +69,9 @@ export const problemOf = (state, name) => (isShown(state, name) ? fieldOf(state,
 
 /** What the page takes by itself with the loaded model. @param {State} state @returns {Settings} */
 export function modelDefaults(state) {
-  const { model } = loadedOf(state);
-  return { ...DEFAULTS, ...defaultSampling(model), eta: defaultEta(state.settings.sampler), guidance: model.guidance ?? DEFAULTS.guidance, class: defaultClass(classesOf(model)) };
+  const loaded = loadedOf(state);
+  const { model } = loaded;
+  return { ...DEFAULTS, ...defaultSampling(model), eta: defaultEta(state.settings.sampler), guide: defaultGuide(loaded), guidance: model.guidance ?? DEFAULTS.guidance, class: defaultClass(classesOf(model)) };
 }
 
 /** The query of an address that leads here. @param {State} state @param {string} search  the query as it is */
