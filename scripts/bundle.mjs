@@ -10,9 +10,9 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build, transform } from 'esbuild';
 
 /** Each program begins with one of these. Addresses relative to a module are relative to the program's file afterwards. */
-const PROGRAMS = ['main.js', 'engine/worker.js', 'engine/learning-worker.js', 'engine/measuring-worker.js', 'measuring/main.js', 'keep/gif-worker.js', 'bench/main.js', 'teach/main.js', 'teach/data-worker.js', 'embed/index.js', 'embed/element.js'];
-/** What a program asks for when it runs: the engine, what a picture costs, and of the element what a page may import too. */
-const ASKED_FOR = ['*/pkg/denoise.js', '*/pkg/learning/denoise.js', './index.js', './measuring/main.js'];
+const PROGRAMS = ['main.js', 'view/comparisons.js', 'words/notes.js', 'engine/worker.js', 'engine/learning-worker.js', 'engine/measuring-worker.js', 'measuring/main.js', 'keep/gif-worker.js', 'bench/main.js', 'teach/main.js', 'teach/data-worker.js', 'embed/index.js', 'embed/element.js'];
+/** What a program asks for when it runs: the engine, what the page needs only now and then, and of the element what a page may import too. */
+const ASKED_FOR = ['*/pkg/denoise.js', '*/pkg/learning/denoise.js', './view/comparisons.js', './words/notes.js', './measuring/main.js', './index.js'];
 /** What is no module: names at its top level are the page's, so they stay. */
 const SCRIPTS = ['theme.js', 'service-worker.js'];
 

@@ -3,6 +3,7 @@
 //
 //   node scripts/catalogue.mjs
 
+import { existsSync } from 'node:fs';
 import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -20,7 +21,8 @@ export async function catalogueOf(folder) {
     if (missing) throw new Error(`${path} has no "${missing}", which the card of a shipped model needs.`);
     const { title, about, order, class_names = [], null_class = null, guidance = null } = card;
     const class_kind = class_names.length ? 'label' : null;
-    return { order, entry: { folder: `models/${name}`, title, about, class_names, class_count: class_names.length, class_kind, null_class, guidance } };
+    const has_classifier = existsSync(join(folder, name, 'classifier', 'config.json'));
+    return { order, entry: { folder: `models/${name}`, title, about, class_names, class_count: class_names.length, class_kind, null_class, guidance, has_classifier } };
   }));
   return entries.sort((a, b) => a.order - b.order).map(({ entry }) => entry);
 }

@@ -10,8 +10,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const WORKER = 'service-worker.js';
 const hashOf = (bytes) => createHash('sha256').update(bytes).digest('hex');
-/** What the page asks for later, if ever: what a network learns with, and what computes a picture's costs. */
-const isLater = (path) => /^(pkg\/learning\/|measuring\/|engine\/(learning|measuring)-worker)/.test(path) && !path.endsWith('.map');
+/** What the page asks for later, if ever: the engine with gradients, what a network learns with, and what computes a picture's costs. */
+const isLater = (path) => /^(pkg\/learning\/|measuring\/|engine\/(learning|measuring)-worker).*\.(js|wasm|css)$/.test(path);
 /** Nor are the benchmark, what a network learns from, what other pages embed, examples of that, texts about the page and source maps what the page is made of. */
 const isShell = (path) => path !== WORKER && !isLater(path) && !/^(bench|teach\/data\/|embed\/|examples\/)|\.(md|map)$/.test(path) && (!path.startsWith('models/') || path.endsWith('/preview.png'));
 

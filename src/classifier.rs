@@ -107,6 +107,28 @@ impl Classifier {
             file.push_to(&mut self.parameters, bytes)?;
             file.end()?;
         }
+        self.finish()
+    }
+
+    /// The next bytes of a file of its weights, as it arrives: whether it has received tensors.
+    ///
+    /// # Errors
+    /// When they are damaged or not supported, or the file is of another network, which its header tells; the file then has to
+    /// begin anew, after what was [received](WeightsFile::received) is [forgotten](Classifier::forget).
+    pub fn push(&mut self, file: &mut WeightsFile, bytes: &[u8]) -> Result<bool> {
+        file.push_to(&mut self.parameters, bytes)
+    }
+
+    /// Forgets tensors of a file that broke off.
+    pub fn forget(&mut self, paths: &[String]) {
+        self.parameters.forget(paths);
+    }
+
+    /// All files have come.
+    ///
+    /// # Errors
+    /// When a tensor is missing.
+    pub fn finish(&mut self) -> Result<()> {
         self.parameters.finish()
     }
 

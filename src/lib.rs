@@ -59,7 +59,8 @@ pub use error::{Error, Result};
 pub use picture::{Shown, rgba8};
 pub use pipeline::{Layout, Pipeline, Shifted, StepKind};
 pub use sampler::{
-    ClassMix, ClassifierGuidance, Frame, Inpainting, Prepared, Sampler, Settings, Share, Slerp, Snapshot, Start,
+    ClassMix, Classification, ClassifierGuidance, Frame, Inpainting, Prepared, Sampler, Settings, Share, Slerp,
+    Snapshot, Start,
 };
 pub use tensor::{Precision, Shape, Tensor};
 pub use weights::{Weights, WeightsReader, to_safetensors};

@@ -30,8 +30,20 @@ pub struct Network {
     pub scheduler: Option<String>,
     /// The `card.json` that goes with it.
     pub card: Option<String>,
+    /// The classifier of noisy images that lies beside it, if there is one.
+    pub classifier: Option<ClassifierFiles>,
     /// Its weights, the best choice first; at least one.
     pub variants: Vec<Variant>,
+}
+
+/// A classifier that runs of a network may be guided by.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(target_arch = "wasm32", derive(tsify::Tsify), tsify(missing_as_null))]
+pub struct ClassifierFiles {
+    /// Its `config.json`.
+    pub config: String,
+    /// Its weights.
+    pub weights: Variant,
 }
 
 /// Weights of a network.
@@ -64,6 +76,8 @@ const CONFIG: &str = "config.json";
 const SCHEDULER: &str = "scheduler_config.json";
 const MODEL_INDEX: &str = "model_index.json";
 const CARD: &str = "card.json";
+/// The folder of a classifier, beside that of its network.
+const CLASSIFIER: &str = "classifier";
 
 /// Where the files of a model may be on a server that does not list its folders, in the order to look for them.
 pub fn candidates() -> Vec<String> {
@@ -79,6 +93,7 @@ pub fn candidates() -> Vec<String> {
         }
         paths.push(format!("{folder}diffusion_pytorch_model.bin"));
     }
+    paths.extend([format!("{CLASSIFIER}/{CONFIG}"), format!("{CLASSIFIER}/{}.safetensors", STEMS[0])]);
     paths
 }
 
@@ -109,6 +124,7 @@ pub fn find(files: &[Listed]) -> Found {
                 scheduler: nearest(&paths, folder, &[&format!("scheduler/{SCHEDULER}"), SCHEDULER])
                     .or_else(|| only(&paths, SCHEDULER)),
                 card: nearest(&paths, folder, &[CARD]),
+                classifier: classifier(&paths, folder),
                 variants: variants(&paths, folder),
             }
         })
@@ -168,6 +184,13 @@ fn nearest(paths: &[&str], mut folder: &str, names: &[&str]) -> Option<String> {
         }
         folder = parent(folder);
     }
+}
+
+/// The classifier that goes with the network of a folder: one with weights, beside it or in the nearest folder around it.
+fn classifier(paths: &[&str], folder: &str) -> Option<ClassifierFiles> {
+    let config = nearest(paths, folder, &[&join(CLASSIFIER, CONFIG)])?;
+    let weights = variants(paths, parent(&config)).into_iter().next()?;
+    Some(ClassifierFiles { config, weights })
 }
 
 /// The path of the only file of this name.

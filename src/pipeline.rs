@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::backend::Executor;
+use crate::classifier::Classified;
 use crate::config::{Card, ModelIndex, SchedulerConfig, SchedulerFile, SchedulerKind, UNetConfig};
 use crate::graph::{Graph, ValueId};
 use crate::op::{
@@ -41,8 +42,12 @@ pub(crate) mod names {
     pub const PREV: &str = "prev";
     /// Output: x̂0.
     pub const X0: &str = "x0";
-    /// Frames: what is read after every evaluation.
+    // Outputs: what a classifier says of x_t.
+    pub use crate::classifier::names::{GRADIENT, LOGITS};
+    /// Frames: what is read after every evaluation,
     pub const FRAMES: [&str; 2] = [PREV, X0];
+    /// and with what a classifier says, where that is asked for.
+    pub const FRAMES_CLASSIFIED: [&str; 4] = [PREV, X0, GRADIENT, LOGITS];
 }
 
 /// What a plan for sampling depends on besides the model.
@@ -66,6 +71,8 @@ pub struct Layout {
     pub inpainted: bool,
     /// What the gradient of a classifier changes, if one guides the run.
     pub classifier: Option<Shifted>,
+    /// Whether frames have what it says of x_t.
+    pub classified: bool,
     /// In how many bits the network keeps its weights and activations.
     pub precision: Precision,
 }
@@ -89,8 +96,8 @@ pub(crate) trait ClassifierOfSamples {
     /// Checks that images of this shape can be classified.
     fn check_images(&self, channels: usize, size: (usize, usize)) -> Result<()>;
 
-    /// Appends the gradient by x_t of what is asked for, with the inputs that it takes.
-    fn append_gradient(&self, graph: &mut Graph, x: ValueId) -> Result<ValueId>;
+    /// Appends the logits, and the gradient by x_t of what is asked for, with the inputs that it takes.
+    fn append_gradient(&self, graph: &mut Graph, x: ValueId) -> Result<Classified>;
 
     /// Appends the model's output as [`Shifted::Epsilon`] has it.
     fn shift_model(&self, graph: &mut Graph, model: ValueId, gradient: ValueId, row: ValueId) -> Result<ValueId>;
@@ -268,9 +275,9 @@ impl Pipeline {
         &self.card
     }
 
-    /// The same pipeline with a classifier.
-    pub(crate) fn guided_by(self, classifier: Rc<dyn ClassifierOfSamples>) -> Self {
-        Pipeline { classifier: Some(classifier), ..self }
+    /// Has a classifier that its runs may be guided by.
+    pub(crate) fn guide_by(&mut self, classifier: Rc<dyn ClassifierOfSamples>) {
+        self.classifier = Some(classifier);
     }
 
     /// The classifier that its runs may be guided by.
@@ -360,7 +367,11 @@ impl Pipeline {
         let mut update_noise = noise;
         if let Some(shifted) = layout.classifier {
             let classifier = self.classifier()?;
-            let gradient = classifier.append_gradient(&mut graph, x_t)?;
+            let Classified { logits, gradient } = classifier.append_gradient(&mut graph, x_t)?;
+            if layout.classified {
+                graph.output(names::GRADIENT, gradient);
+                graph.output(names::LOGITS, logits);
+            }
             match shifted {
                 Shifted::Mean => update_noise = classifier.shift_noise(&mut graph, noise, gradient, variance, row)?,
                 Shifted::Epsilon => model = classifier.shift_model(&mut graph, model, gradient, row)?,

@@ -36,8 +36,19 @@ pub struct Frame {
     pub prev: Tensor,
     /// x̂0, what the model made of the x_t it was given: `[N, C, H, W]`.
     pub x0: Tensor,
+    /// What the classifier that guides the run says of that x_t, if it is asked for ([`ClassifierGuidance::in_frames`]).
+    pub classification: Option<Classification>,
     /// How long it took: the time since the frames before it came, shared among those that came together.
     pub seconds: f64,
+}
+
+/// What a classifier says of x_t.
+#[derive(Clone, Debug)]
+pub struct Classification {
+    /// Σ_k w_k ∇ log p(k | x_t) by x_t, not scaled: `[N, C, H, W]`.
+    pub gradient: Tensor,
+    /// log p(k | x_t) of every class but for a sum over all: `[N, K]`.
+    pub logits: Tensor,
 }
 
 /// A run from x_T to x_0.
@@ -224,12 +235,22 @@ impl Sampler {
         if self.ready.is_empty() && !self.receive().await? {
             return Ok(None);
         }
-        let Some(Ok([prev, x0])) = self.ready.pop_front().map(<[_; 2]>::try_from) else {
+        let frame = self.ready.pop_front();
+        let Some([prev, x0, classification @ ..]) = frame.as_deref() else {
             unreachable!("a plan for sampling has two frames, and a batch is not empty")
         };
         self.read += 1;
-        let tensor = |numbers: Vec<f32>| Tensor::from_device(&self.shape, &numbers);
-        Ok(Some(Frame { step: self.read - 1, prev: tensor(prev)?, x0: tensor(x0)?, seconds: self.seconds }))
+        let tensor = |numbers: &[f32]| Tensor::from_device(&self.shape, numbers);
+        let classification = match classification {
+            [gradient, logits] => {
+                let shape = &prepared.executor.plan().output(names::LOGITS)?.shape;
+                let logits = Tensor::from_device(shape, logits)?;
+                Some(Classification { gradient: tensor(gradient)?, logits })
+            }
+            _ => None,
+        };
+        let (prev, x0) = (tensor(prev)?, tensor(x0)?);
+        Ok(Some(Frame { step: self.read - 1, prev, x0, classification, seconds: self.seconds }))
     }
 
     /// Waits for the oldest batch that is under way, if there is one.

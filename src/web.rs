@@ -3,6 +3,8 @@
 //! The page keeps an [`Engine`] in a worker; an engine takes over a model that a [`Loading`] read, and starts [`Run`]s of it.
 
 #[cfg(feature = "learning")]
+mod classifier;
+#[cfg(feature = "learning")]
 mod learner;
 mod loading;
 #[cfg(feature = "learning")]
@@ -17,6 +19,8 @@ use serde::Serialize;
 use tsify::Tsify;
 use wasm_bindgen::prelude::*;
 
+#[cfg(feature = "learning")]
+pub use classifier::ClassifierLoading;
 #[cfg(feature = "learning")]
 pub use learner::{Learner, learned_model};
 pub use loading::{Files, Loading};

@@ -9,6 +9,7 @@ import { mayBeModel, sourceOfFiles } from './model/source.js';
 import { unzip } from './model/zip.js';
 import { endsOnCpu, forkPoint, forkProblem, goesOnByItself, originOf, rivalOf } from './store/forking.js';
 import { beginningProblem, inversionProblem, isOfInversion } from './store/picture.js';
+import { needsGradients, usesClassifier } from './store/guide.js';
 import { goesOn, newestTrial, planOf, planProblem } from './store/comparing.js';
 import { conditionProblem, conditionShape, imageCount, isSpelling, loadOptions, phase, problemOf, queryOf, selectedRun, wordProblem } from './store/select.js';
 import { FIELD_NAMES, randomSeed } from './store/settings.js';
@@ -95,9 +96,12 @@ export class Controller {
     });
     listen(worker, Object.fromEntries(EVENTS.map((type) => [type, (/** @type {Event} */ event) => this.#hear(event)])));
     const id = ++this.#lastId;
-    this.dispatch({ type: 'connect', id, next });
+    // Once it is there, the engine with gradients stays; if it did not come, another may do without.
+    const { gradients: had, backend } = this.#state;
+    const gradients = (had && backend !== null) || usesClassifier(this.#state.settings.guide);
+    this.dispatch({ type: 'connect', id, next, gradients });
     const { settings, wanted, arranging } = this.#state;
-    this.#send({ type: 'open', id, backend: settings.backend, source: wanted, options: loadOptions(this.#state), autotune: settings.autotune === '1' });
+    this.#send({ type: 'open', id, backend: settings.backend, source: wanted, options: loadOptions(this.#state), autotune: settings.autotune === '1', gradients });
     // The worker that was asked before has gone.
     if (arranging) this.#send({ type: 'arrange', ...arranging });
   }
@@ -114,6 +118,7 @@ export class Controller {
     if (event.type === 'model') {
       if (before.loaded) this.#writeAddress();
       if (event.id !== before.phase.loading) return;
+      if (needsGradients(this.#state)) return this.connect(before.phase.next);
       if (before.phase.next === 'generate') this.generate();
       if (before.phase.next === 'check') this.check();
       if (before.phase.next === 'resume') this.#resume();
@@ -127,6 +132,12 @@ export class Controller {
     if (event.type === 'failed') this.#stepToShow = null;
     if (event.type === 'finished' && isOfInversion(before, event)) this.#invert('again');
     if (goesOn(this.#state)) this.compareOn();
+    if (event.type === 'finished') this.#bringGradients();
+  }
+
+  /** The engine that computes gradients, as soon as they are asked for and nothing is under way. */
+  #bringGradients() {
+    if (phase(this.#state) === 'ready' && needsGradients(this.#state)) this.connect();
   }
 
   /** @param {'gpu'|'cpu'} kind @param {Next} [next] */
@@ -299,6 +310,7 @@ export class Controller {
     if (phase(state) === 'broken') return this.load(state.wanted, 'generate');
     if (phase(state) !== 'ready') return;
     if (!this.#mayBegin()) return;
+    if (needsGradients(state)) return this.connect('generate');
     this.dispatch({ type: 'generate', id: ++this.#lastId, seed: randomSeed() });
     this.#begin();
   }
@@ -452,6 +464,7 @@ export class Controller {
   type(field, text) {
     this.dispatch({ type: 'type', field, text });
     if (!problemOf(this.#state, field)) this.#writeAddress();
+    if (field === 'guide') this.#bringGradients();
   }
 
   /** @param {string} name */

@@ -5,7 +5,7 @@ import { Keeper } from './keep/keeper.js';
 import { UnderWay } from './keep/under-way.js';
 import { SHIPPED } from './models/catalogue.js';
 import { firstSource, readerOf } from './model/source.js';
-import { setUpOffline, update } from './offline.js';
+import { keepGradients, setUpOffline, update } from './offline.js';
 import { reduce } from './store/reduce.js';
 import { missingFrom } from './store/beginning.js';
 import { DEFAULTS, readQuery } from './store/settings.js';
@@ -16,11 +16,11 @@ import { BackendMenu } from './view/backend-menu.js';
 import { CheckReport } from './view/check-report.js';
 import { ClassChoice } from './view/class-choice.js';
 import { Compare } from './view/compare.js';
-import { ComparingForm } from './view/comparing.js';
-import { ComparisonView } from './view/comparison.js';
+import { ComparingButton } from './view/comparing-button.js';
 import { ConditionRow } from './view/condition-row.js';
 import { Fields } from './view/fields.js';
 import { Gallery } from './view/gallery.js';
+import { GuideRow } from './view/guide-row.js';
 import { History } from './view/history.js';
 import { showSymbols } from './view/maths.js';
 import { Inspector } from './view/inspector.js';
@@ -59,11 +59,12 @@ showSymbols();
 setUpTheme();
 setUpPopovers();
 setUpTooltips();
-setUpNotes();
+setUpNotes(() => import('./words/notes.js'));
 setUpKeys(controller);
 
 // The last one tells that all of the page shows what is under way.
 const views = [
+  new GuideRow(),
   new Fields(controller, store.state),
   new ClassChoice(controller),
   new ConditionRow(controller),
@@ -78,8 +79,7 @@ const views = [
   new Scrubber(controller, store.state),
   new Tree(controller, store.state),
   new Compare(store.state),
-  new ComparingForm(controller),
-  new ComparisonView(controller, store.state),
+  new ComparingButton(controller, store.state, () => import('./view/comparisons.js')),
   new Readouts(),
   new SaveMenu(controller, keeper),
   new History(keeper),
@@ -96,3 +96,4 @@ store.subscribe(render);
 render(store.state);
 controller.connect();
 setUpOffline(controller);
+store.subscribe(keepGradients);

@@ -29,6 +29,15 @@ export async function setUpOffline(controller) {
   }
 }
 
+let hasAsked = false;
+
+/** Has the engine with gradients kept too, once it was asked for and is there. @param {import('./store/state.js').State} state */
+export async function keepGradients({ gradients, backend }) {
+  if (hasAsked || !gradients || !backend || !isBuilt() || !navigator.serviceWorker) return;
+  hasAsked = true;
+  (await navigator.serviceWorker.ready).active?.postMessage({ type: 'keep' });
+}
+
 /** Lets the newer version take over, and begins anew with it. */
 export function update() {
   // Another tab may have asked for it already.

@@ -1,6 +1,7 @@
 // Keeps the page itself in the browser, so that it opens without the network; models are kept by model/cache.js.
 //
-// The build writes the list of files, with their SHA-256, above this text. A version is kept whole or not at all: a file that
+// The build writes the list of files, with their SHA-256, above this text, and of those that are kept once they were asked for
+// (the engine with gradients). A version is kept whole or not at all: a file that
 // is not what the list says (another version was put on the server meanwhile) ends the installation, and the version before
 // stays. A newer version takes over once no page of the older is open, or when the visitor asks for it.
 
@@ -13,10 +14,12 @@ const worker = /** @type {Scope} */ (/** @type {unknown} */ (self));
 const { VERSION, FILES, LATER } = worker;
 const PREFIX = 'denoise-page:';
 
-worker.addEventListener('install', (event) => event.waitUntil(keep()));
+worker.addEventListener('install', (event) => event.waitUntil(install()));
 worker.addEventListener('activate', (event) => event.waitUntil(forgetOthers()));
-worker.addEventListener('message', ({ data }) => {
+worker.addEventListener('message', (event) => {
+  const { data } = event;
   if (data?.type === 'activate') worker.skipWaiting();
+  if (data?.type === 'keep') event.waitUntil(keep(LATER));
 });
 worker.addEventListener('fetch', (event) => {
   const path = pathOf(event.request);
@@ -31,11 +34,19 @@ function pathOf({ method, url }) {
   return path === '' || path.endsWith('/') ? `${path}index.html` : path;
 }
 
-async function keep() {
+async function install() {
+  await keep(FILES);
+  // What the version before had beside the page this one has too.
+  const had = await Promise.all(Object.keys(LATER).map((path) => caches.match(path)));
+  await keep(Object.fromEntries(Object.entries(LATER).filter((_, i) => had[i])));
+}
+
+/** @param {Hashes} files */
+async function keep(files) {
   const cache = await caches.open(PREFIX + VERSION);
-  await Promise.all(Object.keys(FILES).map(async (path) => {
+  await Promise.all(Object.entries(files).map(async ([path, hash]) => {
     if (await cache.match(path)) return;
-    await fetchInto(cache, path, FILES[path]);
+    await fetchInto(cache, path, hash);
     if (!await cache.match(path)) throw new Error(`${path} is not the one of version ${VERSION}.`);
   }));
 }

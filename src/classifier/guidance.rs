@@ -18,10 +18,20 @@ impl Pipeline {
     ///
     /// # Errors
     /// When it is of images of other channels.
-    pub fn with_classifier(self, classifier: Rc<Classifier>) -> Result<Self> {
+    pub fn with_classifier(mut self, classifier: Rc<Classifier>) -> Result<Self> {
+        self.set_classifier(classifier)?;
+        Ok(self)
+    }
+
+    /// As [`Pipeline::with_classifier`], where it is.
+    ///
+    /// # Errors
+    /// As [`Pipeline::with_classifier`].
+    pub fn set_classifier(&mut self, classifier: Rc<Classifier>) -> Result<()> {
         let side = classifier.config.image_size;
         classifier.check_images(self.channels(), (side, side))?;
-        Ok(self.guided_by(classifier))
+        self.guide_by(classifier);
+        Ok(())
     }
 }
 
@@ -34,12 +44,11 @@ impl ClassifierOfSamples for Classifier {
         Classifier::check_images(self, channels, size)
     }
 
-    fn append_gradient(&self, graph: &mut Graph, x: ValueId) -> Result<ValueId> {
+    fn append_gradient(&self, graph: &mut Graph, x: ValueId) -> Result<Classified> {
         let [count, ..] = graph.shape(x).nhwc(names::SAMPLE)?;
         let timestep = graph.input(names::TIMESTEP, Shape::new(&[count]))?;
         let weights = ClassWeights::inputs(graph, count, Classifier::classes(self))?;
-        let Classified { gradient, .. } = Classifier::append_gradient(self, graph, x, timestep, weights)?;
-        Ok(gradient)
+        Classifier::append_gradient(self, graph, x, timestep, weights)
     }
 
     fn shift_model(&self, graph: &mut Graph, model: ValueId, gradient: ValueId, row: ValueId) -> Result<ValueId> {

@@ -135,6 +135,7 @@ impl ModelFolder {
                     scheduler: optional("scheduler/scheduler_config.json")
                         .or_else(|| optional("scheduler_config.json")),
                     card: optional("card.json"),
+                    classifier: None,
                     variants: Vec::new(),
                 };
                 Ok(ModelFolder { folder: folder.clone(), network, variant: None })

@@ -64,7 +64,8 @@ impl Prepared {
     /// As [`Prepared::new`], of a pipeline that need not hold still meanwhile.
     pub(crate) async fn from_plans(backend: &Backend, plans: Plans, progress: Progress<'_>) -> Result<Rc<Self>> {
         let Plans { layout, step, conditions } = plans;
-        let executor = backend.compile_telling(step, &names::FRAMES, progress).await?;
+        let frames = if layout.classified { &names::FRAMES_CLASSIFIED[..] } else { &names::FRAMES };
+        let executor = backend.compile_telling(step, frames, progress).await?;
         let conditions = Conditions::new(conditions).await?;
         Ok(Rc::new(Prepared { executor, conditions, layout, samplers: Cell::default(), under_way: RefCell::default() }))
     }

@@ -126,6 +126,8 @@ pub struct ClassifierGuidance {
     /// w of each image and class, `[N, K]`: 1 of one class, or of several a share each. They need not add up to 1, and a negative one
     /// leads away from its class.
     pub weights: Tensor,
+    /// Whether frames have what the classifier says of x_t ([`Frame::classification`](crate::Frame)): reading it takes a while.
+    pub in_frames: bool,
 }
 
 impl ClassifierGuidance {
@@ -140,7 +142,7 @@ impl ClassifierGuidance {
         }
         let mut weights = vec![0.0; labels.len() * classes];
         labels.iter().enumerate().for_each(|(image, label)| weights[image * classes + label] = 1.0);
-        Ok(ClassifierGuidance { scale, weights: Tensor::new(&[labels.len(), classes], weights)? })
+        Ok(ClassifierGuidance { scale, weights: Tensor::new(&[labels.len(), classes], weights)?, in_frames: false })
     }
 }
 
@@ -191,6 +193,7 @@ impl Settings {
         if guided {
             self.null_class(pipeline)?;
         }
+        let classifier = self.shifted(pipeline, scheduler, (height, width))?;
         Ok(Layout {
             count: self.count,
             height,
@@ -200,7 +203,8 @@ impl Settings {
             thresholded: scheduler.thresholding,
             step,
             inpainted: step == StepKind::RePaint || self.inpaint.is_some(),
-            classifier: self.shifted(pipeline, scheduler, (height, width))?,
+            classifier,
+            classified: classifier.is_some() && self.classifier.as_ref().is_some_and(|guidance| guidance.in_frames),
             precision: self.precision,
         })
     }
@@ -212,7 +216,7 @@ impl Settings {
         scheduler: &SchedulerConfig,
         size: (usize, usize),
     ) -> Result<Option<Shifted>> {
-        let Some(ClassifierGuidance { scale, weights }) = &self.classifier else { return Ok(None) };
+        let Some(ClassifierGuidance { scale, weights, .. }) = &self.classifier else { return Ok(None) };
         let invalid = |problem: String| Err(Error::Settings(problem));
         let classifier = pipeline.classifier()?;
         if !(*scale as f32).is_finite() {

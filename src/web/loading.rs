@@ -81,7 +81,7 @@ extern "C" {
 pub struct Loading {
     backend: Backend,
     settings: Settings,
-    pipeline: RefCell<Pipeline>,
+    pub(super) pipeline: RefCell<Pipeline>,
     /// Once all is compiled.
     prepared: OnceCell<Rc<Prepared>>,
     file: RefCell<WeightsFile>,

@@ -22,6 +22,8 @@ struct ModelInfo<'a> {
     #[tsify(type = "'label' | 'number' | 'vector' | null")]
     class_kind: Option<&'static str>,
     null_class: Option<usize>,
+    /// How many classes the classifier tells apart that runs may be guided by, if it was loaded.
+    classifier_classes: Option<usize>,
     guidance: Option<f64>,
     width: usize,
     height: usize,
@@ -74,6 +76,7 @@ pub(super) fn model_info(pipeline: &Pipeline, prepared: &Prepared) -> std::resul
             (None, None) => None,
         },
         null_class: card.null_class,
+        classifier_classes: pipeline.classifier().ok().map(|classifier| classifier.classes()),
         guidance: card.guidance,
         width: layout.width,
         height: layout.height,

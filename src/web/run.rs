@@ -8,7 +8,10 @@ use wasm_bindgen::prelude::*;
 use super::{snapshot, to_js};
 use crate::config::{SchedulerKind, TimestepSpacing, VarianceType};
 use crate::schedule::{Row, Schedule, StepOptions};
-use crate::{ClassMix, Frame, Inpainting, Pipeline, Result, Sampler, Settings, Share, Shown, Slerp, Start, Tensor};
+use crate::{
+    ClassMix, Classification, ClassifierGuidance, Error, Frame, Inpainting, Pipeline, Result, Sampler, Settings, Share,
+    Shown, Slerp, Start, Tensor,
+};
 
 #[wasm_bindgen(typescript_custom_section)]
 const RUN_REQUEST: &str = "
@@ -49,6 +52,31 @@ pub(super) struct RunSettings {
     slerp: Option<Slerp>,
     /// The class of each image between that of `class_labels` and another one, of a model that has learned its classes.
     class_mix: Option<ClassMix>,
+    /// What the model's classifier guides the run to; frames then have what it says.
+    classifier: Option<ClassifierSettings>,
+}
+
+/// What a classifier guides a run to.
+#[derive(Deserialize, Tsify)]
+struct ClassifierSettings {
+    /// s, what the gradient of log p is multiplied by.
+    scale: f64,
+    /// w of each image and class, `[N, K]`.
+    #[tsify(type = "Float32Array")]
+    weights: Vec<f32>,
+}
+
+impl ClassifierSettings {
+    /// The same as the engine has it.
+    fn guidance(self, count: usize) -> Result<ClassifierGuidance> {
+        let classes = self.weights.len() / count.max(1);
+        if classes * count != self.weights.len() {
+            let problem = format!("There are {} weights of classes for {count} images.", self.weights.len());
+            return Err(Error::Settings(problem));
+        }
+        let weights = Tensor::new(&[count, classes], self.weights)?;
+        Ok(ClassifierGuidance { scale: self.scale, weights, in_frames: true })
+    }
 }
 
 /// A picture of which a part is kept, with any sampler.
@@ -137,6 +165,7 @@ impl RunSettings {
             inpaint,
             slerp: self.slerp,
             class_mix: self.class_mix,
+            classifier: self.classifier.map(|classifier| classifier.guidance(self.count)).transpose()?,
             ..Settings::default()
         })
     }
@@ -213,11 +242,16 @@ impl RowInfo {
 
 #[wasm_bindgen(typescript_custom_section)]
 const FRAME: &str = "
-/** What an evaluation made: x_t-1, in the sampler's own scale, and x̂0, both [N, C, H, W]. */
+/**
+ * What an evaluation made: x_t-1, in the sampler's own scale, and x̂0, both [N, C, H, W]; of a run that a classifier guides also what
+ * that says of x_t: the gradient of log p by it, [N, C, H, W], not scaled, and the logits of all classes, [N, K].
+ */
 export interface Frame {
     step: number;
     x: Float32Array<ArrayBuffer>;
     x0: Float32Array<ArrayBuffer>;
+    gradient?: Float32Array<ArrayBuffer>;
+    logits?: Float32Array<ArrayBuffer>;
     /** Evaluations that came together took equally long. */
     milliseconds: number;
 }
@@ -256,7 +290,7 @@ impl Run {
     /// When the device was lost, or another run began.
     #[wasm_bindgen(unchecked_return_type = "Frame | undefined")]
     pub async fn next(&mut self) -> std::result::Result<JsValue, JsValue> {
-        let Some(Frame { step, prev, x0, seconds }) = self.sampler.next().await? else {
+        let Some(Frame { step, prev, x0, classification, seconds }) = self.sampler.next().await? else {
             return Ok(JsValue::UNDEFINED);
         };
         let frame = Object::new();
@@ -267,6 +301,11 @@ impl Run {
             ("milliseconds", (1e3 * seconds).into()),
         ] {
             Reflect::set(&frame, &key.into(), &value)?;
+        }
+        if let Some(Classification { gradient, logits }) = classification {
+            for (key, tensor) in [("gradient", gradient), ("logits", logits)] {
+                Reflect::set(&frame, &key.into(), &Float32Array::from(tensor.data.as_slice()))?;
+            }
         }
         Ok(frame.into())
     }

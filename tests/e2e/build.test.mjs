@@ -51,7 +51,7 @@ test('of the page’s modules one file a program is left, and the way back to th
   const modules = await scripts();
   await bundle(folder);
   const left = await scripts();
-  assert.deepEqual(left.sort(), ['bench/main.js', 'embed/element.js', 'embed/index.js', 'engine/learning-worker.js', 'engine/measuring-worker.js', 'engine/worker.js', 'keep/gif-worker.js', 'main.js', 'measuring/main.js', 'service-worker.js', 'teach/data-worker.js', 'teach/main.js', 'theme.js']);
+  assert.deepEqual(left.sort(), ['bench/main.js', 'embed/element.js', 'embed/index.js', 'engine/learning-worker.js', 'engine/measuring-worker.js', 'engine/worker.js', 'keep/gif-worker.js', 'main.js', 'measuring/main.js', 'service-worker.js', 'teach/data-worker.js', 'teach/main.js', 'theme.js', 'view/comparisons.js', 'words/notes.js']);
   const originals = new Set(['service-worker.js', 'theme.js']);
   for (const path of left) {
     const text = await readFile(join(folder, path), 'utf8');

@@ -26,7 +26,11 @@ const openTiny = async (query, options) => {
 
 const exact = (page, role, name) => page.getByRole(role, { name, exact: true });
 const on = (page) => ({
-  open: exact(page, 'button', 'Compare…'),
+  // What it is made of comes with the first click.
+  openForm: async () => {
+    await exact(page, 'button', 'Compare…').click();
+    await page.locator('#comparing').waitFor();
+  },
   run: exact(page, 'button', 'Run'),
   varies: exact(page, 'combobox', 'What varies'),
   rows: exact(page, 'combobox', 'Rows'),
@@ -71,7 +75,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     const it = on(page);
     await generate(page);
     const [run, caption, address] = [await gallery(page), await page.locator('#caption').textContent(), page.url()];
-    await it.open.click();
+    await it.openForm();
     assert.equal(await page.evaluate(() => document.activeElement.name), 'comparing-kind', 'the focus is in the form');
     assert.equal(await it.hint.textContent(), '3 runs, one after another, all from the noise of seed 5.');
     await it.varies.selectOption({ label: 'Steps' });
@@ -124,7 +128,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
   test(`a matrix is drawn run by run, and saved as one picture: ${name}`, async () => {
     const page = await openTiny('', { viewport, colorScheme: 'dark' });
     const it = on(page);
-    await it.open.click();
+    await it.openForm();
     await it.kind('Matrix').check();
     await it.rows.selectOption({ label: 'Sampler' });
     await it.columns.selectOption({ label: 'Steps' });
@@ -156,7 +160,7 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
 test('Stop ends all runs, and they go on', async () => {
   const page = await openTiny('');
   const it = on(page);
-  await it.open.click();
+  await it.openForm();
   await it.varies.selectOption({ label: 'Steps' });
   await it.values('Steps').fill('2, 900');
   await it.run.click();
@@ -182,7 +186,7 @@ test('the tour waits for what it speaks of', async () => {
   await page.getByRole('button', { name: 'Help' }).click();
   await page.locator('#tour-start').click();
   assert.ok(await page.locator('#tour').isVisible());
-  await it.open.click();
+  await it.openForm();
   await it.run.click();
   await done(page);
   assert.ok(await page.locator('#tour').isHidden());
@@ -194,7 +198,7 @@ test('the tour waits for what it speaks of', async () => {
 test('what is wrong is said, and nothing is offered that does nothing', async () => {
   const page = await openTiny('');
   const it = on(page);
-  await it.open.click();
+  await it.openForm();
   assert.deepEqual(await it.varies.locator('option').allTextContents(), ['Sampler', 'Steps', 'η'], 'this model knows no “no class”, so no guidance');
   await it.varies.selectOption({ label: 'Steps' });
   await it.values('Steps').fill('5, 5000');
@@ -217,7 +221,7 @@ test('what is wrong is said, and nothing is offered that does nothing', async ()
 test('words are compared whole, and another model takes its comparison along', async () => {
   const page = await open('model=models/letters&class=ON&steps=4&seed=5');
   const it = on(page);
-  await it.open.click();
+  await it.openForm();
   assert.ok(await it.count.isHidden(), 'a word has as many images as letters');
   await it.kind('Matrix').check();
   await it.rows.selectOption({ label: 'Word' });
@@ -244,7 +248,7 @@ test('on the GPU the runs are those that Generate makes', async (t) => {
   const it = on(page);
   await generate(page);
   const run = await gallery(page);
-  await it.open.click();
+  await it.openForm();
   for (const sampler of await it.values('Sampler').getByRole('checkbox').all()) await sampler.setChecked(['DDIM', 'UniPC'].includes(await sampler.evaluate((input) => input.parentElement.textContent)));
   await it.run.click();
   await done(page);

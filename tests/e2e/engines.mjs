@@ -8,24 +8,20 @@ import { folderOf } from './harness.mjs';
  * The engine, but changed by a script that sees its classes as `Engine` and `Loading`.
  * @param {string} into  a folder, to be served under /pkg/
  * @param {string} script
- * @param {string} [learning]  one that changes the build which computes gradients
  */
-export async function wrapEngine(into, script, learning = '') {
+export async function wrapEngine(into, script) {
   await cp(process.env.DENOISE_PKG ?? folderOf('pkg'), into, { recursive: true });
-  await wrap(into, script);
-  if (learning) await wrap(join(into, 'learning'), learning);
+  // The one with gradients too.
+  for (const folder of [into, join(into, 'learning')]) {
+    await cp(join(folder, 'denoise.js'), join(folder, 'real.js'));
+    await writeFile(join(folder, 'denoise.js'), `
+      import init, { Engine, Loading } from './real.js';
+      export default init;
+      export * from './real.js';
+      ${script}
+    `);
+  }
   return into;
-}
-
-/** @param {string} folder @param {string} script */
-async function wrap(folder, script) {
-  await cp(join(folder, 'denoise.js'), join(folder, 'real.js'));
-  await writeFile(join(folder, 'denoise.js'), `
-    import init, { Engine, Loading } from './real.js';
-    export default init;
-    export * from './real.js';
-    ${script}
-  `);
 }
 
 /** @param {string} into  a folder, to be served under /pkg/ */

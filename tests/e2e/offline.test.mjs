@@ -1,12 +1,12 @@
 // The page without the network: it opens as it was, and a newer version replaces it whole or not at all.
 
 import assert from 'node:assert/strict';
-import { appendFile, mkdtemp, rm } from 'node:fs/promises';
+import { appendFile, cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
-import { controls, deliver, generate, launch, ready } from './harness.mjs';
+import { controls, deliver, folderOf, generate, launch, ready } from './harness.mjs';
 
 let browser, folder, server, version;
 const QUERY = '?backend=cpu&steps=2&class=ON';
@@ -73,6 +73,25 @@ test('what a picture costs is computed without the network once it was computed 
   await measure();
   await estimated();
   await page.context().close();
+});
+
+test('once a classifier has guided a run, it does so without the network', async () => {
+  await cp(folderOf('tests/golden/classifier_attention'), join(folder, 'models/digits/classifier'), { recursive: true });
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(`${server.url}?backend=cpu&steps=2&count=1&class=3&model=models/digits`);
+  await ready(page);
+  await page.evaluate(() => navigator.serviceWorker.ready.then(() => {}));
+  await page.locator('#guide').selectOption('classifier');
+  await ready(page);
+  await page.waitForFunction(async () => Boolean(await caches.match('pkg/learning/denoise_bg.wasm')));
+  await context.setOffline(true);
+  await page.reload();
+  await ready(page);
+  await generate(page);
+  assert.equal(await page.locator('#guide').inputValue(), 'classifier');
+  assert.ok(await page.locator('#loupe-gradient').isVisible());
+  await context.close();
 });
 
 test('a newer version is said to be there, and taken when the visitor asks', async () => {

@@ -53,12 +53,6 @@ const ENGINE = `
   });
 `;
 
-/** What computes a picture's costs is on the CPU too. */
-const LEARNING = `
-  const { create } = Engine;
-  Engine.create = () => create.call(Engine, 'cpu');
-`;
-
 /** Serves the page with that engine, and makes the files that are given to it. */
 export async function serveStates() {
   const folder = await mkdtemp(join(tmpdir(), 'denoise-states-'));
@@ -69,7 +63,7 @@ export async function serveStates() {
   await cp(join(files.several, 'unet'), join(files.several, 'unet_ema'), { recursive: true });
   await cp(join(files.several, WEIGHTS), join(files.several, 'unet/diffusion_pytorch_model.fp16.safetensors'));
   await writeFile(files.picture, await readFile(folderOf('www/icon-512.png')));
-  const server = await servePage({ '/pkg/': await wrapEngine(join(folder, 'pkg'), ENGINE, LEARNING) });
+  const server = await servePage({ '/pkg/': await wrapEngine(join(folder, 'pkg'), ENGINE), '/models/digits/classifier/': folderOf('tests/golden/classifier_attention') });
   return { url: server.url, files, close: () => Promise.all([server.close(), rm(folder, { recursive: true, force: true })]) };
 }
 
@@ -134,6 +128,12 @@ async function loadShipped(page, name) {
 async function fork(page, step) {
   await slide(page, 'step', step);
   await generate(page, () => page.getByRole('button', { name: 'Fork here' }).click());
+}
+
+/** Chooses what guides runs; the first time another engine comes for that. */
+async function guided(page, kind) {
+  await page.getByLabel('Guided by', { exact: true }).selectOption(kind);
+  await ready(page);
 }
 
 /** Draws a line, in parts of the board. */
@@ -233,8 +233,25 @@ export const STATES = [
     await on.view('x̂0').check();
     await plot(page, 'Change of x̂0').check();
   } },
+  { name: 'guided by a classifier', reach: async ({ page }) => {
+    await guided(page, 'both');
+    await page.getByLabel('Scale s', { exact: true }).fill('5');
+    await page.getByLabel('And class', { exact: true }).selectOption('8');
+    await slide(page, 'weightAnd', 30);
+    await generate(page);
+    await slide(page, 'step', 4);
+    await controls(page).view('Gradient of the classifier').check();
+    await plot(page, 'Belief').check();
+  } },
+  { name: 'a classifier and no class', reach: async ({ page }) => {
+    await guided(page, 'classifier');
+    await controls(page).class('any').check();
+  } },
   { name: 'a strip leafed through', reach: async ({ page }) => {
     const on = controls(page);
+    await on.class('3').check();
+    await guided(page, 'free');
+    await generate(page);
     await on.view('x_t').check();
     await plot(page, 'Mixture').check();
     await on.count.fill('5');
@@ -248,6 +265,7 @@ export const STATES = [
     await page.getByLabel('Seed to', { exact: true }).fill('');
     await controls(page).seed.fill('1234');
     await page.getByRole('button', { name: 'Compare…' }).click();
+    await page.locator('#comparing').waitFor();
     await page.locator('#comparing-count').fill('1');
   } },
   { name: 'compared side by side', reach: async ({ page }) => {

@@ -13,7 +13,7 @@ const ALSO = { desktop: [{ width: 1024, height: 768 }, { width: 3840, height: 21
 /** Of any length: names of models, files, samplers and branches, how far a network has learned; a line elsewhere has all of it. */
 const SHORTENED = '.teach #status-number, #model-name, #condition-text, #sampler, .caption, .compared b, #lanes .words';
 /** WCAG 2.5.5 leaves out what stands in a sentence or formula, and what has to be where it is: the images in their picture. */
-const EXEMPT = '.formulas .term, .formula .term, #options [role=option]';
+const EXEMPT = '.formulas a, .formulas .term, .formula .term, #options [role=option]';
 /** Browsers call a tenth good. Here all that moves by itself are thumbnails that make room for a run’s, and what a branch's lane makes room for: 0.004 at most. */
 const MOST_SHIFT = 0.005;
 

@@ -21,7 +21,7 @@ const TREES = source('models/trees');
 
 const MODEL = {
   title: 'Digits', description: '', credits: '', licence: '', class_names: [...'0123456789'], class_count: 10, class_kind: 'label', null_class: 10,
-  guidance: null, width: 2, height: 2, channels: 1, condition_channels: 0, notes: [], parameters: 1_100_000, precision: 'f32', prediction_type: 'epsilon',
+  guidance: null, width: 2, height: 2, channels: 1, condition_channels: 0, notes: [], parameters: 1_100_000, precision: 'f32', prediction_type: 'epsilon', alphas_cumprod: [],
   num_train_timesteps: 1000, own_sampler: 'ddpm', scheduler_problem: null, samplers: ['ddpm', 'ddim', 'tcd', 'dpm_solver'], default_steps: 50, original_inference_steps: 50,
   dispatches: 79, macs: 1, bytes: 1,
 };
@@ -585,11 +585,11 @@ test('the lock and the view are in the address, and come back from it', () => {
 });
 
 test('every setting survives the way to the address and back', () => {
-  const given = 'sampler=ddpm&steps=20&eta=0.5&seed=7&seedTo=8&class=elm&classTo=oak&guidance=3&spacing=leading&variance=fixed_large&count=4&model=models%2Ftrees&network=unet_ema&variant=fp16&backend=cpu&precision=f32&autotune=0&lock=0&view=x0&typeface=1';
+  const given = 'sampler=ddpm&steps=20&eta=0.5&seed=7&seedTo=8&class=elm&classTo=oak&guidance=3&spacing=leading&variance=fixed_large&count=4&model=models%2Ftrees&network=unet_ema&variant=fp16&backend=cpu&precision=f32&autotune=0&lock=0&view=x0&typeface=1&guide=both&scale=2&classAnd=oak&weightAnd=25';
   assert.deepEqual([...readQuery(new URLSearchParams(given)).given].sort(), Object.keys(DEFAULTS).sort());
   const trees = { ...TREES, network: 'unet_ema', variant: 'fp16' };
   const networks = [{ folder: 'unet', variants: ['', 'fp16'] }, { folder: 'unet_ema', variants: ['', 'fp16'] }];
-  const state = after(given, connect(), backend(1, 'cpu'), model(1, trees, TREE, { networks, network: 'unet_ema', variant: 'fp16', count: 4 }));
+  const state = after(given, connect(), backend(1, 'cpu'), model(1, trees, TREE, { networks, network: 'unet_ema', variant: 'fp16', count: 4, classifier: { problem: null } }));
   assert.deepEqual(Object.fromEntries(new URLSearchParams(queryOf(state, ''))), Object.fromEntries(new URLSearchParams(given)));
 });
 

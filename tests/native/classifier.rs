@@ -97,6 +97,7 @@ impl Case {
             classifier: Some(ClassifierGuidance {
                 scale: self.scale,
                 weights: Tensor::new(&[self.count, classes], weights).unwrap(),
+                in_frames: false,
             }),
             ..Settings::default()
         }
@@ -200,6 +201,55 @@ fn a_guided_run_goes_on_from_a_snapshot_and_is_shared_out() {
                     whole.data[first * part.data.len()..][..part.data.len()],
                     "{device}, image {first}"
                 );
+            }
+        }
+    });
+}
+
+#[test]
+fn frames_have_what_the_classifier_says_of_x_t_and_change_nothing() {
+    pollster::block_on(async {
+        for (backend, device) in backends().await.iter().zip(["CPU", "GPU"]) {
+            // One that shifts the mean, and one whose ε̂ is shifted.
+            for name in ["ddpm_learned", "ddim_with_guidance"] {
+                let case = case(name);
+                let mut pipeline = case.pipeline();
+                let alone = Settings { steps: case.steps.min(4), ..case.settings(&pipeline) };
+                let whole = end_of(backend, &mut pipeline, &alone).await;
+                let mut settings = alone.clone();
+                settings.classifier.as_mut().unwrap().in_frames = true;
+                let prepared = prepare(backend, &mut pipeline, &settings).await;
+                let mut sampler = Sampler::new(&pipeline, &prepared, &settings).unwrap();
+                // These samplers keep x as the network sees it.
+                let mut x_t = sampler.initial().clone();
+                let weights = &settings.classifier.as_ref().unwrap().weights;
+                let mut frames = 0;
+                while let Some(frame) = sampler.next().await.unwrap() {
+                    let said = frame.classification.expect("it is asked for");
+                    let t = sampler.schedule().rows[frame.step].timestep as f32;
+                    let times = vec![t; case.count];
+                    let classifier = classifier(&case.classifier);
+                    let mut gradient = vec![0.0; x_t.data.len()];
+                    for label in 0..classifier.classes() {
+                        let labels = vec![label as f32; case.count];
+                        let (logits, of_label) = classifier.classify(backend, &x_t, &times, &labels).await.unwrap();
+                        let error = relative_error(&said.logits.data, &golden::widen(&logits.data));
+                        assert!(error < 1e-5, "{device} {name}, logits of frame {frames}: {error:.1e}");
+                        assert_eq!(said.logits.shape, logits.shape);
+                        let each = gradient.len() / case.count;
+                        for (i, (sum, one)) in gradient.iter_mut().zip(&of_label.data).enumerate() {
+                            let weight = weights.data[i / each * classifier.classes() + label];
+                            *sum += f64::from(weight) * f64::from(*one);
+                        }
+                    }
+                    let error = relative_error(&said.gradient.data, &gradient);
+                    assert!(error < 1e-4, "{device} {name}, gradient of frame {frames}: {error:.1e}");
+                    assert_eq!(said.gradient.shape, x_t.shape);
+                    x_t = frame.prev;
+                    frames += 1;
+                }
+                assert_eq!(frames, sampler.schedule().rows.len());
+                assert_eq!(sampler.sample().await.unwrap().data, whole.data, "{device} {name}");
             }
         }
     });

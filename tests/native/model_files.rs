@@ -5,7 +5,11 @@ use denoise::model_files::{Found, Listed, Network, candidates, class_of, find};
 /// Finds a model among files, of which those called `config.json` are of a U-Net, unless they are a VAE's.
 fn found(paths: &[&str]) -> Found {
     let listed = |path: &&str| {
-        let class = if path.contains("vae") { "AutoencoderKL" } else { "UNet2DModel" };
+        let class = match path {
+            path if path.contains("vae") => "AutoencoderKL",
+            path if path.contains("classifier") => "EncoderUNetModel",
+            _ => "UNet2DModel",
+        };
         Listed { path: path.to_string(), class_name: path.ends_with("config.json").then(|| class.to_string()) }
     };
     find(&paths.iter().map(listed).collect::<Vec<_>>())
@@ -172,9 +176,39 @@ fn what_a_configuration_is_of() {
 fn candidates_are_what_would_be_found() {
     let paths = candidates();
     assert!(paths.len() < 100);
+    assert!(paths.contains(&"classifier/config.json".into()));
     for path in paths.iter().filter(|path| path.contains("safetensors")) {
+        if path.starts_with("classifier/") {
+            let found = networks(&["config.json", "model.safetensors", "classifier/config.json", path]);
+            assert_eq!(found[0].classifier.as_ref().unwrap().weights.files, std::slice::from_ref(path));
+            continue;
+        }
         let folder = if path.starts_with("unet/") { "unet/config.json" } else { "config.json" };
         let found = networks(&[path, folder]);
         assert_eq!(found[0].variants.len(), 1, "{path}");
     }
+}
+
+#[test]
+fn a_classifier_belongs_to_the_network_that_it_lies_beside() {
+    const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
+    let classifier = |paths: &[&str], network: &str| {
+        let of: Vec<String> = paths.iter().map(|path| format!("{path}/{WEIGHTS}")).collect();
+        let mut all: Vec<String> = paths.iter().map(|path| format!("{path}/config.json")).collect();
+        all.extend(of);
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let found = networks(&all).into_iter().find(|found| found.folder == network).unwrap();
+        found.classifier.map(|found| (found.config, found.weights.files))
+    };
+    let expected = |folder: &str| Some((format!("{folder}/config.json"), vec![format!("{folder}/{WEIGHTS}")]));
+    assert_eq!(classifier(&["unet", "classifier"], "unet"), expected("classifier"));
+    assert_eq!(classifier(&["a/unet", "a/classifier", "b/unet"], "a/unet"), expected("a/classifier"));
+    assert_eq!(classifier(&["a/unet", "a/classifier", "b/unet"], "b/unet"), None);
+    assert_eq!(
+        classifier(&["run/checkpoint-5/unet", "run/classifier"], "run/checkpoint-5/unet"),
+        expected("run/classifier")
+    );
+    // A configuration without weights is no classifier yet.
+    let found = networks(&["unet/config.json", &format!("unet/{WEIGHTS}"), "classifier/config.json"]);
+    assert!(found[0].classifier.is_none());
 }

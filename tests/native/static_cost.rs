@@ -257,6 +257,7 @@ fn plans() -> Vec<Plan> {
                         step,
                         inpainted,
                         classifier: None,
+                        classified: false,
                         precision,
                     };
                     plans.push(pipeline.plan(&layout, Some(fusion)).unwrap());

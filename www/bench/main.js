@@ -22,7 +22,9 @@ const SEED = 1234;
 /** @type {Record<import('../engine/protocol.js').LoadingStage, string>} */
 const STAGES = {
   engine: 'Starting the engine',
+  gradients: 'Downloading',
   download: 'Downloading',
+  classifier: 'Downloading',
   parse: 'Checking',
   compile: 'Compiling',
   check: 'Checking the GPU',

@@ -31,6 +31,7 @@ export class DenoiseError extends Error {
  * @property {'auto'|'gpu'|'cpu'} [backend]  auto, if it is not said: the GPU if there is a usable one
  * @property {'auto'|'f32'|'f16'} [precision]  auto: 16 bits for large models, where the GPU has them
  * @property {number} [count]  how many images a run will mostly have: 1
+ * @property {boolean} [classifier]  whether runs are to be guided by the classifier beside the model: it is loaded too, and the engine that computes gradients
  * @property {AbortSignal} [signal]  ends the loading
  * @property {(progress: Progress) => void} [onprogress]
  * @property {() => Worker} [worker]  for bundlers that do not find `new Worker(new URL(…), …)`: makes the worker of `denoise/worker`
@@ -41,14 +42,19 @@ export class DenoiseError extends Error {
 
 /**
  * What a run is to make; everything but `steps` has a default.
- * @typedef {Partial<Omit<EngineSettings, 'count'|'class_labels'>> & {steps: number, count?: number, class?: number|string|(number|string)[]}} GenerateSettings
+ * @typedef {Partial<Omit<EngineSettings, 'count'|'class_labels'|'classifier'>> & {steps: number, count?: number, class?: Classes, classifier?: ClassifierSettings}} GenerateSettings
  * `class` is a label or its name, for all images or for each; without it there is no class, or the first where every image has one.
  */
 
+/** Labels or their names, for all images or for each. @typedef {number|string|(number|string)[]} Classes */
+
+/** What a model that was loaded with its `classifier` guides a run to, `scale` times as far as its gradient: a `class`, or `weights` of every image and class, `[N, K]`. @typedef {{scale: number, class: Classes} | {scale: number, weights: Float32Array}} ClassifierSettings */
+
 /**
  * One step of a run: `x` is x after the step, `x0` what the model expected of the finished picture, as RGBA8, image after
- * image; `numbers` are the same as the engine has them, `[N, C, H, W]`, x in the sampler's own scale.
- * @typedef {{step: number, steps: number, count: number, width: number, height: number, x: Uint8ClampedArray<ArrayBuffer>, x0: Uint8ClampedArray<ArrayBuffer>, numbers: {x: Float32Array<ArrayBuffer>, x0: Float32Array<ArrayBuffer>}, milliseconds: number}} Step
+ * image; `numbers` are the same as the engine has them, `[N, C, H, W]`, x in the sampler's own scale, and where a classifier guides
+ * the run the gradient of log p by x_t and the logits of all classes, `[N, K]`, before the step.
+ * @typedef {{step: number, steps: number, count: number, width: number, height: number, x: Uint8ClampedArray<ArrayBuffer>, x0: Uint8ClampedArray<ArrayBuffer>, numbers: {x: Float32Array<ArrayBuffer>, x0: Float32Array<ArrayBuffer>, gradient?: Float32Array<ArrayBuffer>, logits?: Float32Array<ArrayBuffer>}, milliseconds: number}} Step
  */
 
 /**
@@ -58,19 +64,21 @@ export class DenoiseError extends Error {
  * @returns {Promise<DenoiseModel>}
  * @throws {DenoiseError}  and the signal's reason when it is aborted
  */
-export async function loadModel(from, { backend = 'auto', precision = 'auto', count = 1, signal, onprogress, worker, hub = HUB } = {}) {
+export async function loadModel(from, { backend = 'auto', precision = 'auto', count = 1, classifier = false, signal, onprogress, worker, hub = HUB } = {}) {
   signal?.throwIfAborted();
   const source = sourceOf(from, hub);
   const client = new Client(worker?.() ?? new Worker(new URL('../engine/worker.js', import.meta.url), { type: 'module' }));
   const abort = () => client.end(signal?.reason);
   signal?.addEventListener('abort', abort, { once: true });
   try {
-    const id = client.ask({ type: 'open', id: 0, backend, source, options: { count, precision, guidance: 1 }, autotune: true });
+    const id = client.ask({ type: 'open', id: 0, backend, source, options: { count, precision, guidance: 1 }, autotune: true, gradients: classifier });
     for (;;) {
       const event = await client.next(id);
       if (event.type === 'progress') onprogress?.({ stage: event.stage, done: event.done, total: event.total });
       if (event.type !== 'model') continue;
       client.forget(id);
+      if (classifier && !event.classifier) throw new DenoiseError('load', 'There is no classifier/ beside this model; leave classifier out.');
+      if (classifier && event.classifier?.problem) throw new DenoiseError('load', `The classifier beside this model cannot be used: ${event.classifier.problem}`);
       return new DenoiseModel(client, event.model, count);
     }
   } catch (error) {
@@ -118,9 +126,10 @@ export class DenoiseModel {
     signal?.throwIfAborted();
     if (this.#running !== null) throw new DenoiseError('start', 'Another run of this model is under way; leave its loop, or load the model once more.');
     const client = this.#client;
-    const { class: chosen, count = this.#count, ...rest } = settings;
+    const { class: chosen, count = this.#count, classifier: guide, ...rest } = settings;
     const class_labels = labelsOf(this.info, chosen, count);
-    const id = client.ask({ type: 'generate', id: 0, settings: { seed: 0, guidance: 1, ...rest, count, class_labels } });
+    const classifier = guide ? { scale: guide.scale, weights: weightsOf(this.info, guide, count) } : null;
+    const id = client.ask({ type: 'generate', id: 0, settings: { seed: 0, guidance: 1, ...rest, count, class_labels, classifier } });
     this.#running = id;
     const stop = () => client.send({ type: 'stop' });
     signal?.addEventListener('abort', stop, { once: true });
@@ -137,10 +146,10 @@ export class DenoiseModel {
         if (event.type === 'finished') ended = true;
         if (event.type !== 'frame') continue;
         signal?.throwIfAborted();
-        const { step, x, x0, milliseconds } = event;
+        const { step, x, x0, gradient, logits, milliseconds } = event;
         const { width, height, channels } = this.info;
         const picture = (/** @type {import('../engine/numbers.js').Numbers} */ numbers, /** @type {import('../pkg/denoise.js').Shown} */ shown) => rgba8(numbers, channels, shown, width * height);
-        yield { step, steps: rows.length, count, width, height, x: picture(x, shownAt(rows, step + 1)), x0: picture(x0, shownPicture(rows)), numbers: { x, x0 }, milliseconds };
+        yield { step, steps: rows.length, count, width, height, x: picture(x, shownAt(rows, step + 1)), x0: picture(x0, shownPicture(rows)), numbers: { x, x0, ...(gradient && { gradient, logits }) }, milliseconds };
       }
       signal?.throwIfAborted();
     } finally {
@@ -175,14 +184,34 @@ function labelsOf({ class_kind: kind, class_names: names, null_class: none }, ch
     if (chosen !== undefined) throw new DenoiseError('start', 'This model has no classes; leave class out.');
     return null;
   }
+  if (chosen === undefined) return Array(count).fill(none ?? 0);
+  return labels(names, chosen, count);
+}
+
+/** @param {string[]} names @param {Classes} chosen @param {number} count @returns {number[]} one an image */
+function labels(names, chosen, count) {
   const label = (/** @type {number|string} */ of) => {
     if (typeof of === 'number') return of;
     const index = names.indexOf(of);
     if (index < 0) throw new DenoiseError('start', `This model has no class “${of}”. It has: ${names.slice(0, 30).join(', ')}.`);
     return index;
   };
-  if (Array.isArray(chosen)) return chosen.map(label);
-  return Array(count).fill(chosen === undefined ? none ?? 0 : label(chosen));
+  return Array.isArray(chosen) ? chosen.map(label) : Array(count).fill(label(chosen));
+}
+
+/** How much of which class a classifier guides each image to. @param {ModelInfo} info @param {ClassifierSettings} guide @param {number} count */
+function weightsOf({ classifier_classes: known, class_names: names }, guide, count) {
+  if (known === null) throw new DenoiseError('start', 'This model was loaded without its classifier; load it with { classifier: true }.');
+  if ('weights' in guide) return guide.weights;
+  const all = labels(names, guide.class, count);
+  if (all.length !== count) throw new DenoiseError('start', `There are ${all.length} classes for ${count} images.`);
+  const wrong = all.find((label) => !Number.isInteger(label) || label < 0 || label >= known);
+  if (wrong !== undefined) throw new DenoiseError('start', `Class ${wrong} does not exist; this classifier has 0 to ${known - 1}.`);
+  const weights = new Float32Array(count * known);
+  all.forEach((label, i) => {
+    weights[i * known + label] = 1;
+  });
+  return weights;
 }
 
 /** The worker, and what it says to each command. */

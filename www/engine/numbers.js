@@ -66,6 +66,17 @@ export function rms(numbers) {
   return Math.sqrt(sum / Math.max(1, numbers.length));
 }
 
+/** The largest of some numbers, whatever their signs. @param {Numbers} numbers */
+export const largestOf = (numbers) => numbers.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+
+/** What a classifier's logits of an image are as probabilities. @param {Numbers} logits */
+export function softmaxOf(logits) {
+  const most = logits.reduce((a, b) => Math.max(a, b), -Infinity);
+  const parts = Array.from(logits, (logit) => Math.exp(logit - most));
+  const sum = parts.reduce((a, b) => a + b, 0);
+  return parts.map((part) => part / sum);
+}
+
 /** The power of two that makes a change visible: its root mean square becomes about 0.35. @param {Numbers} change */
 export function gainOf(change) {
   const size = rms(change);

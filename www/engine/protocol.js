@@ -33,7 +33,7 @@
  * the next step of the run, `arrange` and `stored`. A `load` also ends a download that is under way.
  * The `id` of a command, which no other has, comes again with every event that answers it.
  * @typedef {(
- *   {type: 'open', id: number, backend: 'auto'|'gpu'|'cpu', source: Source, options: LoadOptions, autotune: boolean, member?: boolean} |
+ *   {type: 'open', id: number, backend: 'auto'|'gpu'|'cpu', source: Source, options: LoadOptions, autotune: boolean, gradients?: boolean, member?: boolean} |
  *   {type: 'load', id: number, source: Source, options: LoadOptions} |
  *   {type: 'generate', id: number, settings: EngineSettings, run?: number, origin?: Origin|null, snapshot?: Snapshot|null, end?: number|null} |
  *   {type: 'stop'} |
@@ -42,7 +42,7 @@
  *   {type: 'profile', id: number} |
  *   {type: 'stored', id: number, remove?: string|null}
  * )} Command
- * `open` creates the engine, with `autotune` looks for the fastest kernels of its GPU, and loads the first model (for a
+ * `open` creates the engine, with `gradients` the one that computes them too and so loads the classifier beside a model, with `autotune` looks for the fastest kernels of its GPU, and loads the first model (for a
  * `member` of a team, from what is stored of it); `load` changes the model. `check` compares the GPU with the CPU, layer by
  * layer; `arrange` asks at any time whether there is a model among the visitor's files; `profile` times the layers of an
  * evaluation. `generate` begins run `run`, of which snapshots are kept and told of, where `origin` says, or goes on with it
@@ -55,7 +55,7 @@
  *   {type: 'backend', id: number} & BackendInfo |
  *   {type: 'progress', id: number, stage: LoadingStage, done: number, total: number|null, waiting?: boolean} |
  *   {type: 'preview', id: number, batch: Batch, columns: number, caption: string} |
- *   {type: 'model', id: number, source: Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: Model, count: number, note: string|null} |
+ *   {type: 'model', id: number, source: Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: Model, count: number, note: string|null, classifier: Classifier|null} |
  *   {type: 'started', id: number, rows: Row[], initial: Float32Array<ArrayBuffer>, count: number, width: number, height: number} |
  *   {type: 'frame', id: number, snapshot?: Snapshot} & import('../pkg/denoise.js').Frame |
  *   {type: 'snapshot', id: number, snapshot: Snapshot} |
@@ -76,9 +76,11 @@
  * is of a state whose frame has been sent; a member of a team sends its share of one with the frame. The id of `failed` is null if the page says it of a worker that is gone.
  */
 
+/** The classifier that lies beside a model, of which an engine with gradients has read how many classes it tells apart (`Model.classifier_classes`), or why it cannot be used. @typedef {{problem: string|null}} Classifier */
+
 /** @typedef {Extract<Command, {id: number}>} Asking  a command that is answered */
 
-/** What is done of a command. @typedef {'engine'|'download'|'parse'|'compile'|'check'|'replay'} LoadingStage */
+/** What is done of a command. @typedef {'engine'|'gradients'|'download'|'classifier'|'parse'|'compile'|'check'|'replay'} LoadingStage */
 
 /** What the worker was doing when it failed. @typedef {'engine'|'load'|'start'|'run'|'check'|'profile'} Stage */
 

@@ -30,15 +30,16 @@ export class Team {
    * @param {import('./protocol.js').Model} model
    * @param {number} count  how many images a batch is expected to have
    * @param {Join} join
+   * @param {boolean} gradients  whether their engines compute gradients too
    */
-  constructor(source, model, count, join) {
+  constructor(source, model, count, join, gradients) {
     // One core is for the worker that has the team.
     const size = Math.min(navigator.hardwareConcurrency, count, Math.floor(MOST_BYTES / model.bytes)) - 1;
     const options = { count: Math.ceil(count / (size + 1)), precision: model.precision, guidance: null };
     const pixels = model.height * model.width;
     this.#planes = { image: model.channels * pixels, condition: model.condition_channels * pixels, pixels };
     this.#join = join;
-    this.#gather = () => Array.from({ length: Math.max(size, 0) }, () => new Member(source, options));
+    this.#gather = () => Array.from({ length: Math.max(size, 0) }, () => new Member(source, options, gradients));
     this.#members = this.#gather();
   }
 
@@ -79,7 +80,7 @@ export class Team {
  * @param {{image?: number, condition?: number, pixels?: number}} planes  numbers of an image, of an image's condition, and of a mask
  */
 export function shares(settings, workers, { image = 0, condition: plane = 0, pixels = 0 } = {}) {
-  const { count, class_labels: labels, condition, noise, start, inpaint, slerp, class_mix: mix } = settings;
+  const { count, class_labels: labels, condition, noise, start, inpaint, slerp, class_mix: mix, classifier } = settings;
   const size = Math.min(workers, count);
   if (size === 1) return [settings];
   // A class may be several numbers.
@@ -99,6 +100,10 @@ export function shares(settings, workers, { image = 0, condition: plane = 0, pix
     }
     if (slerp) share.slerp = { ...slerp, weights: slerp.weights.slice(first, end) };
     if (mix) share.class_mix = { labels: mix.labels.slice(first, end), weights: mix.weights.slice(first, end) };
+    if (classifier) {
+      const classes = classifier.weights.length / count;
+      share.classifier = { ...classifier, weights: classifier.weights.slice(first * classes, end * classes) };
+    }
     return share;
   });
 }
@@ -118,15 +123,15 @@ class Member {
   /** Of its last command: they are answered one by one. */
   #id = 0;
 
-  /** @param {Source} source @param {import('./protocol.js').LoadOptions} options */
-  constructor(source, options) {
+  /** @param {Source} source @param {import('./protocol.js').LoadOptions} options @param {boolean} gradients */
+  constructor(source, options, gradients) {
     this.#worker.addEventListener('error', (event) => this.#fail(event.message || 'A worker could not be started.'));
     const take = (/** @type {Told} */ event) => this.#take(event);
     const ignore = () => {};
     /** @type {import('./protocol.js').Handlers<Event>} */
     const handlers = { backend: ignore, progress: ignore, model: take, started: take, frame: take, finished: take, failed: ({ message }) => this.#fail(message) };
     listen(this.#worker, handlers);
-    send(this.#worker, { type: 'open', id: this.#id, backend: 'cpu', source, options, autotune: false, member: true });
+    send(this.#worker, { type: 'open', id: this.#id, backend: 'cpu', source, options, autotune: false, gradients, member: true });
     this.#ready = this.#next();
     this.#ready.catch(() => {}); // whoever starts a run hears of it
   }
@@ -218,7 +223,9 @@ class SharedRun {
     const made = [own, ...others];
     const [{ step }] = made;
     const milliseconds = Math.max(...made.map((frame) => frame.milliseconds));
-    return { step, x: joined(made.map(({ x }) => x)), x0: joined(made.map(({ x0 }) => x0)), milliseconds };
+    const all = (/** @type {'gradient'|'logits'} */ name) => joined(made.flatMap((frame) => frame[name] ?? []));
+    const said = own.gradient && { gradient: all('gradient'), logits: all('logits') };
+    return { step, x: joined(made.map(({ x }) => x)), x0: joined(made.map(({ x0 }) => x0)), ...said, milliseconds };
   }
 
   /** Where all of them stand after the last frame, if they tell after that one. */

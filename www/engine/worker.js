@@ -2,12 +2,13 @@
 // gets to the page; see protocol.js for the messages.
 
 import { removeStored, storedModels } from '../model/cache.js';
-import { findNetworks, openFiles, readModel } from '../model/files.js';
+import { findNetworks, openFiles, readClassifier, readModel } from '../model/files.js';
 import { LocalFiles } from '../model/local-files.js';
 import { nameOfFolder } from '../model/networks.js';
 import { messageOf } from '../words/messages.js';
 import { isGuided, readPreview } from './card.js';
 import { TooLarge, countThatFits } from './count.js';
+import { loadLearningLibrary } from './learning-library.js';
 import { macrotask } from './macrotask.js';
 import { listen, send } from './protocol.js';
 import { Snapshots, expectedBytes, forked, isKept, isTold, resumed } from './snapshots.js';
@@ -24,8 +25,11 @@ import { tune } from './tuning.js';
  * @typedef {Extract<Command, {type: Type}>} CommandOf
  */
 
-/** The engine's library, once somebody has asked for it. @type {Promise<typeof import('../pkg/denoise.js')>|null} */
+/** The engine's library, be it the one with gradients or not. @typedef {Omit<typeof import('../pkg/denoise.js'), 'default'|'initSync'>} Library */
+/** Once somebody has asked for it. @type {Promise<Library>|null} */
 let library = null;
+/** Whether it is the one that computes gradients too. */
+let gradients = false;
 /** @type {import('../pkg/denoise.js').Engine} */
 let engine;
 /** Settles once the engine knows the fastest kernels of its GPU. */
@@ -88,10 +92,12 @@ function fail(id, during, error) {
 }
 
 /** @param {CommandOf<'open'>} command @param {AbortSignal} signal */
-async function open({ id, backend, source, options, autotune, member: ofTeam = false }, signal) {
+async function open({ id, backend, source, options, autotune, gradients: withGradients = false, member: ofTeam = false }, signal) {
   member = ofTeam;
   progress(id, 'engine', 0, 1);
   try {
+    if (withGradients) library = loadLearningLibrary(throttled(id, 'gradients'));
+    gradients = withGradients;
     engine = await (await loadLibrary()).Engine.create(backend);
   } catch (error) {
     return fail(id, 'engine', error);
@@ -137,7 +143,7 @@ async function load({ id, source, options }, signal) {
     const files = await openFiles(source, download.signal, member);
     const networks = await findNetworks(files, library, source);
     let downloaded = false;
-    const { small, network, variant } = await readModel(files, networks, source, throttled(id, 'download'), (small, folder) => {
+    const { small, network, variant, classifier: found } = await readModel(files, networks, source, throttled(id, 'download'), (small, folder) => {
       const fixed = { precision: options.precision, guided: isGuided(small.card, options.guidance) };
       count = countThatFits(engine, small, options.count, fixed);
       const begun = new Loading(engine, small, { count, ...fixed });
@@ -152,23 +158,27 @@ async function load({ id, source, options }, signal) {
       if (!member) sendPreview(id, files, folder, small);
       return begun;
     });
+    const complete = /** @type {Loading|null} */ (arriving);
+    if (!complete) throw new Error('The weights went nowhere.');
+    /** @type {string[]} */
+    const notes = [];
+    const classifier = found && { problem: gradients ? await guideBy(id, complete, files, found, notes, download.signal) : null };
     downloaded = true;
     await compiled;
-    const complete = arriving;
-    if (!complete) throw new Error('The weights went nowhere.');
     arriving = null; // it is the engine's now
     model = await engine.load(complete, (stage, done, total) => {
       if (stage === 'parse') progress(id, stage, done, total);
     });
+    model.notes.push(...notes);
     const assumed = small.scheduler === null && small.model_index === null ? 'It has no scheduler_config.json, so DDPM’s defaults are assumed: 1000 steps, linear β from 0.0001 to 0.02, ε-prediction.' : '';
     const problem = member ? null : await files.settle();
     team?.end();
     // A team needs the files again, so they have to be stored.
-    team = !member && !problem && engine.backend().kind === 'cpu' ? new Team(source, model, count, library.join_snapshots) : null;
+    team = !member && !problem && engine.backend().kind === 'cpu' ? new Team(source, model, count, library.join_snapshots, gradients) : null;
     kept.clear();
     const note = [assumed, problem].filter(Boolean).join(' ');
     const choices = networks.map(({ folder, variants }) => ({ folder, variants: variants.map(({ name }) => name) }));
-    send(self, { type: 'model', id, source, networks: choices, network, variant, model, count, note: note || null });
+    send(self, { type: 'model', id, source, networks: choices, network, variant, model, count, note: note || null, classifier });
   } catch (error) {
     if (signal.aborted) return;
     console.warn(error);
@@ -181,6 +191,35 @@ async function load({ id, source, options }, signal) {
     } catch (error) {
       console.warn(error); // an engine that ran out of memory cannot even free it
     }
+  }
+}
+
+/**
+ * Has a model be guided by the classifier beside it. What is wrong with that is no reason not to load the model.
+ * @param {number} id  of the command
+ * @param {Loading} arriving
+ * @param {Files} files
+ * @param {import('../model/files.js').ClassifierFiles} found
+ * @param {string[]} notes  which get what was passed over in its files
+ * @param {AbortSignal} signal
+ * @returns {Promise<string|null>}  why it cannot be used
+ */
+async function guideBy(id, arriving, files, found, notes, signal) {
+  const { ClassifierLoading } = await import('../pkg/learning/denoise.js');
+  /** @type {import('../pkg/learning/denoise.js').ClassifierLoading|null} */
+  let begun = null;
+  try {
+    const complete = await readClassifier(files, found, throttled(id, 'classifier'), (config) => (begun = new ClassifierLoading(config)));
+    notes.push(...complete.notes());
+    begun = null; // it is the model's now
+    /** @type {import('../pkg/learning/denoise.js').Loading} */ (arriving).set_classifier(complete);
+    return null;
+  } catch (error) {
+    signal.throwIfAborted();
+    console.warn(error);
+    return messageOf(error);
+  } finally {
+    /** @type {import('../pkg/learning/denoise.js').ClassifierLoading|null} */ (begun)?.free();
   }
 }
 
@@ -243,9 +282,10 @@ async function generate({ id, settings, run: of, origin = null, snapshot = null,
     while (!stopRequested) {
       const frame = await run.next();
       if (!frame) break;
-      const { step, x, x0, milliseconds } = frame;
+      const { step, x, x0, gradient, logits, milliseconds } = frame;
+      const said = gradient && logits && { gradient, logits };
       const told = member && isTold(step + 1, rows.length, end) ? await run.snapshot() : null;
-      send(self, { type: 'frame', id, step, x, x0, milliseconds, ...(told && { snapshot: told }) }, [x.buffer, x0.buffer]);
+      send(self, { type: 'frame', id, step, x, x0, ...said, milliseconds, ...(told && { snapshot: told }) }, [x, x0, ...Object.values(said ?? {})].map(({ buffer }) => buffer));
       await watch?.(run, step + 1);
       // A promise that is ready at once never lets go of the thread, so a `stop` would wait.
       await macrotask();

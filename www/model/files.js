@@ -14,6 +14,7 @@ const MOST_CONFIGS = 24;
 
 /** @typedef {import('./download.js').Sink} Sink */
 /** @typedef {import('./networks.js').Network} Network */
+/** @typedef {import('../pkg/denoise.js').ClassifierFiles} ClassifierFiles */
 /** @typedef {import('./networks.js').Variant} Variant */
 /** @typedef {import('./networks.js').Wanted} Wanted */
 
@@ -80,7 +81,7 @@ const depth = (path) => path.split('/').length;
  * @param {OnBytes} onbytes  called as the weights arrive
  * @param {(small: ModelFiles, folder: string) => Sink} sinkFor  called before the weights are asked for; gets
  *   also the folder that the card is in, returns where they go, file by file, and what it throws ends the reading
- * @returns {Promise<{small: ModelFiles, network: string, variant: string}>}  what was chosen
+ * @returns {Promise<{small: ModelFiles, network: string, variant: string, classifier: ClassifierFiles|null}>}  what was chosen, and the classifier beside it
  */
 export async function readModel(files, networks, wanted, onbytes, sinkFor) {
   const { network, variant } = choose(networks, wanted);
@@ -89,7 +90,24 @@ export async function readModel(files, networks, wanted, onbytes, sinkFor) {
   if (config === null) throw new Error(`${network.config} is not there any more. Load the model again.`);
   const small = { config, model_index, scheduler, card };
   await readWeights(files, variant, sinkFor(small, folderOf(network.card ?? '')), onbytes);
-  return { small, network: network.folder, variant: variant.name };
+  return { small, network: network.folder, variant: variant.name, classifier: network.classifier };
+}
+
+/**
+ * Reads a classifier that lies beside a network.
+ * @template {Sink} Loading
+ * @param {Files} files
+ * @param {ClassifierFiles} found
+ * @param {OnBytes} onbytes  called as its weights arrive
+ * @param {(config: string) => Loading} sinkFor  returns where they go
+ * @returns {Promise<Loading>}
+ */
+export async function readClassifier(files, { config: path, weights }, onbytes, sinkFor) {
+  const config = await files.text(path);
+  if (config === null) throw new Error(`${path} is not there any more. Load the model again.`);
+  const loading = sinkFor(config);
+  await readWeights(files, weights, loading, onbytes);
+  return loading;
 }
 
 /** @param {Files} files @param {Variant} variant @param {Sink} sink @param {OnBytes} onbytes */

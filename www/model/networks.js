@@ -13,6 +13,8 @@ export const folderOf = (path) => path.slice(0, Math.max(0, path.lastIndexOf('/'
 /** @param {string} folder @param {string} name */
 export const join = (folder, name) => (folder ? `${folder}/${name}` : name);
 
+/** Whether it is one of a classifier beside the network. @param {string} path */
+const isOfClassifier = (path) => baseOf(folderOf(path)) === 'classifier';
 /** @param {string} path */
 const isConfig = (path) => baseOf(path) === 'config.json';
 /** @param {string} path */
@@ -66,14 +68,20 @@ export async function probe(paths, { network, variant }, { text, has }) {
   };
 
   if (network !== null) paths = pathsOf(network, paths);
-  const config = await first(paths.filter(isConfig));
+  const config = await first(paths.filter((path) => isConfig(path) && !isOfClassifier(path)));
   if (config === null) return found;
   const named = (/** @type {string} */ name) => paths.filter((path) => baseOf(path) === name);
-  const weights = paths.filter((path) => folderOf(path) === folderOf(config) && isWeights(path));
+  const weightsBeside = (/** @type {string} */ config) => paths.filter((path) => folderOf(path) === folderOf(config) && isWeights(path));
+  const weights = weightsBeside(config);
+  const classifier = async () => {
+    const config = await first(paths.filter((path) => isConfig(path) && isOfClassifier(path)));
+    if (config !== null) await first(weightsBeside(config));
+  };
   await Promise.all([
     first(named('model_index.json')),
     first(named('scheduler_config.json')),
     first(named('card.json')),
+    classifier(),
     // Who asks for certain weights is told which there are.
     variant === null ? first(weights) : Promise.all(weights.map(isThere)),
   ]);
@@ -87,7 +95,7 @@ const isWeights = (path) => /\.(safetensors|bin)$|\.safetensors\.index\b.*\.json
 function pathsOf(network, paths) {
   const root = folderOf(network);
   const own = paths.filter((path) => path.startsWith('unet/')).map((path) => join(network, baseOf(path)));
-  const others = paths.filter((path) => !path.startsWith('unet/') && !isConfig(path) && !isWeights(path));
+  const others = paths.filter((path) => isOfClassifier(path) || (!path.startsWith('unet/') && !isConfig(path) && !isWeights(path)));
   const around = root ? others.map((path) => join(root, path)) : [];
   return [...own, ...around, ...others];
 }

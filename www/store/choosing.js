@@ -3,6 +3,7 @@
 import { classNames, defaultClass, droppedFrom, hasClass, hasClasses, isAlphabet, spelled } from '../model/classes.js';
 import { mixes } from './between.js';
 import { layoutOf } from './layout.js';
+import { usesClassifier } from './guide.js';
 import { withAnnouncement, withNotice, withoutNotices } from './messages.js';
 import { fieldOf, imageCount, isShown, problemOf } from './select.js';
 import { DEFAULTS, FIELD_NAMES, SAMPLERS, defaultEta, defaultSampling, mostSteps } from './settings.js';
@@ -56,7 +57,7 @@ export function type(state, { field, text }) {
 
 /** @param {State} state @param {{name: string}} action @returns {State} */
 export function chooseClass(state, { name }) {
-  if (state.loaded && !hasClass(state.loaded.model, name)) return state;
+  if (state.loaded && state.classes && !hasClass(state.classes, name)) return state;
   return withoutNotices(choose(set(state, { class: name }), 'class'), 'class');
 }
 
@@ -129,6 +130,23 @@ export function withClasses(state, classes, asked) {
   const fallback = defaultClass(classes);
   const text = `This model has no class “${name}”; ${fallback} is used. It has: ${classNames(classes).slice(0, 30).join(', ')}.`;
   return set(asked ? withNotice(next, { key: 'class', text }) : next, { class: fallback });
+}
+
+/**
+ * What guides the runs of a model that was loaded: what asks for a classifier that is not there, or cannot be used, is told so.
+ * @param {State} state
+ * @param {import('../engine/protocol.js').Classifier|null} classifier
+ * @returns {State}
+ */
+export function withGuide(state, classifier) {
+  const { guide, classAnd } = state.settings;
+  const isKnown = classAnd === '' || (state.classes !== null && classNames(state.classes).includes(classAnd));
+  const next = isKnown ? state : set(state, { classAnd: '' });
+  // Where there is nothing to choose, no guidance is a guidance of 1.
+  if (!classifier && guide === 'none') return withoutNotices(set(next, { guide: DEFAULTS.guide, guidance: 1 }), 'classifier');
+  if (!usesClassifier(guide) || (classifier && !classifier.problem)) return withoutNotices(next, 'classifier');
+  const why = classifier?.problem ? `The classifier beside this model cannot be used: ${classifier.problem}` : 'There is no classifier/ beside this model, so no classifier guides its runs.';
+  return withNotice(set(next, { guide: DEFAULTS.guide }), { key: 'classifier', text: why });
 }
 
 /**

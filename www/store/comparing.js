@@ -4,6 +4,7 @@
 import { MOST_LETTERS, classNames, hasClass, hasClasses, isAlphabet, lettersOf, spelled } from '../model/classes.js';
 import { duration } from '../words/format.js';
 import { choose, set, takeFields } from './choosing.js';
+import { guidanceOf, guideOf, guideWords, guidedOf, hasGuidance, usesClassifier } from './guide.js';
 import { layoutOf } from './layout.js';
 import { failed } from './loading.js';
 import { MOST_COMPARED } from './memory.js';
@@ -12,14 +13,14 @@ import { phaseOf, reducePhase } from './phase.js';
 import { withBeginning } from './picture.js';
 import { Recording } from './recording.js';
 import { SAMPLING_SETTINGS } from './recipe.js';
-import { describe, engineSettings, guidanceOf, hasGuidance, isSpelling, loadedOf, phase, weightsOf } from './select.js';
+import { describe, engineSettings, isSpelling, loadedOf, phase, weightsOf } from './select.js';
 import { SAMPLERS, defaultEta, isUseful, mostSteps, readField } from './settings.js';
 
 /** @typedef {import('./settings.js').Settings} Settings */
 /** @typedef {import('./state.js').State} State */
 /** @typedef {import('../engine/protocol.js').Model} Model */
 
-/** A setting of which several values are compared. @typedef {'sampler'|'steps'|'guidance'|'eta'|'class'|'seed'} Axis */
+/** A setting of which several values are compared. @typedef {'sampler'|'steps'|'guidance'|'scale'|'eta'|'class'|'seed'} Axis */
 /** Side by side, or as a table. @typedef {'columns'|'matrix'} Kind */
 /** A value of an axis. @typedef {string|number} Value */
 
@@ -44,7 +45,7 @@ import { SAMPLERS, defaultEta, isUseful, mostSteps, readField } from './settings
  * @property {Settings} settings
  * @property {import('../engine/protocol.js').EngineSettings} request  the same as the engine has them
  * @property {import('./layout.js').Layout} layout
- * @property {number} guidance
+ * @property {string} guidance       of both kinds, in words: what leads elsewhere has another reference
  * @property {Recording|null} recording  null: it has not begun
  * @property {number} revision       of its recording, which is changed in place as that of any run
  * @property {number} startedAt      milliseconds
@@ -90,7 +91,7 @@ const MOST_VALUES = { columns: 4, matrix: 6 };
 const MOST_IMAGES = { columns: 64, matrix: 9 };
 
 /** @type {Record<Kind, readonly Axis[]>} */
-const AXES = { columns: ['sampler', 'steps', 'guidance', 'eta'], matrix: ['sampler', 'steps', 'guidance', 'eta', 'class', 'seed'] };
+const AXES = { columns: ['sampler', 'steps', 'guidance', 'scale', 'eta'], matrix: ['sampler', 'steps', 'guidance', 'scale', 'eta', 'class', 'seed'] };
 /** Those that are worth being seen first, in this order. */
 const TELLING_SAMPLERS = ['ddim', 'dpm_solver', 'unipc', 'ddpm', 'flow_euler', 'flow_heun', 'edm_euler', 'edm_dpm_solver'];
 /**
@@ -111,7 +112,8 @@ export function axesOf(state, kind, other = null) {
   const varies = {
     sampler: other !== 'eta' && model.samplers.length > 1,
     steps: mostSteps(model, settings.sampler) > 1,
-    guidance: hasGuidance(state) || (other === 'class' && model.null_class !== null),
+    guidance: ['free', 'both'].includes(settings.guide) && (hasGuidance(state) || (other === 'class' && model.null_class !== null)),
+    scale: usesClassifier(guideOf(state, settings)),
     eta: other !== 'sampler' && isUseful('eta', settings.sampler),
     class: hasClasses(model) && (model.class_kind === 'number' || classNames(model).length > 1),
     seed: true,
@@ -244,7 +246,7 @@ export function wordsOf(axis, value) {
 function trialOf(state, settings, words) {
   const request = engineSettings(state, settings);
   const layout = layoutOf(state.classes, settings.class, request.count);
-  return { words, settings, request, layout, guidance: guidanceOf(state, settings), recording: null, revision: 0, startedAt: 0, milliseconds: null, problem: '' };
+  return { words, settings, request, layout, guidance: [guidanceOf(state, settings), ...guideWords(guidedOf(state, settings))].join(), recording: null, revision: 0, startedAt: 0, milliseconds: null, problem: '' };
 }
 
 /** @param {State} state @param {Extract<Action, {type: 'compare'}>} action @returns {State} */

@@ -3,11 +3,12 @@
 import { hasClasses } from '../model/classes.js';
 import { stripOf } from './between.js';
 import { set } from './choosing.js';
+import { guidanceOf, guideWords, guidedOf, hasGuidance } from './guide.js';
 import { withNotice } from './messages.js';
 import { reducePhase } from './phase.js';
 import { SAMPLING_SETTINGS } from './recipe.js';
 import { withBegun } from './running.js';
-import { engineSettings, guidanceOf, hasGuidance, imageCount, isSpelling, phase, runOfCommand, selectedRun, weightsOf } from './select.js';
+import { engineSettings, imageCount, isSpelling, phase, runOfCommand, selectedRun, weightsOf } from './select.js';
 import { SAMPLERS, isUseful } from './settings.js';
 
 /** @typedef {import('./settings.js').Settings} Settings */
@@ -131,7 +132,9 @@ function differences(state, settings, run) {
   const to = stripOf(run.model, settings).classes ? classTo : '';
   if (hasClasses(run.model) && (name !== was.class || to !== (stripOf(run.model, was).classes ? was.classTo : ''))) words.push(isSpelling(state) ? `“${name}”` : `class ${name}${to && ` → ${to}`}`);
   if (isSpelling(state) && typeface !== was.typeface) words.push(typeface === '1' ? 'one typeface' : 'many typefaces');
-  if (hasGuidance(state, settings) && guidanceOf(state, settings) !== run.guidance) words.push(`guidance ${settings.guidance}`);
+  if (hasGuidance(state, settings) && guidanceOf(state, settings) !== run.guidance) words.push(`guidance ${guidanceOf(state, settings)}`);
+  const [now, then] = [guideWords(guidedOf(state, settings)).join(), guideWords(run.guided).join()];
+  if (now !== then) words.push(now || 'no classifier');
   if (sampler === was.sampler && isUseful('spacing', sampler) && spacing !== was.spacing) words.push(`spacing ${spacing}`);
   if (isUseful('variance', sampler) && variance !== was.variance) words.push(`variance ${variance.replace('_', ' ')}`);
   if (seed !== was.seed) words.push(`seed ${seed}`);

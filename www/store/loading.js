@@ -3,8 +3,9 @@
 import { isAlphabet } from '../model/classes.js';
 import { megabytes, short } from '../words/format.js';
 import { FAILURES, STAGES } from '../words/messages.js';
-import { choose, set, withClasses, withDefaultEta, withSampling } from './choosing.js';
+import { choose, set, withClasses, withDefaultEta, withGuide, withSampling } from './choosing.js';
 import { endsOnCpu, goesOnByItself, underWay as runUnderWay } from './forking.js';
+import { classesOf } from './guide.js';
 import { gridLayout, layoutOf } from './layout.js';
 import { withAnnouncement, withFailure, withNotice, withStatus, withoutNotices } from './messages.js';
 import { phaseOf, reducePhase } from './phase.js';
@@ -25,7 +26,7 @@ import { noisePreview } from './state.js';
 
 /** A fresh engine, which loads what is wanted. @param {State} state @param {ActionOf<'connect'>} action @returns {State} */
 export function connect(state, action) {
-  return { ...state, phase: reducePhase(state.phase, action), connection: action.id, backend: null, nextPreview: null, starting: null, checking: null };
+  return { ...state, phase: reducePhase(state.phase, action), connection: action.id, backend: null, gradients: action.gradients, nextPreview: null, starting: null, checking: null };
 }
 
 /** Another model is wanted, whether or not there is an engine to load it. @param {State} state @param {ActionOf<'want'>} action @returns {State} */
@@ -51,11 +52,14 @@ export function backend(state, { id, kind, name, note, half }) {
 export function progress(state, { id, stage, done, total, waiting }) {
   if (id !== (state.phase.loading ?? state.phase.command)) return state;
   const { text, from, to } = STAGES[stage];
+  const bytes = total ? `${megabytes(done)} of ${megabytes(total)} MB` : `${megabytes(done)} MB`;
   const count = {
     engine: '',
     parse: '',
     check: total ? `layer ${done} of ${total}` : '',
-    download: total ? `${megabytes(done)} of ${megabytes(total)} MB` : `${megabytes(done)} MB`,
+    gradients: bytes,
+    download: bytes,
+    classifier: bytes,
     compile: `${done} of ${total}`,
     replay: `${done} of ${total}`,
   }[stage];
@@ -84,7 +88,7 @@ export function model(state, event) {
   const { lost, loading } = state.phase;
   // One that another has replaced is the engine's all the same, until the other arrives.
   if (lost || loading === null) return state;
-  const { id, model, count, note } = event;
+  const { id, model, count, note, classifier } = event;
   const before = state.loaded;
   const first = !before;
   const changed = before?.source.id !== event.source.id || before.network !== event.network;
@@ -96,14 +100,16 @@ export function model(state, event) {
   next = fitted(next);
   if (!isAlphabet(model)) next = set(next, { count });
   if (changed && !(first && state.chosen.guidance)) next = set(next, { guidance: modelDefaults(next).guidance });
+  if (changed && !(first && state.chosen.guide)) next = set(next, { guide: modelDefaults(next).guide });
   if (changed && !first) next = choose(next, 'class', false);
-  next = withClasses(next, model, first && Boolean(state.chosen.class));
+  next = withClasses(next, classesOf(model), first && Boolean(state.chosen.class));
+  next = withGuide(next, classifier);
   next = withDefaultEta(withSampling(next, model, first));
   if (changed) {
     next = withoutRuns({ ...next, condition: null, checked: null });
     // The first model's sample is there already.
     const sample = state.nextPreview ?? (first && state.preview.real ? state.preview : null);
-    next = withPreview(next, sample ?? noisePreview(count, model.width, model.height, layoutOf(model, next.settings.class, count)));
+    next = withPreview(next, sample ?? noisePreview(count, model.width, model.height, layoutOf(next.classes, next.settings.class, count)));
   }
   if (id !== loading) return next; // the next one is already on its way
   if (next.restoring) next = restore(next, next.restoring);
@@ -111,12 +117,12 @@ export function model(state, event) {
 }
 
 /** @param {ActionOf<'model'>} event @returns {Omit<Loaded, 'count'>} */
-function loadedFrom({ id, source: asked, networks, network, variant, model }) {
+function loadedFrom({ id, source: asked, networks, network, variant, model, classifier }) {
   // What comes first needs no naming; where a server lists nothing, the one that was named may be the only one known.
   const index = networks.findIndex(({ folder }) => folder === network);
   const source = { ...asked, network: index || networks.length === 1 ? asked.network : null, variant: variant === networks[index].variants[0] ? null : variant };
   const title = model.title || (asked.kind === 'files' ? asked.name : asked.id);
-  return { id, source, networks, network, variant, model, title };
+  return { id, source, networks, network, variant, model, classifier, title };
 }
 
 // ---- The visitor's files, and what is stored ----------------------------------------------------

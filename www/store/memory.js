@@ -12,7 +12,7 @@ export const MOST_COMPARED = 100e6;
 
 /** Bytes of all pictures, of which runs share those before they part. @param {readonly Run[]} runs */
 export function bytesOf(runs) {
-  const pictures = new Set(runs.flatMap(({ recording }) => recording.states.flatMap(({ x, x0 }) => [x, x0])));
+  const pictures = new Set(runs.flatMap(({ recording }) => recording.states.flatMap(({ x, x0, gradient }) => [x, x0, gradient])));
   return [...pictures].reduce((sum, picture) => sum + (picture?.byteLength ?? 0), 0);
 }
 
@@ -28,7 +28,7 @@ export function bounded(state, most = MOST) {
   for (;;) {
     const runs = next.runs.order.map((id) => next.runs.byId[id]);
     // Counting one by one takes a while, and is seldom needed.
-    if (runs.reduce((sum, { recording: { states } }) => sum + 2 * states.length * states[0].x.byteLength, 0) <= most || bytesOf(runs) <= most) return next;
+    if (runs.reduce((sum, { recording: { states } }) => sum + 3 * states.length * states[0].x.byteLength, 0) <= most || bytesOf(runs) <= most) return next;
     const leaf = runs.find(({ id, command }) => id !== next.selection.run && id !== next.pinned && command !== next.phase.command && !runs.some(({ parent }) => parent?.run === id));
     const largest = runs.reduce((a, b) => (b.recording.states.length > a.recording.states.length ? b : a));
     if (leaf) next = withNotice(without(next, leaf.id), { key: 'memory', text: `The branch “${leaf.caption}” was dropped: all of them together took too much memory.` });

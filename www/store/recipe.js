@@ -2,8 +2,9 @@
 // been written by anybody, so every value is checked by the rules of the address.
 
 import { checkedBeginning, keptBeginning } from './beginning.js';
+import { usesClassifier } from './guide.js';
 import { loadedOf, selectedRun } from './select.js';
-import { DEFAULTS, SAMPLERS, isUseful, readField } from './settings.js';
+import { DEFAULTS, SAMPLERS, VIEWS, isUseful, readField } from './settings.js';
 import { messageOf } from '../words/messages.js';
 
 /** @typedef {import('./settings.js').Settings} Settings */
@@ -75,7 +76,7 @@ export function recipeOf(run, { index, view, image }) {
     fork: run.parent && `${run.id} at ${run.startedAt}`,
     ...(run.beginning && { begins: keptBeginning(run.beginning) }),
     // What the newest state of a run shows of these is of an earlier step.
-    step: view === 'x0' && x0Step >= 0 ? x0Step : view === 'eps' ? run.recording.evaluation(index)?.step ?? step : step,
+    step: view === 'x0' && x0Step >= 0 ? x0Step : view === 'eps' || view === 'gradient' ? run.recording.evaluation(index)?.step ?? step : step,
     view,
     image,
   };
@@ -93,12 +94,13 @@ export function shownRecipe(state) {
  * @param {{width: number, height: number}} size  of an image
  */
 export function parametersOf({ model, settings, backend, precision, begins }, { width, height }) {
-  const { sampler = DEFAULTS.sampler, steps, seed, guidance, eta, count, class: name = DEFAULTS.class } = settings;
+  const { sampler = DEFAULTS.sampler, steps, seed, guide = DEFAULTS.guide, guidance, scale, eta, count, class: name = DEFAULTS.class } = settings;
   const quoted = (/** @type {string} */ text) => (/[,:\n"]/.test(text) ? JSON.stringify(text) : text);
   const facts = {
     Steps: steps,
     Sampler: SAMPLERS[sampler],
-    'CFG scale': guidance,
+    'CFG scale': guide === 'free' || guide === 'both' ? guidance : 1,
+    ...(usesClassifier(guide) && { 'Classifier scale': scale }),
     Seed: seed,
     ...(begins?.kind === 'picture' && { 'Denoising strength': Math.round(100 * begins.share) / 100 }),
     Size: `${width}x${height}`,
@@ -140,7 +142,7 @@ export function readRecipe(text) {
     return taken;
   };
   const field = (/** @type {keyof Settings} */ name) => (/** @type {string} */ text) => readField(name, text);
-  const among = (/** @type {string[]} */ ...values) => (/** @type {string} */ text) => ({ value: text, problem: values.includes(text) ? null : values.join(' or ') });
+  const among = (/** @type {readonly string[]} */ ...values) => (/** @type {string} */ text) => ({ value: text, problem: values.includes(text) ? null : values.join(' or ') });
   const whole = (/** @type {string} */ text) => (/^\d{1,4}$/.test(text) ? { value: Number(text), problem: null } : { value: 0, problem: 'a whole number from 0 to 9999' });
   const words = (/** @type {string} */ text) => ({ value: text.slice(0, 200), problem: null });
 
@@ -169,7 +171,7 @@ export function readRecipe(text) {
     ...(found.begins && { begins: checked(found.begins) }),
     forkedAt: found.forkedAt === null ? null : check('forkedAt', found.forkedAt ?? 0, whole),
     step: check('step', found.step ?? 0, whole),
-    view: check('view', found.view ?? 'x', among('x', 'x0', 'eps', 'change')),
+    view: check('view', found.view ?? 'x', among(...VIEWS)),
     image: check('image', found.image ?? 0, whole),
   };
   if (problems.length) throw new Error(`has settings in it that are not valid: ${problems.join('; ')}. Nothing was changed`);

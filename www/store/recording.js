@@ -3,7 +3,7 @@
 // A run that goes on from another one has shown what that had until then, and shares its pictures. Steps are counted from
 // the noise on: where the other one had another table, its rows until then come before those of the run's own.
 
-import { changeOf, gainOf, noiseIn, rgba8, shownAt, shownPicture } from '../engine/numbers.js';
+import { changeOf, gainOf, largestOf, noiseIn, rgba8, shownAt, shownPicture } from '../engine/numbers.js';
 
 /** Longer runs keep every second, third, … state, and so do runs of large pictures. */
 const MAX_STATES = 250;
@@ -12,14 +12,15 @@ const MAX_BYTES = 400e6;
 const ENOUGH = 2 ** 16;
 
 /** @typedef {import('../engine/numbers.js').Numbers} Numbers */
-/** What of a state is looked at: x_t, x̂0, ε̂ or how x changed in the last step. @typedef {'x'|'x0'|'eps'|'change'} View */
-/** An evaluation: the x that the model was given before step `step`, and the x̂0 that it made of it. @typedef {{step: number, x: Numbers, x0: Numbers}} Evaluation */
+/** What of a state is looked at: x_t, x̂0, ε̂, how x changed in the last step, or the gradient of the classifier by x_t. @typedef {'x'|'x0'|'eps'|'change'|'gradient'} View */
+/** An evaluation: the x that the model was given before step `step`, the x̂0 that it made of it, and what a classifier that guides the run said of it. @typedef {{step: number, x: Numbers, x0: Numbers, gradient: Numbers|null}} Evaluation */
 
 /**
- * State `step` of a run: the images x_t, and the finished images x̂0 that the model predicts from them, both [N, C, H, W].
+ * State `step` of a run: the images x_t, and the finished images x̂0 that the model predicts from them, both [N, C, H, W], with
+ * the gradient of the classifier, if one guides the run.
  * The newest state of a run has no prediction of its own yet and shows the one before (`x0Step` tells whose it is); `made` is
  * the evaluation that made it.
- * @typedef {{step: number, x: Numbers, x0: Numbers|null, x0Step: number, made: Evaluation|null}} State
+ * @typedef {{step: number, x: Numbers, x0: Numbers|null, x0Step: number, gradient: Numbers|null, made: Evaluation|null}} State
  */
 
 /** What a run goes on from: a step of another one, along whose table it `resumes` or not. @typedef {{recording: Recording, step: number, resumes: boolean}} Before */
@@ -29,6 +30,10 @@ export class Recording {
   states;
   /** By the x of a state, and the one before that a change was counted from. @type {WeakMap<Numbers, {before: Numbers|null, gain: number}>} */
   #gains = new WeakMap();
+  /** What a classifier said of x before each step, [N, K]. @type {(Numbers|undefined)[]} */
+  logits = [];
+  /** The largest number of a gradient, by that. @type {WeakMap<Numbers, number>} */
+  #peaks = new WeakMap();
 
   /**
    * @param {Pick<Extract<import('../engine/protocol.js').Event, {type: 'started'}>, 'rows'|'initial'|'count'|'width'|'height'>} started
@@ -53,12 +58,13 @@ export class Recording {
     if (other) {
       // Of the other's states, it can keep only those that are there.
       this.keepEvery = other.keepEvery * Math.ceil(this.keepEvery / other.keepEvery);
+      this.logits = other.logits.slice(0, step);
       this.states = other.states.filter((state) => state.step < step && state.step % this.keepEvery === 0);
     }
     const last = this.states.at(-1);
     const shared = resumes && other?.states.find((state) => state.step === step)?.x;
-    const made = last?.x0 && last.x0Step === last.step ? { step: last.step, x: last.x, x0: last.x0 } : null;
-    this.states.push({ step, x: shared || initial, x0: last?.x0 ?? null, x0Step: last?.x0Step ?? -1, made });
+    const made = last?.x0 && last.x0Step === last.step ? { step: last.step, x: last.x, x0: last.x0, gradient: last.gradient } : null;
+    this.states.push({ step, x: shared || initial, x0: last?.x0 ?? null, x0Step: last?.x0Step ?? -1, gradient: null, made });
   }
 
   /** Index of the newest state. */
@@ -87,14 +93,16 @@ export class Recording {
     this.states = this.states.filter(({ step }, i) => step % this.keepEvery === 0 || i === newest);
   }
 
-  /** A frame that is there already changes nothing: a run that was interrupted goes on from a while before. @param {{step: number, x: Numbers, x0: Numbers}} frame  by its row in the run's own table */
-  add({ step: row, x, x0 }) {
+  /** A frame that is there already changes nothing: a run that was interrupted goes on from a while before. @param {{step: number, x: Numbers, x0: Numbers, gradient?: Numbers, logits?: Numbers}} frame  by its row in the run's own table */
+  add({ step: row, x, x0, gradient = undefined, logits = undefined }) {
     const step = this.offset + row;
     const tail = this.states[this.newest];
     if (tail.step > step) return;
     if (tail.step !== step) throw new Error(`Frame ${step} came after state ${tail.step}.`);
-    Object.assign(tail, { x0, x0Step: step, made: null });
-    const next = { step: step + 1, x, x0, x0Step: step, made: { step, x: tail.x, x0 } };
+    if (logits) this.logits[step] = logits;
+    const said = gradient ?? null;
+    Object.assign(tail, { x0, x0Step: step, gradient: said, made: null });
+    const next = { step: step + 1, x, x0, x0Step: step, gradient: null, made: { step, x: tail.x, x0, gradient: said } };
     if (next.step === this.steps) Object.assign(next, { x0: x, x0Step: next.step }); // x̂0 of x_0 is x_0
     // The newest state is always shown; once a newer one is there it stays only if its turn says so.
     if (tail.step % this.keepEvery === 0) this.states.push(next);
@@ -105,8 +113,8 @@ export class Recording {
 
   /** The evaluation whose ε̂ a state shows: its own, or the one that made it. @param {number} index @returns {Evaluation|null} */
   evaluation(index) {
-    const { step, x, x0, x0Step, made } = this.states[index];
-    return made ?? (x0 && x0Step === step ? { step, x, x0 } : null);
+    const { step, x, x0, x0Step, gradient, made } = this.states[index];
+    return made ?? (x0 && x0Step === step ? { step, x, x0, gradient } : null);
   }
 
   /** Before which state a change is counted: the one that is kept before it. @param {number} index @returns {{step: number, x: Numbers}|null} */
@@ -121,6 +129,10 @@ export class Recording {
     const of = (/** @type {Numbers} */ batch) => batch.subarray(first * each, (first + count) * each);
     if (view === 'x') return of(x);
     if (view === 'x0') return x0 && of(x0);
+    if (view === 'gradient') {
+      const gradient = this.evaluation(index)?.gradient;
+      return gradient ? of(gradient) : null;
+    }
     if (view === 'eps') {
       const evaluation = this.evaluation(index);
       return evaluation && noiseIn(this.rows[evaluation.step], of(evaluation.x), of(evaluation.x0));
@@ -142,13 +154,27 @@ export class Recording {
     return gain;
   }
 
+  /** The largest number of the gradient that a state shows, of all images; 0: there is none. @param {number} index */
+  peak(index) {
+    const gradient = this.evaluation(index)?.gradient;
+    if (!gradient) return 0;
+    const known = this.#peaks.get(gradient) ?? largestOf(gradient);
+    this.#peaks.set(gradient, known);
+    return known;
+  }
+
+  /** Whether a classifier guides any of it. */
+  get isClassified() {
+    return this.logits.length > 0;
+  }
+
   /** Some images in a view, as RGBA8, image after image; what is not there yet is x_t. @param {number} index @param {View} view @param {number} first @param {number} count @returns {Uint8ClampedArray<ArrayBuffer>} */
   #pixels(index, view, first, count) {
     const numbers = this.numbers(index, view, first, count);
     const size = this.width * this.height;
     const is = numbers ? view : 'x';
     const { step } = this.states[index];
-    const shown = { x: () => shownAt(this.rows, step), x0: () => shownPicture(this.rows), eps: () => ({ scale: 1, offset: 0 }), change: () => ({ scale: this.gain(index), offset: 0 }) };
+    const shown = { x: () => shownAt(this.rows, step), x0: () => shownPicture(this.rows), eps: () => ({ scale: 1, offset: 0 }), change: () => ({ scale: this.gain(index), offset: 0 }), gradient: () => ({ scale: 1 / (this.peak(index) || 1), offset: 0 }) };
     return rgba8(numbers ?? /** @type {Numbers} */ (this.numbers(index, 'x', first, count)), this.channels, shown[is](), size);
   }
 

@@ -23,7 +23,7 @@ import { chooseImage, chooseView, finished, frame, generate, inspect, leafOn, pl
  * What the visitor does, and what the page does for them; an `id` is that of the command that goes to the worker.
  * @typedef {(
  *   {type: 'open', problems: string[]} |
- *   {type: 'connect', id: number, next: Next} |
+ *   {type: 'connect', id: number, next: Next, gradients: boolean} |
  *   {type: 'want', source: import('../model/source.js').Source, restoring?: import('./state.js').Restoring|null} |
  *   {type: 'load', id: number, next: Next} |
  *   {type: 'generate', id: number, seed: number} |

@@ -1,7 +1,8 @@
 // Going back: to how a saved picture was made, and to a model's own settings.
 
 import { readBeginning } from './beginning.js';
-import { choose, set, takeFields, withClasses, withDefaultEta } from './choosing.js';
+import { choose, set, takeFields, withClasses, withDefaultEta, withGuide } from './choosing.js';
+import { classesOf } from './guide.js';
 import { withAnnouncement, withNotice, withoutNotices } from './messages.js';
 import { withBeginning } from './picture.js';
 import { RUN_SETTINGS, SAMPLING_SETTINGS, recipeOf, sameRecipe } from './recipe.js';
@@ -23,7 +24,7 @@ export function restore(state, { recipe, preview, name }) {
   const { precision = 'auto' } = recipe.settings;
   next = set(next, { ...recipe.settings, precision: precision === 'f16' && !state.backend?.half ? 'auto' : precision });
   for (const setting of RUN_SETTINGS) next = choose(next, setting);
-  next = withClasses(next, model, true);
+  next = withGuide(withClasses(next, classesOf(model), true), loadedOf(state).classifier);
   // How many letters a word has says nothing of other models.
   if (isSpelling(next)) next = choose(set(next, { count: state.settings.count }), 'count', Boolean(state.chosen.count));
   /** @type {string[]} */

@@ -3,6 +3,7 @@
 import { duration } from '../words/format.js';
 import { set } from './choosing.js';
 import { alongStrip, isStrip, stripLayout, stripOf } from './between.js';
+import { guidanceOf, guidedOf } from './guide.js';
 import { layoutOf } from './layout.js';
 import { bounded } from './memory.js';
 import { withAnnouncement, withStatus, withoutNotices } from './messages.js';
@@ -10,7 +11,7 @@ import { phaseOf, reducePhase } from './phase.js';
 import { beginningOf } from './picture-state.js';
 import { Recording } from './recording.js';
 import { setupOf } from './recipe.js';
-import { describe, engineSettings, guidanceOf, isSpelling, loadedOf, phase, runOfCommand, selectedRun, weightsOf } from './select.js';
+import { describe, engineSettings, isSpelling, loadedOf, phase, runOfCommand, selectedRun, weightsOf } from './select.js';
 import { NOTHING_COMPARED, NOTHING_SELECTED, NO_RUNS } from './state.js';
 
 /** @typedef {import('./state.js').State} State */
@@ -69,6 +70,7 @@ export function started(state, event) {
     // Its first step may be a little further than where the slider stood.
     caption: describe(state, settings, beginning?.kind === 'picture' ? { ...beginning, t: Math.round(event.rows[0].timestep) } : beginning),
     guidance: guidanceOf(state, settings),
+    guided: guidedOf(state, settings),
     model: loadedOf(state).model,
     weights: weightsOf(loadedOf(state)),
     backend: state.backend?.kind ?? null,

@@ -1,9 +1,10 @@
 // What follows from the state: nothing here is kept.
 
-import { ANY, classLabels, defaultClass, hasClasses, isAlphabet, lettersOf, spells } from '../model/classes.js';
+import { defaultClass, hasClasses, isAlphabet, lettersOf, spells } from '../model/classes.js';
 import { whatIsTaken } from '../model/condition.js';
 import { beginningRequest, beginningWords, withMissing } from './beginning.js';
 import { drawsNoise, stripOf, stripRequest } from './between.js';
+import { canMix, classesOf, defaultGuide, guidanceOf, guideOf, guideProblem, guideRequest, guideWords, guidedOf, hasClassifier, hasGuidance, usesClassifier } from './guide.js';
 import { phaseOf } from './phase.js';
 import { DEFAULTS, SAMPLERS, defaultEta, defaultSampling, isUseful, mostSteps, readField, writeQuery } from './settings.js';
 
@@ -31,18 +32,16 @@ export function imageCount({ classes, settings: now }, settings = now) {
   return classes && spells(classes, settings.class) ? lettersOf(settings.class).length : settings.count;
 }
 
-/** Guidance leans from "no class" towards a class, so it takes both. @param {State} state @param {Settings} [settings] */
-export const hasGuidance = ({ classes, settings: now }, settings = now) => classes !== null && classes.null_class !== null && settings.class !== ANY;
-
-/** @param {State} state @param {Settings} settings */
-export const guidanceOf = (state, settings) => (hasGuidance(state, settings) ? settings.guidance : 1);
-
 /** Whether a setting changes what this model makes with this sampler. @param {State} state @param {'eta'|'variance'|'spacing'} name */
 export const doesSomething = ({ settings, loaded }, name) => isUseful(name, settings.sampler, loaded?.model.prediction_type);
 
 /** A field that does nothing for this model, class and sampler is hidden. @param {State} state @param {Field} name */
 export function isShown(state, name) {
-  if (name === 'guidance') return hasGuidance(state);
+  if (name === 'guide') return hasClassifier(state);
+  if (name === 'guidance') return hasGuidance(state) && (!hasClassifier(state) || ['free', 'both'].includes(guideOf(state, state.settings)));
+  if (name === 'scale') return usesClassifier(guideOf(state, state.settings));
+  if (name === 'classAnd') return canMix(state);
+  if (name === 'weightAnd') return canMix(state) && state.settings.classAnd !== '';
   if (name === 'count') return !isSpelling(state);
   if (name === 'seedTo') return drawsNoise(state.picture.begins);
   return name === 'eta' || name === 'variance' || name === 'spacing' ? doesSomething(state, name) : true;
@@ -61,6 +60,7 @@ export function fieldOf(state, name) {
   const { value, problem } = readField(name, state.texts[name]);
   const most = mostStepsNow(state);
   if (!problem && name === 'steps' && value > most) return { value, problem: `a whole number from 1 to ${most}, the times this model was trained on` };
+  if (name === 'guide' && usesClassifier(value)) return { value, problem: guideProblem(state, value) };
   return { value, problem: problem ?? '' };
 }
 
@@ -69,8 +69,9 @@ export const problemOf = (state, name) => (isShown(state, name) ? fieldOf(state,
 
 /** What the page takes by itself with the loaded model. @param {State} state @returns {Settings} */
 export function modelDefaults(state) {
-  const { model } = loadedOf(state);
-  return { ...DEFAULTS, ...defaultSampling(model), eta: defaultEta(state.settings.sampler), guidance: model.guidance ?? DEFAULTS.guidance, class: defaultClass(model) };
+  const loaded = loadedOf(state);
+  const { model } = loaded;
+  return { ...DEFAULTS, ...defaultSampling(model), eta: defaultEta(state.settings.sampler), guide: defaultGuide(loaded), guidance: model.guidance ?? DEFAULTS.guidance, class: defaultClass(classesOf(model)) };
 }
 
 /** The query of an address that leads here. @param {State} state @param {string} search  the query as it is */
@@ -107,7 +108,7 @@ export function loadOptions(state) {
  * @returns {import('../engine/protocol.js').EngineSettings}
  */
 export function engineSettings(state, settings, beginning = null) {
-  const { sampler, steps, eta, seed, spacing, variance, class: name } = settings;
+  const { sampler, steps, eta, seed, spacing, variance } = settings;
   const count = imageCount(state, settings);
   const { model } = loadedOf(state);
   const strip = stripRequest(model, settings, count, beginning?.kind);
@@ -119,12 +120,11 @@ export function engineSettings(state, settings, beginning = null) {
     eta: isUseful('eta', sampler) ? eta : 0,
     ...(alike ? { seeds: Array(count).fill(seed) } : { seed }),
     count,
-    class_labels: classLabels(model, name, count),
-    guidance: guidanceOf(state, settings),
     ...(state.condition && { condition: state.condition.values }),
     timestep_spacing: doesSomething(state, 'spacing') ? spacing : null,
     variance_type: variance === 'own' ? null : variance,
     ...strip,
+    ...guideRequest(state, settings, count),
     ...beginningRequest(beginning, steps, count),
   };
 }
@@ -138,6 +138,7 @@ export function describe(state, settings, beginning = null) {
   if (isSpelling(state)) parts.unshift(`“${name}”${settings.typeface === '1' && !strip.seeds ? ' in one typeface' : ''}`);
   else if (hasClasses(loadedOf(state).model)) parts.push(`class ${name}${strip.classes ? ` → ${classTo}` : ''}`);
   if (guidanceOf(state, settings) !== 1) parts.push(`guidance ${guidanceOf(state, settings)}`);
+  parts.push(...guideWords(guidedOf(state, settings)));
   parts.push(`seed ${seed}${strip.seeds ? ` → ${seedTo}` : ''}`);
   if (beginning) parts.push(beginningWords(beginning));
   return parts.join(' · ');

@@ -12,7 +12,11 @@
  * @property {string} class        a class of the model, "any", or "mixed": each image the next class in turn; where classes are letters, a word
  * @property {string} classTo      another class: the images go from the one to the other; nothing: they do not
  * @property {'0'|'1'} typeface    whether the letters of a word all begin with the same noise
+ * @property {'none'|'free'|'classifier'|'both'} guide  what guides a run: nothing, the network itself (classifier-free), a classifier, or both
  * @property {number} guidance     how strongly the class is followed; 1 is the model's own way
+ * @property {number} scale        what the gradient of the classifier is multiplied by
+ * @property {string} classAnd     another class that the classifier guides to beside the first; nothing: there is none
+ * @property {number} weightAnd    its share, in percent
  * @property {'leading'|'trailing'|'linspace'} spacing
  * @property {'own'|'fixed_small'|'fixed_large'} variance  "own" is what the model's author chose
  * @property {number} count
@@ -26,10 +30,13 @@
  * @property {import('./recording.js').View} view  what the pictures show when the page opens
  */
 
-/** The settings that have a field to type or choose in. @typedef {'sampler'|'steps'|'count'|'guidance'|'eta'|'seed'|'seedTo'|'spacing'|'variance'} Field */
+/** The settings that have a field to type or choose in. @typedef {'sampler'|'steps'|'count'|'guide'|'guidance'|'scale'|'classAnd'|'weightAnd'|'eta'|'seed'|'seedTo'|'spacing'|'variance'} Field */
 
 /** In the order in which their mistakes are told. @type {readonly Field[]} */
-export const FIELD_NAMES = ['sampler', 'steps', 'count', 'guidance', 'eta', 'seed', 'seedTo', 'spacing', 'variance'];
+export const FIELD_NAMES = ['sampler', 'steps', 'count', 'guide', 'guidance', 'scale', 'classAnd', 'weightAnd', 'eta', 'seed', 'seedTo', 'spacing', 'variance'];
+
+/** What of a state can be looked at. @type {readonly import('./recording.js').View[]} */
+export const VIEWS = ['x', 'x0', 'eps', 'change', 'gradient'];
 
 /** The ways to sample, by the engine's names. @type {Readonly<Record<string, string>>} */
 export const SAMPLERS = Object.freeze({
@@ -108,7 +115,11 @@ export const DEFAULTS = Object.freeze({
   class: 'any',
   classTo: '',
   typeface: '0',
+  guide: 'free',
   guidance: 1,
+  scale: 1,
+  classAnd: '',
+  weightAnd: 50,
   spacing: 'trailing',
   variance: 'own',
   count: 16,
@@ -134,7 +145,11 @@ const FIELDS = {
   class: { read: (text) => text || undefined, allowed: 'a class of the model, any or mixed' },
   classTo: { read: (text) => text, allowed: 'a class of the model, or nothing' },
   typeface: choice('0', '1'),
+  guide: choice('none', 'free', 'classifier', 'both'),
   guidance: decimal(0, 20),
+  scale: decimal(0, 20),
+  classAnd: { read: (text) => text, allowed: 'a class of the model, or nothing' },
+  weightAnd: decimal(0, 100),
   spacing: choice('leading', 'trailing', 'linspace'),
   variance: choice('own', 'fixed_small', 'fixed_large'),
   count: whole(1, 64),
@@ -145,7 +160,7 @@ const FIELDS = {
   precision: choice('auto', 'f32', 'f16'),
   autotune: choice('0', '1'),
   lock: choice('0', '1'),
-  view: choice('x', 'x0', 'eps', 'change'),
+  view: choice(...VIEWS),
 };
 const NAMES = /** @type {(keyof Settings)[]} */ (Object.keys(FIELDS));
 

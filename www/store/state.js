@@ -17,12 +17,12 @@ import { FIELD_NAMES } from './settings.js';
 /** @typedef {import('./settings.js').Field} Field */
 /** @typedef {import('./settings.js').Settings} Settings */
 
-/** A model that comes with the page, and what is known of it before it is loaded. @typedef {Classes & {folder: string, title: string, about: string}} Shipped */
+/** A model that comes with the page, and what is known of it before it is loaded. @typedef {Classes & {folder: string, title: string, about: string, has_classifier: boolean}} Shipped */
 
 /**
  * The model that the engine has, where it came from, what else it could be loaded as and what it is called; `id` is the
  * command that loaded it, and `count` how many images are made of it if nobody says.
- * @typedef {{id: number, source: Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: Model, count: number, title: string}} Loaded
+ * @typedef {{id: number, source: Source, networks: import('../model/networks.js').Choice[], network: string, variant: string, model: Model, classifier: import('../engine/protocol.js').Classifier|null, count: number, title: string}} Loaded
  */
 
 /** What is shown before there is a run: the sample that came with a model, or noise, which is not `real`. @typedef {{batch: Batch, caption: string, real: boolean, layout: Layout, recipe?: import('./recipe.js').Recipe}} Preview  with how it was made, if it is kept from an earlier run */
@@ -42,6 +42,7 @@ import { FIELD_NAMES } from './settings.js';
  * @property {import('./beginning.js').Beginning|null} beginning  what its tree begins with in place of noise
  * @property {string} caption       the same in words
  * @property {number} guidance
+ * @property {import('./guide.js').Guided|null} guided  by a classifier
  * @property {Model} model          that made it
  * @property {string} weights       that made it, by what they are loaded as
  * @property {'gpu'|'cpu'|null} backend  that it began on
@@ -104,6 +105,7 @@ import { FIELD_NAMES } from './settings.js';
  * @property {import('./phase.js').State} phase  what is under way
  * @property {number|null} connection  the command that opened the engine
  * @property {BackendInfo|null} backend  null: the engine is starting
+ * @property {boolean} gradients       whether the engine is the one that computes them too
  * @property {Settings} settings       valid ones
  * @property {Readonly<Record<Field, string>>} texts  what stands in the fields, which may be wrong
  * @property {{text: string, dropped: string}} word  what is typed where classes are letters, which may be nothing, and what of it cannot be spelled
@@ -146,7 +148,7 @@ export function noisePreview(count, width, height, layout = gridLayout(count)) {
 }
 
 /** Settings in an address that make it one of a run. @type {(keyof Settings)[]} */
-const OF_A_RUN = ['sampler', 'steps', 'eta', 'seed', 'seedTo', 'class', 'classTo', 'typeface', 'guidance', 'spacing', 'variance', 'count'];
+const OF_A_RUN = ['sampler', 'steps', 'eta', 'seed', 'seedTo', 'class', 'classTo', 'typeface', 'guide', 'guidance', 'scale', 'classAnd', 'weightAnd', 'spacing', 'variance', 'count'];
 
 /** @type {Runs} */
 export const NO_RUNS = Object.freeze({ byId: {}, order: [] });
@@ -174,6 +176,7 @@ export function initialState({ settings, given, wanted, shipped, shared = null }
     phase: INITIAL,
     connection: null,
     backend: null,
+    gradients: false,
     settings,
     texts: /** @type {Record<Field, string>} */ (texts),
     word: { text: settings.class, dropped: '' },

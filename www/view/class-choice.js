@@ -3,6 +3,7 @@
 
 import { MOST_LETTERS, classChoices, classNames, hasClasses, isAlphabet, spelled } from '../model/classes.js';
 import { isOneClass, mixes } from '../store/between.js';
+import { hasClassifier, usesClassifier } from '../store/guide.js';
 import { wordProblem } from '../store/select.js';
 import { byId, changes, make } from './dom.js';
 
@@ -33,14 +34,17 @@ export class ClassChoice {
 
   /** @param {import('../store/state.js').State} state */
   render(state) {
-    const { classes, settings, word } = state;
+    const { classes, settings, word, loaded } = state;
     const { class: chosen, typeface, classTo } = settings;
     if (!classes) return; // nothing is known of the model yet
+    // Where only the classifier knows classes, they do nothing without it.
+    const has = hasClasses(classes) && (loaded?.model.class_kind !== null || usesClassifier(settings.guide));
+    this.#place.hidden = this.#label.hidden = !has;
+    byId('class-row').hidden = !has && !hasClassifier(state);
     const others = this.#changed.classes(classes);
     if (others) {
       this.#classes = classes;
       this.#label.textContent = isAlphabet(classes) ? 'Word' : 'Class';
-      byId('class-row').hidden = !hasClasses(classes);
       this.#place.replaceChildren(...controls(classes));
       byId('class-to-label').hidden = !mixes(classes);
       this.#to.replaceChildren(make('option', { value: '' }, '–'), ...classNames(classes).map((name) => make('option', { value: name }, name)));

@@ -22,17 +22,12 @@ export class ComparingForm {
   #count = byId('comparing-count');
   #kinds = document.querySelectorAll(/** @type {'input'} */ ('input[name=comparing-kind]'));
   #axes;
-  #isOpen = false;
   #changed = { open: changes(), form: changes(), run: changes() };
 
   /** @param {import('../controller.js').Controller} controller */
   constructor(controller) {
     const plan = (/** @type {Wishes} */ wishes) => controller.dispatch({ type: 'planComparison', wishes });
     this.#axes = [1, 2].map((number) => new AxisField(number, plan));
-    this.#button.addEventListener('click', () => {
-      controller.dispatch({ type: 'openComparing', open: !this.#isOpen });
-      if (this.#isOpen) [...this.#kinds].find(({ checked }) => checked)?.focus({ preventScroll: true });
-    });
     for (const input of this.#kinds) input.addEventListener('change', () => plan({ kind: input.value === 'matrix' ? 'matrix' : 'columns' }));
     this.#count.addEventListener('input', () => plan({ count: { [this.#kind]: this.#count.value } }));
     this.#run.addEventListener('click', () => {
@@ -49,7 +44,6 @@ export class ComparingForm {
   /** @param {State} state */
   render(state) {
     const { comparing: { open, wishes, shown, comparison }, loaded, settings, classes, picture: { begins } } = state;
-    this.#isOpen = open;
     const opened = this.#changed.open(open) && open;
     if (this.#section.hidden === open) {
       this.#button.setAttribute('aria-expanded', String(open));

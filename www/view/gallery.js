@@ -1,19 +1,21 @@
 // The pictures: the grid of a batch, and beside it the chosen image, large, in every view.
 
 import { captionOf, phase, selectedRun, shownLayout, shownShape } from '../store/select.js';
+import { number } from '../words/format.js';
 import { atNextFrame, byId, changes, contextOf, imageData, make } from './dom.js';
 
 /** @typedef {import('../store/state.js').State} State */
 
 /** What the views are called. */
-const VIEWS = { x: 'x_t', x0: 'x̂0', eps: 'ε̂', change: 'the last change' };
+const VIEWS = { x: 'x_t', x0: 'x̂0', eps: 'ε̂', change: 'the last change', gradient: 'the gradient of the classifier' };
+const ALL = /** @type {import('../store/recording.js').View[]} */ (Object.keys(VIEWS));
 
 export class Gallery {
   #canvas = byId('images');
   /** A listbox that lies over the canvas: one option an image, so that keys can choose too. @type {HTMLElement} */
   #list = byId('options');
   /** One a view. @type {Record<import('../store/recording.js').View, HTMLCanvasElement>} */
-  #loupes = { x: byId('loupe-x'), x0: byId('loupe-x0'), eps: byId('loupe-eps'), change: byId('loupe-change') };
+  #loupes = { x: byId('loupe-x'), x0: byId('loupe-x0'), eps: byId('loupe-eps'), change: byId('loupe-change'), gradient: byId('loupe-gradient') };
   #controller;
   /** @type {State} */
   #state;
@@ -84,8 +86,8 @@ export class Gallery {
       const { batch, real } = preview;
       this.#drawGrid(batch.pixels);
       // Nothing was computed yet: only the finished picture is there, if it is.
-      for (const view of /** @type {const} */ (['x', 'x0', 'eps', 'change'])) this.#drawLoupe(view, real && view === 'x0' ? batch.pixels : null, selection.image);
-      this.#note('after a run', real ? (preview.recipe ? 'as it was kept' : 'a sample') : 'after a run', 'after a run', 'after a run');
+      for (const view of ALL) this.#drawLoupe(view, real && view === 'x0' ? batch.pixels : null, selection.image);
+      this.#note('after a run', real ? (preview.recipe ? 'as it was kept' : 'a sample') : 'after a run', 'after a run', 'after a run', '');
       this.#describe(real ? `${batch.count} images made by this model` : 'Noise: nothing was generated yet');
       return;
     }
@@ -93,7 +95,7 @@ export class Gallery {
     const { index, view, image } = selection;
     const { step, x0, x0Step } = recording.states[index];
     this.#drawGrid(recording.batch(index, view));
-    for (const one of /** @type {const} */ (['x', 'x0', 'eps', 'change'])) this.#drawLoupe(one, recording.numbers(index, one, 0, 1) && recording.image(index, one, image), 0);
+    for (const one of ALL) this.#drawLoupe(one, recording.numbers(index, one, 0, 1) && recording.image(index, one, image), 0);
     this.#describe(`${recording.count} images, ${VIEWS[recording.numbers(index, view, 0, 1) ? view : 'x']} at step ${step} of ${recording.steps}`);
     // The newest step of a run has no prediction of its own yet.
     const at = recording.evaluation(index)?.step ?? step;
@@ -104,12 +106,13 @@ export class Gallery {
       x0 && x0Step !== step ? `expected at step ${x0Step}` : 'what it expects',
       at === step ? 'the noise it sees' : `seen at step ${at}`,
       before ? `since step ${before.step}${gain > 1 ? `, ×${gain}` : ''}` : 'nothing yet',
+      recording.peak(index) ? `up to ±${number(recording.peak(index))}` : 'no classifier here',
     );
   }
 
-  /** What stands beside x_t, x̂0, ε̂ and the change. @param {...string} notes */
+  /** What stands beside x_t, x̂0, ε̂, the change and the gradient. @param {...string} notes */
   #note(...notes) {
-    for (const [i, id] of ['loupe-x-note', 'loupe-note', 'loupe-noise-note', 'loupe-change-note'].entries()) {
+    for (const [i, id] of ['loupe-x-note', 'loupe-note', 'loupe-noise-note', 'loupe-change-note', 'loupe-gradient-note'].entries()) {
       if (byId(id).textContent !== notes[i]) byId(id).textContent = notes[i];
     }
   }

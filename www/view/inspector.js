@@ -8,8 +8,8 @@ import { symbol } from './maths.js';
 /** @typedef {import('../store/recording.js').View} View */
 /** @typedef {import('../store/state.js').State} State */
 
-/** @type {[View, string][]} */
-const VIEWS = [['x', 'xt'], ['x0', 'x0'], ['eps', 'eps'], ['change', 'change']];
+/** As in the loupes: where a classifier guides, its gradient is in the place of the change. @param {boolean} isClassified @returns {[View, string][]} */
+const viewsOf = (isClassified) => [['x', 'xt'], ['x0', 'x0'], ['eps', 'eps'], isClassified ? ['gradient', 'gradient'] : ['change', 'change']];
 
 export class Inspector {
   #controller;
@@ -17,17 +17,15 @@ export class Inspector {
   #state;
   #text = byId('inspector');
   #loupes = /** @type {HTMLCanvasElement[]} */ ([...document.querySelectorAll('#loupes canvas')]);
-  #changed = changes();
+  #changed = { all: changes(), views: changes() };
   /** Where the numbers of each view go. @type {HTMLElement[]} */
-  #values;
+  #values = [];
   #place = make('span', { class: 'number' });
 
   /** @param {import('../controller.js').Controller} controller @param {State} state */
   constructor(controller, state) {
     this.#controller = controller;
     this.#state = state;
-    this.#values = VIEWS.map(() => make('b', { class: 'number' }));
-    this.#text.append('pixel ', this.#place, ...VIEWS.flatMap(([, term], i) => [' ', make('span', { class: 'reading' }, symbol(term), ' ', this.#values[i])]));
     for (const loupe of this.#loupes) {
       loupe.addEventListener('pointermove', (event) => this.#point(loupe, event));
       loupe.addEventListener('pointerdown', (event) => this.#point(loupe, event));
@@ -62,7 +60,7 @@ export class Inspector {
     this.#state = state;
     const { pixel, index, image } = state.selection;
     const run = selectedRun(state);
-    if (!this.#changed(pixel, index, image, run?.id, run?.revision)) return;
+    if (!this.#changed.all(pixel, index, image, run?.id, run?.revision)) return;
     const is = Boolean(pixel && run);
     this.#text.hidden = !is;
     byId('caption').hidden = is;
@@ -77,7 +75,12 @@ export class Inspector {
     const { recording } = run;
     const { width, height, channels, count } = recording;
     this.#place.textContent = `${pixel.x}, ${pixel.y}`;
-    for (const [i, [view]] of VIEWS.entries()) {
+    const views = viewsOf(recording.isClassified);
+    if (this.#changed.views(recording.isClassified)) {
+      this.#values = views.map(() => make('b', { class: 'number' }));
+      this.#text.replaceChildren('pixel ', this.#place, ...views.flatMap(([, term], i) => [' ', make('span', { class: 'reading' }, symbol(term), ' ', this.#values[i])]));
+    }
+    for (const [i, [view]] of views.entries()) {
       const numbers = recording.numbers(index, view, Math.min(image, count - 1), 1);
       const at = (/** @type {number} */ c) => (numbers ? short(numbers[c * width * height + pixel.y * width + pixel.x]) : '–');
       this.#values[i].textContent = numbers ? Array.from({ length: channels }, (_, c) => at(c)).join(' ') : '–';

@@ -14,6 +14,7 @@ const SYMBOLS = {
   x0: { name: 'x̂0', build: () => [over('x', 'hat'), sub('0')], tip: 'x̂0: the finished picture as the model guesses it from this step. The guess gets sharper as the noise goes.' },
   eps: { name: 'ε̂', build: () => [over('ε', 'hat')], tip: 'ε̂: the noise that the model believes is in the picture. This is what the network computes.' },
   change: { name: 'Δx', build: () => ['Δx'], tip: 'Δx: what the last step changed in the picture, enlarged to be seen.' },
+  gradient: { name: '∇ log p', build: () => ['∇ log p'], tip: '∇ log p: how each number of x_t would have to change for the classifier to become surer of the class.' },
   out: { name: 'model output', build: () => [over('x', 'hat')], tip: 'The network’s output: here it is the finished picture itself.' },
   v: { name: 'v̂', build: () => [over('v', 'hat')], tip: 'v̂: what the network computes here, a fixed blend of noise and picture.' },
   flow: { name: 'û', build: () => [over('u', 'hat')], tip: 'û: what the network computes here, noise minus picture: the way along which x_t = (1 − σ) x_0 + σ ε goes from one to the other.' },

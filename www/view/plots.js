@@ -4,6 +4,7 @@
 import { densityOf, mixtureOf, rms, shownAt } from '../engine/numbers.js';
 import { selectedRun } from '../store/select.js';
 import { number, snr } from '../words/format.js';
+import { beliefOf } from './belief.js';
 import { atNextFrame, byId, changes, make, svg } from './dom.js';
 import { symbol } from './maths.js';
 
@@ -58,7 +59,7 @@ export class Plots {
     const { recording } = run;
     if (plot === 'spread') return this.#drawSpread(recording);
     const { step } = recording.states[this.#state.selection.index];
-    const { lines, caption } = this.#linesOf(plot, recording, step);
+    const { lines, caption } = plot === 'belief' ? this.#belief(run, step) : this.#linesOf(plot, recording, step);
     const at = (/** @type {number} */ of) => (of / recording.steps) * width;
     this.#chart.append(
       ...lines.map(({ name, points }) => svg('polyline', { class: name, points: points.map(([x, y]) => `${at(x).toFixed(1)},${((1 - Math.min(1, Math.max(0, y))) * height).toFixed(1)}`).join(' ') })),
@@ -99,6 +100,14 @@ export class Plots {
     return { lines, caption: plot === 'noise'
       ? ['Size of ε̂ in the chosen image, root mean square, up to ', number(most), '; ', key('noise', 'that of pure noise'), text]
       : ['How much x̂0 changed since the state before (RMS), up to ', number(most), text] };
+  }
+
+  /** What the classifier believes of the chosen image. @param {import('../store/state.js').Run} run @param {number} step  that is shown @returns {{lines: Line[], caption: (Node|string)[]}} */
+  #belief({ recording, guided }, step) {
+    if (!recording.isClassified) return { lines: [], caption: ['No classifier guides this run.'] };
+    const classes = beliefOf(recording, Math.min(this.#state.selection.image, recording.count - 1), step);
+    const said = classes.flatMap(({ label, here }, i) => [i ? ' ' : '', key(`belief-${i}`, `${guided?.names[label] ?? label} ${here === null ? '–' : number(here)}`)]);
+    return { lines: classes.map(({ points }, i) => ({ name: `belief-${i}`, points })), caption: ['p(k | ', symbol('xt'), ') of the chosen image here: ', ...said] };
   }
 
   /** The numbers of x_t in the chosen image against the normal density. @param {Recording} recording */

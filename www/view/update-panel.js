@@ -21,6 +21,8 @@ export class UpdatePanel {
   #rows = [];
   #output = 'eps';
   #guidance = 1;
+  /** By a classifier, which shifts DDPM's mean, or else the noise that is seen. @type {{scale: number, shifts: 'mean'|'noise'}|null} */
+  #guided = null;
   /** The coefficients that any step of the run uses: the others' terms are left out throughout. @type {Set<string>} */
   #used = new Set();
   #shown = -1;
@@ -31,7 +33,7 @@ export class UpdatePanel {
     const step = run?.recording.states[state.selection.index].step ?? 0;
     const maker = run && makerOf(state, run, step);
     if (this.#changed(run?.id, maker?.id)) {
-      if (maker) this.#begin({ ...run, guidance: maker.guidance });
+      if (maker) this.#begin({ ...run, guidance: maker.guidance, guided: maker.guided, settings: maker.settings });
       else this.#forget();
     }
     if (run) this.#show(step);
@@ -40,6 +42,7 @@ export class UpdatePanel {
   /** Before a run there are no numbers, so letters stand for them. */
   #forget() {
     this.#output = 'eps';
+    this.#guided = null;
     this.#title.textContent = '';
     this.#write(
       [term('x0'), ' = a ', term('xt'), ' − b ', term('eps')],
@@ -48,7 +51,8 @@ export class UpdatePanel {
   }
 
   /** @param {import('../store/state.js').Run} run */
-  #begin({ recording: { rows }, model: { prediction_type: predicts }, guidance }) {
+  #begin({ recording: { rows }, model: { prediction_type: predicts }, guidance, guided, settings }) {
+    this.#guided = guided && { scale: guided.scale, shifts: settings.sampler === 'ddpm' ? 'mean' : 'noise' };
     this.#rows = rows;
     this.#guidance = guidance;
     this.#output = OUTPUT[predicts];
@@ -83,7 +87,7 @@ export class UpdatePanel {
     ], row);
     // Multistep methods also use what earlier evaluations found.
     const earlier = [...aside(row.prev_from_kept.some(Boolean), ' + earlier steps'), ...aside(row.learned_sigma, ', the noise as strong as the model says')];
-    this.#write([term('x0'), ' = ', ...x0, ...clip], [next, ' = ', ...prev, ...earlier], guided ? [output(), ' = ', ...this.#lean()] : null);
+    this.#write([term('x0'), ' = ', ...x0, ...clip], [next, ' = ', ...prev, ...earlier], guided ? [output(), ' = ', ...this.#lean()] : null, this.#push(row, next, this.#output === 'eps' ? output : () => term('eps')));
   }
 
   /** ε_∅ + w (ε_c − ε_∅) */
@@ -93,19 +97,34 @@ export class UpdatePanel {
     return [none(), ' + ', product];
   }
 
+  /** What the gradient of a classifier adds. @param {Row} row @param {Node} next  what the step leads to @param {() => Node} noise  as it is before @returns {Line|null} */
+  #push({ alpha_cumprod: alpha, prev_from_noise: sigma, learned_sigma: isLearned }, next, noise) {
+    if (!this.#guided) return null;
+    const { scale, shifts } = this.#guided;
+    const factor = (/** @type {string} */ text) => make('span', { class: 'number' }, text);
+    const product = (/** @type {(Node|string)[]} */ ...first) => make('span', { class: 'product' }, ...first, ' · ', factor(String(scale)), ' ', term('gradient'));
+    if (shifts === 'noise') return [noise(), ' ← ', noise(), ' − ', product(factor(number(Math.sqrt(1 - alpha))))];
+    // Σ is the variance of the noise that the step adds.
+    return [next.cloneNode(true), ' ← ', next.cloneNode(true), ' + ', product(isLearned ? 'Σ' : factor(number(sigma ** 2)))];
+  }
+
   /** What the pictures show of a model that computes something else than the noise. @returns {Line} */
   #besides() {
     return this.#output === 'v' || this.#output === 'flow' ? ['; ', term('eps'), ' follows from ', term(this.#output)] : [];
   }
 
-  /** @param {Line} guess @param {Line} move @param {Line|null} [lean] */
-  #write(guess, move, lean = null) {
+  /** @param {Line} guess @param {Line} move @param {Line|null} [lean] @param {Line|null} [push] */
+  #write(guess, move, lean = null, push = null) {
+    const pushed = push ? [make('p', { class: 'says' }, 'Push (', make('a', { href: 'https://arxiv.org/abs/2105.05233', target: '_blank', rel: 'noopener' }, `Dhariwal and Nichol 2021, Algorithm ${this.#guided?.shifts === 'mean' ? 1 : 2}`), ')'), make('p', { class: 'formula' }, ...push)] : [];
+    const isAfter = this.#guided?.shifts === 'mean';
     this.#formulas.replaceChildren(
       ...(lean ? [make('p', { class: 'says' }, 'Lean towards the class'), make('p', { class: 'formula' }, ...lean)] : []),
+      ...(isAfter ? [] : pushed),
       make('p', { class: 'says' }, 'Guess the finished picture', ...this.#besides()),
       make('p', { class: 'formula' }, ...guess),
       make('p', { class: 'says' }, 'Go one step towards it'),
       make('p', { class: 'formula' }, ...move),
+      ...(isAfter ? pushed : []),
     );
   }
 

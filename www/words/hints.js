@@ -1,12 +1,16 @@
 // What the settings are called, and what they do in a line: told while a field is in use.
 
 /** @type {Record<import('../store/settings.js').Field, string>} */
-export const LABELS = { sampler: 'Sampler', steps: 'Steps', count: 'Images', guidance: 'Guidance', eta: 'η', seed: 'Seed', seedTo: 'Seed to', spacing: 'Spacing', variance: 'Variance' };
+export const LABELS = { sampler: 'Sampler', steps: 'Steps', count: 'Images', guide: 'Guided by', guidance: 'Guidance', scale: 'Scale', classAnd: 'and', weightAnd: 'Share', eta: 'η', seed: 'Seed', seedTo: 'Seed to', spacing: 'Spacing', variance: 'Variance' };
 /** What a field does, by its name: told while it has the focus. @type {Record<string, string>} */
 export const HINTS = {
   steps: 'Steps: evaluations of the model from noise to picture. More are slower and often better.',
   count: 'Images: how many are made at once, up to 64.',
   guidance: 'Guidance: how strongly the class is followed. 1 is the model’s own way; more is clearer and less varied.',
+  guide: 'Guided by: the network itself (classifier-free), the gradient of a classifier that sees the noisy picture, or both.',
+  scale: 'Scale s: how strongly the gradient of the classifier pulls. 0 is not at all.',
+  classAnd: 'And: a second class, to which the classifier pulls at the same time.',
+  weightAnd: 'Share: how much of the target the second class is.',
   eta: 'η: fresh noise in each step; 0 none, 1 as much as there can be.',
   seed: 'Seed: where the noise comes from. The same seed and settings make the same pictures.',
   seedTo: 'To another seed: the images are a strip from the one’s noise to the other’s, along a great circle.',

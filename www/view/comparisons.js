@@ -1,0 +1,7 @@
+// What comparisons are planned and shown with: a program of its own, which comes when it is asked for.
+
+import { ComparingForm } from './comparing.js';
+import { ComparisonView } from './comparison.js';
+
+/** @param {import('../controller.js').Controller} controller @param {import('../store/state.js').State} state */
+export const viewsOf = (controller, state) => [new ComparingForm(controller), new ComparisonView(controller, state)];
