@@ -147,10 +147,13 @@ test('a recording has the gradient with the x_t that it is of, and the logits of
   assert.deepEqual([...recording.numbers(1, 'gradient')], [1, -2, 0, 0], 'the newest state shows that of the evaluation that made it');
   frame(1);
   assert.deepEqual([...recording.numbers(1, 'gradient')], [2, -4, 0, 0]);
-  assert.equal(recording.peak(1), 4);
+  assert.equal(recording.peak(1, 0), 4);
   // Black is its most negative number, grey nothing.
   assert.deepEqual([...recording.image(1, 'gradient', 0)].filter((_, i) => i % 4 === 0), [191, 0, 128, 128]);
   assert.ok(recording.isClassified);
+  const two = new Recording({ rows, initial: new Float32Array(8), count: 2, width: 2, height: 2 });
+  two.add({ step: 0, x: new Float32Array(8), x0: new Float32Array(8), gradient: Float32Array.of(4, 0, 0, 0, 1, 0, 0, 0), logits: new Float32Array(6) });
+  assert.deepEqual([...two.batch(1, 'gradient')].filter((_, i) => i % 16 === 0), [255, 255], 'each is scaled by its own');
 
   const belief = beliefOf(recording, 0, 1);
   assert.deepEqual(belief.map(({ label }) => label), [1, 0, 2]);

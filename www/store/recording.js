@@ -32,8 +32,6 @@ export class Recording {
   #gains = new WeakMap();
   /** What a classifier said of x before each step, [N, K]. @type {(Numbers|undefined)[]} */
   logits = [];
-  /** The largest number of a gradient, by that. @type {WeakMap<Numbers, number>} */
-  #peaks = new WeakMap();
 
   /**
    * @param {Pick<Extract<import('../engine/protocol.js').Event, {type: 'started'}>, 'rows'|'initial'|'count'|'width'|'height'>} started
@@ -154,13 +152,10 @@ export class Recording {
     return gain;
   }
 
-  /** The largest number of the gradient that a state shows, of all images; 0: there is none. @param {number} index */
-  peak(index) {
-    const gradient = this.evaluation(index)?.gradient;
-    if (!gradient) return 0;
-    const known = this.#peaks.get(gradient) ?? largestOf(gradient);
-    this.#peaks.set(gradient, known);
-    return known;
+  /** The largest number of the gradient by an image; 0: there is none. @param {number} index @param {number} image */
+  peak(index, image) {
+    const gradient = this.numbers(index, 'gradient', Math.min(image, this.count - 1), 1);
+    return gradient ? largestOf(gradient) : 0;
   }
 
   /** Whether a classifier guides any of it. */
@@ -172,10 +167,22 @@ export class Recording {
   #pixels(index, view, first, count) {
     const numbers = this.numbers(index, view, first, count);
     const size = this.width * this.height;
-    const is = numbers ? view : 'x';
+    if (numbers && view === 'gradient') return this.#gradients(numbers, size);
+    const is = numbers && view !== 'gradient' ? view : 'x';
     const { step } = this.states[index];
-    const shown = { x: () => shownAt(this.rows, step), x0: () => shownPicture(this.rows), eps: () => ({ scale: 1, offset: 0 }), change: () => ({ scale: this.gain(index), offset: 0 }), gradient: () => ({ scale: 1 / (this.peak(index) || 1), offset: 0 }) };
+    const shown = { x: () => shownAt(this.rows, step), x0: () => shownPicture(this.rows), eps: () => ({ scale: 1, offset: 0 }), change: () => ({ scale: this.gain(index), offset: 0 }) };
     return rgba8(numbers ?? /** @type {Numbers} */ (this.numbers(index, 'x', first, count)), this.channels, shown[is](), size);
+  }
+
+  /** Gradients, each scaled by its own largest number: an image that the classifier is sure of has a small one. @param {Numbers} numbers @param {number} size */
+  #gradients(numbers, size) {
+    const each = this.channels * size;
+    const pixels = new Uint8ClampedArray(4 * (numbers.length / this.channels));
+    for (let at = 0; at < numbers.length; at += each) {
+      const one = numbers.subarray(at, at + each);
+      pixels.set(rgba8(one, this.channels, { scale: 1 / (largestOf(one) || 1), offset: 0 }, size), 4 * at / this.channels);
+    }
+    return pixels;
   }
 
   /** All images as RGBA8, one after another. @param {number} index @param {View} view */

@@ -101,12 +101,13 @@ export class Gallery {
     const at = recording.evaluation(index)?.step ?? step;
     const before = recording.before(index);
     const gain = recording.gain(index);
+    const peak = recording.peak(index, image);
     this.#note(
       'what the model sees',
       x0 && x0Step !== step ? `expected at step ${x0Step}` : 'what it expects',
       at === step ? 'the noise it sees' : `seen at step ${at}`,
       before ? `since step ${before.step}${gain > 1 ? `, ×${gain}` : ''}` : 'nothing yet',
-      recording.peak(index) ? `up to ±${number(recording.peak(index))}` : 'no classifier here',
+      peak ? `up to ±${number(peak)}` : 'no classifier here',
     );
   }
 
