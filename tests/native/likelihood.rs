@@ -150,7 +150,7 @@ fn a_network_that_always_says_the_same_is_solved_in_closed_form() {
             let likelihood = Likelihood::new(&Backend::Cpu, &pipeline, &config, 1, (8, 8)).await.unwrap();
             let [first, last] = likelihood.span();
             let solver = Solver { method: Method::Rk4, steps: 100 };
-            let found = likelihood.encode(&image, &[probe.clone()], &[0.5], solver, || ()).await.unwrap();
+            let found = likelihood.encode(&image, std::slice::from_ref(&probe), &[0.5], solver, || ()).await.unwrap();
 
             let end = image.data.iter().enumerate().map(|(i, &x)| {
                 let (x, said) = (f64::from(x), f64::from(SAID[i / 64]));
