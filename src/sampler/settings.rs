@@ -119,6 +119,10 @@ pub struct ClassMix {
 /// The classifier is of x_t = √ᾱ x_0 + √(1 − ᾱ) ε and its t. Samplers that move in σ hold x at √(σ² + 1) times that, with
 /// ᾱ = 1 / (1 + σ²); it is given x_t and the t of that σ, which may lie between two. A scheduler of flows, consistency models, EDM's
 /// preconditioning or scores has no such t, so there is none for them.
+///
+/// Where ε̂ is shifted x̂0 is not clipped, whatever `clip_sample` says: what the gradient adds to x̂0 would be clipped off again, but
+/// not what it takes from ε̂, and the step would lead away from the class. (guided-diffusion's `condition_score` does not clip what
+/// it has shifted, either.)
 #[derive(Clone, Debug)]
 pub struct ClassifierGuidance {
     /// s, what the gradient is multiplied by; at 0 there is no guidance.
@@ -254,7 +258,11 @@ impl Settings {
     /// When the settings are not possible with this model.
     pub fn check(&self, pipeline: &Pipeline) -> Result<(Layout, Schedule)> {
         let layout = self.layout(pipeline)?;
-        let schedule = Schedule::new(self.scheduler(pipeline)?, self.steps, &self.options)?;
+        let mut scheduler = self.scheduler(pipeline)?.clone();
+        if layout.classifier == Some(Shifted::Epsilon) {
+            scheduler.clip_sample = false;
+        }
+        let schedule = Schedule::new(&scheduler, self.steps, &self.options)?;
         let timesteps: Vec<f32> = schedule.rows.iter().map(|row| row.timestep as f32).collect();
         pipeline.unet().check_timesteps(&timesteps)?;
         pipeline.unet().check_labels(&self.class_labels, self.count)?;

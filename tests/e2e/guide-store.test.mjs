@@ -120,18 +120,18 @@ test('a share has the weights of its own images', () => {
 });
 
 test('scale and mix are in the address, the caption, the recipe and the axes of a comparison', () => {
-  const state = after('class=0&count=1&guide=both&scale=3&classAnd=1&weightAnd=40&seed=5');
+  const state = after('class=0&count=1&guide=both&scale=5&classAnd=1&weightAnd=40&seed=5');
   const query = new URLSearchParams(queryOf(state, ''));
-  for (const [name, value] of Object.entries({ guide: 'both', scale: '3', classAnd: '1', weightAnd: '40' })) assert.equal(query.get(name), value);
+  for (const [name, value] of Object.entries({ guide: 'both', scale: '5', classAnd: '1', weightAnd: '40' })) assert.equal(query.get(name), value);
   assert.ok(axesOf(state, 'columns').includes('scale'));
   assert.ok(!axesOf(from(state, type('guide', 'free')), 'columns').includes('scale'));
   assert.match(fieldOf(from(state, type('scale', '21')), 'scale').problem, /0 to 20/);
 
   const made = from(state, { type: 'generate', id: 2, seed: 9 }, started(2));
   const run = selectedRun(made);
-  assert.match(run.caption, /class 0 · classifier 3 to 60 % 0 and 40 % 1 · seed 5/);
+  assert.match(run.caption, /class 0 · classifier 5 to 60 % 0 and 40 % 1 · seed 5/);
   const { settings } = readRecipe(JSON.stringify(recipeOf(run, { index: 0, view: 'gradient', image: 0 })));
-  assert.deepEqual([settings.guide, settings.scale, settings.classAnd, settings.weightAnd], ['both', 3, '1', 40]);
+  assert.deepEqual([settings.guide, settings.scale, settings.classAnd, settings.weightAnd], ['both', 5, '1', 40]);
 });
 
 const rows = Array.from({ length: 3 }, (_, i) => ({ timestep: 2 - i, alpha_cumprod: (i + 1) / 5, signal: 1, shown: { scale: 1, offset: 0 }, prev_from_noise: 0 }));

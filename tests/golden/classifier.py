@@ -243,6 +243,9 @@ def shifted(prediction, model, x, alpha, gradient, scale):
 @torch.no_grad()
 def run(unet, network, case, scheduler_config):
     scheduler = class_of(case["scheduler"]).from_config(scheduler_config, **case.get("config", {}))
+    if case["scheduler"] == "DDIMScheduler":
+        # What the gradient adds to x0 would be clipped off again, and what it takes from epsilon would not.
+        scheduler.register_to_config(clip_sample=False)
     scheduler.set_timesteps(case["steps"])
     generator, count = generators(case["seeds"]), case["count"]
     weights = torch.zeros(count, network(torch.zeros(1, unet.config.in_channels, *[unet.config.sample_size] * 2), torch.zeros(1)).shape[1])

@@ -464,7 +464,7 @@ pub async fn compare(
 }
 
 /// What stands before several ops' shaders: texts of `shaders/` that are no op's.
-pub const SHARED: [&str; 7] = ["row", "activate", "likelihood", "moment", "group", "flat", "elementwise"];
+pub const SHARED: [&str; 8] = ["row", "activate", "likelihood", "logits", "moment", "group", "flat", "elementwise"];
 
 /// Every graph whose steps' shaders are compared with their CPU functions.
 pub fn graphs(precision: Precision) -> Vec<(String, Graph, Inputs)> {

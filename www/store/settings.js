@@ -117,7 +117,7 @@ export const DEFAULTS = Object.freeze({
   typeface: '0',
   guide: 'free',
   guidance: 1,
-  scale: 1,
+  scale: 3,
   classAnd: '',
   weightAnd: 50,
   spacing: 'trailing',

@@ -8,7 +8,7 @@ export const HINTS = {
   count: 'Images: how many are made at once, up to 64.',
   guidance: 'Guidance: how strongly the class is followed. 1 is the model’s own way; more is clearer and less varied.',
   guide: 'Guided by: the network itself (classifier-free), the gradient of a classifier that sees the noisy picture, or both.',
-  scale: 'Scale s: how strongly the gradient of the classifier pulls; 0 is not at all. DDPM bears 4, samplers without chance little more than 1.',
+  scale: 'Scale s: how strongly the gradient of the classifier pulls. 0 is not at all; 2 to 4 are a good beginning.',
   classAnd: 'And: a second class, to which the classifier pulls at the same time.',
   weightAnd: 'Share: how much of the target the second class is.',
   eta: 'η: fresh noise in each step; 0 none, 1 as much as there can be.',
