@@ -3,7 +3,9 @@
 
 import { listen, send } from './engine/protocol.js';
 import { isPicture, recipeIn } from './keep/picture-file.js';
+import { classLabels } from './model/classes.js';
 import { isCondition, readCondition } from './model/condition.js';
+import { imageOfData } from './model/data.js';
 import { isDrawable, readPicture } from './model/image.js';
 import { mayBeModel, sourceOfFiles } from './model/source.js';
 import { unzip } from './model/zip.js';
@@ -241,6 +243,19 @@ export class Controller {
       }
     }
     return true;
+  }
+
+  /** One of the images that the model has learned from, of the chosen image's class. */
+  async takeFromData() {
+    const { loaded, picture: { shape }, settings, selection } = this.#state;
+    if (!loaded || !shape) return;
+    const count = imageCount(this.#state);
+    const labels = classLabels(loaded.model, settings.class, count);
+    try {
+      await this.takePicture(await imageOfData(loaded.source, labels?.[Math.min(selection.image, labels.length - 1)] ?? -1, shape));
+    } catch (error) {
+      this.dispatch({ type: 'refuse', title: 'The picture is not taken', text: messageOf(error) });
+    }
   }
 
   /** @param {File} file */

@@ -205,6 +205,22 @@ test('the chosen image is the picture, and nothing is missing without being said
   await closePage(page);
 });
 
+test('an image that the model has learned from is the picture, of the chosen class', async () => {
+  const page = await open('model=models/digits&class=3&count=1');
+  await parts(page).summary.click();
+  await parts(page).button('From the data').click();
+  await page.waitForFunction(() => document.getElementById('picture-name').textContent === '3 of the data');
+  const drawn = await red(page, 'drawing');
+  const rows = Array.from({ length: 32 }, (_, y) => drawn.slice(32 * y, 32 * y + 32));
+  assert.ok(rows.some((row) => row.some((level) => level > 200)), 'there is a digit');
+  for (const edge of [rows[0], rows[1], rows[30], rows[31], rows.map((row) => row[0]), rows.map((row) => row[31])]) assert.ok(edge.every((level) => level === 0), 'with its border');
+  await page.route('**/teach/data/**', (route) => route.abort());
+  await parts(page).button('From the data').click();
+  await page.locator('#errors').getByText(/digits\.json could not be fetched/).waitFor();
+  assert.deepEqual(await red(page, 'drawing'), drawn, 'and the other stays');
+  await page.context().close(); // the console says that a file was not fetched
+});
+
 test('the noise of a picture is found, and generated from', async () => {
   const page = await open('count=2&steps=20&seed=5&class=3&sampler=ddim');
   const on = parts(page);

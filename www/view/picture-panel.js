@@ -4,6 +4,7 @@
 import { isDrawable, numbersOf, rgbaOf, shownLevels, sameShape, sizeOf } from '../model/image.js';
 import { leftOut } from '../store/beginning.js';
 import { noised, normals } from '../store/forward.js';
+import { hasData } from '../model/data.js';
 import { inversionAdvice, inversionOf, inversionProblem } from '../store/picture.js';
 import { timeOf } from '../store/picture-state.js';
 import { mostStepsNow, phase, selectedRun, shownShape } from '../store/select.js';
@@ -38,6 +39,7 @@ export class PicturePanel {
     on('picture-clear', 'click', () => controller.change({ do: 'clear' }));
     on('picture-negate', 'click', () => controller.change({ do: 'negate' }));
     on('picture-shown', 'click', () => controller.change({ do: 'takeShown' }));
+    on('picture-data', 'click', () => controller.takeFromData());
     on('find-noise', 'click', () => controller.findNoise());
     on('measure-picture', 'click', () => controller.measurePicture());
     on('picture-choose', 'change', (input) => {
@@ -83,10 +85,11 @@ export class PicturePanel {
 
   /** @param {State} state @param {Shape} shape */
   #showTools(state, shape) {
-    const { picture: { tool, size, ink, earlier, levels, mask, name }, selection } = state;
+    const { picture: { tool, size, ink, earlier, levels, mask, name }, selection, loaded } = state;
+    const source = loaded?.source ?? null;
     const { width, height } = shownShape(state);
     const hasShown = width === shape.width && height === shape.height && (selectedRun(state) !== null || state.preview.real);
-    if (!this.#changed.tools(tool, size, ink, earlier, levels === null, mask === null, name, hasShown, selection.image)) return;
+    if (!this.#changed.tools(tool, size, ink, earlier, levels === null, mask === null, name, hasShown, selection.image, source)) return;
     for (const input of this.#tools) input.checked = input.value === tool;
     byId('brush').value = String(size);
     byId('ink').value = ink;
@@ -94,6 +97,7 @@ export class PicturePanel {
     byId('picture-clear').disabled = !levels && !mask;
     byId('picture-negate').disabled = !levels;
     byId('picture-shown').disabled = !hasShown;
+    byId('picture-data').hidden = !source || !hasData(source);
     byId('picture-name').textContent = name || 'draw here';
   }
 
