@@ -9,6 +9,7 @@ import { imageOfData } from './model/data.js';
 import { isDrawable, readPicture } from './model/image.js';
 import { mayBeModel, sourceOfFiles } from './model/source.js';
 import { unzip } from './model/zip.js';
+import { keepLater } from './offline.js';
 import { endsOnCpu, forkPoint, forkProblem, goesOnByItself, originOf, rivalOf } from './store/forking.js';
 import { beginningProblem, inversionProblem, isOfInversion } from './store/picture.js';
 import { needsGradients, usesClassifier } from './store/guide.js';
@@ -134,7 +135,7 @@ export class Controller {
     if (event.type === 'failed') this.#stepToShow = null;
     if (event.type === 'finished' && isOfInversion(before, event)) this.#invert('again');
     if (goesOn(this.#state)) this.compareOn();
-    if (event.type === 'finished') this.#bringGradients();
+    if (['finished', 'failed', 'checked'].includes(event.type)) this.#bringGradients();
   }
 
   /** The engine that computes gradients, as soon as they are asked for and nothing is under way. */
@@ -303,6 +304,7 @@ export class Controller {
     this.dispatch({ type: 'restore', ...restoring });
     this.#writeAddress();
     if (next === 'generate') this.generate();
+    else this.#bringGradients();
   }
 
   /** The step that a picture was saved at. */
@@ -336,6 +338,7 @@ export class Controller {
     const point = forkPoint(state);
     const problem = forkProblem(state);
     if (problem) return this.dispatch({ type: 'announce', text: problem });
+    if (needsGradients(state)) return this.#bringGradients();
     if (!point || !this.#mayBegin(imageCount(state, point.run.settings))) return;
     this.dispatch({ type: 'fork', id: ++this.#lastId, seed: randomSeed() });
     this.#begin();
@@ -395,8 +398,9 @@ export class Controller {
     try {
       const { measure } = await import('./measuring/main.js');
       await measure(this.#store, this);
+      keepLater();
     } catch (error) {
-      this.dispatch({ type: 'refuse', title: 'What it costs needs the network', text: messageOf(error) });
+      this.dispatch({ type: 'refuse', title: 'What it costs could not be fetched', text: `${messageOf(error)} Check the connection, and reload the page.` });
     }
   }
 
@@ -405,6 +409,7 @@ export class Controller {
     const state = this.#state;
     const plan = planOf(state);
     if (!plan || planProblem(state)) return;
+    if (needsGradients(state)) return this.#bringGradients();
     if (this.#mayBegin(isSpelling(state) ? imageCount(state) : Number(plan.count))) this.#beginTrial('compare');
   }
 

@@ -31,11 +31,16 @@ export async function setUpOffline(controller) {
 
 let hasAsked = false;
 
-/** Has the engine with gradients kept too, once it was asked for and is there. @param {import('./store/state.js').State} state */
-export async function keepGradients({ gradients, backend }) {
-  if (hasAsked || !gradients || !backend || !isBuilt() || !navigator.serviceWorker) return;
+/** Has what the page asks for later kept, once some of it was: the first visit's worker does not see what its page fetches. */
+export async function keepLater() {
+  if (hasAsked || !isBuilt() || !navigator.serviceWorker) return;
   hasAsked = true;
   (await navigator.serviceWorker.ready).active?.postMessage({ type: 'keep' });
+}
+
+/** The same once the engine with gradients is there. @param {import('./store/state.js').State} state */
+export function keepGradients({ gradients, backend }) {
+  if (gradients && backend) keepLater();
 }
 
 /** Lets the newer version take over, and begins anew with it. */

@@ -120,7 +120,7 @@ pub struct ClassMix {
 /// ᾱ = 1 / (1 + σ²); it is given x_t and the t of that σ, which may lie between two. A scheduler of flows, consistency models, EDM's
 /// preconditioning or scores has no such t, so there is none for them.
 ///
-/// Where ε̂ is shifted x̂0 is not clipped, whatever `clip_sample` says: what the gradient adds to x̂0 would be clipped off again, but
+/// Where ε̂ is shifted x̂0 is not clipped, whatever `clip_sample` and `thresholding` say: what the gradient adds to x̂0 would be clipped off again, but
 /// not what it takes from ε̂, and the step would lead away from the class. (guided-diffusion's `condition_score` does not clip what
 /// it has shifted, either.)
 #[derive(Clone, Debug)]
@@ -204,7 +204,7 @@ impl Settings {
             width,
             guided,
             rescaled: guided && self.guidance_rescale != 0.0,
-            thresholded: scheduler.thresholding,
+            thresholded: scheduler.thresholding && classifier != Some(Shifted::Epsilon),
             step,
             inpainted: step == StepKind::RePaint || self.inpaint.is_some(),
             classifier,
@@ -260,7 +260,7 @@ impl Settings {
         let layout = self.layout(pipeline)?;
         let mut scheduler = self.scheduler(pipeline)?.clone();
         if layout.classifier == Some(Shifted::Epsilon) {
-            scheduler.clip_sample = false;
+            (scheduler.clip_sample, scheduler.thresholding) = (false, false);
         }
         let schedule = Schedule::new(&scheduler, self.steps, &self.options)?;
         let timesteps: Vec<f32> = schedule.rows.iter().map(|row| row.timestep as f32).collect();

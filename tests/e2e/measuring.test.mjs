@@ -236,7 +236,7 @@ test('without what computes it the page goes on', async () => {
   const page = await open('count=1', { before: (page) => page.route('**/measuring/main.js', (route) => route.abort()) });
   await take(page);
   await parts(page).costs.click();
-  await page.locator('.notice.error', { hasText: 'What it costs needs the network' }).waitFor();
+  await page.locator('.notice.error', { hasText: 'What it costs could not be fetched' }).waitFor();
   await generate(page);
   await closePage(page, [/Failed to load resource/]);
 });

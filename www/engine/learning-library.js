@@ -23,6 +23,9 @@ export async function loadLearningLibrary(onbytes = () => {}) {
       controller.enqueue(chunk);
     },
   }));
-  await module.default({ module_or_path: new Response(counted, { headers: { 'content-type': 'application/wasm' } }) });
+  await module.default({ module_or_path: new Response(counted, { headers: { 'content-type': 'application/wasm' } }) }).catch((/** @type {unknown} */ error) => {
+    // A connection that breaks while it comes is a TypeError; what the browser cannot compile is none.
+    throw error instanceof TypeError ? missing(messageOf(error), error) : error;
+  });
   return module;
 }

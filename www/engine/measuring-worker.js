@@ -36,7 +36,7 @@ async function measure(command) {
   const { id, backend, autotune, source } = command;
   const progress = progressOf(id);
   progress('engine', 0, 1);
-  const library = await loadLearningLibrary();
+  const library = await loadLearningLibrary((done) => progress('engine', done, null));
   const engine = await library.Engine.create(backend);
   const about = engine.backend();
   say({ type: 'backend', id, ...about });
@@ -114,17 +114,20 @@ async function bound({ BoundRun }, engine, { id, picture, labels, seed }, batch,
   const run = await BoundRun.begin(engine, picture, Float32Array.from(labels), seed, batch);
   const total = run.total();
   let told = -Infinity;
-  for (let done = 0; done < total;) {
-    done = await run.advance();
-    progress('bound', done, total);
-    const now = performance.now();
-    if (now - told < TELL && done < total) continue;
-    const estimate = run.estimate();
-    if (!estimate) continue;
-    told = now;
-    say({ type: 'estimate', id, estimate });
+  try {
+    for (let done = 0; done < total;) {
+      done = await run.advance();
+      progress('bound', done, total);
+      const now = performance.now();
+      if (now - told < TELL && done < total) continue;
+      const estimate = run.estimate();
+      if (!estimate) continue;
+      told = now;
+      say({ type: 'estimate', id, estimate });
+    }
+  } finally {
+    run.free(); // the likelihood needs the room
   }
-  run.free();
 }
 
 /**

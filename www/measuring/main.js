@@ -18,9 +18,16 @@ import { INITIAL, pictureOf, reduce, shownTime, subjectOf } from './state.js';
 /** @type {Measuring|null} */
 let measuring = null;
 
+/** @type {Promise<void>|null} */
+let style = null;
+
 /** Computes what the picture of the page costs, and shows it. @param {PageStore} page @param {PageController} controller */
 export async function measure(page, controller) {
-  if (!measuring) await styled();
+  style ??= styled();
+  await style.catch((error) => {
+    style = null;
+    throw error;
+  });
   measuring ??= new Measuring(page, controller);
   measuring.begin();
 }

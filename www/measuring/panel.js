@@ -171,7 +171,7 @@ const withError = ({ mean, standard_error: error }) => `${bits(mean)}${error ? `
 /** What is under way, or how it ended. @param {State} state */
 function saysOf({ phase, progress: { stage, done, total }, estimate, subject, problems }) {
   if (phase === 'under way') {
-    const count = total === null || stage === 'engine' ? '' : stage === 'download' ? ` · ${Math.round((100 * done) / total)} %` : ` · ${done}/${total}`;
+    const count = stage === 'engine' ? (done ? ` · ${(done / 1e6).toFixed(1)} MB` : '') : total === null ? '' : stage === 'download' ? ` · ${Math.round((100 * done) / total)} %` : ` · ${done}/${total}`;
     return `${STAGES[stage]}${count}`;
   }
   const known = !estimate || !subject ? '' : estimate.curve.length === subject.timesteps ? `all ${subject.timesteps} timesteps are computed` : `${estimate.curve.length} of ${subject.timesteps} timesteps are computed`;

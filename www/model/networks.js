@@ -73,9 +73,15 @@ export async function probe(paths, { network, variant }, { text, has }) {
   const named = (/** @type {string} */ name) => paths.filter((path) => baseOf(path) === name);
   const weightsBeside = (/** @type {string} */ config) => paths.filter((path) => folderOf(path) === folderOf(config) && isWeights(path));
   const weights = weightsBeside(config);
+  // It only guides runs: what cannot be asked about it, as without the network, keeps no model from loading.
   const classifier = async () => {
-    const config = await first(paths.filter((path) => isConfig(path) && isOfClassifier(path)));
-    if (config !== null) await first(weightsBeside(config));
+    try {
+      const config = await first(paths.filter((path) => isConfig(path) && isOfClassifier(path)));
+      if (config !== null) await first(weightsBeside(config));
+    } catch (error) {
+      console.warn(error);
+      found.splice(0, Infinity, ...found.filter((path) => !isOfClassifier(path)));
+    }
   };
   await Promise.all([
     first(named('model_index.json')),

@@ -12,7 +12,7 @@ import { DEFAULTS } from './settings.js';
 /** @typedef {import('./state.js').State} State */
 /** What guides a run. @typedef {Settings['guide']} Kind */
 
-/** What a classifier guides the images of a run to: the names of classes, and how much of each in words. @typedef {{scale: number, names: readonly string[], words: string}} Guided */
+/** What a classifier guides the images of a run to: the names of classes, how much of each in words, and whether the network is told too. @typedef {{scale: number, names: readonly string[], words: string, both: boolean}} Guided */
 
 /** @param {Kind} kind */
 export const usesClassifier = (kind) => kind === 'classifier' || kind === 'both';
@@ -119,9 +119,10 @@ export function guidedOf(state, settings) {
   const names = classNames(classes);
   const other = otherOf(state, settings);
   const share = (/** @type {number} */ of) => `${Math.round(100 * of)} %`;
-  const words = other ? `${share(1 - other.share)} ${settings.class} and ${share(other.share)} ${names[other.label]}` : '';
-  return { scale: settings.scale, names, words };
+  const whole = state.loaded?.model.class_kind === null ? settings.class : ''; // of a network that knows no classes nothing else says it
+  const words = other ? `${share(1 - other.share)} ${settings.class} and ${share(other.share)} ${names[other.label]}` : whole;
+  return { scale: settings.scale, names, words, both: guideOf(state, settings) === 'both' };
 }
 
 /** The same in a caption. @param {Guided|null} guided @returns {string[]} */
-export const guideWords = (guided) => (guided ? [`classifier ${guided.scale}${guided.words && ` to ${guided.words}`}`] : []);
+export const guideWords = (guided) => (guided ? [`classifier ${guided.scale}${guided.words && ` to ${guided.words}`}`, ...(guided.both ? ['network too'] : [])] : []);

@@ -28,13 +28,15 @@ function probabilities(logits, image, count) {
  * @returns {{label: number, here: number|null, points: [number, number][]}[]}
  */
 export function beliefOf({ logits, count }, image, step) {
+  // Of the last state nobody was asked: the step that led to it is told.
+  const said = logits[step] ?? logits[step - 1];
+  const now = said ? probabilities(said, image, count) : [];
   const steps = logits.flatMap((all, at) => (all ? [{ at, p: probabilities(all, image, count) }] : []));
   const classes = steps[0]?.p.length ?? 0;
   const lines = Array.from({ length: classes }, (_, label) => ({
     label,
     most: Math.max(...steps.map(({ p }) => p[label])),
-    // Of the last state nobody was asked: the step that led to it is told.
-    here: (logits[step] && probabilities(logits[step], image, count)[label]) ?? steps.at(-1)?.p[label] ?? null,
+    here: now[label] ?? null,
     points: steps.map(({ at, p }) => /** @type {[number, number]} */ ([at, p[label]])),
   }));
   return lines.sort((a, b) => b.most - a.most).slice(0, MOST_LINES).sort((a, b) => (b.here ?? 0) - (a.here ?? 0)).map(({ label, here, points }) => ({ label, here, points }));

@@ -33,7 +33,7 @@ export class ComparingButton {
         const { viewsOf } = await this.#ask();
         this.#views ??= viewsOf(this.#controller, this.#state);
       } catch (error) {
-        this.#controller.dispatch({ type: 'notify', notice: { key: 'comparing', text: `Comparisons could not be loaded (${messageOf(error)}). Check the connection and click Compare… again.` } });
+        this.#controller.dispatch({ type: 'notify', notice: { key: 'comparing', text: `Comparisons could not be loaded (${messageOf(error)}). Check the connection, and reload the page.` } });
         return;
       }
     }

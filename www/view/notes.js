@@ -59,7 +59,7 @@ function show(popover, button, words) {
   popover.setAttribute('aria-label', title);
   popover.replaceChildren(
     make('h2', {}, title),
-    ...(typeof words === 'string' ? [make('p', {}, `The note could not be loaded (${words}). Check the connection and ask again.`)] : told(words.NOTES[key])),
+    ...(typeof words === 'string' ? [make('p', {}, `The note could not be loaded (${words}). Check the connection, and reload the page.`)] : told(words.NOTES[key])),
   );
   const { top, bottom, left, right } = button.getBoundingClientRect();
   const above = top > innerHeight / 2;

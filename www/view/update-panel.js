@@ -33,7 +33,7 @@ export class UpdatePanel {
     const step = run?.recording.states[state.selection.index].step ?? 0;
     const maker = run && makerOf(state, run, step);
     if (this.#changed(run?.id, maker?.id)) {
-      if (maker) this.#begin({ ...run, guidance: maker.guidance, guided: maker.guided, settings: maker.settings });
+      if (maker) this.#begin({ ...run, recording: maker.recording, guidance: maker.guidance, guided: maker.guided, settings: maker.settings });
       else this.#forget();
     }
     if (run) this.#show(step);
