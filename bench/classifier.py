@@ -27,6 +27,7 @@ TIMES = [0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 999]
 SCALES = [0, 0.5, 1, 2, 4]
 SCHEDULERS = ["ddim", "ddpm"]
 BATCH = 50
+COLOURS = {"ddim": "#0c7c6c", "ddpm": "#b5562f"}
 
 
 def denoise(arguments, *asked):
@@ -93,8 +94,9 @@ def figure(shares):
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 60} {top + height + 40}" font-family="sans-serif" font-size="12">',
-        "<style>text { fill: #5b6468 } .axis { stroke: #9aa3a7; fill: none } "
-        "polyline { fill: none; stroke-width: 2 } .ddim { stroke: #0c7c6c; fill: #0c7c6c } .ddpm { stroke: #b5562f; fill: #b5562f } polyline { fill: none }</style>",
+        "<style>text { fill: #5b6468 } .axis { stroke: #9aa3a7; fill: none } polyline { fill: none; stroke-width: 2 }"
+        + "".join(f" polyline.{name} {{ stroke: {colour} }} :is(circle, text).{name} {{ fill: {colour} }}" for name, colour in COLOURS.items())
+        + "</style>",
     ]
     for share in [0, 0.25, 0.5, 0.75, 1]:
         x, y = at(0, share).split(",")
@@ -108,7 +110,7 @@ def figure(shares):
         points = [at(scale, share) for scale, share in zip(SCALES, line)]
         parts.append(f'<polyline class="{name}" points="{" ".join(points)}"/>')
         parts += [f'<circle class="{name}" cx="{point.split(",")[0]}" cy="{point.split(",")[1]}" r="3"/>' for point in points]
-        parts.append(f'<text class="{name}" stroke="none" x="{left + width + 8}" y="{top + 12 + 18 * i}">{name.upper()}</text>')
+        parts.append(f'<text class="{name}" x="{left + width + 8}" y="{top + 12 + 18 * i}">{name.upper()}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
