@@ -120,9 +120,10 @@ pub struct ClassMix {
 /// ᾱ = 1 / (1 + σ²); it is given x_t and the t of that σ, which may lie between two. A scheduler of flows, consistency models, EDM's
 /// preconditioning or scores has no such t, so there is none for them.
 ///
-/// Where ε̂ is shifted x̂0 is not clipped, whatever `clip_sample` and `thresholding` say: what the gradient adds to x̂0 would be clipped off again, but
-/// not what it takes from ε̂, and the step would lead away from the class. (guided-diffusion's `condition_score` does not clip what
-/// it has shifted, either.)
+/// Where ε̂ is shifted and x̂0 clipped, as DDIM does it, ε̂ is derived anew from what was clipped
+/// (`StepOptions::use_clipped_model_output`): otherwise what the gradient adds to x̂0 would be clipped off again, but not what it
+/// takes from ε̂, and the step would lead away from the class. Samplers that cannot do that do not clip, and dynamic thresholding
+/// (`thresholding`) there is none of.
 #[derive(Clone, Debug)]
 pub struct ClassifierGuidance {
     /// s, what the gradient is multiplied by; at 0 there is no guidance.
@@ -258,11 +259,13 @@ impl Settings {
     /// When the settings are not possible with this model.
     pub fn check(&self, pipeline: &Pipeline) -> Result<(Layout, Schedule)> {
         let layout = self.layout(pipeline)?;
-        let mut scheduler = self.scheduler(pipeline)?.clone();
+        let (mut scheduler, mut options) = (self.scheduler(pipeline)?.clone(), self.options);
         if layout.classifier == Some(Shifted::Epsilon) {
-            (scheduler.clip_sample, scheduler.thresholding) = (false, false);
+            scheduler.thresholding = false;
+            options.use_clipped_model_output |= scheduler.kind == SchedulerKind::Ddim && scheduler.clip_sample;
+            scheduler.clip_sample &= options.use_clipped_model_output;
         }
-        let schedule = Schedule::new(&scheduler, self.steps, &self.options)?;
+        let schedule = Schedule::new(&scheduler, self.steps, &options)?;
         let timesteps: Vec<f32> = schedule.rows.iter().map(|row| row.timestep as f32).collect();
         pipeline.unet().check_timesteps(&timesteps)?;
         pipeline.unet().check_labels(&self.class_labels, self.count)?;

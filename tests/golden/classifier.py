@@ -243,9 +243,6 @@ def shifted(prediction, model, x, alpha, gradient, scale):
 @torch.no_grad()
 def run(unet, network, case, scheduler_config):
     scheduler = class_of(case["scheduler"]).from_config(scheduler_config, **case.get("config", {}))
-    if case["scheduler"] == "DDIMScheduler":
-        # What the gradient adds to x0 would be clipped off again, and what it takes from epsilon would not.
-        scheduler.register_to_config(clip_sample=False)
     scheduler.set_timesteps(case["steps"])
     generator, count = generators(case["seeds"]), case["count"]
     weights = torch.zeros(count, network(torch.zeros(1, unet.config.in_channels, *[unet.config.sample_size] * 2), torch.zeros(1)).shape[1])
@@ -284,6 +281,9 @@ def run(unet, network, case, scheduler_config):
             alpha = scheduler.alphas_cumprod[t].double()
         model = shifted(scheduler.config.prediction_type, model, x_t, alpha.float(), gradient, case["scale"])
         step = {"generator": generator} if "Ancestral" in case["scheduler"] else case.get("step", {})
+        if case["scheduler"] == "DDIMScheduler":
+            # Otherwise what the gradient adds to x0 would be clipped off again, and what it takes from epsilon would not.
+            step = {**step, "use_clipped_model_output": True}
         x = scheduler.step(model, t, x, **step).prev_sample
     return x
 
