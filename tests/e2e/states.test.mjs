@@ -10,8 +10,8 @@ import { openTeachStates, serveTeachStates, TEACH_STATES } from './teach-states.
 
 /** Where else than at its own size the layout is looked at. */
 const ALSO = { desktop: [{ width: 1024, height: 768 }, { width: 3840, height: 2160 }], phone: [{ width: 320, height: 568 }, { width: 1180, height: 820 }] };
-/** Of any length: names of models, files, samplers and branches, how far a network has learned; a line elsewhere has all of it. */
-const SHORTENED = '.teach #status-number, #model-name, #condition-text, #sampler, .caption, .compared b, #lanes .words';
+/** Of any length: names of models, files, samplers and branches; a line elsewhere has all of it. */
+const SHORTENED = '#model-name, #condition-text, #sampler, .caption, .compared b, #lanes .words';
 /** WCAG 2.5.5 leaves out what stands in a sentence or formula, and what has to be where it is: the images in their picture. */
 const EXEMPT = '.formulas a, .formulas .term, .formula .term, #options [role=option]';
 /** Browsers call a tenth good. Here all that moves by itself are thumbnails that make room for a run’s, and what a branch's lane or the controls of a classifier that has come make room for: 0.006 at most. */

@@ -1,6 +1,6 @@
 // The button that teaches and stops, what is under way, and the page's title.
 
-import { byId, changes } from '../../view/dom.js';
+import { byId, changes, make } from '../../view/dom.js';
 import { duration } from '../../words/format.js';
 import { imageProblem, isActive, secondsLeft, settingProblem } from '../store/select.js';
 
@@ -40,9 +40,10 @@ export class Action {
     this.#pause.setAttribute('aria-disabled', String(run?.activity === 'pausing'));
     this.#pause.hidden = !run || !['learning', 'pausing', 'paused'].includes(run.activity);
     this.#pause.textContent = run?.activity === 'paused' ? 'Continue' : 'Pause';
-    const { text, number, fraction } = statusOf(state);
+    const { text, number, left = '', fraction } = statusOf(state);
     byId('status-text').textContent = text;
-    byId('status-number').textContent = number;
+    // Where there is no room for both, the readouts have what is left.
+    byId('status-number').replaceChildren(number, ...(left ? [make('span', { class: 'left' }, ` · ${left}`)] : []));
     byId('progress').value = fraction;
     const title = run && active && run.recipe ? `${Math.floor(100 * run.step / run.recipe.steps)} % – ${TITLE}` : TITLE;
     if (document.title !== title) document.title = title;
@@ -56,7 +57,7 @@ export class Action {
   }
 }
 
-/** @param {State} state @returns {{text: string, number: string, fraction: number}} */
+/** @param {State} state @returns {{text: string, number: string, left?: string, fraction: number}} */
 function statusOf(state) {
   const { run, unpacking } = state;
   if (unpacking && !isActive(state)) return { text: 'Unpacking', number: `${unpacking.done} of ${unpacking.total}`, fraction: unpacking.done / unpacking.total };
@@ -72,7 +73,7 @@ function statusOf(state) {
       return { text: STAGES[stage], number: part, fraction: activity === 'starting' ? share : fraction };
     }
     const left = secondsLeft(run);
-    return { text: 'Learning', number: left === null ? number : `${number} · ${duration(1000 * left)}`, fraction };
+    return { text: 'Learning', number, left: left === null ? '' : duration(1000 * left), fraction };
   }
   return { text: { pausing: 'Pausing after this step', paused: 'Paused', stopping: 'Stopping after this step', stopped: 'Stopped', finished: 'Done', failed: 'Interrupted' }[activity], number, fraction };
 }
