@@ -129,7 +129,7 @@ test('scale and mix are in the address, the caption, the recipe and the axes of 
 
   const made = from(state, { type: 'generate', id: 2, seed: 9 }, started(2));
   const run = selectedRun(made);
-  assert.match(run.caption, /class 0 · classifier 5 to 60 % 0 and 40 % 1 · network too · seed 5/);
+  assert.match(run.caption, /class 0 · classifier 5 to 60 % 0 and 40 % 1 · seed 5/);
   const { settings } = readRecipe(JSON.stringify(recipeOf(run, { index: 0, view: 'gradient', image: 0 })));
   assert.deepEqual([settings.guide, settings.scale, settings.classAnd, settings.weightAnd], ['both', 5, '1', 40]);
 });

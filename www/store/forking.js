@@ -133,7 +133,8 @@ function differences(state, settings, run) {
   if (hasClasses(run.model) && (name !== was.class || to !== (stripOf(run.model, was).classes ? was.classTo : ''))) words.push(isSpelling(state) ? `“${name}”` : `class ${name}${to && ` → ${to}`}`);
   if (isSpelling(state) && typeface !== was.typeface) words.push(typeface === '1' ? 'one typeface' : 'many typefaces');
   if (hasGuidance(state, settings) && guidanceOf(state, settings) !== run.guidance) words.push(`guidance ${guidanceOf(state, settings)}`);
-  const [now, then] = [guideWords(guidedOf(state, settings)).join(), guideWords(run.guided).join()];
+  const told = (/** @type {import('./guide.js').Guided|null} */ guided) => [...guideWords(guided), ...(guided?.both ? ['network too'] : [])].join();
+  const [now, then] = [told(guidedOf(state, settings)), told(run.guided)];
   if (now !== then) words.push(now || 'no classifier');
   if (sampler === was.sampler && isUseful('spacing', sampler) && spacing !== was.spacing) words.push(`spacing ${spacing}`);
   if (isUseful('variance', sampler) && variance !== was.variance) words.push(`variance ${variance.replace('_', ' ')}`);

@@ -125,4 +125,4 @@ export function guidedOf(state, settings) {
 }
 
 /** The same in a caption. @param {Guided|null} guided @returns {string[]} */
-export const guideWords = (guided) => (guided ? [`classifier ${guided.scale}${guided.words && ` to ${guided.words}`}`, ...(guided.both ? ['network too'] : [])] : []);
+export const guideWords = (guided) => (guided ? [`classifier ${guided.scale}${guided.words && ` to ${guided.words}`}`] : []);
