@@ -19,7 +19,7 @@ pub use terms::Terms;
 use std::ops::Deref;
 
 use crate::backend::Executor;
-use crate::config::{SchedulerConfig, SchedulerKind};
+use crate::config::SchedulerConfig;
 use crate::graph::Graph;
 use crate::passes::{Fusion, fuse};
 use crate::plan::Plan;
@@ -33,14 +33,11 @@ const OUTPUT: &str = "model_output";
 /// # Errors
 /// When DDPM does not sample the model, or cannot read the file.
 pub fn scheduler(pipeline: &Pipeline, changes: &str) -> Result<SchedulerConfig> {
-    let file = pipeline.scheduler_file();
-    if !file.kinds().contains(&SchedulerKind::Ddpm) {
-        let class = file.class().unwrap_or("another scheduler");
-        return Err(Error::Settings(format!(
+    pipeline.scheduler_file().ddpm(changes, |class| {
+        format!(
             "DDPM does not sample models of {class}, so the variational bound, which is DDPM's, says nothing of them."
-        )));
-    }
-    file.config(Some(SchedulerKind::Ddpm), changes)
+        )
+    })
 }
 
 /// The terms of a model's bound, if it has one.

@@ -20,7 +20,7 @@ use std::ops::Deref;
 
 use crate::backend::Executor;
 use crate::bound::filled;
-use crate::config::{Family, PredictionType, SchedulerConfig, SchedulerKind};
+use crate::config::{Family, PredictionType, SchedulerConfig};
 use crate::graph::Graph;
 use crate::op::Slice;
 use crate::passes::{Fusion, fuse, vector_jacobian_product};
@@ -62,14 +62,9 @@ pub struct Encoded {
 /// # Errors
 /// When DDPM does not sample the model, or cannot read the file.
 pub fn scheduler(pipeline: &Pipeline, changes: &str) -> Result<SchedulerConfig> {
-    let file = pipeline.scheduler_file();
-    if !file.kinds().contains(&SchedulerKind::Ddpm) {
-        let class = file.class().unwrap_or("another scheduler");
-        return Err(Error::Settings(format!(
-            "The likelihood is of models with a β a timestep, and this one is of {class}."
-        )));
-    }
-    file.config(Some(SchedulerKind::Ddpm), changes)
+    pipeline
+        .scheduler_file()
+        .ddpm(changes, |class| format!("The likelihood is of models with a β a timestep, and this one is of {class}."))
 }
 
 /// σ of every timestep, between the first and the last of which a model's ODE is solved, if it has one.

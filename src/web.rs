@@ -229,9 +229,7 @@ impl Engine {
         /// Seconds of one measurement of a step on a GPU.
         const LEAST: f64 = 5e-3;
 
-        let Some(model) = &self.model else {
-            return Err(Error::Settings("No model is loaded yet.".into()).into());
-        };
+        let model = self.model()?;
         model.prepared.begin();
         let executor = model.prepared.executor();
         let times = executor.times(LEAST).await?;
@@ -381,6 +379,13 @@ impl Engine {
             }
         };
         Ok(Run { sampler })
+    }
+}
+
+impl Engine {
+    /// The loaded model.
+    fn model(&self) -> Result<&Model> {
+        self.model.as_ref().ok_or_else(|| Error::Settings("No model is loaded yet.".into()))
     }
 }
 

@@ -8,7 +8,7 @@ use tsify::Tsify;
 use wasm_bindgen::prelude::*;
 
 use super::loading::pipeline;
-use super::{Engine, Files, Model, to_js};
+use super::{Engine, Files, to_js};
 use crate::bound::{self, Bound, Gradual};
 use crate::likelihood::{self, Encoded, Likelihood, Method, Solver};
 use crate::random::Generator;
@@ -77,7 +77,7 @@ impl BoundRun {
         seed: f64,
         batch: usize,
     ) -> std::result::Result<BoundRun, JsValue> {
-        let pipeline = model(engine)?.pipeline.clone();
+        let pipeline = engine.model()?.pipeline.clone();
         let config = bound::scheduler(&pipeline, "{}")?;
         let picture = as_image(&pipeline, picture)?;
         let bound = Bound::new(&engine.backend, pipeline, &config, batch, size_of(&picture)).await?;
@@ -143,7 +143,7 @@ impl LikelihoodRun {
         class_labels: Vec<f32>,
         seed: f64,
     ) -> std::result::Result<LikelihoodRun, JsValue> {
-        let pipeline = model(engine)?.pipeline.clone();
+        let pipeline = engine.model()?.pipeline.clone();
         let config = likelihood::scheduler(&pipeline, "{}")?;
         let mut generator = Generator::new(seed as u64);
         let picture = likelihood::dequantised(&as_image(&pipeline, picture)?, &mut generator)?;
@@ -175,10 +175,6 @@ impl LikelihoodRun {
         Reflect::set(&object, &"x_t".into(), &Float32Array::from(x_t.data.as_slice()))?;
         Ok(object.into())
     }
-}
-
-fn model(engine: &Engine) -> Result<&Model> {
-    engine.model.as_ref().ok_or_else(|| Error::Settings("No model is loaded yet.".into()))
 }
 
 /// A picture as a batch of one.

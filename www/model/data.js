@@ -1,6 +1,6 @@
 // Images that a shipped model has learned from: those of the Teach page's sheets.
 
-import { messageOf } from '../words/messages.js';
+import { fetchSheet } from './sheet.js';
 
 /** Where the sheets are, without an ending, by the model's folder. @type {Readonly<Record<string, string>>} */
 const SHEETS = { 'models/digits': 'teach/data/digits', 'models/letters': 'teach/data/letters' };
@@ -15,16 +15,7 @@ export const hasData = ({ id }) => id in SHEETS;
  * @param {{width: number, height: number}} shape  of the model's images
  */
 export async function imageOfData({ id }, label, { width, height }) {
-  const [about, sheet] = await Promise.all(['json', 'png'].map(async (ending) => {
-    const address = `${SHEETS[id]}.${ending}`;
-    const response = await fetch(address).catch((error) => {
-      throw new Error(`${address} could not be fetched (${messageOf(error)}). Try again with the network.`, { cause: error });
-    });
-    if (!response.ok) throw new Error(`${address} could not be fetched: the server says ${response.status}. Try again.`);
-    return ending === 'json' ? response.json() : response.blob();
-  }));
-  /** @type {{side: number, columns: number, each: number, names: string[]}} */
-  const { side, columns, each, names } = about;
+  const { about: { side, columns, each, names }, sheet } = await fetchSheet(SHEETS[id]);
   const drawn = (/** @type {number} */ of) => Math.floor(Math.random() * of);
   const is = label in names ? label : drawn(names.length);
   const tile = is * each + drawn(each);

@@ -1,6 +1,7 @@
 // The worker that reads what a network is to learn from: a sheet of the page's own, or pictures of the visitor's.
 
 import { readPicture } from '../model/image.js';
+import { fetchSheet } from '../model/sheet.js';
 import { messageOf } from '../words/messages.js';
 import { classesOf } from './classes.js';
 
@@ -48,15 +49,7 @@ function say(event, transfer = []) {
 
 /** @param {string} address */
 async function readSheet(address) {
-  const [about, sheet] = await Promise.all(['json', 'png'].map(async (ending) => {
-    const response = await fetch(`${address}.${ending}`).catch((error) => {
-      throw new Error(`${address}.${ending} could not be fetched (${messageOf(error)}). Try again with the network, or teach pictures or drawings of your own.`, { cause: error });
-    });
-    if (!response.ok) throw new Error(`${address}.${ending} could not be fetched: the server says ${response.status}. Try again.`);
-    return ending === 'json' ? response.json() : response.blob();
-  }));
-  /** @type {{side: number, columns: number, each: number, names: string[]}} */
-  const { side, columns, each, names } = about;
+  const { about: { side, columns, each, names }, sheet } = await fetchSheet(address, ', or teach pictures or drawings of your own');
   const count = each * names.length;
   const pixels = new Uint8Array(count * side * side);
   const image = await createImageBitmap(sheet, { colorSpaceConversion: 'none', premultiplyAlpha: 'none' });

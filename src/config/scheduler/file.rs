@@ -162,6 +162,17 @@ impl SchedulerFile {
         unknown(&self.0)
     }
 
+    /// The configuration with which DDPM samples the model, with these changes.
+    ///
+    /// # Errors
+    /// As [`SchedulerFile::config`]; when DDPM cannot sample it, what `refusal` makes of the class that can.
+    pub fn ddpm(&self, changes: &str, refusal: impl FnOnce(&str) -> String) -> Result<SchedulerConfig> {
+        if !self.kinds().contains(&SchedulerKind::Ddpm) {
+            return Err(Error::Settings(refusal(self.class().unwrap_or("another scheduler"))));
+        }
+        self.config(Some(SchedulerKind::Ddpm), changes)
+    }
+
     /// The configuration of the scheduler it is of, or of another, with the fields of the JSON object `changes` in place
     /// of its own. As diffusers' `from_config`: what the file says stays, as far as that scheduler has the field; what it
     /// does not say is that scheduler's own default. Whether it can do anything with the model is for
