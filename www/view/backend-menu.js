@@ -40,7 +40,7 @@ export class BackendMenu {
   #showBackend(backend) {
     const badge = byId('backend-button');
     if (!backend) {
-      byId('backend-name').textContent = 'Starting';
+      byId('backend-name').replaceChildren(make('span', { class: 'wide-only' }, 'Starting'), make('span', { class: 'narrow-only', role: 'img', 'aria-label': 'Starting' }, '···'));
       badge.dataset.kind = '';
       return;
     }
