@@ -69,7 +69,7 @@ export class Controller {
     this.#store = store;
     this.#sourceOf = sourceOf;
     // Another tab may have been drawn in meanwhile.
-    const look = () => this.#readDrawings(this.#state.drawings.alphabet).catch((error) => console.warn(error));
+    const look = () => this.#readDrawings().catch((error) => console.warn(error));
     addEventListener('focus', look);
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState !== 'hidden') return look();
@@ -241,15 +241,16 @@ export class Controller {
     }
   }
 
-  /** Takes over what is kept, unless it is what this page has. @param {import('./store/drawings.js').Alphabet} [alphabet]  that is drawn here */
-  async #readDrawings(alphabet) {
+  /** Takes over what is kept, unless it is what this page has. What it shows of it stays the alphabet that is drawn here. */
+  async #readDrawings() {
     const { mark: before } = this.#drawings;
     const kept = await keptDrawings();
     const { mark = 'kept before there were marks' } = kept ?? {};
     const isOlder = this.#resting || this.#drawings.mark !== before;
     if (!kept?.drawings || !kept.aside || isOlder || mark === before) return;
     this.#drawings.mark = mark;
-    this.dispatch({ type: 'drawings', kept: { drawings: kept.drawings, aside: kept.aside }, alphabet: alphabet ?? kept.drawings.alphabet });
+    const { alphabet } = before ? this.#state.drawings : kept.drawings;
+    this.dispatch({ type: 'drawings', kept: { drawings: kept.drawings, aside: kept.aside }, alphabet });
   }
 
   // ---- What it begins with --------------------------------------------------------------------
