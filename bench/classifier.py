@@ -47,7 +47,7 @@ def noisy(arguments):
             for part, of in zip(images.split(BATCH), labels.split(BATCH)):
                 times = torch.full((len(part),), t)
                 x_t = scheduler.add_noise(part, torch.randn_like(part), times)
-                save_file({"sample": x_t, "timestep": times.float(), "class_labels": of.float()}, given)
+                save_file({"sample": x_t.contiguous(), "timestep": times.float(), "class_labels": of.float()}, given)
                 denoise(arguments, "classify", arguments.model, "--in", given, "--out", said)
                 guesses.append(load_file(said)["logits"].argmax(1))
             print(f"| {t} | {(torch.cat(guesses) == labels).float().mean():.1%} |", flush=True)
@@ -60,7 +60,7 @@ def guided(arguments):
     torch.set_num_threads(2)
     images, labels = prepared(arguments.data)
     classes = int(labels.max()) + 1
-    judge, held_out = trained(images, labels, classes, epochs=4)
+    judge, held_out = trained(images, labels, classes, arguments.epochs)
     real = right(judge, images[held_out], labels[held_out]).float().mean().item()
     print(f"the judge on {len(held_out)} real images it did not see: {real:.1%}")
     wanted = torch.arange(classes).repeat_interleave(arguments.each)
@@ -130,6 +130,7 @@ def main():
     command.add_argument("--classifier", help="a folder of its own, if it is not in the model's")
     command.add_argument("--each", type=int, default=20, help="samples of each class")
     command.add_argument("--steps", type=int, default=25)
+    command.add_argument("--epochs", type=int, default=4, help="how often the judge sees each of the data's images")
     command.add_argument("--figure")
     command.set_defaults(run=guided)
     arguments = parser.parse_args()

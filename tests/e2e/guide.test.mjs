@@ -27,7 +27,7 @@ const { x, numbers: { gradient, logits } } = await last(model, { classifier: { s
 const alone = await loadModel('./models/digits', { backend: 'cpu' });
 globalThis.found = {
   pixels: [...x].filter((_, i) => i % 4 === 0), sizes: [gradient.length, logits.length],
-  problems: [await problem(last(alone, { classifier: { scale: 1, class: 3 } })), await problem(last(model, { classifier: { scale: 1, class: 10 } })), await problem(loadModel('./models/sprites', { backend: 'cpu', classifier: true }))],
+  problems: [await problem(last(alone, { classifier: { scale: 1, class: 3 } })), await problem(last(model, { classifier: { scale: 1, class: 10 } })), await problem(loadModel('./plain', { backend: 'cpu', classifier: true }))],
 };
 </script>`;
 
@@ -43,12 +43,14 @@ before(async () => {
   await writeFile(join(folder, 'damaged/classifier/diffusion_pytorch_model.safetensors'), 'nothing of the kind');
   await cp(folderOf('www/models/digits'), join(folder, 'own'), { recursive: true });
   await cp(CLASSIFIER, join(folder, 'own/classifier'), { recursive: true });
+  await cp(folderOf('www/models/sprites'), join(folder, 'plain'), { recursive: true });
+  await rm(join(folder, 'plain/classifier'), { recursive: true });
   await cp(folderOf('tests/golden/unet_learned'), join(folder, 'classless/unet'), { recursive: true });
   await cp(folderOf('tests/golden/classifier_adaptive'), join(folder, 'classless/classifier'), { recursive: true });
   await mkdir(join(folder, 'classless/scheduler'));
   await writeFile(join(folder, 'classless/scheduler/scheduler_config.json'), '{"_class_name": "DDPMScheduler", "variance_type": "learned_range"}');
   await writeFile(join(folder, 'embedded.html'), EMBEDDED);
-  server = await servePage({ '/models/digits/classifier/': CLASSIFIER, '/damaged/': join(folder, 'damaged'), '/classless/': join(folder, 'classless'), '/embedded.html': join(folder, 'embedded.html') });
+  server = await servePage({ '/models/digits/classifier/': CLASSIFIER, '/damaged/': join(folder, 'damaged'), '/plain/': join(folder, 'plain'), '/classless/': join(folder, 'classless'), '/embedded.html': join(folder, 'embedded.html') });
   browser = await launch({ gpu: false });
   golden = await tensors(folderOf('tests/golden/classifier.safetensors'));
 });
@@ -204,7 +206,7 @@ test('the target can be a mix of two classes, on a phone too', async () => {
 });
 
 test('a model without a classifier offers none, and one that cannot be used is told of', async () => {
-  const asked = await openPage(browser, `${server.url}?backend=cpu&steps=2&count=1&model=models/sprites&guide=classifier`);
+  const asked = await openPage(browser, `${server.url}?backend=cpu&steps=2&count=1&model=plain&guide=classifier`);
   assert.ok(await asked.locator('#guide').isHidden());
   assert.match(await asked.locator('#notes').textContent(), /no classifier\/ beside this model/);
   await generate(asked);
