@@ -7,7 +7,7 @@ import { archiveOf, checkpointIn, modelIn } from '../../www/teach/archive.js';
 import { classesOf } from '../../www/teach/classes.js';
 import { fromNpz, toNpz } from '../../www/teach/npz.js';
 import { axisOf, emptyCurve, linesOf, pointsUpTo, withPoints } from '../../www/teach/store/curve.js';
-import { BOARD, COPIES, drawn, emptyDrawings, imagesOf, isDrawn, pictureOf, undone } from '../../www/teach/store/drawings.js';
+import { BOARD, COPIES, drawn, emptyDrawings, imagesOf, isDrawn, merged, pictureOf, recognised, undone } from '../../www/teach/store/drawings.js';
 import { shownFrame, withFrame } from '../../www/teach/store/film.js';
 import { reduce } from '../../www/teach/store/reduce.js';
 import { chosenImages, fittedTo, hasOwnImages, imageProblem, isActive, settingProblem, settingsOf } from '../../www/teach/store/select.js';
@@ -229,6 +229,24 @@ test('a dot stays small, and nothing is cut off', () => {
   const sum = drawings.boxes[7].ink.reduce((of, share) => of + share, 0);
   const scale = (BOARD - 8) / 20; // about as high as the board
   assert.ok(Math.abs(seven.reduce((of, value) => of + value / 255, 0) / (sum / scale ** 2) - 1) < 0.15);
+});
+
+test('of two windows that are drawn in none takes away what the other has', () => {
+  const empty = { drawings: emptyDrawings('digits'), aside: emptyDrawings('letters') };
+  const at = (both, box, x) => ({ ...both, drawings: draw(both.drawings, line(box, { x, y: 5 }, { x, y: 30 })) });
+  const [one, other] = [at(empty, 1, 10), at(at(empty, 2, 20), 1, 70)];
+  const both = merged(one, empty, other);
+  assert.equal(both.drawings.boxes[1], one.drawings.boxes[1], 'both have drawn there');
+  assert.equal(both.drawings.boxes[2], other.drawings.boxes[2], 'the other has');
+  assert.equal(both.drawings.boxes[0], empty.drawings.boxes[0], 'neither has');
+  // The other shows letters.
+  const turned = { drawings: other.aside, aside: other.drawings };
+  assert.deepEqual(merged(one, empty, turned), both);
+  // What comes back from where it is kept is known again, and can still be undone.
+  const still = structuredClone(one);
+  for (const box of still.drawings.boxes) box.past = [];
+  assert.equal(recognised(still, one).drawings.boxes[1], one.drawings.boxes[1]);
+  assert.notEqual(recognised(still, other).drawings.boxes[1], other.drawings.boxes[1]);
 });
 
 test('each drawing is learned from in eight places', () => {

@@ -268,18 +268,21 @@ test('one tab neither deletes nor replaces what another has begun', async () => 
     return [
       await now(keepRun(run('a', 1), images)),
       await now(keepRun(run('b', 1), images)),
-      await now(keepRun(run('b', 1), images, 'a')),
-      await now(forgetRun('a')),
-      await now(keepRun(run('a', 2), null)),
-      await now(keepRun(run('b', 2), null)),
-      await now(keepRun(run('c', 1), { ...images, pixels: () => {} }, 'b')),
-      await now(forgetRun('b')),
-      await now(keepRun(run('b', 3), null)),
+      await now(keepRun(run('b', 1), images, { replaces: 'a' })),
+      await now(forgetRun('a', 1)),
+      await now(keepRun(run('a', 2), null, { known: 1 })),
+      await now(keepRun(run('b', 2), null, { known: 1 })),
+      await now(keepRun(run('c', 1), { ...images, pixels: () => {} }, { replaces: 'b' })),
+      await now(keepRun(run('b', 3), null, { known: 1 })),
+      await now(forgetRun('b', 1)),
+      await now(forgetRun('b', 2)),
+      await now(keepRun(run('b', 3), null, { known: 2 })),
     ];
   });
   assert.match(names.splice(6, 1)[0], /could not be cloned.*: b 2$/s, 'what fails leaves what was there');
+  const further = 'Another tab has gone on with this run and keeps its step 2. Reload the page to see that one.';
   const other = (name) => `Another run is kept now, and one is kept at a time: another tab has begun ${name}.`;
-  assert.deepEqual(names, ['done: a 1', `${other('a')}: a 1`, 'done: b 1', 'done: b 1', `${other('b')}: b 1`, 'done: b 2', 'done: nothing ', 'Another tab has deleted this run.: nothing ']);
+  assert.deepEqual(names, ['done: a 1', `${other('a')}: a 1`, 'done: b 1', 'done: b 1', `${other('b')}: b 1`, 'done: b 2', `${further}: b 2`, `${further}: b 2`, 'done: nothing ', 'Another tab has deleted this run.: nothing ']);
   await closePage(page);
 });
 
@@ -435,6 +438,17 @@ test('drawings are kept as they are left, with their alphabet; another tab has t
   await other.reload();
   await other.getByRole('radio', { name: 'Drawings made here' }).check({ force: true });
   await other.getByRole('application', { name: 'Drawing 2, B', exact: true }).waitFor();
+
+  // The first window knows nothing of it when it is drawn in again.
+  await page.locator('#boxes canvas').nth(2).focus();
+  await page.keyboard.press('Space');
+  await page.getByRole('application', { name: 'Drawing 3, 2', exact: true }).waitFor();
+  await page.waitForFunction(async () => {
+    const { keptDrawings } = await import('./model/taught.js');
+    const { drawings, aside } = await keptDrawings();
+    const isDrawn = ({ boxes }, index) => boxes[index].ink.some((share) => share > 0.5);
+    return drawings.alphabet === 'digits' && isDrawn(drawings, 2) && isDrawn(aside, 1);
+  });
   await other.close();
   await closePage(page);
 });

@@ -242,7 +242,11 @@ class Run {
   async #sample(step, ends = () => paused) {
     const { settings, share } = this.#samples;
     const begun = performance.now();
-    const run = await this.#learner.start(settings);
+    const run = await this.#learner.start(settings).catch(async (/** @type {unknown} */ error) => {
+      // What has infinite numbers samples nothing.
+      if (!await this.#learner.checkpoint()) throw new Diverged(`By step ${step}`);
+      throw error;
+    });
     try {
       const rows = run.rows().length;
       let frame;

@@ -21,15 +21,17 @@ const STORE = 'taught';
 const [RUN, IMAGES, DRAWINGS] = ['run', 'images', 'drawings'];
 
 /**
- * Keeps a run if nothing else is kept, or what it may replace: another tab may have begun its own. One that goes on needs to be there.
+ * Keeps a run if nothing else is kept, or what it may replace: another tab may have begun its own, or gone on with this one. One
+ * that goes on needs to be there.
  * @param {KeptRun} run
  * @param {KeptImages|null} images  of a run that begins
- * @param {string|null} [replaces]  the run that may go for one that begins, by its name
+ * @param {{replaces?: string|null, known?: number|null}} [since]  the run that may go for one that begins, by its name; at which step this one was kept, as far as is known here
  */
-export const keepRun = (run, images, replaces = null) => within('readwrite', (store) => store.get(RUN), (store, kept) => {
+export const keepRun = (run, images, { replaces = null, known = null } = {}) => within('readwrite', (store) => store.get(RUN), (store, kept) => {
   if (kept ? kept.name !== run.name && !(images && kept.name === replaces) : !images) {
     throw new Error(kept ? `Another run is kept now, and one is kept at a time: another tab has begun ${kept.name}.` : 'Another tab has deleted this run.');
   }
+  if (kept?.name === run.name) checkStep(kept, known);
   if (images) store.put(images, IMAGES);
   store.put(run, RUN);
 });
@@ -37,18 +39,33 @@ export const keepRun = (run, images, replaces = null) => within('readwrite', (st
 /** @returns {Promise<KeptRun|null>} */
 export const keptRun = async () => await within('readonly', (store) => store.get(RUN)) ?? null;
 
-/** @returns {Promise<KeptImages|null>} */
-export const keptImages = async () => await within('readonly', (store) => store.get(IMAGES)) ?? null;
+/** The run with its images. @returns {Promise<{kept: KeptRun, images: KeptImages}|null>} */
+export async function keptRunWithImages() {
+  /** @type {IDBRequest<KeptImages>|undefined} */
+  let images;
+  const kept = await within('readonly', (store) => store.get(RUN), (store) => {
+    images = store.get(IMAGES);
+  });
+  return kept && images?.result ? { kept, images: images.result } : null;
+}
 
-/** Deletes a run if it is still the one that is kept. @param {string} name */
-export const forgetRun = (name) => within('readwrite', (store) => store.get(RUN), (store, kept) => {
+/** Deletes a run if it is still the one that is kept. @param {string} name @param {number|null} known  at which step, as far as is known here */
+export const forgetRun = (name, known) => within('readwrite', (store) => store.get(RUN), (store, kept) => {
   if (kept?.name !== name) return;
+  checkStep(kept, known);
   store.delete(RUN);
   store.delete(IMAGES);
 });
 
-/** @param {unknown} drawings */
-export const keepDrawings = (drawings) => within('readwrite', (store) => store.put(drawings, DRAWINGS));
+/** @param {KeptRun} kept @param {number|null} known */
+function checkStep({ step }, known) {
+  if (step !== known) throw new Error(`Another tab has gone on with this run and keeps its step ${step}. Reload the page to see that one.`);
+}
+
+/** @param {(kept: any) => unknown} drawings  what to keep, given what is kept */
+export const keepDrawings = (drawings) => within('readwrite', (store) => store.get(DRAWINGS), (store, kept) => {
+  store.put(drawings(kept), DRAWINGS);
+});
 
 /** @returns {Promise<any>} */
 export const keptDrawings = () => within('readonly', (store) => store.get(DRAWINGS));

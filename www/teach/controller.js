@@ -5,11 +5,12 @@ import { send } from '../engine/learning-protocol.js';
 import { openFiles } from '../model/files.js';
 import { MOST_FILES } from '../model/folder.js';
 import { sourceOfFiles } from '../model/source.js';
-import { forgetRun, keepDrawings, keepRun, keptDrawings, keptImages, keptRun } from '../model/taught.js';
+import { forgetRun, keepDrawings, keepRun, keptDrawings, keptRun, keptRunWithImages } from '../model/taught.js';
 import { SHIPPED } from '../models/catalogue.js';
 import { messageOf } from '../words/messages.js';
 import { archiveOf, checkpointIn, modelIn } from './archive.js';
 import { emptyCurve, pointsUpTo, withPoints } from './store/curve.js';
+import { merged, recognised } from './store/drawings.js';
 import { SETTING_NAMES, recipeOf, samplesOf } from './store/settings.js';
 import { newRun } from './store/state.js';
 import { TITLES, chosenImages, fittedTo, imageProblem, isActive, settingProblem, settingsOf } from './store/select.js';
@@ -56,8 +57,8 @@ export class Controller {
   #keptImagesOf = '';
   #timer = 0;
   #resting = 0;
-  /** What tells the drawings that were read or kept last from those of another tab; and whether they could not be kept. */
-  #drawings = { mark: '', unkept: false };
+  /** The drawings that were read or kept last, what tells them from those of another tab, and whether the latest could not be kept. */
+  #drawings;
   /** Which beginning was asked for last. */
   #asked = 0;
 
@@ -68,6 +69,7 @@ export class Controller {
   constructor(store, sourceOf) {
     this.#store = store;
     this.#sourceOf = sourceOf;
+    this.#drawings = { both: /** @type {import('./store/drawings.js').Both} */ (store.state), mark: '', unkept: false };
     // Another tab may have been drawn in meanwhile.
     const look = () => this.#readDrawings().catch((error) => console.warn(error));
     addEventListener('focus', look);
@@ -228,11 +230,20 @@ export class Controller {
     clearTimeout(this.#resting);
     this.#resting = 0;
     const { drawings, aside } = this.#state;
+    const here = { drawings, aside };
+    const mark = Math.random().toString(36);
     const still = (/** @type {typeof drawings} */ of) => ({ ...of, boxes: of.boxes.map((box) => ({ ...box, past: [] })) });
-    const mark = this.#drawings.mark = Math.random().toString(36);
+    let all = here;
     try {
-      await keepDrawings({ drawings: still(drawings), aside: still(aside), mark });
-      this.#drawings.unkept = false;
+      await keepDrawings((kept) => {
+        const { both, mark: before } = this.#drawings;
+        // Another tab has been drawn in meanwhile.
+        if (isWhole(kept) && kept.mark !== before) all = merged(here, both, recognised(kept, here));
+        return { drawings: still(all.drawings), aside: still(all.aside), mark };
+      });
+      if (all === here) this.#drawings.both = here;
+      else this.#takeDrawings(here, all);
+      Object.assign(this.#drawings, { mark, unkept: false });
     } catch (error) {
       console.warn(error);
       if (this.#drawings.unkept) return; // it was said
@@ -241,16 +252,27 @@ export class Controller {
     }
   }
 
-  /** Takes over what is kept, unless it is what this page has. What it shows of it stays the alphabet that is drawn here. */
+  /** Takes over what another tab has kept. */
   async #readDrawings() {
     const { mark: before } = this.#drawings;
     const kept = await keptDrawings();
-    const { mark = 'kept before there were marks' } = kept ?? {};
-    const isOlder = this.#resting || this.#drawings.mark !== before;
-    if (!kept?.drawings || !kept.aside || isOlder || mark === before) return;
-    this.#drawings.mark = mark;
-    const { alphabet } = before ? this.#state.drawings : kept.drawings;
-    this.dispatch({ type: 'drawings', kept: { drawings: kept.drawings, aside: kept.aside }, alphabet });
+    // It may be older than what was read or kept here meanwhile.
+    if (!isWhole(kept) || kept.mark === before || this.#drawings.mark !== before) return;
+    // What is shown stays the alphabet that is drawn here.
+    this.#takeDrawings(this.#drawings.both, kept, !before && !this.#resting ? kept.drawings.alphabet : undefined);
+    this.#drawings.mark = kept.mark;
+  }
+
+  /**
+   * Shows what is kept, but for the boxes that were drawn in since it was as here.
+   * @param {import('./store/drawings.js').Both} since
+   * @param {import('./store/drawings.js').Both} kept
+   * @param {import('./store/drawings.js').Alphabet} [alphabet]
+   */
+  #takeDrawings(since, kept, alphabet = this.#state.drawings.alphabet) {
+    const both = recognised(kept, this.#state);
+    this.#drawings.both = both;
+    this.dispatch({ type: 'drawings', kept: merged(this.#state, since, both), alphabet });
   }
 
   // ---- What it begins with --------------------------------------------------------------------
@@ -493,7 +515,9 @@ export class Controller {
     const first = this.#keptImagesOf !== name;
     const { pixels, ...rest } = images;
     try {
-      await keepRun({ name, title, step, files, model, shown }, first ? { ...rest, pixels: new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (pixels)]) } : null, this.#replaces);
+      const { run } = this.#state;
+      const known = run?.name === name ? run.kept : null;
+      await keepRun({ name, title, step, files, model, shown }, first ? { ...rest, pixels: new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (pixels)]) } : null, { replaces: this.#replaces, known });
       this.#keptImagesOf = name;
       this.dispatch({ type: 'kept', name, step });
     } catch (error) {
@@ -505,8 +529,9 @@ export class Controller {
 
   /** Shows the run of an earlier visit, ready to go on. */
   async #openKept() {
-    const [kept, images] = await Promise.all([keptRun(), keptImages()]);
-    if (!kept || !images || this.#state.run) return;
+    const found = await keptRunWithImages();
+    if (!found || this.#state.run) return;
+    const { kept, images } = found;
     const { recipe, samples, shape, frames, losses, backend } = /** @type {Shown} */ (kept.shown);
     const { name, title, step, files, model } = kept;
     const pixels = new Uint8Array(await images.pixels.arrayBuffer());
@@ -529,7 +554,7 @@ export class Controller {
       // What is still to be kept of it would bring it back.
       this.#keeping.next = null;
       await this.#writing;
-      await forgetRun(run.name);
+      await forgetRun(run.name, run.kept);
       this.#keptImagesOf = '';
       this.dispatch({ type: 'forgotten' });
     } catch (error) {
@@ -582,6 +607,9 @@ async function knownOf(source) {
   const known = config && knownFrom(config, await find('card.json'));
   return known && Number.isInteger(known.channels) ? known : null;
 }
+
+/** Whether drawings are kept. @param {any} kept */
+const isWhole = (kept) => Boolean(kept?.drawings && kept.aside);
 
 /** @param {import('./store/state.js').Recipe} recipe */
 const knownOfRecipe = ({ config, card }) => knownFrom(config, card);

@@ -7,6 +7,7 @@ import { withLine } from '../../store/strokes.js';
 /** Which alphabet is drawn. @typedef {'digits'|'letters'} Alphabet */
 /** A box: what is drawn in it, and before each of its lines. @typedef {{label: number, ink: Float32Array, past: readonly Float32Array[]}} Box */
 /** @typedef {{alphabet: Alphabet, boxes: readonly Box[]}} Drawings */
+/** What is drawn, in the alphabet that is shown and in the other. @typedef {{drawings: Drawings, aside: Drawings}} Both */
 
 /** Pixels of a box along a side, and the pen's width. */
 export const BOARD = 84;
@@ -67,6 +68,30 @@ export const cleared = (drawings, index) => withBox(drawings, index, (box) => ({
 
 /** @param {Drawings} drawings @param {number} index @param {number} label @returns {Drawings} */
 export const labelled = (drawings, index, label) => withBox(drawings, index, (box) => ({ ...box, label }));
+
+/** @param {Both} both @param {Alphabet} alphabet @returns {Drawings} */
+const ofAlphabet = ({ drawings, aside }, alphabet) => (drawings.alphabet === alphabet ? drawings : aside);
+
+/** Both alphabets, in the order in which they are here. @param {Both} here @param {(drawings: Drawings) => Drawings} change @returns {Both} */
+const ofBoth = ({ drawings, aside }, change) => ({ drawings: change(drawings), aside: change(aside) });
+
+/** What is kept, with the boxes that are the same here being those from here, with all that can be undone. @param {Both} kept @param {Both} here @returns {Both} */
+export const recognised = (kept, here) => ofBoth(here, ({ alphabet, boxes }) => ({
+  alphabet,
+  boxes: ofAlphabet(kept, alphabet).boxes.map((box, i) => (boxes[i] && box.label === boxes[i].label && box.ink.every((share, at) => share === boxes[i].ink[at]) ? boxes[i] : box)),
+}));
+
+/**
+ * Two windows draw: of the boxes that were changed here since both had the same it is what is drawn here, of the others what is kept.
+ * @param {Both} here
+ * @param {Both} before  what both had
+ * @param {Both} kept
+ * @returns {Both}
+ */
+export const merged = (here, before, kept) => ofBoth(here, ({ alphabet, boxes }) => ({
+  alphabet,
+  boxes: ofAlphabet(kept, alphabet).boxes.map((box, i) => (boxes[i] && boxes[i] !== ofAlphabet(before, alphabet).boxes[i] ? boxes[i] : box)),
+}));
 
 /**
  * A drawing as a picture: its ink, in its proportions, fills a square, whose middle is where its mass is.

@@ -75,7 +75,7 @@ export function reduce(state, action) {
     case 'open': return { ...withoutNotice(state, 'kept', 'ask'), run: action.run, shown: null, playing: false };
     case 'kept': return kept(state, action.name, action.step);
     case 'unkept': return withNotice(state, { key: 'unkept', title: 'It is not kept', text: `${action.message} ${isActive(state) && state.run?.activity !== 'paused' ? 'It goes on learning. Pause it and download' : 'Download'} it, or it is gone when this page is closed.` });
-    case 'forgotten': return announced({ ...withoutNotice(state, 'kept', 'ask', 'failure'), run: isActive(state) ? state.run : null }, 'It is deleted.');
+    case 'forgotten': return forgotten(state);
     case 'show': return { ...state, shown: action.step, playing: state.playing && action.step !== null };
     case 'play': return { ...state, playing: action.playing };
     case 'notify': return withNotice(state, action.notice);
@@ -111,6 +111,13 @@ function kept(state, name, step) {
   const next = withRun(withoutNotice(state, 'unkept'), { kept: step });
   if (beginning.kind !== 'model' || beginning.source.kind !== 'taught' || beginning.source.name === name) return next;
   return { ...next, beginning: { ...beginning, source: { ...beginning.source, id: `taught:${name}`, name } } };
+}
+
+/** No network begins with what is deleted. @param {State} state @returns {State} */
+function forgotten(state) {
+  const { run, beginning } = state;
+  const isGone = beginning.kind === 'model' && beginning.source.kind === 'taught' && beginning.source.name === run?.name;
+  return announced({ ...withoutNotice(state, 'kept', 'ask', 'failure'), run: isActive(state) ? run : null, beginning: isGone ? { kind: 'nothing' } : beginning }, 'It is deleted.');
 }
 
 /** @param {State} state @param {Run} run @param {Extract<LearningEvent, {type: 'failed'}>} event @returns {State} */

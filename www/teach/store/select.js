@@ -107,7 +107,7 @@ export function fittedTo(images, known) {
   return { ...images, labels: images.labels.map((label) => places[label]), names: known.names };
 }
 
-/** Seconds that a run still takes. @param {import('./state.js').Run} run */
-export function secondsLeft({ recipe, step, speed }) {
-  return recipe && speed ? ((recipe.steps - step) * recipe.batch) / speed : null;
+/** Seconds that a run still takes, samples with it. @param {import('./state.js').Run} run */
+export function secondsLeft({ recipe, step, speed, samples: { share } }) {
+  return recipe && speed ? ((recipe.steps - step) * recipe.batch) / speed / (1 - share) : null;
 }
