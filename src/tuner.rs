@@ -19,6 +19,8 @@ use crate::{Precision, Result, Shape};
 const BUDGET: f64 = 0.8;
 /// Seconds of one measurement of a dispatch.
 const LEAST: f64 = 2e-3;
+/// Measurements by turns, since a GPU may only get going during the first.
+const ROUNDS: usize = 2;
 
 /// Times the variants on a device: less than a second, unless a single shader takes longer to compile.
 ///
@@ -27,8 +29,6 @@ const LEAST: f64 = 2e-3;
 pub async fn measure(gpu: &Rc<Gpu>) -> Result<Tuning> {
     /// Where sharing memory is this much slower, it is not memory that is shared, and nothing that uses it is tried.
     const EMULATED: f64 = 3.0;
-    /// By turns, since a GPU may only get going during the first.
-    const ROUNDS: usize = 2;
     /// Those asked first matter most.
     const ORDER: [usize; SIZES.len()] = [1, 2, 0, 3];
 
@@ -39,10 +39,12 @@ pub async fn measure(gpu: &Rc<Gpu>) -> Result<Tuning> {
         shared = shared.min(time(&backend, softmax()?, Fusion::STAGED).await?);
         serial = serial.min(time(&backend, softmax()?, Fusion::DIRECT).await?);
     }
-    let direct = if quads_work(gpu).await? { Variant::Quads } else { Variant::Direct };
+    let quads = quads_work(gpu).await?;
     if shared > EMULATED * serial {
-        return Ok(Tuning { serial: true, ..Tuning::all(direct) });
+        let variant = if quads && quads_are_faster(&backend).await? { Variant::Quads } else { Variant::Direct };
+        return Ok(Tuning { serial: true, ..Tuning::all(variant) });
     }
+    let direct = if quads { Variant::Quads } else { Variant::Direct };
     let mut tuning = Tuning { serial: serial < shared, ..Tuning::STAGED };
     for conv in [Conv2d::SAME, Conv2d::POINTWISE] {
         let mut latest = None;
@@ -70,6 +72,17 @@ pub async fn measure(gpu: &Rc<Gpu>) -> Result<Tuning> {
 async fn time(backend: &Backend, graph: Graph, fusion: Fusion) -> Result<f64> {
     let executor = backend.compile(Plan::new(&fuse(&graph, fusion)?), &[], |_, _| {}).await?;
     Ok(executor.times(LEAST).await?.iter().sum())
+}
+
+/// Whether quads gain by loading less than `Direct` does: where subgroups are emulated, passing numbers round may cost more.
+async fn quads_are_faster(backend: &Backend) -> Result<bool> {
+    let (graph, ..) = convolution(Conv2d::SAME, 1)?;
+    let (mut direct, mut quads) = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..ROUNDS {
+        direct = direct.min(time(backend, graph.clone(), Fusion::DIRECT).await?);
+        quads = quads.min(time(backend, graph.clone(), Fusion::QUADS).await?);
+    }
+    Ok(quads < direct)
 }
 
 /// Whether a device has subgroups, and four neighbouring invocations of a workgroup are a quad in them: it is so wherever we

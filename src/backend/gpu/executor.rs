@@ -424,21 +424,26 @@ impl Executor {
         Ok(pieces.len())
     }
 
-    /// Cuts dispatches that take too long, as far as is known by now: whether there were any. Their parameters are written
-    /// before whatever is submitted next, so nothing may be recorded and not submitted.
+    /// Cuts dispatches anew that take too long, as far as is known by now, or that no longer do: whether there were any. Their
+    /// parameters are written before whatever is submitted next, so nothing may be recorded and not submitted.
     fn cut(&self) -> bool {
-        /// Of its rate at the last time, when a device has become so much slower that it is worth cutting anew.
+        /// Of its rate at the last time, when a device has become so much slower, or faster, that it is worth cutting anew.
+        /// The first rate may be of a device that was still busy with something else, or had been resting.
         const SLOWER: f64 = 0.7;
+        const FASTER: f64 = 2.0;
 
-        match self.pace.rate() {
-            Some(rate) if rate < SLOWER * self.cut_at.get() => self.cut_at.set(rate),
-            _ => return false,
+        let Some(rate) = self.pace.rate() else { return false };
+        let before = self.cut_at.get();
+        let faster = rate > FASTER * before && self.pieces.borrow().len() > self.dispatches.len();
+        if !faster && rate >= SLOWER * before {
+            return false;
         }
+        self.cut_at.set(rate);
         let long = |piece: &Piece| {
             let by_x = piece.workgroups[0] as usize;
             self.kernels[piece.dispatch].first.is_some() && self.pace.pieces(piece.work).min(by_x) > 1
         };
-        if !self.pieces.borrow().iter().any(long) {
+        if !faster && !self.pieces.borrow().iter().any(long) {
             return false;
         }
         let mut room = PIECES;
