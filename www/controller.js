@@ -15,7 +15,7 @@ import { beginningProblem, inversionProblem, isOfInversion } from './store/pictu
 import { needsGradients, usesClassifier } from './store/guide.js';
 import { goesOn, newestTrial, planOf, planProblem } from './store/comparing.js';
 import { conditionProblem, conditionShape, imageCount, isSpelling, loadOptions, phase, problemOf, queryOf, selectedRun, wordProblem } from './store/select.js';
-import { FIELD_NAMES, randomSeed } from './store/settings.js';
+import { DEFAULTS, FIELD_NAMES, randomSeed } from './store/settings.js';
 import { reportText, verdict } from './words/gpu-check.js';
 import { FAILURES, messageOf } from './words/messages.js';
 
@@ -253,7 +253,8 @@ export class Controller {
     const count = imageCount(this.#state);
     const labels = classLabels(loaded.model, settings.class, count);
     try {
-      await this.takePicture(await imageOfData(loaded.source, labels?.[Math.min(selection.image, labels.length - 1)] ?? -1, shape));
+      const image = await imageOfData(loaded.source, labels?.[Math.min(selection.image, labels.length - 1)] ?? -1, shape);
+      if (this.#state.loaded === loaded) await this.takePicture(image);
     } catch (error) {
       this.dispatch({ type: 'refuse', title: 'The picture is not taken', text: messageOf(error) });
     }
@@ -582,6 +583,9 @@ export class Controller {
   /** What a notice's button asks for. @param {import('./store/state.js').Intent} intent */
   act(intent) {
     switch (intent.do) {
+      case 'withoutClassifier':
+        this.dispatch({ type: 'type', field: 'guide', text: DEFAULTS.guide });
+        return this.connect(intent.next);
       case 'connect': return this.connect(intent.next);
       case 'load': return this.load(intent.source);
       case 'loadNamed': return this.loadNamed(intent.name);

@@ -206,7 +206,7 @@ test('a model without a bound says why', async () => {
   const on = parts(page);
   await take(page);
   await on.costs.click();
-  await says(page, /This model has neither of the two/);
+  await says(page, /Neither of the two could be computed/);
   assert.match(await on.section.locator('.problem').first().textContent(), /DDPM does not sample models of FlowMatchEulerDiscreteScheduler, so the variational bound/);
   await on.section.getByText('The likelihood is of models with a β a timestep').waitFor();
   await on.curve.waitFor({ state: 'hidden' });

@@ -140,7 +140,8 @@ export class Measuring {
     if (event.type === 'finished' || event.type === 'failed') this.#disconnect();
     const announce = (/** @type {string} */ text) => this.#controller.dispatch({ type: 'announce', text });
     if (event.type === 'estimate' && !estimate) announce(`At most about ${event.estimate.sum.mean.toFixed(2)} bits/dim.`);
-    if (event.type === 'finished') announce('What the picture costs is computed.');
+    const { bound, likelihood } = this.#state.problems;
+    if (event.type === 'finished') announce(bound ?? likelihood ?? 'What the picture costs is computed.');
     if (event.type === 'failed') announce(`What the picture costs could not be computed. ${event.message}`);
   }
 

@@ -14,7 +14,7 @@ const STAGES = {
   engine: 'Fetching the engine that computes it',
   download: 'Reading the model',
   compile: 'Preparing the network',
-  bound: 'The bound, at ever more timesteps',
+  bound: 'The bound, evaluations of the network',
   likelihood: 'The likelihood, along the ODE',
 };
 
@@ -121,7 +121,7 @@ export class Panel {
     this.#refusal.textContent = problems.likelihood === problems.bound ? '' : problems.likelihood ?? '';
     this.#refusal.hidden = !this.#refusal.textContent;
     this.#section.classList.toggle('failed', phase === 'failed');
-    this.#section.classList.toggle('without-bound', problems.bound !== null);
+    this.#section.classList.toggle('without-bound', problems.bound !== null && !estimate);
     this.#section.classList.toggle('without-likelihood', !hasLikelihood);
     this.#sum.textContent = estimate ? withError(estimate.sum) : '–';
     this.#whole.textContent = estimate ? `the variational bound: ${Math.round(bytesOf(subject, estimate.sum.mean))} bytes for all of it` : 'the variational bound';
@@ -178,7 +178,7 @@ function saysOf({ phase, progress: { stage, done, total }, estimate, subject, pr
   if (phase === 'failed') return 'It could not be computed.';
   if (phase === 'stopped') return `Stopped${known ? `: ${known}` : ' before there was an estimate'}.`;
   if (phase === 'replaced') return `The model was changed${known ? `: ${known}` : ' before there was an estimate'}.`;
-  if (problems.bound !== null && problems.likelihood !== null) return 'This model has neither of the two.';
-  if (problems.bound !== null) return 'Its likelihood is computed.';
+  if (problems.bound !== null && problems.likelihood !== null && !known) return 'Neither of the two could be computed.';
+  if (problems.bound !== null && !known) return 'Its likelihood is computed.';
   return known && `${known[0].toUpperCase()}${known.slice(1)}.`;
 }

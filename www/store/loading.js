@@ -198,7 +198,10 @@ export function failed(state, event) {
   const again = next.interrupted ? 'resume' : null;
   const onGpu = state.settings.backend !== 'cpu' && state.backend?.kind !== 'cpu';
   const actions = [button('Try again', { do: 'connect', next: again })];
-  if (onGpu) actions.push(button('Use the CPU', { do: 'changeBackend', kind: 'cpu', next: again }));
+  // What computes gradients did not come, for whatever device; what was there before needs none.
+  const without = during === 'engine' && state.gradients;
+  if (without) actions.push(button('Go on without the classifier', { do: 'withoutClassifier', next: again }));
+  if (onGpu && !without) actions.push(button('Use the CPU', { do: 'changeBackend', kind: 'cpu', next: again }));
   if (onGpu && during === 'run') actions.push(button('Check my GPU', { do: 'connect', next: 'check' }));
   const text = isLost ? `${message} That happened ${next.losses} times in a row. The run can go on from where it was${onGpu ? '; on the CPU the last digits differ' : ''}.` : message;
   return withFailure(withStatus(next, during === 'run' ? 'Interrupted' : 'Not running', '', 0), title, text, actions, message);

@@ -82,6 +82,7 @@ import { FIELD_NAMES } from './settings.js';
 
 /** What a button of a notice asks for. @typedef {(
  *   {do: 'connect', next: Next} |
+ *   {do: 'withoutClassifier', next: Next} |
  *   {do: 'load', source: Source} |
  *   {do: 'loadNamed', name: string} |
  *   {do: 'loadFewer', source: Source, count: number} |

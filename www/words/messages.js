@@ -3,7 +3,7 @@
 /** What a stage is called, and which part of the progress bar it fills. @type {Record<import('../engine/protocol.js').LoadingStage, {text: string, from: number, to: number}>} */
 export const STAGES = {
   engine: { text: 'Starting the engine', from: 0.02, to: 0.03 },
-  gradients: { text: 'Downloading gradients', from: 0, to: 0.02 },
+  gradients: { text: 'Downloading the engine with gradients', from: 0, to: 0.02 },
   download: { text: 'Downloading the model', from: 0.03, to: 0.5 },
   classifier: { text: 'Downloading the classifier', from: 0.5, to: 0.55 },
   compile: { text: 'Compiling the shaders', from: 0.55, to: 0.9 },
