@@ -144,6 +144,20 @@ export async function ready(page, timeout = 120_000) {
   }
 }
 
+/**
+ * Waits until what a function of the page promises is true. Playwright's waitForFunction takes the promise itself for that.
+ * @param {import('playwright-core').Page} page
+ * @param {(of: any) => Promise<boolean>} holds
+ * @param {unknown} [of]  what it is given
+ */
+export async function comesTrue(page, holds, of = null, timeout = 30_000) {
+  const end = Date.now() + timeout;
+  while (!await page.evaluate(holds, of)) {
+    assert.ok(Date.now() < end, `${timeout} ms have gone by, and this is not true of ${JSON.stringify(of)}: ${holds}`);
+    await page.waitForTimeout(50);
+  }
+}
+
 /** Clicks Generate (or starts a run in another way) and waits for its end, however short it is. */
 export async function generate(page, start = () => controls(page).generate.click()) {
   await page.evaluate(() => {
