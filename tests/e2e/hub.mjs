@@ -30,6 +30,8 @@ export async function startHub(repositories) {
     log: [],
     /** Cuts the connection of the next weights after so many bytes. @type {number|null} */
     cutAfter: null,
+    /** What it is like from that cut on, before anybody can come again. @type {{refuse?: number, edition?: string}} */
+    atCut: {},
     /** Sends the rest of the next weights only once this is settled, after so many bytes. @type {{after: number, until: Promise<void>}|null} */
     hold: null,
     /** Answers 503 to so many requests for weights. */
@@ -118,6 +120,7 @@ export async function startHub(repositories) {
     if (hub.cutAfter !== null && hub.cutAfter < part.length) {
       entry.sent = hub.cutAfter;
       hub.cutAfter = null;
+      Object.assign(hub, hub.atCut);
       response.write(part.subarray(0, entry.sent), () => setTimeout(() => response.destroy(), 100));
       return;
     }

@@ -60,9 +60,17 @@ const extents = () => hub.log.filter(({ path, method, sent }) => path === WEIGHT
 async function storedNames(page) {
   await page.locator('#model-button').click();
   if (!await page.locator('#stored').evaluate((details) => details.open)) await page.locator('#stored summary').click();
-  await page.waitForTimeout(300);
-  return page.locator('#stored-list .name').allTextContents();
+  const names = page.locator('#stored-list .name');
+  await names.first().waitFor();
+  return names.allTextContents();
 }
+
+/** Has the page note whether it ever says that it reconnects, however soon that is over. */
+const watchReconnecting = (page) => page.evaluate(() => {
+  const text = document.getElementById('status-text');
+  new MutationObserver(() => { globalThis.reconnected ||= text.textContent === 'Reconnecting'; }).observe(text, { childList: true, characterData: true, subtree: true });
+});
+const hasReconnected = (page) => page.evaluate(() => globalThis.reconnected === true);
 
 test('owner/name and a pasted page load the model, in parts, and the address keeps its name', async () => {
   const page = await open('');
@@ -88,13 +96,14 @@ test('owner/name and a pasted page load the model, in parts, and the address kee
 
 test('a broken download goes on where it stopped', async () => {
   hub.cutAfter = 3_000_000;
+  hub.atCut = { refuse: 1 };
   const page = await open('');
   hub.log.length = 0;
+  await watchReconnecting(page);
   await loadModel(page, 'somebody/sprites@main');
-  await page.waitForFunction(() => /Reconnecting/.test(document.getElementById('status-text').textContent));
-  hub.refuse = 1;
   await page.waitForFunction(() => document.getElementById('model-name').textContent === 'Sprites', null, { timeout: 60_000 });
   await ready(page);
+  assert.ok(await hasReconnected(page), 'it said so');
   assert.equal(hub.log.filter(({ status }) => status === 503).length, 1, 'it was refused once');
   const sent = extents();
   // What the server wrote last may not have come through the cut; what came is not asked for again.
@@ -112,6 +121,8 @@ test('after a reload a download goes on with the parts that are stored', async (
   hub.refuseFrom = PART; // the second part never comes
   await loadModel(page, 'somebody/sprites');
   await page.waitForFunction(() => /Reconnecting/.test(document.getElementById('status-text').textContent), null, { timeout: 30_000 });
+  // A page that is still there could come again once it is not refused any more.
+  await page.goto('about:blank');
   hub.refuseFrom = Infinity;
   const before = extents().length;
   assert.deepEqual(extents()[0], [0, PART]);
@@ -169,12 +180,13 @@ test('a branch that moved is noticed; one that did not costs one question', asyn
 test('a file that changes while it is downloaded is fetched anew', async () => {
   const page = await open('');
   hub.cutAfter = 2_000_000;
+  hub.atCut = { edition: 'changed' };
   hub.log.length = 0;
+  await watchReconnecting(page);
   await loadModel(page, 'somebody/sprites');
-  await page.waitForFunction(() => /Reconnecting/.test(document.getElementById('status-text').textContent));
-  hub.edition = 'changed';
   await page.waitForFunction(() => document.getElementById('model-name').textContent === 'Sprites', null, { timeout: 60_000 });
   await ready(page);
+  assert.ok(await hasReconnected(page), 'it said so');
   assert.ok(extents().filter(([from]) => from === 0).length >= 2, 'it began again');
   await close(page);
 });
