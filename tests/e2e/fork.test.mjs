@@ -51,11 +51,38 @@ const tree = (page) => ({
   hint: page.locator('#fork-hint'),
 });
 
-/** Has the page note the rows that the engine resumes runs at. */
+/** Has the page note the rows that the engine resumes runs at, and how often it is told where a run stands. */
 const watchResumed = (page) => page.addInitScript(() => {
-  globalThis.resumed = [];
+  Object.assign(globalThis, { resumed: [], told: 0 });
   new BroadcastChannel('resumed').onmessage = ({ data }) => globalThis.resumed.push(data);
+  globalThis.Worker = class extends Worker {
+    constructor(...of) {
+      super(...of);
+      this.addEventListener('message', ({ data }) => {
+        if (data.type === 'snapshot') globalThis.told++;
+      });
+    }
+  };
 });
+
+/**
+ * Has the engine be lost when a run has come so far, and sees that another one is loaded, however soon that is.
+ * @param {import('playwright-core').Page} page
+ * @param {number} step
+ * @param {{told?: boolean}} [options]  only after the page was told where the run stands
+ */
+async function lose(page, step, { told = false } = {}) {
+  await page.waitForFunction(([least, waits]) => document.body.dataset.phase === 'running' && Number(document.getElementById('step').value) >= least && (!waits || globalThis.told > 0), [step, told], { timeout: 60_000 });
+  await page.evaluate(() => new Promise((done) => {
+    new MutationObserver((_, observer) => {
+      if (document.body.dataset.phase !== 'loading') return;
+      observer.disconnect();
+      globalThis.told = 0;
+      done();
+    }).observe(document.body, { attributeFilter: ['data-phase'] });
+    new BroadcastChannel('lose').postMessage('now');
+  }));
+}
 
 /** Moves the slider by its value, as a drag would. */
 const scrub = (page, step) => page.evaluate((to) => {
@@ -188,15 +215,8 @@ for (const backend of ['cpu', 'gpu']) {
       await generate(page);
       const [whole, early] = [await pixels(page), await at(page, 5)];
       await on.generate.click();
-      const lose = async (step, milliseconds = 0) => {
-        await page.waitForFunction((n) => document.body.dataset.phase === 'running' && Number(document.getElementById('step').value) >= n, step, { timeout: 60_000 });
-        await page.waitForTimeout(milliseconds);
-        await page.evaluate(() => new BroadcastChannel('lose').postMessage('now'));
-        await page.waitForFunction(() => document.body.dataset.phase === 'loading');
-      };
-      await lose(1);
-      // By then the page has been told where the run stands.
-      await lose(5, 3500);
+      await lose(page, 1);
+      await lose(page, 5, { told: true });
       await ready(page);
       const resumed = await page.evaluate(() => globalThis.resumed.flat());
       assert.ok(resumed.some((row) => row > 1), `it did not begin anew, but at evaluation ${resumed}`);
@@ -211,7 +231,7 @@ for (const backend of ['cpu', 'gpu']) {
       await on.class('7').check();
       await scrub(page, 8);
       await tree(page).fork.click();
-      await lose(10);
+      await lose(page, 10);
       await ready(page);
       assert.equal(await on.step.inputValue(), String(steps));
       equal(await pixels(page), branch, 'the fork is as the one before');
@@ -223,12 +243,8 @@ for (const backend of ['cpu', 'gpu']) {
 test('after three losses in a row the CPU goes on, and the page says so', async () => {
   const page = await open('frail/?model=models/digits&backend=gpu&count=1&steps=200&seed=5&class=3');
   await controls(page).generate.click();
-  // The CPU is there at once, so its loading may be over before it is seen.
-  for (const next of ['body[data-phase="loading"]', 'body[data-phase="loading"]', '[data-kind="cpu"]']) {
-    await page.waitForFunction(() => document.body.dataset.phase === 'running' && Number(document.getElementById('step').value) >= 2, null, { timeout: 60_000 });
-    await page.evaluate(() => new BroadcastChannel('lose').postMessage('now'));
-    await page.waitForSelector(next);
-  }
+  for (let i = 0; i < 3; i++) await lose(page, 2);
+  await page.waitForSelector('[data-kind="cpu"]');
   await ready(page);
   const notes = await page.locator('#notes').textContent();
   assert.match(notes, /The CPU takes over.*3 times in a row/s);
