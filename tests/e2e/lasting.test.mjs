@@ -112,11 +112,18 @@ test('a run goes on to the same pixels when its GPU is destroyed, and when the b
 
 test('a page that is reloaded in the midst of a run offers to make it again', async () => {
   const page = await openPage(browser, `${server.url}counted/?model=models/digits&backend=cpu&count=2&steps=40&class=4`);
-  await controls(page).generate.click();
-  await reaches(page, 3);
-  const seed = await controls(page).seed.inputValue();
-  await page.reload();
+  // The page itself does it, so that the run is not over before, however fast the machine is.
+  await page.evaluate(() => {
+    new MutationObserver((_, observer) => {
+      if (document.body.dataset.phase !== 'running' || Number(document.getElementById('step').value) < 3) return;
+      observer.disconnect();
+      sessionStorage.setItem('seed of the test', document.getElementById('seed').value);
+      location.reload();
+    }).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
+  });
+  await Promise.all([page.waitForEvent('load'), controls(page).generate.click()]);
   await ready(page);
+  const seed = await page.evaluate(() => sessionStorage.getItem('seed of the test'));
   const notice = page.locator('.notice', { hasText: 'A run was under way' });
   assert.match(await notice.textContent(), /DDIM · 40 steps · class 4 · seed \d+ was not done when the page was closed/);
   await generate(page, () => notice.getByRole('button', { name: 'Make it again' }).click());
