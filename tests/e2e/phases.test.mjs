@@ -33,7 +33,11 @@ before(async () => {
       });
     });
     let holds = null;
-    channel.addEventListener('message', ({ data }) => { if (data.hold !== undefined) holds = data.hold; });
+    channel.addEventListener('message', ({ data }) => {
+      if (data.hold === undefined) return;
+      holds = data.hold;
+      channel.postMessage('at hold ' + holds);
+    });
     const { create } = Engine;
     Engine.create = () => create.call(Engine, 'cpu');
     const { backend, start } = Engine.prototype;
@@ -69,7 +73,7 @@ beforeEach(async () => {
 afterEach(() => hub.close());
 
 async function open() {
-  const page = await openPage(browser, `${server.url}?backend=gpu&autotune=0&count=2&steps=60&seed=5&class=9&hub=${hub.url}`, { before: (page) => page.addInitScript(() => {
+  const page = await openPage(browser, `${server.url}?backend=gpu&autotune=0&count=1&steps=900&seed=5&class=9&hub=${hub.url}`, { before: (page) => page.addInitScript(() => {
     const channel = globalThis.engine = new BroadcastChannel('engine');
     globalThis.at = [];
     channel.onmessage = ({ data }) => globalThis.at.push(data);
@@ -147,8 +151,9 @@ test('a check that ends while another model is on its way leaves it loading', as
 for (const how of ['fail', 'succeed']) {
   test(`a run whose start would ${how} while another model is on its way leaves it loading`, async () => {
     const page = await open();
+    // Nothing says that it comes before what the page itself tells its engine, so it is answered.
     await tell(page, { hold: 'start' });
-    await page.waitForTimeout(50);
+    await waitsAt(page, 'hold start');
     await controls(page).generate.click();
     await waitsAt(page, 'start');
     const release = await loadSlowly(page);
