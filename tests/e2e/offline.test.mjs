@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
-import { controls, deliver, folderOf, generate, launch, ready } from './harness.mjs';
+import { comesTrue, controls, deliver, folderOf, generate, launch, ready } from './harness.mjs';
 
 let browser, folder, server, version;
 const QUERY = '?backend=cpu&steps=2&class=ON';
@@ -84,7 +84,7 @@ test('once a classifier has guided a run, it does so without the network', async
   await page.evaluate(() => navigator.serviceWorker.ready.then(() => {}));
   await page.locator('#guide').selectOption('classifier');
   await ready(page);
-  await page.waitForFunction(async () => Boolean(await caches.match('pkg/learning/denoise_bg.wasm')));
+  for (const file of ['denoise.js', 'denoise_bg.wasm']) await comesTrue(page, async (name) => Boolean(await caches.match(`pkg/learning/${name}`)), file);
   await context.setOffline(true);
   await page.reload();
   await ready(page);
