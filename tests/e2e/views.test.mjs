@@ -88,11 +88,13 @@ test('the plots follow the step', async () => {
   await plot('Spread');
   assert.equal(await page.locator('#chart rect').count(), 40);
   const heights = () => page.locator('#chart rect').evaluateAll((bars) => bars.map((bar) => Number(bar.getAttribute('height'))));
+  // What it shows is drawn at the next frame.
+  const drawn = () => page.evaluate(() => new Promise((done) => { requestAnimationFrame(() => requestAnimationFrame(done)); }));
   await scrubTo(page, 0);
-  await page.waitForTimeout(100);
+  await drawn();
   const noise = await heights();
   await scrubTo(page, 6);
-  await page.waitForTimeout(100);
+  await drawn();
   const digit = await heights();
   assert.ok(noise[20] > 10 && noise[10] > 0, 'noise is normal');
   assert.ok(digit[10] === 0 && Math.max(...digit) > 50, 'a digit is black and white');
