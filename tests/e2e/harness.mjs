@@ -200,6 +200,25 @@ export function roughness(image) {
   return image.slice(1).reduce((sum, value, i) => sum + Math.abs(value - image[i]), 0) / (image.length - 1);
 }
 
+/**
+ * Milliseconds that the longest task of a page's main thread takes while `act` is under way: of the processor, since
+ * what it waits for others is not its own.
+ * @param {import('playwright-core').Browser} browser
+ * @param {() => Promise<import('playwright-core').Page>} act  tells whose tasks
+ */
+export async function longestTask(browser, act) {
+  await browser.startTracing(null, { categories: ['toplevel', 'blink.user_timing'] });
+  const page = await act();
+  // Finds the thread of the page among those of the browser's own pages.
+  await page.evaluate(() => performance.mark('denoise'));
+  const { traceEvents } = JSON.parse(await browser.stopTracing());
+  const thread = ({ pid, tid }) => `${pid}.${tid}`;
+  const main = thread(traceEvents.find(({ name }) => name === 'denoise'));
+  const tasks = traceEvents.filter((event) => /RunTask$/.test(event.name) && event.tdur && thread(event) === main);
+  assert.ok(tasks.length > 100, `the trace has the page’s tasks: ${tasks.length}`);
+  return Math.max(...tasks.map(({ tdur }) => tdur)) / 1000;
+}
+
 // Pixels are compared as text: thousands of numbers side by side would say nothing.
 export const equal = (a, b, what) => assert.ok(JSON.stringify(a) === JSON.stringify(b), `${what}: the pixels differ`);
 export const differ = (a, b, what) => assert.ok(JSON.stringify(a) !== JSON.stringify(b), `${what}: the pixels are the same`);

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { readTexts, withTexts } from '../../www/keep/png.js';
-import { closePage as close, controls, DESKTOP, equal, generate, launch, openPage, PHONE, pixels, ready, servePage } from './harness.mjs';
+import { closePage as close, controls, DESKTOP, equal, generate, launch, longestTask, openPage, PHONE, pixels, ready, servePage } from './harness.mjs';
 
 let browser;
 let server;
@@ -271,17 +271,19 @@ test('a GIF of the run plays to its last picture', async () => {
   const page = await open('count=4&steps=12&seed=3&class=3');
   await generate(page);
   const shown = await grid(page);
-  await page.evaluate(() => {
-    globalThis.longest = 0;
-    new PerformanceObserver((list) => {
-      for (const { duration } of list.getEntries()) globalThis.longest = Math.max(globalThis.longest, duration);
-    }).observe({ type: 'longtask' });
-  });
-  const { name, bytes } = await save(page, 'gif');
-  const longest = await page.evaluate(() => globalThis.longest);
+  let saved;
+  // A task that is long by accident, on a machine that does much else, is not long every time.
+  const longest = [];
+  while (longest.length < 3 && !(longest.at(-1) < 50)) {
+    longest.push(await longestTask(browser, async () => {
+      saved = await save(page, 'gif');
+      return page;
+    }));
+  }
+  assert.ok(longest.at(-1) < 50, `the page was busy for ${longest.map(Math.round).join(', ')} ms`);
+  const { name, bytes } = saved;
   assert.equal(name, 'digits-3-3.gif');
   assert.equal(Buffer.from(bytes.subarray(0, 6)).toString(), 'GIF89a');
-  assert.ok(longest < 150, `the page was busy for ${longest} ms`); // of a machine that does other things too
   const gif = await page.evaluate(async (bytes) => {
     const decoder = new ImageDecoder({ data: new Uint8Array(bytes), type: 'image/gif' });
     await decoder.tracks.ready;

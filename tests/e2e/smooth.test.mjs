@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { closePage, generate, launch, loadModel, openPage, ready, servePage } from './harness.mjs';
+import { closePage, generate, launch, loadModel, longestTask, openPage, ready, servePage } from './harness.mjs';
 
 /** Milliseconds from which on a task is a long one, to browsers and to people. */
 const LONG = 50;
@@ -22,30 +22,22 @@ after(async () => {
   await server?.close();
 });
 
-/**
- * Milliseconds that the longest task of a page's main thread takes while `act` is under way: of the processor, since
- * what it waits for others is not its own.
- * @param {() => Promise<import('playwright-core').Page>} act
- */
-async function longestTask(act) {
-  await browser.startTracing(null, { categories: ['toplevel', 'blink.user_timing'] });
-  const page = await act();
-  // Finds the thread of the page among those of the browser's own pages.
-  await page.evaluate(() => performance.mark('denoise'));
-  const { traceEvents } = JSON.parse(await browser.stopTracing());
+/** Of a page that is opened for it. @param {() => Promise<import('playwright-core').Page>} act */
+async function longestOf(act) {
+  let page;
+  const longest = await longestTask(browser, async () => {
+    page = await act();
+    return page;
+  });
   await closePage(page);
-  const thread = ({ pid, tid }) => `${pid}.${tid}`;
-  const main = thread(traceEvents.find(({ name }) => name === 'denoise'));
-  const tasks = traceEvents.filter((event) => /RunTask$/.test(event.name) && event.tdur && thread(event) === main);
-  assert.ok(tasks.length > 100, `the trace has the page’s tasks: ${tasks.length}`);
-  return Math.max(...tasks.map(({ tdur }) => tdur)) / 1000;
+  return longest;
 }
 
 for (const backend of ['gpu', 'cpu']) {
   test(`no task of the page is long, on the ${backend.toUpperCase()}`, async () => {
     const found = [];
     while (found.length < ATTEMPTS && !(found.at(-1) < LONG)) {
-      found.push(await longestTask(async () => {
+      found.push(await longestOf(async () => {
         const page = await openPage(browser, `${server.url}?backend=${backend}&count=4&steps=3`);
         await generate(page);
         await loadModel(page, 'models/sprites');
@@ -61,7 +53,7 @@ for (const backend of ['gpu', 'cpu']) {
 test('no task of the page is long on which a network learns', async () => {
   const found = [];
   while (found.length < ATTEMPTS && !(found.at(-1) < LONG)) {
-    found.push(await longestTask(async () => {
+    found.push(await longestOf(async () => {
       const page = await openPage(browser, `${server.url}teach.html?backend=cpu&widths=8+16&batch=4&steps=20`, { wait: false });
       await page.waitForFunction(() => !document.getElementById('teach').disabled);
       await page.locator('#teach').click();
