@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import axe from 'axe-core';
-import { closePage as close, folderOf, launch, openPage, PHONE, servePage } from './harness.mjs';
+import { closePage as close, folderOf, generate, launch, openPage, PHONE, servePage } from './harness.mjs';
 
 /** One model is enough where the device does not matter. */
 const DIGITS = 'model=./digits';
@@ -26,11 +26,7 @@ const open = (query, options = {}) => openPage(browser, `${server.url}bench.html
 const button = (page, name) => page.getByRole('button', { name, exact: true });
 
 /** Clicks Run and waits for the end. */
-async function run(page) {
-  await button(page, 'Run').click();
-  await page.waitForSelector('body[data-phase="running"]');
-  await page.waitForSelector('body[data-phase="ready"]', { timeout: 240_000 });
-}
+const run = (page) => generate(page, () => button(page, 'Run').click());
 
 for (const [backend, device] of [['cpu', 'CPU, wasm SIMD'], ['gpu', 'GPU, WebGPU']]) {
   test(`evaluations are timed on the ${backend}, and the report can be copied`, async () => {
