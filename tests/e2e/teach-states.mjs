@@ -30,7 +30,7 @@ export async function openTeachStates(browser, { url, files }, options, before =
   const context = await browser.newContext({ reducedMotion: 'reduce', ...options });
   const page = await context.newPage();
   await before(page);
-  await page.goto(`${url}teach.html?${TINY}&steps=80000`);
+  await page.goto(`${url}teach.html?${TINY}&steps=100000`);
   return { page, files, release: () => {} };
 }
 

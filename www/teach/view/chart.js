@@ -10,6 +10,9 @@ import { secondsLeft } from '../store/select.js';
 /** Room for the axes' numbers, in pixels. */
 const MARGIN = { left: 48, right: 12, top: 8, bottom: 24 };
 const HEIGHT = 200;
+/** The width of a digit, and the least room between two labels, in pixels. */
+const LETTER = 7;
+const GAP = 8;
 
 export class Chart {
   #chart = byId('loss');
@@ -51,7 +54,9 @@ export class Chart {
     const y = (/** @type {number} */ loss) => top + (1 - Math.log(Math.max(loss, from) / from) / Math.log(to / from)) * high;
     const line = (/** @type {string} */ name, /** @type {[number, number][]} */ points) => svg('polyline', { class: name, points: points.map(([step, loss]) => `${x(step).toFixed(1)},${y(loss).toFixed(1)}`).join(' ') });
     const { raw, smooth } = linesOf(run.curve, wide);
-    const steps = [0, last / 4, last / 2, (3 * last) / 4, last].map(Math.round).filter((step, i, all) => all.indexOf(step) === i);
+    // The last label ends where it stands, and the one before it is in the middle of its place.
+    const parts = wide / 4 > 1.5 * LETTER * last.toLocaleString('en').length + GAP ? 4 : 2;
+    const steps = Array.from({ length: parts + 1 }, (_, i) => Math.round((i * last) / parts)).filter((step, i, all) => all.indexOf(step) === i);
     this.#chart.setAttribute('viewBox', `0 0 ${width} ${HEIGHT}`);
     this.#chart.replaceChildren(
       ...marks.flatMap((mark) => [svg('line', { class: 'mark', x1: left, x2: left + wide, y1: y(mark), y2: y(mark) }), svg('text', { class: 'at-left', x: left - 8, y: y(mark) + 4 }, String(mark))]),
