@@ -113,21 +113,25 @@ class Denoise {
     return milliseconds;
   }
 
-  /** Milliseconds of a run of `count` evaluations, all of it. */
+  /** Milliseconds of a run's `count` evaluations, from when it has its x_T to when the last picture is read. */
   async block(count) {
-    const begin = performance.now();
-    await this.frames(count);
-    return performance.now() - begin;
+    return (await this.#run(count)).milliseconds;
   }
 
   /** The frames of a run of `steps`: of each step x_t and x̂0. */
   async frames(steps) {
+    return (await this.#run(steps)).frames;
+  }
+
+  async #run(steps) {
     const run = await this.#start(steps);
     const frames = [];
+    const begin = performance.now();
     for (let frame; (frame = await run.next());) frames.push({ x: frame.x, x0: frame.x0 });
+    const milliseconds = performance.now() - begin;
     this.first = { x0: frames[0].x0, row: run.rows()[0] };
     run.free();
-    return frames;
+    return { frames, milliseconds };
   }
 
   /**
