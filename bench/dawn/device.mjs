@@ -3,7 +3,8 @@
 
 import { create, globals } from 'webgpu';
 
-export const gpu = create([]);
+// NVIDIA's Vulkan driver has 16-bit numbers in shaders, which Dawn keeps back unless it is told not to.
+export const gpu = create(['enable-dawn-features=vulkan_enable_f16_on_nvidia']);
 
 const define = (name, value) => Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
 Object.assign(globalThis, globals);
@@ -19,15 +20,39 @@ GPUQueue.prototype.writeBuffer = function (buffer, offset, data, start = 0, size
   return writeBuffer.call(this, buffer, offset, data.slice(start, start + size));
 };
 
-/** What devices complained of outside any call: commands that they rejected, and that they were lost. */
+/**
+ * @typedef {object} Problem
+ * @property {string} engine  whose device or promise it was
+ * @property {string} message
+ * @property {number} count  how often
+ */
+
+/** What went wrong outside any call: commands that a device rejected, devices that were lost, promises nobody waited for. @type {Problem[]} */
 export const problems = [];
+
+let user = 'the benchmark';
+
+/** Says which engine is at work from now on: devices that are opened and promises that fail are its own. @param {string} engine */
+export function workOf(engine) {
+  user = engine;
+}
+
+/** @param {string} engine @param {string} message */
+function note(engine, message) {
+  const known = problems.find((problem) => problem.engine === engine && problem.message === message);
+  if (known) known.count++;
+  else problems.push({ engine, message, count: 1 });
+}
+
+process.on('unhandledRejection', (error) => note(user, `a promise failed: ${error?.message ?? error}`));
 
 const { requestDevice } = GPUAdapter.prototype;
 GPUAdapter.prototype.requestDevice = async function (descriptor) {
+  const owner = user;
   const device = await requestDevice.call(this, descriptor);
-  device.addEventListener('uncapturederror', ({ error }) => problems.push(error.message));
+  device.addEventListener('uncapturederror', ({ error }) => note(owner, error.message));
   device.lost.then(({ reason, message }) => {
-    if (reason !== 'destroyed') problems.push(`The device was lost: ${message}`);
+    if (reason !== 'destroyed') note(owner, `the device was lost: ${message}`);
   });
   return device;
 };

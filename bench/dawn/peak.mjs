@@ -92,6 +92,9 @@ fn main() { a[0] = vec4f(1); }`;
 /** Milliseconds that are measured at least, and after which no larger matrix is tried. */
 const LEAST = 40;
 const LARGEST_SIDE = 4096;
+/** The most bytes that are copied: more than any cache has. A processor's memory, where a driver is in software, is slow enough with fewer. */
+const LARGEST_COPY = 1 << 30;
+const LARGEST_COPY_IN_SOFTWARE = 256 << 20;
 const REPEATS = 5;
 /** Dispatches of nothing, one after another. */
 const MANY = 10000;
@@ -100,9 +103,12 @@ const MANY = 10000;
  * `{ gflops, gigabytes, dispatch }`: 10⁹ operations a second of a matrix product in f32 (a multiply-add is two), 10⁹ bytes a
  * second read and written by a copy, and microseconds from one dispatch of nothing to the next in a pass.
  * @param {GPUAdapter} adapter
+ * @param {boolean} software  whether it is a driver in software
  */
-export async function measurePeak(adapter) {
-  const device = await adapter.requestDevice();
+export async function measurePeak(adapter, software) {
+  const most = (limit) => Math.min(LARGEST_COPY, adapter.limits[limit]);
+  const requiredLimits = { maxBufferSize: most('maxBufferSize'), maxStorageBufferBindingSize: most('maxStorageBufferBindingSize') };
+  const device = await adapter.requestDevice({ requiredLimits });
   const buffer = (bytes) => device.createBuffer({ size: bytes, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
 
   /** Makes a program, and a function that runs it so often: milliseconds. */
@@ -118,8 +124,9 @@ export async function measurePeak(adapter) {
       pass.setBindGroup(0, group);
       for (let i = 0; i < times; i++) pass.dispatchWorkgroups(...groups);
       pass.end();
+      const commands = encoder.finish();
       const begin = performance.now();
-      device.queue.submit([encoder.finish()]);
+      device.queue.submit([commands]);
       await device.queue.onSubmittedWorkDone();
       return performance.now() - begin;
     };
@@ -157,8 +164,14 @@ export async function measurePeak(adapter) {
   let gflops = 0;
   for (let side = 512; side <= LARGEST_SIDE; side *= 2) {
     const matrices = [0, 1, 2].map(() => buffer(4 * side * side));
-    device.queue.writeBuffer(matrices[0], 0, Float32Array.from({ length: side * side }, (_, i) => left(i / side | 0)));
-    device.queue.writeBuffer(matrices[1], 0, Float32Array.from({ length: side * side }, (_, i) => right(i % side)));
+    const [a, b] = [0, 1].map(() => new Float32Array(side * side));
+    const columns = Float32Array.from({ length: side }, (_, column) => right(column));
+    for (let row = 0; row < side; row++) {
+      a.fill(left(row), row * side, (row + 1) * side);
+      b.set(columns, row * side);
+    }
+    device.queue.writeBuffer(matrices[0], 0, a);
+    device.queue.writeBuffer(matrices[1], 0, b);
     let milliseconds = Infinity;
     for (const [code, groups] of [[STAGED, [side / TILE, side / TILE]], [DIRECT, [side / 64, side / 64]]]) {
       milliseconds = Math.min(milliseconds, await fastest(await program(code, { side }, matrices, groups)));
@@ -171,8 +184,7 @@ export async function measurePeak(adapter) {
     if (milliseconds > LEAST) break;
   }
 
-  // Larger than any cache.
-  const bytes = Math.min(256 << 20, device.limits.maxStorageBufferBindingSize);
+  const bytes = Math.min(software ? LARGEST_COPY_IN_SOFTWARE : LARGEST_COPY, device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
   const [from, to] = [buffer(bytes), buffer(bytes)];
   const row = 1 << 20;
   const copy = await fastest(await program(COPY, { row }, [from, to], [row / 256, Math.ceil(bytes / 16 / row)]));
