@@ -1,10 +1,11 @@
 // What the native engine of a pack computes on this machine's GPU, by the command line:
 //
-//   node bench/pack/checks.mjs OUT SECONDS MODEL …
+//   node bench/pack/checks.mjs OUT SECONDS LIMIT MODEL …
 //
-// Every model in 32 and 16 bits: `denoise check`, which compares each layer with the CPU's, and `denoise eps` against what
-// PyTorch made of the same input. Prints a line for each; all that is said goes to checks.log in OUT. None may take longer than
-// SECONDS.
+// Every model in 32 and 16 bits: `denoise check`, which compares each layer with the CPU's and names the device, `denoise eps`
+// against what PyTorch made of the same input, and `denoise sample` twice with the same seed, for the same bits. Prints a line
+// for each; all that is said goes to checks.log in OUT. No command may take longer than SECONDS, and after LIMIT seconds no
+// check is begun. A device in software fails, unless SOFTWARE=1 is in the environment.
 
 import { spawnSync } from 'node:child_process';
 import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,7 +18,10 @@ import { folderOf } from '../dawn/models.mjs';
 /** The most that ‖ε − PyTorch's‖/‖PyTorch's‖ may be. */
 const TOLERANCES = { f32: 1e-4, f16: 5e-3 };
 
-const [out, limit, ...models] = process.argv.slice(2);
+/** What Vulkan's drivers in software call themselves. */
+const IN_SOFTWARE = /llvmpipe|lavapipe|swiftshader/i;
+
+const [out, most, limit, ...models] = process.argv.slice(2);
 let failed = false;
 
 const log = (text) => appendFileSync(join(out, 'checks.log'), `${text}\n`);
@@ -26,19 +30,33 @@ const log = (text) => appendFileSync(join(out, 'checks.log'), `${text}\n`);
 function denoise(...command) {
   log(`== denoise ${command.join(' ')}`);
   const { status, signal, error, stdout, stderr } = spawnSync(folderOf('bin/denoise'), command, {
-    encoding: 'utf8', timeout: 1000 * limit, killSignal: 'SIGKILL', maxBuffer: 1 << 26,
+    encoding: 'utf8', timeout: 1000 * most, killSignal: 'SIGKILL', maxBuffer: 1 << 26,
   });
   log(`${stdout}${stderr}`);
-  if (error?.code === 'ETIMEDOUT') throw new Error(`stopped after ${limit} s`);
+  if (error?.code === 'ETIMEDOUT') throw new Error(`stopped after ${most} s`);
   if (error) throw error;
   if (status !== 0) throw new Error(`${[...stdout.trim().split('\n').slice(-2), stderr.trim()].join('; ')} (${signal ?? `exit status ${status}`})`);
   return stdout;
 }
 
-/** Every layer against the CPU's. */
+/** Every layer against the CPU's. Its last lines are the device, the worst layer, and the output. */
 function check(model, precision) {
-  const printed = denoise('check', folderOf(`models/${model}`), ...flags(precision));
-  return printed.trim().split('\n').slice(-2).join('; ');
+  const said = denoise('check', folderOf(`models/${model}`), ...flags(precision)).trim().split('\n').slice(-3);
+  if (IN_SOFTWARE.test(said[0]) && process.env.SOFTWARE !== '1') throw new Error(`a GPU was asked for, and this is a driver in software: ${said.join('; ')}`);
+  return said.join('; ');
+}
+
+/** The same pictures from the same seed. */
+function repeat(model, precision) {
+  const files = ['a', 'b'].map((name) => join(out, `${name}.safetensors`));
+  const [first, second] = files.map((file) => {
+    denoise('sample', folderOf(`models/${model}`), '--backend', 'gpu', ...flags(precision), '--count', '1', '--steps', '3', '--seed', '0', '--out', file);
+    const made = readFileSync(file);
+    rmSync(file);
+    return made;
+  });
+  if (Buffer.compare(first, second) !== 0) throw new Error('the same seed gave other pictures');
+  return 'the same seed gave the same bits';
 }
 
 /** ε against PyTorch's. */
@@ -63,12 +81,16 @@ function epsilon(model, precision) {
 const flags = (precision) => (precision === 'f16' ? ['--f16'] : []);
 
 for (const model of models) {
-  await weightsOf(folderOf(''), model);
   for (const precision of ['f32', 'f16']) {
-    for (const [name, run] of [['check', check], ['eps', epsilon]]) {
+    for (const [name, run] of [['check', check], ['eps', epsilon], ['repeat', repeat]]) {
       const begin = performance.now();
+      if (begin > 1000 * limit) {
+        console.log(`left out: ${model} ${precision} ${name}, which would begin after ${limit} s`);
+        continue;
+      }
       let line;
       try {
+        await weightsOf(folderOf(''), model);
         line = `ok      ${model} ${precision} ${name}: ${run(model, precision)}`;
       } catch (error) {
         failed = true;

@@ -3,8 +3,11 @@
 //
 //   node tests/e2e/dawn-short.mjs OUT EXAMPLES [options of bench/dawn/bench.mjs]
 //
-// `--reject` in their place has the device reject a command.
+// `--reject` in their place has the device reject a command, `--break-off` before them destroys it as soon as an engine is ready.
 
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { bench, end } from '../../bench/dawn/bench.mjs';
 import { openAdapter, problems } from '../../bench/dawn/device.mjs';
 import { filesIn } from '../../bench/dawn/files.mjs';
@@ -27,6 +30,26 @@ async function reject() {
   return problems.length;
 }
 
+/** Destroys every device as soon as the results that are saved say that an engine is ready. */
+async function breakOff() {
+  const devices = [];
+  const { requestDevice } = GPUAdapter.prototype;
+  GPUAdapter.prototype.requestDevice = async function (descriptor) {
+    devices.push(await requestDevice.call(this, descriptor));
+    return devices.at(-1);
+  };
+  const isReady = async () => {
+    const results = await readFile(join(out, 'results.json'), 'utf8').then(JSON.parse).catch(() => ({ cases: [] }));
+    return results.cases.some(({ engines }) => Object.values(engines).some(({ counts }) => counts));
+  };
+  while (!await isReady()) await sleep(20);
+  for (const device of devices) device.destroy();
+}
+
+if (options[0] === '--break-off') {
+  options.shift();
+  breakOff();
+}
 try {
   end(options[0] === '--reject' ? await reject() : await bench(options, { out, models: ['tiny'], files }));
 } catch (error) {

@@ -67,6 +67,18 @@ test('it fails where Denoise is not what PyTorch says, and names the case', asyn
   assert.match(output, /tiny ×1, denoise gpu f16: x̂0 is [\d.]+ levels off, more than [\d.]+/);
 });
 
+test('an engine that breaks off is left out of what follows, fails it, and loses nothing', async () => {
+  await rm(join(folder, 'results.json'), { force: true });
+  const { code, output, results } = await bench(EXAMPLES, '--break-off', ...SHORT, '--seconds', '2', '--part', 'paired', '--part', 'layers');
+  assert.equal(code, 1, output);
+  const [{ engines: { 'denoise gpu f16': result } }] = results.cases;
+  assert.ok(result.load > 0 && result.counts.dispatches > 0, 'what was measured before is kept');
+  assert.ok(result.failed);
+  assert.equal(result.layers, undefined);
+  assert.match(results.failures[0], /^tiny ×1, denoise gpu f16: /);
+  assert.match(output, /\*\*Failed:\*\*/);
+});
+
 test('it fails when the device rejects a command, and on options that it does not know', async () => {
   assert.equal((await bench(EXAMPLES, '--reject')).code, 1);
   for (const [options, message] of [

@@ -1,9 +1,13 @@
 // The benchmark's pack: the large files that it carries as what they are made of.
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { assemble } from '../../bench/pack/onnx_parts.mjs';
 import { floats, readHeader, write } from '../../bench/pack/safetensors.mjs';
 import { seededFile } from '../../bench/pack/seeded.mjs';
@@ -53,4 +57,22 @@ test('weights of 16 bits are widened exactly', () => {
   length.writeBigUInt64LE(BigInt(header.length));
   const file = Buffer.concat([length, header, Buffer.from(halves.buffer)]);
   assert.deepEqual([...floats(file, readHeader(file), 'x')], [1, -2, 65504, 2 ** -24, 1023 * 2 ** -24, -0]);
+});
+
+test('the table that is printed is no longer than it may be', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'denoise-pack-'));
+  try {
+    const failures = Array.from({ length: 200 }, (_, i) => `digits ×1, layer ${i}: off by 0.1`);
+    await writeFile(join(folder, 'results.json'), JSON.stringify({
+      date: '2026-01-01', node: 'v26', cpu: 'a processor', software: false, adapter: {}, cases: [], variants: [], failures, problems: [],
+    }));
+    const script = fileURLToPath(new URL('../../bench/pack/table.mjs', import.meta.url));
+    const printed = async (most) => (await promisify(execFile)(process.execPath, [script, folder, `${most}`])).stdout.trimEnd();
+    const [short, whole] = [await printed(2000), await printed(100000)];
+    assert.equal(short.length, 2000);
+    assert.match(short, /results\.md has the rest$/);
+    assert.ok(whole.includes('layer 199') && !whole.includes('has the rest'));
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
