@@ -46,11 +46,16 @@ function check(model, precision) {
   return said.join('; ');
 }
 
+/** What ε is asked for, and PyTorch's answer is known to. */
+const inputsOf = (model) => JSON.parse(readFileSync(folderOf(`onnx/${model}/inputs.json`)));
+
 /** The same pictures from the same seed. */
 function repeat(model, precision) {
+  const { class_label: label } = inputsOf(model);
+  const ofClass = label === null ? [] : ['--class', `${label}`];
   const files = ['a', 'b'].map((name) => join(out, `${name}.safetensors`));
   const [first, second] = files.map((file) => {
-    denoise('sample', folderOf(`models/${model}`), '--backend', 'gpu', ...flags(precision), '--count', '1', '--steps', '3', '--seed', '0', '--out', file);
+    denoise('sample', folderOf(`models/${model}`), '--backend', 'gpu', ...flags(precision), ...ofClass, '--count', '1', '--steps', '3', '--seed', '0', '--out', file);
     const made = readFileSync(file);
     rmSync(file);
     return made;
@@ -63,7 +68,7 @@ function repeat(model, precision) {
 function epsilon(model, precision) {
   const read = (name) => readFileSync(folderOf(`onnx/${model}/${name}`));
   const numbers = (name) => new Float32Array(new Uint8Array(read(name)).buffer);
-  const { shape, timestep, class_label: label } = JSON.parse(read('inputs.json'));
+  const { shape, timestep, class_label: label } = inputsOf(model);
   const given = { sample: { shape, data: numbers('sample.f32') }, timestep: { shape: [1], data: Float32Array.of(timestep) } };
   if (label !== null) given.class_labels = { shape: [1], data: Float32Array.of(label) };
   const [input, output] = [join(out, 'in.safetensors'), join(out, 'out.safetensors')];
