@@ -263,7 +263,7 @@ bench_pack() {
     cp --parents -r package.json pkg/{denoise.js,denoise_bg.wasm,snippets} bench/{counts.js,engines.js,report.mjs} bench/{dawn,pack}/*.mjs \
         node_modules/webgpu/{package.json,index.js,LICENSE.md,dist/linux-x64} \
         node_modules/onnxruntime-web/{package.json,dist/ort.webgpu.bundle.min.mjs,dist/ort-wasm-simd-threaded.asyncify.wasm} \
-        tests/golden/{cases.json,ops.safetensors} shaders LICENSE-* "$pack"
+        tests/golden/{cases.json,{ops,gradients_norm}.safetensors,gradients_norm.json} shaders LICENSE-* "$pack"
     cp bench/pack/run.sh "$pack"
     node bench/pack/models.mjs "$pack"
     tar -C "$(dirname "$pack")" --sort=name --owner=0 --group=0 -c "$(basename "$pack")" | xz -9 -T0 >"$pack.tar.xz"
