@@ -34,16 +34,19 @@ fn element(i: u32) {
     let scale = affine[image * 2u * params.channels + channel];
     let shift = affine[(image * 2u + 1u) * params.channels + channel];
 
+    // Summed about a pixel of the tile, not about zero: a mean far from it would take the last bits (Chan, Golub and
+    // LeVeque 1979).
+    let pivot = x[start];
     var by_scale = vec4f();
     var by_shift = vec4f();
     for (var p = 0u; p < count; p++) {
         let at = start + p * params.channels;
         let value = x[at];
         let g = gradient[at] * derivative(value * scale + shift, params.activation);
-        by_scale += g * value;
+        by_scale += g * (value - pivot);
         by_shift += g;
         out[at] = g * scale;
     }
-    sums[tile * 2u * params.channels + channel] = by_scale;
+    sums[tile * 2u * params.channels + channel] = by_scale + pivot * by_shift;
     sums[(tile * 2u + 1u) * params.channels + channel] = by_shift;
 }

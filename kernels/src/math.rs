@@ -2,6 +2,8 @@
 
 use pulp::{Simd, WithSimd};
 
+use crate::scratch;
+
 /// Adding 1.5 · 2²³ rounds a float to an integer and leaves that integer in its low bits.
 const ROUND: f32 = 12_582_912.0;
 
@@ -128,6 +130,9 @@ pub fn silu_derivative_all(x: &[f32], data: &mut [f32]) {
 
 /// The gradients of `x · scale + shift`, x being `[…, scale.len()]`, from that by its value, which `gradient` holds: by x to
 /// `gradient`, and by scale and shift, summed over the rows, to `by_scale` and `by_shift`.
+///
+/// That by scale is summed about the first row, not about zero: where a mean is far from it, that would take the last bits
+/// (Chan, Golub and LeVeque 1979).
 pub fn scale_shift_gradient(
     gradient: &mut [f32],
     x: &[f32],
@@ -139,6 +144,7 @@ pub fn scale_shift_gradient(
         gradient: &'a mut [f32],
         x: &'a [f32],
         scale: &'a [f32],
+        deviation: &'a mut [f32],
         by_scale: &'a mut [f32],
         by_shift: &'a mut [f32],
     }
@@ -148,18 +154,27 @@ pub fn scale_shift_gradient(
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
-            let Gradient { gradient, x, scale, by_scale, by_shift } = self;
+            let Gradient { gradient, x, scale, deviation, by_scale, by_shift } = self;
             by_scale.fill(0.0);
             by_shift.fill(0.0);
             let width = scale.len();
+            let pivot = &x[..width];
             for (gradient, x) in gradient.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                update(
+                    simd,
+                    deviation,
+                    x,
+                    pivot,
+                    #[inline(always)]
+                    |_, x, pivot| simd.sub_f32s(x, pivot),
+                );
                 update(
                     simd,
                     by_scale,
                     gradient,
-                    x,
+                    deviation,
                     #[inline(always)]
-                    |sum, gradient, x| simd.mul_add_e_f32s(gradient, x, sum),
+                    |sum, gradient, deviation| simd.mul_add_e_f32s(gradient, deviation, sum),
                 );
                 update(
                     simd,
@@ -178,10 +193,20 @@ pub fn scale_shift_gradient(
                     |gradient, scale, _| simd.mul_f32s(gradient, scale),
                 );
             }
+            update(
+                simd,
+                by_scale,
+                pivot,
+                by_shift,
+                #[inline(always)]
+                |sum, pivot, by_shift| simd.mul_add_e_f32s(pivot, by_shift, sum),
+            );
         }
     }
 
-    pulp::Arch::new().dispatch(Gradient { gradient, x, scale, by_scale, by_shift });
+    scratch(scale.len(), |deviation| {
+        pulp::Arch::new().dispatch(Gradient { gradient, x, scale, deviation, by_scale, by_shift });
+    });
 }
 
 /// `by_mean + 2 (x − mean) · by_m2`, and the rest if there is one, for every row of x, `[…, mean.len()]`, to `out`.
