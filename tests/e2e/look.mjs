@@ -19,18 +19,32 @@ export async function axeFinds(page, rules) {
   }, rules);
 }
 
-/** Has the page note what moves without having been asked to. @param {import('playwright-core').Page} page */
+/**
+ * Has the page note what moves without having been asked to. Browsers call so what moves within half a second of a click or a
+ * key; here it is also what follows on a field or a list that a script has changed.
+ * @param {import('playwright-core').Page} page
+ */
 export const watchShifts = (page) => page.addInitScript(() => {
-  globalThis.shifts = [];
-  new PerformanceObserver((list) => {
-    for (const { value, hadRecentInput, sources } of list.getEntries()) {
-      if (!hadRecentInput) globalThis.shifts.push({ value, moved: sources.map(({ node }) => node?.id || node?.className || node?.nodeName || '?') });
+  const SOON = 500;
+  let changed = -SOON;
+  for (const kind of ['input', 'change']) addEventListener(kind, () => { changed = performance.now(); }, true);
+  const shifts = [];
+  const note = (entries) => {
+    for (const { value, hadRecentInput, startTime, sources } of entries) {
+      const isAsked = hadRecentInput || (startTime >= changed && startTime < changed + SOON);
+      if (!isAsked) shifts.push(`moved by ${value.toFixed(5)}: ${sources.map(({ node }) => node?.id || node?.className || node?.nodeName || '?').join(', ')}`);
     }
-  }).observe({ type: 'layout-shift', buffered: true });
+  };
+  const observer = new PerformanceObserver((list) => note(list.getEntries()));
+  observer.observe({ type: 'layout-shift', buffered: true });
+  globalThis.takeShifts = () => {
+    note(observer.takeRecords());
+    return shifts.splice(0);
+  };
 });
 
-/** What has moved since this was last asked. @param {import('playwright-core').Page} page @returns {Promise<{value: number, moved: string[]}[]>} */
-export const takeShifts = (page) => page.evaluate(() => globalThis.shifts.splice(0));
+/** What has moved since this was last asked, in words. @param {import('playwright-core').Page} page @returns {Promise<string[]>} */
+export const takeShifts = (page) => page.evaluate(() => globalThis.takeShifts());
 
 /**
  * What is wrong with where things are: wider than the screen, cut off, over one another, or still moving.

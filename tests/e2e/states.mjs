@@ -122,7 +122,7 @@ async function loadShipped(page, name) {
   await named(page, name);
   await ready(page);
   // Its pictures have another shape: that they take other room is what was asked for.
-  await page.evaluate(() => globalThis.shifts?.splice(0));
+  await page.evaluate(() => globalThis.takeShifts?.());
 }
 
 async function fork(page, step) {

@@ -14,8 +14,6 @@ const ALSO = { desktop: [{ width: 1024, height: 768 }, { width: 3840, height: 21
 const SHORTENED = '#model-name, #condition-text, #sampler, .caption, .compared b, #lanes .words';
 /** WCAG 2.5.5 leaves out what stands in a sentence or formula, and what has to be where it is: the images in their picture. */
 const EXEMPT = '.formulas a, .formulas .term, .formula .term, #options [role=option]';
-/** Browsers call a tenth good. Here all that moves by itself are thumbnails that make room for a run’s, and what a branch's lane or the controls of a classifier that has come make room for: 0.006 at most. */
-const MOST_SHIFT = 0.01;
 
 const PAGES = {
   'the page': { states: STATES, serve: serveStates, open: openStates },
@@ -48,8 +46,7 @@ describe('every state', { concurrency: true }, () => {
       const problems = [];
       await eachState(world, async (state) => {
         const found = async (where, what) => problems.push(...(await what).map((problem) => `${state}, ${where}: ${problem}`));
-        const shifts = (await takeShifts(page)).filter(({ value }) => value > MOST_SHIFT).map(({ value, moved }) => `moved by ${value.toFixed(3)}: ${moved.join(', ')}`);
-        if (isMain) await found(name, shifts); // the other grows as it learns
+        await found(name, takeShifts(page));
         await found('light', axeFinds(page));
         await page.emulateMedia({ colorScheme: 'dark' });
         // Of axe's rules only this one knows of colours.

@@ -124,7 +124,7 @@ export class Panel {
     this.#section.classList.toggle('without-bound', problems.bound !== null && !estimate);
     this.#section.classList.toggle('without-likelihood', !hasLikelihood);
     this.#sum.textContent = estimate ? withError(estimate.sum) : '–';
-    this.#whole.textContent = estimate ? `the variational bound: ${Math.round(bytesOf(subject, estimate.sum.mean))} bytes for all of it` : 'the variational bound';
+    this.#whole.textContent = `the variational bound: ${estimate ? Math.round(bytesOf(subject, estimate.sum.mean)) : '–'} bytes for all of it`;
     for (const { part } of PARTS) this.#parts[part].textContent = estimate ? withError(estimate[part]) : '–';
     this.#likelihood.textContent = encoded ? withError({ mean: encoded.bits, standard_error: Math.abs(encoded.bits - encoded.halfBits) }) : '–';
     this.#steps.value = String(state.steps);

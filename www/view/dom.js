@@ -69,3 +69,12 @@ export function changes() {
     return changed;
   };
 }
+
+/** Hangs a popover at a button, above it where there is more room. @param {HTMLElement} popover @param {Element} button */
+export function hang(popover, button) {
+  const { top, bottom, right } = button.getBoundingClientRect();
+  const above = top > innerHeight / 2;
+  popover.style.setProperty('--top', above ? 'auto' : `${bottom + 8}px`);
+  popover.style.setProperty('--bottom', above ? `${innerHeight - top + 8}px` : 'auto');
+  popover.style.setProperty('--at', `${right}px`);
+}

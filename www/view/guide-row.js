@@ -31,7 +31,8 @@ export class GuideRow {
     byId('weight-and').textContent = `${settings.weightAnd} %`;
     const isClassified = selectedRun(state)?.recording.isClassified ?? false;
     byId('loupes').classList.toggle('classified', isClassified);
-    byId('plot-belief').hidden = !isClassified;
-    byId('view-gradient').hidden = !isClassified && selection.view !== 'gradient' && !(usesClassifier(settings.guide) && hasClassifier(state));
+    const isWanted = isClassified || (usesClassifier(settings.guide) && hasClassifier(state));
+    byId('plot-belief').hidden = !isWanted;
+    byId('view-gradient').hidden = !isWanted && selection.view !== 'gradient';
   }
 }

@@ -1,4 +1,4 @@
-// The history: the finished runs as a strip of thumbnails, the newest first.
+// The history: the finished runs as a strip of thumbnails, the newest last, so that none moves when one comes.
 
 import { sameRecipe, shownRecipe } from '../store/recipe.js';
 import { size } from '../words/format.js';
@@ -13,7 +13,7 @@ export class History {
   #keeper;
   /** @type {Map<number, HTMLButtonElement>} */
   #buttons = new Map();
-  /** @type {readonly Entry[]} */
+  /** As they stand in the strip. @type {readonly Entry[]} */
   #entries = [];
   /** The one whose pictures are shown. @type {Entry|null} */
   #shown = null;
@@ -60,7 +60,10 @@ export class History {
   }
 
   /** @param {State['history']} history */
-  #show({ entries, kept }) {
+  #show({ entries: newestFirst, kept }) {
+    const entries = [...newestFirst].reverse();
+    const newest = newestFirst[0]?.key;
+    const hadNewest = this.#buttons.has(newest);
     this.#entries = entries;
     const focused = this.#list.contains(document.activeElement);
     for (const [key, button] of this.#buttons) {
@@ -74,8 +77,9 @@ export class History {
       this.#buttons.set(entry.key, button);
       this.#list.insertBefore(make('li', {}, button), this.#list.children[i] ?? null);
     }
-    this.#choose((this.#entryOf(document.activeElement) ?? entries[0])?.key);
-    if (focused && !this.#list.contains(document.activeElement)) this.#buttons.get(entries[0]?.key)?.focus();
+    if (!hadNewest) this.#list.scrollLeft = this.#list.scrollWidth;
+    this.#choose(this.#entryOf(document.activeElement)?.key ?? newest);
+    if (focused && !this.#list.contains(document.activeElement)) this.#buttons.get(newest)?.focus();
     const bytes = entries.reduce((sum, { thumbnail, picture }) => sum + thumbnail.length + (picture?.length ?? 0), 0);
     const runs = entries.length === 1 ? 'One run' : `${entries.length} runs`;
     byId('history-about').textContent = `${runs}, ${size(bytes)}${kept ? ', kept in this browser. The last 60 stay.' : '. This browser does not let the page keep them: they go when it is closed.'}`;

@@ -1,7 +1,7 @@
 // Notes that open at the control they explain: a button with a question mark beside its name, and one place for what is told.
 
 import { messageOf } from '../words/messages.js';
-import { byId, make } from './dom.js';
+import { byId, hang, make } from './dom.js';
 import { symbol } from './maths.js';
 
 /** @typedef {typeof import('../words/notes.js')} Words */
@@ -61,13 +61,7 @@ function show(popover, button, words) {
     make('h2', {}, title),
     ...(typeof words === 'string' ? [make('p', {}, `The note could not be loaded (${words}). Check the connection, and reload the page.`)] : told(words.NOTES[key])),
   );
-  const { top, bottom, left, right } = button.getBoundingClientRect();
-  const above = top > innerHeight / 2;
-  const width = document.documentElement.clientWidth;
-  // Its right side where the button's is, as far as it then fits.
-  popover.style.setProperty('--top', above ? 'auto' : `${bottom + 8}px`);
-  popover.style.setProperty('--bottom', above ? `${innerHeight - top + 8}px` : 'auto');
-  popover.style.setProperty('--right', `${Math.max(8, Math.min(width - right, width - 348, width - left))}px`);
+  hang(popover, button);
   popover.showPopover();
   popover.focus({ preventScroll: true }); // so that its link is the next thing there is
   button.setAttribute('aria-expanded', 'true');

@@ -1,6 +1,6 @@
 // The page's frame: theme, popovers, keys and focus.
 
-import { byId } from './dom.js';
+import { byId, hang } from './dom.js';
 
 const THEMES = ['auto', 'light', 'dark'];
 
@@ -32,13 +32,7 @@ export function setUpPopovers() {
   for (const popover of document.querySelectorAll(/** @type {'div'} */ ('[popover]'))) {
     const button = document.querySelector(`[popovertarget="${popover.id}"]`);
     popover.addEventListener('beforetoggle', ({ newState }) => {
-      if (newState !== 'open' || !button) return;
-      const { top, bottom, right } = button.getBoundingClientRect();
-      // Above it where there is more room.
-      const above = top > innerHeight / 2;
-      popover.style.setProperty('--top', above ? 'auto' : `${bottom + 8}px`);
-      popover.style.setProperty('--bottom', above ? `${innerHeight - top + 8}px` : 'auto');
-      popover.style.setProperty('--right', `${Math.max(8, document.documentElement.clientWidth - right)}px`);
+      if (newState === 'open' && button) hang(popover, button);
     });
   }
 }

@@ -1,6 +1,7 @@
 // "This step": the arithmetic of one update with its numbers, and where it sits in the run.
 
 import { makerOf } from '../store/forking.js';
+import { guidanceOf, guidedOf } from '../store/guide.js';
 import { selectedRun } from '../store/select.js';
 import { number, time } from '../words/format.js';
 import { byId, changes, make } from './dom.js';
@@ -32,8 +33,12 @@ export class UpdatePanel {
     const run = selectedRun(state);
     const step = run?.recording.states[state.selection.index].step ?? 0;
     const maker = run && makerOf(state, run, step);
-    if (this.#changed(run?.id, maker?.id)) {
-      if (maker) this.#begin({ ...run, recording: maker.recording, guidance: maker.guidance, guided: maker.guided, settings: maker.settings });
+    // What will guide the first run has its room already.
+    const { guidance, guided, settings } = maker ?? { guidance: guidanceOf(state, state.settings), guided: guidedOf(state, state.settings), settings: state.settings };
+    if (this.#changed(run?.id, maker?.id, guidance, guided?.scale, settings.sampler)) {
+      this.#guidance = guidance;
+      this.#guided = guided && { scale: guided.scale, shifts: settings.sampler === 'ddpm' ? 'mean' : 'noise' };
+      if (maker) this.#begin(maker.recording, maker.model);
       else this.#forget();
     }
     if (run) this.#show(step);
@@ -42,19 +47,20 @@ export class UpdatePanel {
   /** Before a run there are no numbers, so letters stand for them. */
   #forget() {
     this.#output = 'eps';
-    this.#guided = null;
     this.#title.textContent = '';
+    const output = () => term(this.#isGuided ? 'eps_guided' : 'eps');
+    const next = term('xt', 't−1');
     this.#write(
-      [term('x0'), ' = a ', term('xt'), ' − b ', term('eps')],
-      [term('xt', 't−1'), ' = c ', term('x0'), ' + d ', term('eps'), ' + σ ', term('z')],
+      [term('x0'), ' = a ', term('xt'), ' − b ', output()],
+      [next, ' = c ', term('x0'), ' + d ', output(), ' + σ ', term('z')],
+      this.#lean(output),
+      this.#push(null, next, output),
     );
   }
 
-  /** @param {import('../store/state.js').Run} run */
-  #begin({ recording: { rows }, model: { prediction_type: predicts }, guidance, guided, settings }) {
-    this.#guided = guided && { scale: guided.scale, shifts: settings.sampler === 'ddpm' ? 'mean' : 'noise' };
+  /** @param {import('../store/recording.js').Recording} recording @param {import('../engine/protocol.js').Model} model */
+  #begin({ rows }, { prediction_type: predicts }) {
     this.#rows = rows;
-    this.#guidance = guidance;
     this.#output = OUTPUT[predicts];
     this.#used = new Set(rows.flatMap((row) => Object.entries(row).filter(([, value]) => value).map(([name]) => name)));
     this.#shown = -1;
@@ -70,8 +76,7 @@ export class UpdatePanel {
     const to = time(this.#rows[i + 1]?.timestep ?? 0);
     this.#title.textContent = `${i} to ${i + 1} · t ${from} → ${to}`;
 
-    const guided = this.#guidance !== 1;
-    const output = () => term(guided ? `${this.#output}_guided` : this.#output);
+    const output = () => term(this.#isGuided ? `${this.#output}_guided` : this.#output);
     const x0 = this.#sum([
       ['x0_from_x', term('xt', from)],
       ['x0_from_model', output()],
@@ -87,25 +92,30 @@ export class UpdatePanel {
     ], row);
     // Multistep methods also use what earlier evaluations found.
     const earlier = [...aside(row.prev_from_kept.some(Boolean), ' + earlier steps'), ...aside(row.learned_sigma, ', the noise as strong as the model says')];
-    this.#write([term('x0'), ' = ', ...x0, ...clip], [next, ' = ', ...prev, ...earlier], guided ? [output(), ' = ', ...this.#lean()] : null, this.#push(row, next, this.#output === 'eps' ? output : () => term('eps')));
+    this.#write([term('x0'), ' = ', ...x0, ...clip], [next, ' = ', ...prev, ...earlier], this.#lean(output), this.#push(row, next, this.#output === 'eps' ? output : () => term('eps')));
   }
 
-  /** ε_∅ + w (ε_c − ε_∅) */
-  #lean() {
+  get #isGuided() {
+    return this.#guidance !== 1;
+  }
+
+  /** ε_∅ + w (ε_c − ε_∅) @param {() => Node} output @returns {Line|null} */
+  #lean(output) {
+    if (!this.#isGuided) return null;
     const [of, none] = [term(`${this.#output}_class`), () => term(`${this.#output}_none`)];
     const product = make('span', { class: 'product' }, make('span', { class: 'number' }, String(this.#guidance)), ' (', of, ' − ', none(), ')');
-    return [none(), ' + ', product];
+    return [output(), ' = ', none(), ' + ', product];
   }
 
-  /** What the gradient of a classifier adds. @param {Row} row @param {Node} next  what the step leads to @param {() => Node} noise  as it is before @returns {Line|null} */
-  #push({ alpha_cumprod: alpha, prev_from_noise: sigma, learned_sigma: isLearned }, next, noise) {
+  /** What the gradient of a classifier adds. @param {Row|null} row  null: of no step yet @param {Node} next  what the step leads to @param {() => Node} noise  as it is before @returns {Line|null} */
+  #push(row, next, noise) {
     if (!this.#guided) return null;
     const { scale, shifts } = this.#guided;
     const factor = (/** @type {string} */ text) => make('span', { class: 'number' }, text);
     const product = (/** @type {(Node|string)[]} */ ...first) => make('span', { class: 'product' }, ...first, ' · ', factor(String(scale)), ' ', term('gradient'));
-    if (shifts === 'noise') return [noise(), ' ← ', noise(), ' − ', product(factor(number(Math.sqrt(1 - alpha))))];
+    if (shifts === 'noise') return [noise(), ' ← ', noise(), ' − ', product(row ? factor(number(Math.sqrt(1 - row.alpha_cumprod))) : '√(1 − ᾱ)')];
     // Σ is the variance of the noise that the step adds.
-    return [next.cloneNode(true), ' ← ', next.cloneNode(true), ' + ', product(isLearned ? 'Σ' : factor(number(sigma ** 2)))];
+    return [next.cloneNode(true), ' ← ', next.cloneNode(true), ' + ', product(!row || row.learned_sigma ? 'Σ' : factor(number(row.prev_from_noise ** 2)))];
   }
 
   /** What the pictures show of a model that computes something else than the noise. @returns {Line} */

@@ -6,8 +6,8 @@ export const LABELS = { sampler: 'Sampler', steps: 'Steps', count: 'Images', gui
 export const HINTS = {
   steps: 'Steps: evaluations of the model from noise to picture. More are slower and often better.',
   count: 'Images: how many are made at once, up to 64.',
-  guidance: 'Guidance: how strongly the class is followed. 1 is the model’s own way; more is clearer and less varied.',
-  guide: 'Guided by: the network itself (classifier-free), the gradient of a classifier that sees the noisy picture, or both.',
+  guidance: 'Guidance: how strongly the class counts. 1 is the model’s own way; more is clearer, less varied.',
+  guide: 'Guided by: the network itself (classifier-free), a classifier’s gradient, or both.',
   scale: 'Scale s: how strongly the gradient of the classifier pulls. 0 is not at all; 2 to 4 are a good beginning.',
   classAnd: 'And: a second class, to which the classifier pulls at the same time.',
   weightAnd: 'Share: how much of the target the second class is.',
