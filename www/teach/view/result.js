@@ -24,8 +24,9 @@ export class Result {
     const resting = checkpoint !== null && (!active || activity === 'paused');
     byId('result').hidden = !resting;
     if (!checkpoint) return;
-    byId('use').hidden = kept !== checkpoint.step;
-    byId('use').href = `./?model=taught:${name}`;
+    // Until it is kept, its place is.
+    if (kept === checkpoint.step) byId('use').href = `./?model=taught:${name}`;
+    else byId('use').removeAttribute('href');
     const isDone = recipe !== null && checkpoint.step >= recipe.steps;
     byId('go-on').hidden = active || isDone || run.diverged;
     byId('forget').hidden = active;
