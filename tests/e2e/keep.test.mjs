@@ -118,14 +118,15 @@ for (const [name, viewport] of [['desktop', DESKTOP], ['phone', PHONE]]) {
     await page.reload();
     await ready(page);
     await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 2);
-    assert.match(await entries(page).nth(0).getAttribute('aria-label'), /^Digits · DDIM · 2 steps · class any · seed 2, /, 'the newest first');
-    await entries(page).nth(1).click();
+    assert.match(await entries(page).nth(1).getAttribute('aria-label'), /^Digits · DDIM · 2 steps · class any · seed 2, /, 'the newest last');
+    await entries(page).nth(0).click();
     await page.waitForFunction(() => document.getElementById('seed').value === '1');
     equal(await pixels(page), first, 'the pictures are shown at once');
-    assert.equal(await entries(page).nth(1).getAttribute('aria-current'), 'true');
+    assert.equal(await entries(page).nth(0).getAttribute('aria-current'), 'true');
     assert.ok(await controls(page).step.isDisabled(), 'their steps are gone');
     await generate(page);
     equal(await pixels(page), first, 'and made again');
+    assert.equal(await entries(page).nth(0).getAttribute('aria-current'), 'true', 'it stays where it is');
     assert.equal(await controls(page).step.inputValue(), '2');
 
     // Keys: from one to the next, and away with it.
@@ -225,7 +226,7 @@ test('a word is saved as it stands, and spelled again elsewhere', async () => {
   await ready(other);
   await controls(other).steps.fill('2');
   await generate(other);
-  await entries(other).nth(1).click();
+  await entries(other).nth(0).click();
   await other.waitForFunction(() => document.getElementById('steps').value === '3');
   equal((await grid(other)).red, shown.red, 'from the history');
   await close(page);
@@ -425,7 +426,7 @@ test('a history is bounded', async () => {
   await page.waitForFunction(() => document.querySelectorAll('#entries button').length === 60);
   await controls(page).seed.fill('777');
   await generate(page);
-  await page.waitForFunction(() => document.querySelector('#entries button').ariaLabel.includes('seed 777'));
+  await page.waitForFunction(() => document.querySelector('#entries li:last-child button').ariaLabel.includes('seed 777'));
   assert.equal(await entries(page).count(), 60);
   await close(page);
 });

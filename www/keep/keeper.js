@@ -102,10 +102,12 @@ export class Keeper {
     const x = run.recording.batch(newest, 'x');
     const caption = `${recipe.model.title} · ${run.caption}`;
     this.#enqueue(async () => {
-      const entry = { key: Date.now(), caption, recipe, shape, layout: run.layout, thumbnail: await thumbnailOf(x, shape), picture: await keptPicture(x, shape) };
       const { entries } = this.#state.history;
-      entry.key = Math.max(entry.key, 1 + (entries[0]?.key ?? 0));
-      await this.#replace([entry, ...entries.filter((other) => !sameRecipe(other.recipe, recipe))]);
+      // The same run once more stays where it is.
+      if (entries.some((other) => sameRecipe(other.recipe, recipe))) return;
+      const key = Math.max(Date.now(), 1 + (entries[0]?.key ?? 0));
+      const entry = { key, caption, recipe, shape, layout: run.layout, thumbnail: await thumbnailOf(x, shape), picture: await keptPicture(x, shape) };
+      await this.#replace([entry, ...entries]);
     });
   }
 
