@@ -98,7 +98,6 @@ test('the target may be a mix of two classes, or go from one to another', () => 
   assert.ok(canMix(mixed));
   assert.deepEqual([...request(mixed).classifier.weights], [0.75, 0, 0.25, 0.75, 0, 0.25]);
   assert.ok(!isShown(from(mixed, { type: 'chooseClass', name: 'mixed' }), 'classAnd'));
-  assert.ok(!isShown(from(mixed, type('classAnd', '')), 'weightAnd'));
   const strip = after('class=0&count=3&guide=classifier&classTo=1&classAnd=2');
   assert.deepEqual([...request(strip).classifier.weights], [1, 0, 0, 0.5, 0.5, 0, 0, 1, 0]);
   assert.equal(request(strip).class_mix, null, 'the network is told no class, so none is mixed');

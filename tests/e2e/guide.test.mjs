@@ -187,9 +187,9 @@ test('choosing the classifier brings the engine with gradients once, and the add
 
 test('the target can be a mix of two classes, on a phone too', async () => {
   const page = await openPage(browser, `${server.url}?backend=cpu&steps=4&count=2&seed=5&class=3&guide=both&scale=10`, { viewport: PHONE });
-  assert.ok(await page.locator('#weightAnd').isHidden());
+  assert.ok(await page.locator('#weightAnd').isDisabled());
   await page.locator('#classAnd').selectOption('8');
-  assert.ok(await page.locator('#weightAnd').isVisible());
+  assert.ok(await page.locator('#weightAnd').isEnabled());
   await page.locator('#weightAnd').evaluate((slider) => {
     slider.value = '30';
     slider.dispatchEvent(new Event('input'));
@@ -227,15 +227,21 @@ test('a model without a classifier offers none, and one that cannot be used is t
 });
 
 test('an engine that does not come is said to be missing, and runs can go on without', async () => {
-  const page = await openPage(browser, `${server.url}?backend=cpu&steps=2&count=1&class=3&seed=5`);
+  // A first visit.
+  const page = await openPage(browser, `${server.url}?backend=cpu&steps=2&count=1&class=3&seed=5`, { before: (page) => page.addInitScript(() => localStorage.removeItem('tour')) });
   await page.route('**/pkg/learning/*', (route) => route.abort());
+  await page.locator('#tour').waitFor();
   await page.locator('#guide').selectOption('classifier');
   await page.waitForSelector('body[data-phase="broken"]');
+  assert.match(await page.locator('#backend-name').textContent(), /^Not running/);
+  assert.ok(await page.locator('#tour').isHidden(), 'the tour does not lie over an error');
   assert.match(await page.locator('#errors').textContent(), /The engine that computes gradients could not be fetched/);
   await page.getByRole('button', { name: 'Go on without the classifier' }).click();
   await ready(page);
   assert.equal(await page.locator('#guide').inputValue(), 'free');
   assert.equal(await page.locator('#errors').textContent(), '');
+  assert.match(await page.locator('#backend-name').textContent(), /^CPU/);
+  await page.locator('#tour').getByRole('button', { name: 'Skip' }).click();
   await generate(page);
   await closePage(page, [/ERR_FAILED/]);
 });

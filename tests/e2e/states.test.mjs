@@ -62,6 +62,7 @@ describe('every state', { concurrency: true }, () => {
           if (options.hasTouch) await found(size, smallTargets(page, { exempt: EXEMPT }));
         }
         await page.setViewportSize(options.viewport);
+        await settle(page);
         if (isMain && name === 'desktop') assert.ok(await page.evaluate(() => document.documentElement.scrollHeight <= innerHeight), `${state}: one screen`);
         await takeShifts(page);
       }, states);

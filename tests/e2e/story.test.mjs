@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { closePage as close, controls, differ, equal, folderOf, generate, launch, loadModel, openPage, pixels, ready, servePage, tones } from './harness.mjs';
 import { takeShifts, watchShifts } from './look.mjs';
-import { SIZES } from './states.mjs';
+import { SIZES, settle } from './states.mjs';
 
 const DIGITS = folderOf('www/models/digits');
 
@@ -216,7 +216,9 @@ test('nothing moves while the page loads, and while it makes pictures by itself'
         await ready(page);
         // Of a click that is a script's, browsers do not say that it asked for what moves.
         await generate(page, () => page.evaluate(() => document.getElementById('generate').click()));
+        await page.locator('#entries button').first().waitFor();
       }
+      await settle(page);
       assert.deepEqual(await takeShifts(page), [], `${address}, the ${visit} visit, ${size.viewport.width} px`);
       await page.close();
     }

@@ -114,6 +114,12 @@ export const TEACH_STATES = [
     await page.locator('#time').focus();
     await page.keyboard.press('Home');
   } },
+  { name: 'teach, come back to', reach: async ({ page }) => {
+    await page.getByRole('link', { name: 'Use it' }).waitFor(); // it is kept
+    await page.reload();
+    await reached(page, 'finished');
+    await canTeach(page);
+  } },
   { name: 'teach, to be deleted', reach: async ({ page }) => {
     await button(page, 'Delete').click();
     await button(page, 'Delete it').waitFor();

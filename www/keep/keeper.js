@@ -104,10 +104,10 @@ export class Keeper {
     this.#enqueue(async () => {
       const { entries } = this.#state.history;
       // The same run once more stays where it is.
-      if (entries.some((other) => sameRecipe(other.recipe, recipe))) return;
-      const key = Math.max(Date.now(), 1 + (entries[0]?.key ?? 0));
+      const before = entries.find((other) => sameRecipe(other.recipe, recipe));
+      const key = before?.key ?? Math.max(Date.now(), 1 + (entries[0]?.key ?? 0));
       const entry = { key, caption, recipe, shape, layout: run.layout, thumbnail: await thumbnailOf(x, shape), picture: await keptPicture(x, shape) };
-      await this.#replace([entry, ...entries]);
+      await this.#replace(before ? entries.map((other) => (other === before ? entry : other)) : [entry, ...entries]);
     });
   }
 

@@ -4,6 +4,7 @@
 import { send } from '../engine/measuring-protocol.js';
 import { weightsOf } from '../store/select.js';
 import { createStore } from '../store/store.js';
+import { addStyle } from '../view/dom.js';
 import { Panel } from './panel.js';
 import { INITIAL, pictureOf, reduce, shownTime, subjectOf } from './state.js';
 
@@ -23,28 +24,13 @@ let style = null;
 
 /** Computes what the picture of the page costs, and shows it. @param {PageStore} page @param {PageController} controller */
 export async function measure(page, controller) {
-  style ??= styled();
+  style ??= addStyle(new URL('./style.css', import.meta.url));
   await style.catch((error) => {
     style = null;
     throw error;
   });
   measuring ??= new Measuring(page, controller);
   measuring.begin();
-}
-
-/** The style of the view, once it is there. @returns {Promise<void>} */
-function styled() {
-  const link = document.createElement('link');
-  link.rel = 'stylesheet';
-  link.href = new URL('./style.css', import.meta.url).href;
-  return new Promise((resolve, reject) => {
-    link.onload = () => resolve();
-    link.onerror = () => {
-      link.remove();
-      reject(new Error('its style sheet could not be fetched'));
-    };
-    document.head.append(link);
-  });
 }
 
 export class Measuring {

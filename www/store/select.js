@@ -40,8 +40,7 @@ export function isShown(state, name) {
   if (name === 'guide') return hasClassifier(state);
   if (name === 'guidance') return hasGuidance(state) && (!hasClassifier(state) || ['free', 'both'].includes(guideOf(state, state.settings)));
   if (name === 'scale') return usesClassifier(guideOf(state, state.settings));
-  if (name === 'classAnd') return canMix(state);
-  if (name === 'weightAnd') return canMix(state) && state.settings.classAnd !== '';
+  if (name === 'classAnd' || name === 'weightAnd') return canMix(state);
   if (name === 'count') return !isSpelling(state);
   if (name === 'seedTo') return drawsNoise(state.picture.begins);
   return name === 'eta' || name === 'variance' || name === 'spacing' ? doesSomething(state, name) : true;

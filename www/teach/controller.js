@@ -36,6 +36,8 @@ const PLAY = { whole: 6000, shortest: 60, longest: 400 };
 const SIDES = [28, 32, 64];
 /** How long drawings rest before they are kept. */
 const REST = 500;
+/** How long what was kept is waited for before the page is shown, in milliseconds. */
+const PATIENCE = 2000;
 
 export class Controller {
   #store;
@@ -93,6 +95,7 @@ export class Controller {
   /** What the page begins with. @param {URLSearchParams} query */
   async open(query) {
     this.readImages();
+    setTimeout(() => this.dispatch({ type: 'opened' }), PATIENCE); // where the browser does not answer
     try {
       await this.#readDrawings();
       await this.#openKept();
@@ -106,6 +109,7 @@ export class Controller {
       const text = query.get(name);
       if (text !== null) this.dispatch({ type: 'set', name, text });
     }
+    this.dispatch({ type: 'opened' });
   }
 
   // ---- What it learns from --------------------------------------------------------------------

@@ -15,6 +15,7 @@ import { Chart } from './view/chart.js';
 import { setUpExplaining } from './view/explain.js';
 import { Film } from './view/film.js';
 import { Learns } from './view/learns.js';
+import { Order } from './view/order.js';
 import { Result } from './view/result.js';
 import { Setup } from './view/setup.js';
 import { setUpDropping } from './view/dropping.js';
@@ -29,7 +30,7 @@ setUpTooltips();
 setUpDropping(controller);
 
 // The last one tells that all of the page shows what is under way.
-const views = [new Setup(controller), new Learns(), new Boxes(controller), new Film(controller), new Chart(), new Result(controller), new Notices(controller, byId('teach')), new Action(controller)];
+const views = [new Setup(controller), new Learns(), new Boxes(controller), new Film(controller), new Order(), new Chart(), new Result(controller), new Notices(controller, byId('teach')), new Action(controller)];
 /** @param {import('./store/state.js').State} state */
 const render = (state) => views.forEach((view) => view.render(state));
 store.subscribe(render);

@@ -25,22 +25,24 @@ export class BackendMenu {
   /** @param {import('../store/state.js').State} state */
   render(state) {
     const { backend, settings, checking } = state;
-    if (this.#changed.backend(backend)) this.#showBackend(backend);
+    const now = phase(state);
+    if (this.#changed.backend(backend, now === 'broken')) this.#showBackend(backend, now === 'broken');
     if (this.#changed.precision(settings.precision)) {
       for (const input of this.#precisions) input.checked = input.value === settings.precision;
     }
-    const now = phase(state);
     if (!this.#changed.check(now, checking)) return;
     const total = checking?.total;
     this.#check.disabled = now !== 'ready';
     this.#check.textContent = now !== 'checking' ? 'Check my GPU' : total ? `Checking layer ${checking.done} of ${total}` : 'Checking';
   }
 
-  /** @param {BackendInfo|null} backend */
-  #showBackend(backend) {
+  /** @param {BackendInfo|null} backend @param {boolean} isBroken  so that none is to come */
+  #showBackend(backend, isBroken) {
     const badge = byId('backend-button');
     if (!backend) {
-      byId('backend-name').replaceChildren(make('span', { class: 'wide-only' }, 'Starting'), make('span', { class: 'narrow-only', role: 'img', 'aria-label': 'Starting' }, '···'));
+      const words = isBroken ? 'Not running' : 'Starting';
+      byId('backend-name').replaceChildren(make('span', { class: 'wide-only' }, words), make('span', { class: 'narrow-only', role: 'img', 'aria-label': words }, isBroken ? '–' : '···'));
+      byId('backend-text').textContent = `The engine is ${words.toLowerCase()}.`;
       badge.dataset.kind = '';
       return;
     }

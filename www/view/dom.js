@@ -78,3 +78,16 @@ export function hang(popover, button) {
   popover.style.setProperty('--bottom', above ? `${innerHeight - top + 8}px` : 'auto');
   popover.style.setProperty('--at', `${right}px`);
 }
+
+/** Adds a style sheet to the page. @param {URL} address @returns {Promise<void>} once it is there */
+export function addStyle({ href }) {
+  const link = make('link', { rel: 'stylesheet', href });
+  return new Promise((resolve, reject) => {
+    link.addEventListener('load', () => resolve());
+    link.addEventListener('error', () => {
+      link.remove();
+      reject(new Error('its style sheet could not be fetched'));
+    });
+    document.head.append(link);
+  });
+}

@@ -28,11 +28,12 @@ export class GuideRow {
       this.#and.replaceChildren(make('option', { value: '' }, '–'), ...names.map((name) => make('option', { value: name }, name)));
       this.#and.value = texts.classAnd;
     }
-    byId('weight-and').textContent = `${settings.weightAnd} %`;
+    byId('weightAnd').disabled = !settings.classAnd;
+    byId('weight-and').textContent = settings.classAnd && `${settings.weightAnd} %`;
     const isClassified = selectedRun(state)?.recording.isClassified ?? false;
     byId('loupes').classList.toggle('classified', isClassified);
     const isWanted = isClassified || (usesClassifier(settings.guide) && hasClassifier(state));
-    byId('plot-belief').hidden = !isWanted;
+    byId('plot-belief').hidden = !isWanted && !byId('plot-belief').querySelector(':checked');
     byId('view-gradient').hidden = !isWanted && selection.view !== 'gradient';
   }
 }

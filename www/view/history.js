@@ -1,4 +1,5 @@
-// The history: the finished runs as a strip of thumbnails, the newest last, so that none moves when one comes.
+// The history: the finished runs as a strip of thumbnails, the newest last, so that none moves when one comes (but that of
+// the sixty-first, for which the oldest makes way).
 
 import { sameRecipe, shownRecipe } from '../store/recipe.js';
 import { size } from '../words/format.js';
@@ -57,13 +58,21 @@ export class History {
       else button.removeAttribute('aria-current');
     }
     byId('history-remove').disabled = !this.#shown;
+    this.#bringInSight(this.#entryOf(document.activeElement) ?? this.#shown ?? this.#entries.at(-1));
+  }
+
+  /** @param {Entry|undefined} entry */
+  #bringInSight(entry) {
+    const { offsetLeft: left = 0, offsetWidth: width = 0 } = this.#buttons.get(entry?.key ?? 0) ?? {};
+    const from = left - this.#list.offsetLeft;
+    this.#list.scrollLeft = Math.max(Math.min(this.#list.scrollLeft, from - 4), from + width + 4 - this.#list.clientWidth);
   }
 
   /** @param {State['history']} history */
   #show({ entries: newestFirst, kept }) {
     const entries = [...newestFirst].reverse();
     const newest = newestFirst[0]?.key;
-    const hadNewest = this.#buttons.has(newest);
+    const before = this.#entries;
     this.#entries = entries;
     const focused = this.#list.contains(document.activeElement);
     for (const [key, button] of this.#buttons) {
@@ -72,12 +81,15 @@ export class History {
       this.#buttons.delete(key);
     }
     for (const [i, entry] of entries.entries()) {
-      if (this.#buttons.has(entry.key)) continue;
+      const known = this.#buttons.get(entry.key);
+      if (known) {
+        if (!before.some(({ thumbnail }) => thumbnail === entry.thumbnail)) paint(known.querySelector('canvas'), entry.thumbnail);
+        continue;
+      }
       const button = this.#make(entry);
       this.#buttons.set(entry.key, button);
       this.#list.insertBefore(make('li', {}, button), this.#list.children[i] ?? null);
     }
-    if (!hadNewest) this.#list.scrollLeft = this.#list.scrollWidth;
     this.#choose(this.#entryOf(document.activeElement)?.key ?? newest);
     if (focused && !this.#list.contains(document.activeElement)) this.#buttons.get(newest)?.focus();
     const bytes = entries.reduce((sum, { thumbnail, picture }) => sum + thumbnail.length + (picture?.length ?? 0), 0);
@@ -92,10 +104,7 @@ export class History {
   /** @param {Entry} entry */
   #make({ key, caption, thumbnail }) {
     const canvas = /** @type {HTMLCanvasElement} */ (make('canvas', { width: 1, height: 1, 'aria-hidden': 'true' }));
-    createImageBitmap(new Blob([thumbnail], { type: 'image/png' })).then((image) => {
-      Object.assign(canvas, { width: image.width, height: image.height });
-      contextOf(canvas).drawImage(image, 0, 0);
-    }).catch((error) => console.warn('A thumbnail is damaged:', error));
+    paint(canvas, thumbnail);
     const when = new Date(key).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
     return /** @type {HTMLButtonElement} */ (make('button', { type: 'button', 'aria-label': `${caption}, ${when}`, 'data-tip': `${caption} (${when})`, 'data-key': String(key), tabindex: '-1' }, canvas));
   }
@@ -126,5 +135,16 @@ export class History {
     if (!next) return;
     this.#choose(next.key);
     this.#buttons.get(next.key)?.focus();
+  }
+}
+
+/** @param {any} canvas @param {Uint8Array<ArrayBuffer>} thumbnail */
+async function paint(canvas, thumbnail) {
+  try {
+    const image = await createImageBitmap(new Blob([thumbnail], { type: 'image/png' }));
+    Object.assign(canvas, { width: image.width, height: image.height });
+    contextOf(canvas).drawImage(image, 0, 0);
+  } catch (error) {
+    console.warn('A thumbnail is damaged:', error);
   }
 }

@@ -24,12 +24,17 @@ function seen() {
 export class Tour {
   #bubble = byId('tour');
   #stop = -1;
-  /** While something hides what it speaks of. */
-  #waits = false;
+  /** A comparison hides what it speaks of. */
+  #isHidden = false;
+  /** There is an error to be read. */
+  #isWrong = false;
+  /** Whoever has asked for it has seen the error. */
+  #isAsked = false;
 
   constructor() {
     byId('tour-start').addEventListener('click', () => {
       byId('help').hidePopover();
+      this.#isAsked = true;
       this.#go(0);
     });
     const place = () => this.#place();
@@ -47,19 +52,22 @@ export class Tour {
     });
   }
 
+  get #waits() {
+    return this.#isHidden || (this.#isWrong && !this.#isAsked);
+  }
+
   /** Begins, if there is somebody who has not seen it and something to be seen. @param {import('../store/state.js').State} state */
-  render({ loaded, comparing: { shown } }) {
-    if (this.#waits !== shown) {
-      this.#waits = shown;
-      this.#bubble.hidden = shown || !(this.#stop in STOPS);
-      this.#place();
-    }
+  render({ loaded, comparing: { shown }, notices }) {
+    const before = this.#waits;
+    this.#isHidden = shown;
+    this.#isWrong = notices.some(({ error }) => error);
+    if (this.#waits !== before && this.#stop in STOPS) this.#show();
     if (loaded && this.#stop === -1 && !seen()) this.#go(0);
   }
 
   /** @param {number} stop */
   #go(stop) {
-    document.querySelector('.toured')?.classList.remove('toured');
+    this.#leave();
     this.#stop = stop;
     const at = STOPS[stop];
     if (!at) return this.#end();
@@ -75,11 +83,22 @@ export class Tour {
       make('p', {}, at.text),
       make('div', { class: 'actions' }, make('span', { class: 'hint' }, `${stop + 1} of ${STOPS.length}`), ...(last ? [] : [skip]), next),
     );
+    this.#show();
+  }
+
+  #show() {
+    if (this.#waits) return this.#leave();
     const target = this.#target();
     target.classList.add('toured');
     target.scrollIntoView({ block: 'nearest' });
-    this.#bubble.hidden = this.#waits;
+    this.#bubble.hidden = false;
     this.#place();
+  }
+
+  #leave() {
+    if (this.#bubble.contains(document.activeElement)) byId('generate').focus({ preventScroll: true });
+    document.querySelector('.toured')?.classList.remove('toured');
+    this.#bubble.hidden = true;
   }
 
   /** What is spoken of. @returns {HTMLElement} */
@@ -89,10 +108,8 @@ export class Tour {
   }
 
   #end() {
-    if (this.#bubble.contains(document.activeElement)) byId('generate').focus({ preventScroll: true });
-    document.querySelector('.toured')?.classList.remove('toured');
+    this.#leave();
     this.#stop = STOPS.length;
-    this.#bubble.hidden = true;
     try {
       localStorage.setItem(KEY, 'seen');
     } catch {

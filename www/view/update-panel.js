@@ -34,7 +34,7 @@ export class UpdatePanel {
     const step = run?.recording.states[state.selection.index].step ?? 0;
     const maker = run && makerOf(state, run, step);
     // What will guide the first run has its room already.
-    const { guidance, guided, settings } = maker ?? { guidance: guidanceOf(state, state.settings), guided: guidedOf(state, state.settings), settings: state.settings };
+    const { guidance, guided, settings } = maker ?? { guidance: state.classes ? guidanceOf(state, state.settings) : 1, guided: guidedOf(state, state.settings), settings: state.settings };
     if (this.#changed(run?.id, maker?.id, guidance, guided?.scale, settings.sampler)) {
       this.#guidance = guidance;
       this.#guided = guided && { scale: guided.scale, shifts: settings.sampler === 'ddpm' ? 'mean' : 'noise' };

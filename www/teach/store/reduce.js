@@ -35,6 +35,7 @@ import { isActive } from './select.js';
  *   {type: 'goOn', id: number} |
  *   {type: 'pause'} | {type: 'continue'} | {type: 'stop'} | {type: 'stopped'} | {type: 'leave'} |
  *   {type: 'open', run: Run} |
+ *   {type: 'opened'} |
  *   {type: 'kept', name: string, step: number} |
  *   {type: 'unkept', message: string} |
  *   {type: 'forgotten'} |
@@ -73,8 +74,9 @@ export function reduce(state, action) {
     // It had learned nothing yet.
     case 'leave': return announced({ ...state, run: null }, 'Stopped.');
     case 'open': return { ...withoutNotice(state, 'kept', 'ask'), run: action.run, shown: null, playing: false };
+    case 'opened': return state.opened ? state : { ...state, opened: true };
     case 'kept': return kept(state, action.name, action.step);
-    case 'unkept': return withNotice(state, { key: 'unkept', title: 'It is not kept', text: `${action.message} ${isActive(state) && state.run?.activity !== 'paused' ? 'It goes on learning. Pause it and download' : 'Download'} it, or it is gone when this page is closed.` });
+    case 'unkept': return withNotice(withRun(state, { unkept: true }), { key: 'unkept', title: 'It is not kept', text: `${action.message} ${isActive(state) && state.run?.activity !== 'paused' ? 'It goes on learning. Pause it and download' : 'Download'} it, or it is gone when this page is closed.` });
     case 'forgotten': return forgotten(state);
     case 'show': return { ...state, shown: action.step, playing: state.playing && action.step !== null };
     case 'play': return { ...state, playing: action.playing };
@@ -108,7 +110,7 @@ function heard(state, event) {
 function kept(state, name, step) {
   const { run, beginning } = state;
   if (run?.name !== name) return state;
-  const next = withRun(withoutNotice(state, 'unkept'), { kept: step });
+  const next = withRun(withoutNotice(state, 'unkept'), { kept: step, unkept: false });
   if (beginning.kind !== 'model' || beginning.source.kind !== 'taught' || beginning.source.name === name) return next;
   return { ...next, beginning: { ...beginning, source: { ...beginning.source, id: `taught:${name}`, name } } };
 }

@@ -65,6 +65,7 @@ import { emptyDrawings } from './drawings.js';
  * @property {FilmShape|null} shape
  * @property {Checkpoint|null} checkpoint  the newest
  * @property {number|null} kept  the step that the browser has kept it at
+ * @property {boolean} unkept   for the browser did not keep the newest checkpoint
  */
 
 /** @typedef {{step: number, files: BlobsByName, model: BlobsByName}} Checkpoint */
@@ -91,6 +92,7 @@ import { emptyDrawings } from './drawings.js';
  * @property {Run|null} run
  * @property {number|null} shown    the step whose samples are looked at; null: the newest
  * @property {boolean} playing
+ * @property {boolean} opened   what the browser has kept was looked for
  * @property {readonly Notice[]} notices
  * @property {{text: string}} announcement
  */
@@ -111,11 +113,12 @@ export const initialState = () => ({
   run: null,
   shown: null,
   playing: false,
+  opened: false,
   notices: [],
   announcement: { text: '' },
 });
 
 /** @param {Pick<Run, 'id'|'name'|'title'|'images'|'samples'>} asked @returns {Run} */
 export const newRun = (asked) => ({
-  ...asked, activity: 'starting', progress: null, backend: null, recipe: null, step: 0, diverged: false, speed: null, curve: emptyCurve(), frames: [], shape: null, checkpoint: null, kept: null,
+  ...asked, activity: 'starting', progress: null, backend: null, recipe: null, step: 0, diverged: false, speed: null, curve: emptyCurve(), frames: [], shape: null, checkpoint: null, kept: null, unkept: false,
 });

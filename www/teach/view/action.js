@@ -53,7 +53,8 @@ export class Action {
       byId('backend-badge').dataset.kind = kind;
     }
     if (this.#announcement(state.announcement)) byId('announcer').textContent = state.announcement.text;
-    document.body.dataset.phase = run ? run.activity : 'ready';
+    // Until then nothing is seen: a run that was kept would move all of it.
+    if (state.opened) document.body.dataset.phase = run ? run.activity : 'ready';
   }
 }
 

@@ -18,15 +18,19 @@ export class Result {
     const { run } = state;
     if (!run) return;
     const active = isActive(state);
-    const { checkpoint, kept, recipe, activity, name } = run;
-    if (!this.#changed(active, checkpoint, kept, recipe, activity)) return;
+    const { checkpoint, kept, unkept, recipe, activity, name } = run;
+    if (!this.#changed(active, checkpoint, kept, unkept, recipe, activity)) return;
     // While it learns, only what stands still can be had.
     const resting = checkpoint !== null && (!active || activity === 'paused');
     byId('result').hidden = !resting;
     if (!checkpoint) return;
-    // Until it is kept, its place is.
-    if (kept === checkpoint.step) byId('use').href = `./?model=taught:${name}`;
-    else byId('use').removeAttribute('href');
+    // It has its place before it is kept, and can be used.
+    const use = byId('use');
+    const isKept = kept === checkpoint.step;
+    use.hidden = !isKept && unkept;
+    use.setAttribute('aria-disabled', String(!isKept));
+    if (isKept) use.href = `./?model=taught:${name}`;
+    else use.removeAttribute('href');
     const isDone = recipe !== null && checkpoint.step >= recipe.steps;
     byId('go-on').hidden = active || isDone || run.diverged;
     byId('forget').hidden = active;
