@@ -64,6 +64,7 @@ test('what is not there is said, and the page goes on without it', () => {
   const damaged = after('guide=both&class=1', model({ classifier_classes: null }, { classifier: { problem: 'It is damaged.' } }));
   assert.equal(damaged.settings.guide, 'free');
   assert.match(damaged.notices.at(-1).text, /cannot be used: It is damaged\./);
+  assert.deepEqual(damaged.notices.at(-1).actions.map(({ intent }) => intent), [{ do: 'load', source: damaged.wanted }]);
   assert.deepEqual(after('class=1').notices, []);
   // Without one there is nothing to choose, and no guidance is a guidance of 1.
   const { guide, guidance } = after('class=1&guide=none&guidance=3', model({ classifier_classes: null }, { classifier: null })).settings;

@@ -246,6 +246,26 @@ test('an engine that does not come is said to be missing, and runs can go on wit
   await closePage(page, [/ERR_FAILED/]);
 });
 
+test('a classifier that came damaged can be asked for again', async () => {
+  let isBroken = true;
+  const page = await openPage(browser, `${server.url}?backend=cpu&steps=2&count=1&class=3&seed=5&guide=classifier`, {
+    before: (page) => page.route('**/classifier/*.safetensors', (route) => (isBroken ? route.fulfill({ body: 'half of it' }) : route.continue())),
+  });
+  const notes = page.locator('#notes');
+  await notes.getByText('The classifier beside this model cannot be used').waitFor();
+  assert.equal(await page.locator('#guide').inputValue(), 'free');
+  isBroken = false;
+  await notes.getByRole('button', { name: 'Try again' }).click();
+  await page.locator('#guide option[value=classifier]:enabled').waitFor({ state: 'attached' });
+  await ready(page);
+  assert.equal(await notes.textContent(), '');
+  await page.locator('#guide').selectOption('classifier');
+  await ready(page);
+  await generate(page);
+  assert.match(await page.locator('#caption').textContent(), /classifier/);
+  await closePage(page);
+});
+
 test('a network that knows no classes is guided by those of its classifier, with the variance that it has learned', async () => {
   const page = await openPage(browser, `${server.url}?backend=cpu&model=classless&sampler=ddpm&steps=10&count=2&seed=2&spacing=leading`);
   assert.ok(await page.locator('#classes').isHidden(), 'no classes without the classifier');

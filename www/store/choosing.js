@@ -145,8 +145,9 @@ export function withGuide(state, classifier) {
   // Where there is nothing to choose, no guidance is a guidance of 1.
   if (!classifier && guide === 'none') return withoutNotices(set(next, { guide: DEFAULTS.guide, guidance: 1 }), 'classifier');
   if (!usesClassifier(guide) || (classifier && !classifier.problem)) return withoutNotices(next, 'classifier');
-  const why = classifier?.problem ? `The classifier beside this model cannot be used: ${classifier.problem}` : 'There is no classifier/ beside this model, so no classifier guides its runs.';
-  return withNotice(set(next, { guide: DEFAULTS.guide }), { key: 'classifier', text: why });
+  const told = set(next, { guide: DEFAULTS.guide });
+  if (!classifier) return withNotice(told, { key: 'classifier', text: 'There is no classifier/ beside this model, so no classifier guides its runs.' });
+  return withNotice(told, { key: 'classifier', text: `The classifier beside this model cannot be used: ${classifier.problem}`, actions: [{ label: 'Try again', intent: { do: 'load', source: state.wanted } }] });
 }
 
 /**
