@@ -54,11 +54,15 @@ export class Tree {
     const { runs, selection, pinned, settings, phase, loaded, keepSeed } = state;
     if (this.#changed.fork(runs.order, selection.run, selection.index, pinned, settings, phase, loaded, keepSeed, runs.byId[selection.run ?? -1]?.revision)) this.#renderFork();
     const isTree = runs.order.length > 1;
+    // A fork has its room as soon as it is asked for.
+    const rows = runs.order.length + (state.starting?.parent ? 1 : 0);
+    this.#room.classList.toggle('open', rows > 1);
+    this.#list.style.setProperty('--lanes', String(rows));
     if (this.#changed.lanes(runs.order)) {
       this.#lanes = isTree ? lanesOf(runs) : [];
       this.#list.replaceChildren(...this.#lanes.map(({ run }) => make('div', { role: 'option' }, make('canvas', { width: run.recording.width, height: run.recording.height, 'aria-hidden': 'true' }), make('span', { class: 'words' }))));
       this.#lines.replaceChildren();
-      this.#room.classList.toggle('open', isTree);
+      if (isTree) this.#paint();
     }
     if (this.#changed.look(runs, selection, pinned) && isTree) this.#request();
   }
